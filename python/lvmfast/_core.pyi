@@ -1,0 +1,101 @@
+"""The Rust core: arrays in, arrays out. `rust/src/python.rs` is its other half; stubtest compares them.
+
+Texts are UTF-8 bytes with int64 offsets (row i is data[offsets[i]:offsets[i + 1]]). Arrays are aligned and
+C-contiguous, or a ValueError says so. `threads` 0 means one per available core. Every call releases the GIL
+and raises KeyboardInterrupt within a fraction of a second of Ctrl-C.
+"""
+
+from os import PathLike
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+
+def unicode_version() -> str: ...
+def normalize_text(text: str, mode: str) -> str: ...
+def hash_texts_128(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], mode: str, threads: int
+) -> npt.NDArray[np.uint64]:
+    """(n, 2): the high and low words of xxh3-128 over each normalised text."""
+
+def hash_texts_64(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], mode: str, threads: int
+) -> npt.NDArray[np.uint64]:
+    """(n,): xxh64, seed 0, over each normalised text."""
+
+def string_keys(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
+) -> npt.NDArray[np.uint64]:
+    """(n, 2) keys of string ids; the decimal text of an int64 i has the key (0, i)."""
+
+def intersect(
+    train: npt.NDArray[np.uint64], eval: npt.NDArray[np.uint64], threads: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Every (train row, eval row) of equal (n, width) keys, sorted by both."""
+
+def window_cosines(
+    targets: npt.NDArray[np.float32], windows: npt.NDArray[np.float32], threads: int
+) -> npt.NDArray[np.float64]:
+    """(n, length) cosines of (n, d) targets with their (n, length, d) windows; NaN where either is unusable."""
+
+def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
+def thread_count(threads: int) -> int: ...
+@final
+class KeyTable:
+    """A set of (n, width) keys with slots 0, 1, 2, ... in order of first insertion."""
+
+    def __new__(cls, width: int, threads: int) -> KeyTable: ...
+    def insert(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]: ...
+    def find(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """The slot of each key, -1 where it was never inserted."""
+
+    def __len__(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+
+@final
+class TextIndex:
+    """Distinct normalised texts with slots; -2 stands for an empty text, -3 for one under min_chars."""
+
+    def __new__(cls, mode: str, min_chars: int, threads: int) -> TextIndex: ...
+    def add(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
+    def find(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The slot of each text, compared with the stored text itself; -1 where it is none of them."""
+
+    def __len__(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+
+@final
+class NearIndex:
+    """Distinct usable rows ("groups") of one side, scanned for cosines at or above a threshold.
+
+    Usability codes: 0 usable, 1 zero, 2 NaN, 3 infinite, 4 norm below the smallest normal float32.
+    """
+
+    def __new__(cls, dim: int, threshold: float, threads: int) -> NearIndex: ...
+    def add(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Adds (n, d) rows; the usability code of each."""
+
+    def scan(
+        self, rows: npt.NDArray[np.float32]
+    ) -> tuple[
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.float64],
+        npt.NDArray[np.uint8],
+        npt.NDArray[np.uint64],
+    ]:
+        """Scans an (n, d) block: arrays row, group, cosine of every hit, sorted by row and group, then the
+        usability (n,) and the key (n, 2) of every row; equal rows, and no others, share a key."""
+
+    @property
+    def group_of_row(self) -> npt.NDArray[np.int64]:
+        """The group of every added row, -1 for an unusable one."""
+
+    @property
+    def group_count(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...

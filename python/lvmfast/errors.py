@@ -1,0 +1,16 @@
+"""The exceptions of lvmfast. The CLI turns them into exit codes."""
+
+
+class LvmfastError(Exception):
+    """Base of everything that lvmfast raises on purpose."""
+
+
+class DataError(LvmfastError, ValueError):
+    """Bad usage or bad data: one line that names the file, the key, what was expected and what was found.
+
+    The CLI's exit code 2. Nothing was written.
+    """
+
+
+class LeakError(LvmfastError):
+    """A scan found a leak; raised by ``LeakReport.raise_if_leaky``. The CLI's exit code 1."""

@@ -1,0 +1,343 @@
+//! Keys and their tables: what the `doc`, `chunk` and `text` levels, the payload join and the groups
+//! of equal vectors stand on.
+//!
+//! A key is a fixed number of 64-bit words: two for an id or a hash, four for a (doc, chunk) pair. Ids
+//! compare as decimal text, so the integer 12 and the string "12" are one key.
+
+use hashbrown::HashTable;
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::error::ScanError;
+use crate::parallel::Watch;
+use crate::text::Texts;
+
+/// The slot of a key that is not in the table.
+pub const ABSENT: i64 = -1;
+
+const ROWS_PER_TASK: usize = 16 * 1024;
+
+/// The key of an integer id: (0, id). No string hashes into that half of the key space.
+pub fn integer_key(id: i64) -> [u64; 2] {
+    [0, id as u64]
+}
+
+/// The key of a string id: the integer's key if it is the decimal text of an `i64`, else its 128-bit hash.
+pub fn string_key(id: &[u8]) -> [u64; 2] {
+    if let Some(integer) = canonical_integer(id) {
+        return integer_key(integer);
+    }
+    let hash = xxh3_128(id);
+    [((hash >> 64) as u64).max(1), hash as u64]
+}
+
+/// The integer that `id` spells, if it is spelled the way an integer prints: no sign but a minus, no
+/// leading zero, no blank.
+fn canonical_integer(id: &[u8]) -> Option<i64> {
+    let digits = id.strip_prefix(b"-").unwrap_or(id);
+    let canonical = match digits {
+        [b'0'] => id.len() == 1,
+        [first, ..] if digits.len() <= 19 => *first != b'0' && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !canonical {
+        return None;
+    }
+    std::str::from_utf8(id).ok()?.parse().ok()
+}
+
+/// The keys of string ids, `(n, 2)` words.
+///
+/// # Errors
+/// [`ScanError::Cancelled`].
+pub fn string_keys(ids: &Texts<'_>, watch: &Watch) -> Result<Vec<[u64; 2]>, ScanError> {
+    let mut keys = vec![[0; 2]; ids.len()];
+    keys.par_chunks_mut(ROWS_PER_TASK).enumerate().try_for_each(|(task, chunk)| {
+        watch.check()?;
+        for (i, key) in chunk.iter_mut().enumerate() {
+            *key = string_key(ids.bytes(task * ROWS_PER_TASK + i));
+        }
+        Ok::<_, ScanError>(())
+    })?;
+    Ok(keys)
+}
+
+/// Folded multiply, the mixing step of wyhash: every input bit reaches every output bit.
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+fn hash_key(key: &[u64]) -> u64 {
+    const SALT: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xe703_7ed1_a0b4_28db, 0x8ebc_6af0_9c88_c6e3];
+    let mut state = SALT[2];
+    for pair in key.chunks(2) {
+        state = mix(pair[0] ^ state ^ SALT[0], pair.get(1).copied().unwrap_or(0) ^ SALT[1]);
+    }
+    mix(state, SALT[0])
+}
+
+/// A set of keys that gives each a slot: 0, 1, 2, ... in order of first insertion.
+#[derive(Debug)]
+pub struct KeyTable {
+    width: usize,
+    keys: Vec<u64>,
+    slots: HashTable<u32>,
+}
+
+impl KeyTable {
+    /// An empty table of keys of `width` words.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] when `width` is 0.
+    pub fn new(width: usize) -> Result<Self, ScanError> {
+        if width == 0 {
+            return Err(ScanError::Value("a key has at least one word".into()));
+        }
+        Ok(Self { width, keys: Vec::new(), slots: HashTable::new() })
+    }
+
+    /// Words per key.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Distinct keys so far.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no key was inserted.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes held.
+    pub fn nbytes(&self) -> usize {
+        self.keys.capacity() * 8 + self.slots.allocation_size()
+    }
+
+    fn key(&self, slot: u32) -> &[u64] {
+        &self.keys[slot as usize * self.width..][..self.width]
+    }
+
+    /// The slot of `key`, given one if it has none.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] past 2^32 - 1 distinct keys.
+    pub fn insert_one(&mut self, key: &[u64]) -> Result<u32, ScanError> {
+        let hash = hash_key(key);
+        let (keys, width) = (&self.keys, self.width);
+        if let Some(slot) = self.slots.find(hash, |&s| keys[s as usize * width..][..width] == *key) {
+            return Ok(*slot);
+        }
+        let slot = u32::try_from(self.slots.len())
+            .map_err(|_| ScanError::Value("more than 2^32 - 1 distinct keys in one table".into()))?;
+        self.keys.extend_from_slice(key);
+        let keys = &self.keys;
+        self.slots.insert_unique(hash, slot, |&s| hash_key(&keys[s as usize * width..][..width]));
+        Ok(slot)
+    }
+
+    /// The slot of `key` if it was inserted.
+    pub fn find_one(&self, key: &[u64]) -> Option<u32> {
+        self.slots.find(hash_key(key), |&s| self.key(s) == key).copied()
+    }
+
+    /// Inserts `keys`, `(n, width)` words, in order; the slot of each.
+    ///
+    /// # Errors
+    /// [`ScanError::Shape`] when the words do not divide into keys; [`ScanError::Cancelled`].
+    pub fn insert(&mut self, keys: &[u64], watch: &Watch) -> Result<Vec<i64>, ScanError> {
+        self.check_shape(keys)?;
+        let mut out = Vec::with_capacity(keys.len() / self.width);
+        for task in keys.chunks(ROWS_PER_TASK * self.width) {
+            watch.check()?;
+            for key in task.chunks_exact(self.width) {
+                out.push(i64::from(self.insert_one(key)?));
+            }
+        }
+        Ok(out)
+    }
+
+    /// The slot of each of `keys`, `(n, width)` words, or [`ABSENT`].
+    ///
+    /// # Errors
+    /// As [`KeyTable::insert`].
+    pub fn find(&self, keys: &[u64], watch: &Watch) -> Result<Vec<i64>, ScanError> {
+        self.check_shape(keys)?;
+        let mut out = vec![ABSENT; keys.len() / self.width];
+        out.par_chunks_mut(ROWS_PER_TASK).zip(keys.par_chunks(ROWS_PER_TASK * self.width)).try_for_each(
+            |(slots, keys)| {
+                watch.check()?;
+                for (slot, key) in slots.iter_mut().zip(keys.chunks_exact(self.width)) {
+                    *slot = self.find_one(key).map_or(ABSENT, i64::from);
+                }
+                Ok::<_, ScanError>(())
+            },
+        )?;
+        Ok(out)
+    }
+
+    fn check_shape(&self, keys: &[u64]) -> Result<(), ScanError> {
+        if keys.len().is_multiple_of(self.width) {
+            return Ok(());
+        }
+        Err(ScanError::Shape(format!("keys: expected (n, {}) words, got {}", self.width, keys.len())))
+    }
+}
+
+/// Every (train row, eval row) whose keys are equal, sorted by train row, then eval row.
+///
+/// The table stands on the smaller side; the other side is probed in parallel.
+///
+/// # Errors
+/// As [`KeyTable::insert`].
+pub fn intersect(
+    train: &[u64],
+    eval: &[u64],
+    width: usize,
+    watch: &Watch,
+) -> Result<(Vec<i64>, Vec<i64>), ScanError> {
+    if train.len() >= eval.len() {
+        return probe(eval, train, width, watch);
+    }
+    let (eval_rows, train_rows) = probe(train, eval, width, watch)?;
+    let mut pairs: Vec<(i64, i64)> = train_rows.into_iter().zip(eval_rows).collect();
+    pairs.par_sort_unstable();
+    Ok(pairs.into_iter().unzip())
+}
+
+/// Matches of `streamed` against `indexed` as (streamed rows, indexed rows), sorted by both.
+fn probe(
+    indexed: &[u64],
+    streamed: &[u64],
+    width: usize,
+    watch: &Watch,
+) -> Result<(Vec<i64>, Vec<i64>), ScanError> {
+    let mut table = KeyTable::new(width)?;
+    let slots = table.insert(indexed, watch)?;
+    let rows = RowsBySlot::new(&slots, table.len());
+    table.check_shape(streamed)?;
+    let found: Vec<(Vec<i64>, Vec<i64>)> = streamed
+        .par_chunks(ROWS_PER_TASK * width)
+        .enumerate()
+        .map(|(task, keys)| {
+            watch.check()?;
+            let (mut left, mut right) = (Vec::new(), Vec::new());
+            for (i, key) in keys.chunks_exact(width).enumerate() {
+                if let Some(slot) = table.find_one(key) {
+                    let matched = rows.of(slot);
+                    left.resize(left.len() + matched.len(), (task * ROWS_PER_TASK + i) as i64);
+                    right.extend_from_slice(matched);
+                }
+            }
+            Ok((left, right))
+        })
+        .collect::<Result<_, ScanError>>()?;
+    let total = found.iter().map(|(left, _)| left.len()).sum();
+    let (mut left, mut right) = (Vec::with_capacity(total), Vec::with_capacity(total));
+    for (l, r) in found {
+        left.extend(l);
+        right.extend(r);
+    }
+    Ok((left, right))
+}
+
+/// The rows behind each slot, ascending: a counting sort in compressed form.
+struct RowsBySlot {
+    starts: Vec<usize>,
+    rows: Vec<i64>,
+}
+
+impl RowsBySlot {
+    fn new(slots: &[i64], slot_count: usize) -> Self {
+        let mut starts = vec![0; slot_count + 1];
+        for &slot in slots {
+            starts[slot as usize + 1] += 1;
+        }
+        for i in 0..slot_count {
+            starts[i + 1] += starts[i];
+        }
+        let mut next = starts.clone();
+        let mut rows = vec![0; slots.len()];
+        for (row, &slot) in slots.iter().enumerate() {
+            rows[next[slot as usize]] = row as i64;
+            next[slot as usize] += 1;
+        }
+        Self { starts, rows }
+    }
+
+    fn of(&self, slot: u32) -> &[i64] {
+        &self.rows[self.starts[slot as usize]..self.starts[slot as usize + 1]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn flat<const W: usize>(keys: &[[u64; W]]) -> Vec<u64> {
+        keys.concat()
+    }
+
+    #[test]
+    fn an_integer_and_its_decimal_text_are_one_key() {
+        for id in [0, 12, -12, i64::MAX, i64::MIN] {
+            assert_eq!(string_key(id.to_string().as_bytes()), integer_key(id));
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_a_number_are_other_ids() {
+        for id in ["", "-", "-0", "+1", "01", " 1", "1 ", "1.0", "9223372036854775808", "١٢"] {
+            assert_ne!(string_key(id.as_bytes())[0], 0, "{id:?} was read as an integer");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn integer_text_round_trips(id: i64) {
+            prop_assert_eq!(string_key(id.to_string().as_bytes()), integer_key(id));
+        }
+
+        #[test]
+        fn slots_equal_a_hash_map(keys in prop::collection::vec([0u64..7, 0u64..3], 0..200)) {
+            let watch = Watch::new();
+            let mut table = KeyTable::new(2).unwrap();
+            let slots = table.insert(&flat(&keys), &watch).unwrap();
+            let mut oracle = HashMap::new();
+            for (key, slot) in keys.iter().zip(&slots) {
+                let next = oracle.len() as i64;
+                prop_assert_eq!(*oracle.entry(*key).or_insert(next), *slot);
+            }
+            prop_assert_eq!(table.len(), oracle.len());
+            let probes: Vec<[u64; 2]> = (0..8).flat_map(|a| (0..4).map(move |b| [a, b])).collect();
+            let found = table.find(&flat(&probes), &watch).unwrap();
+            for (probe, slot) in probes.iter().zip(found) {
+                prop_assert_eq!(oracle.get(probe).copied().unwrap_or(ABSENT), slot);
+            }
+        }
+
+        #[test]
+        fn intersection_equals_the_nested_loop(
+            train in prop::collection::vec([0u64..9, 0u64..4], 0..60),
+            eval in prop::collection::vec([0u64..9, 0u64..4], 0..60),
+        ) {
+            let mut expected = Vec::new();
+            for (i, a) in train.iter().enumerate() {
+                for (j, b) in eval.iter().enumerate() {
+                    if a == b {
+                        expected.push((i as i64, j as i64));
+                    }
+                }
+            }
+            let (l, r) = intersect(&flat(&train), &flat(&eval), 2, &Watch::new()).unwrap();
+            prop_assert_eq!(l.into_iter().zip(r).collect::<Vec<_>>(), expected);
+        }
+    }
+}

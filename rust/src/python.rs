@@ -1,0 +1,370 @@
+//! The Python module `lvmfast._core`: arrays in, arrays out. The only file that knows PyO3.
+//!
+//! Every call that can take long runs on the crate's thread pool with the GIL released, while the
+//! calling thread looks for Ctrl-C twenty times a second.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::error::ScanError;
+use crate::parallel::{self, Watch};
+use crate::text::{self, Normalization, Texts};
+use crate::{digest, ids, near};
+
+impl From<ScanError> for PyErr {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Shape(_) | ScanError::Value(_) => PyValueError::new_err(error.to_string()),
+            ScanError::Io(io) => PyOSError::new_err(io),
+            ScanError::Cancelled | ScanError::Threads(_) => PyRuntimeError::new_err(error.to_string()),
+        }
+    }
+}
+
+/// Runs `work` on the pool without the GIL; a signal handler that raises (Ctrl-C) cancels it.
+fn interruptible<T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    work: impl FnOnce(&Watch) -> Result<T, ScanError> + Send,
+) -> PyResult<T> {
+    let pool = parallel::pool(threads)?;
+    let watch = Watch::new();
+    let mut raised = None;
+    let result = py.detach(|| {
+        std::thread::scope(|scope| {
+            let (finished, wait) = mpsc::channel::<()>();
+            let watch = &watch;
+            let worker = scope.spawn(move || {
+                let _finished = finished; // dropped on return and on panic: either way the wait ends
+                pool.install(|| work(watch))
+            });
+            while wait.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if let Err(signal) = Python::attach(|py| py.check_signals()) {
+                    watch.cancel();
+                    raised = Some(signal);
+                    break;
+                }
+            }
+            worker.join()
+        })
+    });
+    match (raised, result) {
+        (Some(signal), _) => Err(signal),
+        (None, Ok(result)) => Ok(result?),
+        (None, Err(panic)) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn slice<'a, T: numpy::Element>(name: &str, array: &'a impl ContiguousArray<T>) -> PyResult<&'a [T]> {
+    array
+        .contiguous()
+        .ok_or_else(|| PyValueError::new_err(format!("{name}: expected an aligned C-contiguous array")))
+}
+
+/// Arrays that can lend their values as one slice.
+trait ContiguousArray<T> {
+    fn contiguous(&self) -> Option<&[T]>;
+}
+
+impl<T: numpy::Element, D: numpy::ndarray::Dimension> ContiguousArray<T>
+    for numpy::PyReadonlyArray<'_, T, D>
+{
+    fn contiguous(&self) -> Option<&[T]> {
+        self.as_slice().ok()
+    }
+}
+
+fn pairs_array<'py>(py: Python<'py>, pairs: &[[u64; 2]]) -> PyResult<Bound<'py, PyArray2<u64>>> {
+    PyArray1::from_slice(py, pairs.as_flattened()).reshape([pairs.len(), 2])
+}
+
+#[pyfunction]
+fn unicode_version() -> String {
+    text::unicode_version()
+}
+
+#[pyfunction]
+fn normalize_text(text: &str, mode: &str) -> PyResult<String> {
+    let mut out = String::new();
+    text::normalize(text, mode.parse()?, &mut out);
+    Ok(out)
+}
+
+#[pyfunction]
+fn hash_texts_128<'py>(
+    py: Python<'py>,
+    data: PyReadonlyArray1<'py, u8>,
+    offsets: PyReadonlyArray1<'py, i64>,
+    mode: &str,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray2<u64>>> {
+    let mode: Normalization = mode.parse()?;
+    let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+    let hashes = interruptible(py, threads, |watch| text::hash128(&texts, mode, watch))?;
+    pairs_array(py, &hashes)
+}
+
+#[pyfunction]
+fn hash_texts_64<'py>(
+    py: Python<'py>,
+    data: PyReadonlyArray1<'py, u8>,
+    offsets: PyReadonlyArray1<'py, i64>,
+    mode: &str,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let mode: Normalization = mode.parse()?;
+    let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+    Ok(interruptible(py, threads, |watch| text::hash64(&texts, mode, watch))?.into_pyarray(py))
+}
+
+#[pyfunction]
+fn string_keys<'py>(
+    py: Python<'py>,
+    data: PyReadonlyArray1<'py, u8>,
+    offsets: PyReadonlyArray1<'py, i64>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray2<u64>>> {
+    let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+    let keys = interruptible(py, threads, |watch| ids::string_keys(&texts, watch))?;
+    pairs_array(py, &keys)
+}
+
+type RowPairs<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
+
+#[pyfunction]
+fn intersect<'py>(
+    py: Python<'py>,
+    train: PyReadonlyArray2<'py, u64>,
+    eval: PyReadonlyArray2<'py, u64>,
+    threads: usize,
+) -> PyResult<RowPairs<'py>> {
+    let width = train.as_array().ncols();
+    if eval.as_array().ncols() != width {
+        return Err(PyValueError::new_err("keys: the two sides differ in width"));
+    }
+    let (train, eval) = (slice("train", &train)?, slice("eval", &eval)?);
+    let (left, right) = interruptible(py, threads, |watch| ids::intersect(train, eval, width, watch))?;
+    Ok((left.into_pyarray(py), right.into_pyarray(py)))
+}
+
+#[pyclass(module = "lvmfast._core")]
+struct KeyTable {
+    table: ids::KeyTable,
+    threads: usize,
+}
+
+impl KeyTable {
+    fn checked<'a>(&self, keys: &'a PyReadonlyArray2<'_, u64>) -> PyResult<&'a [u64]> {
+        let (width, got) = (self.table.width(), keys.as_array().ncols());
+        if got != width {
+            return Err(PyValueError::new_err(format!("keys: expected (n, {width}) words, got (n, {got})")));
+        }
+        slice("keys", keys)
+    }
+}
+
+#[pymethods]
+impl KeyTable {
+    #[new]
+    fn new(width: usize, threads: usize) -> PyResult<Self> {
+        Ok(Self { table: ids::KeyTable::new(width)?, threads })
+    }
+
+    fn insert<'py>(
+        &mut self,
+        py: Python<'py>,
+        keys: PyReadonlyArray2<'py, u64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let keys = self.checked(&keys)?;
+        let table = &mut self.table;
+        Ok(interruptible(py, self.threads, |watch| table.insert(keys, watch))?.into_pyarray(py))
+    }
+
+    fn find<'py>(
+        &self,
+        py: Python<'py>,
+        keys: PyReadonlyArray2<'py, u64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let keys = self.checked(&keys)?;
+        Ok(interruptible(py, self.threads, |watch| self.table.find(keys, watch))?.into_pyarray(py))
+    }
+
+    fn __len__(&self) -> usize {
+        self.table.len()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.table.nbytes()
+    }
+}
+
+#[pyclass(module = "lvmfast._core")]
+struct TextIndex {
+    index: text::TextIndex,
+    threads: usize,
+}
+
+#[pymethods]
+impl TextIndex {
+    #[new]
+    fn new(mode: &str, min_chars: usize, threads: usize) -> PyResult<Self> {
+        Ok(Self { index: text::TextIndex::new(mode.parse()?, min_chars)?, threads })
+    }
+
+    fn add<'py>(
+        &mut self,
+        py: Python<'py>,
+        data: PyReadonlyArray1<'py, u8>,
+        offsets: PyReadonlyArray1<'py, i64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+        let index = &mut self.index;
+        Ok(interruptible(py, self.threads, |watch| index.add(&texts, watch))?.into_pyarray(py))
+    }
+
+    fn find<'py>(
+        &self,
+        py: Python<'py>,
+        data: PyReadonlyArray1<'py, u8>,
+        offsets: PyReadonlyArray1<'py, i64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+        Ok(interruptible(py, self.threads, |watch| self.index.find(&texts, watch))?.into_pyarray(py))
+    }
+
+    fn __len__(&self) -> usize {
+        self.index.len()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.index.nbytes()
+    }
+}
+
+/// Row, group, cosine, usability and key arrays of one scanned block.
+type HitArrays<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<u8>>,
+    Bound<'py, PyArray2<u64>>,
+);
+
+#[pyclass(module = "lvmfast._core")]
+struct NearIndex {
+    index: near::NearIndex,
+    threads: usize,
+}
+
+impl NearIndex {
+    fn checked<'a>(&self, rows: &'a PyReadonlyArray2<'_, f32>) -> PyResult<&'a [f32]> {
+        let (dim, got) = (self.index.dim(), rows.as_array().ncols());
+        if got != dim {
+            return Err(PyValueError::new_err(format!("vectors: expected (n, {dim}), got (n, {got})")));
+        }
+        slice("vectors", rows)
+    }
+}
+
+#[pymethods]
+impl NearIndex {
+    #[new]
+    fn new(dim: usize, threshold: f64, threads: usize) -> PyResult<Self> {
+        Ok(Self { index: near::NearIndex::new(dim, threshold)?, threads })
+    }
+
+    fn add<'py>(
+        &mut self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let rows = self.checked(&rows)?;
+        let index = &mut self.index;
+        Ok(interruptible(py, self.threads, |watch| index.add(rows, watch))?.into_pyarray(py))
+    }
+
+    fn scan<'py>(&mut self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<HitArrays<'py>> {
+        let rows = self.checked(&rows)?;
+        let index = &mut self.index;
+        let hits = interruptible(py, self.threads, |watch| index.scan(rows, watch))?;
+        Ok((
+            hits.row.into_pyarray(py),
+            hits.group.into_pyarray(py),
+            hits.cosine.into_pyarray(py),
+            hits.usability.into_pyarray(py),
+            pairs_array(py, &hits.keys)?,
+        ))
+    }
+
+    #[getter]
+    fn group_of_row<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        PyArray1::from_slice(py, self.index.group_of_row())
+    }
+
+    #[getter]
+    fn group_count(&self) -> usize {
+        self.index.group_count()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.index.nbytes()
+    }
+}
+
+#[pyfunction]
+fn window_cosines<'py>(
+    py: Python<'py>,
+    targets: PyReadonlyArray2<'py, f32>,
+    windows: PyReadonlyArray3<'py, f32>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let (rows, length, dim) = windows.as_array().dim();
+    if targets.as_array().dim() != (rows, dim) {
+        return Err(PyValueError::new_err(format!(
+            "windows: targets are {:?}, windows {:?}",
+            targets.as_array().dim(),
+            (rows, length, dim)
+        )));
+    }
+    let (targets, windows) = (slice("targets", &targets)?, slice("windows", &windows)?);
+    let scores =
+        interruptible(py, threads, |watch| near::window_cosines(targets, windows, dim, length, watch))?;
+    scores.into_pyarray(py).reshape([rows, length])
+}
+
+#[pyfunction]
+fn blake3_file(py: Python<'_>, path: std::path::PathBuf, threads: usize) -> PyResult<String> {
+    interruptible(py, threads, |watch| digest::blake3_file(&path, watch))
+}
+
+/// Workers of the pool that `threads` stands for (0: one per available core).
+#[pyfunction]
+fn thread_count(threads: usize) -> PyResult<usize> {
+    Ok(parallel::pool(threads)?.current_num_threads())
+}
+
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add_function(wrap_pyfunction!(unicode_version, m)?)?;
+    m.add_function(wrap_pyfunction!(normalize_text, m)?)?;
+    m.add_function(wrap_pyfunction!(hash_texts_128, m)?)?;
+    m.add_function(wrap_pyfunction!(hash_texts_64, m)?)?;
+    m.add_function(wrap_pyfunction!(string_keys, m)?)?;
+    m.add_function(wrap_pyfunction!(intersect, m)?)?;
+    m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
+    m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
+    m.add_function(wrap_pyfunction!(thread_count, m)?)?;
+    m.add_class::<KeyTable>()?;
+    m.add_class::<TextIndex>()?;
+    m.add_class::<NearIndex>()
+}
