@@ -37,8 +37,9 @@ def intersect(
 
 def window_cosines(
     targets: npt.NDArray[np.float32], windows: npt.NDArray[np.float32], threads: int
-) -> npt.NDArray[np.float64]:
-    """(n, length) cosines of (n, d) targets with their (n, length, d) windows; NaN where either is unusable."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Cosines (n, length) of (n, d) targets with their (n, length, d) windows, NaN where either is unusable,
+    then the usability codes of the targets (n,) and of the windows (n, length)."""
 
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
 def thread_count(threads: int) -> int: ...

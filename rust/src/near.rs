@@ -234,8 +234,18 @@ fn describe(rows: &[f32], dim: usize, watch: &Watch) -> Result<Vec<Described>, S
     Ok(out)
 }
 
-/// The cosine of each row's target with each position of its window: `(n, length)` values, NaN where
-/// either vector takes no part in scans.
+/// The cosine of each row's target with each position of its window.
+#[derive(Debug)]
+pub struct WindowCosines {
+    /// `(n, length)` values, NaN where either vector takes no part in scans.
+    pub cosine: Vec<f64>,
+    /// A [`Usability`] per target.
+    pub targets: Vec<u8>,
+    /// A [`Usability`] per position, `(n, length)`.
+    pub windows: Vec<u8>,
+}
+
+/// Compares `targets`, `(n, dim)`, with their `windows`, `(n, length, dim)`.
 ///
 /// # Errors
 /// [`ScanError::Shape`]; [`ScanError::Cancelled`].
@@ -245,7 +255,7 @@ pub fn window_cosines(
     dim: usize,
     length: usize,
     watch: &Watch,
-) -> Result<Vec<f64>, ScanError> {
+) -> Result<WindowCosines, ScanError> {
     let rows = targets.len() / dim.max(1);
     if dim == 0 || targets.len() != rows * dim || windows.len() != rows * length * dim {
         return Err(ScanError::Shape(format!(
@@ -253,26 +263,31 @@ pub fn window_cosines(
             windows.len()
         )));
     }
-    let mut out = vec![f64::NAN; rows * length];
-    if out.is_empty() {
-        return Ok(out);
-    }
-    out.par_chunks_mut(length)
-        .zip(targets.par_chunks_exact(dim))
-        .zip(windows.par_chunks_exact(length * dim))
-        .try_for_each(|((scores, target), window)| {
-            watch.check()?;
-            let dot_tt = dot(target, target);
-            if usability(target, dot_tt) != Usability::Usable {
-                return Ok(());
+    let scored: Vec<(f64, Usability)> = targets.par_chunks_exact(dim).map(|row| self_dot(row)).collect();
+    watch.check()?;
+    let positions: Vec<(f64, Usability)> = windows
+        .par_chunks_exact(dim)
+        .enumerate()
+        .map(|(cell, vector)| {
+            let row = cell / length;
+            let (dot_vv, usable) = self_dot(vector);
+            let (dot_tt, target_usable) = scored[row];
+            if usable != Usability::Usable || target_usable != Usability::Usable {
+                return (f64::NAN, usable);
             }
-            for (score, vector) in scores.iter_mut().zip(window.chunks_exact(dim)) {
-                let dot_vv = dot(vector, vector);
-                if usability(vector, dot_vv) == Usability::Usable {
-                    *score = cosine(dot(target, vector), dot_tt, dot_vv);
-                }
-            }
-            Ok::<_, ScanError>(())
-        })?;
-    Ok(out)
+            let target = &targets[row * dim..][..dim];
+            (cosine(dot(target, vector), dot_tt, dot_vv), usable)
+        })
+        .collect();
+    watch.check()?;
+    Ok(WindowCosines {
+        cosine: positions.iter().map(|p| p.0).collect(),
+        targets: scored.iter().map(|s| s.1 as u8).collect(),
+        windows: positions.iter().map(|p| p.1 as u8).collect(),
+    })
+}
+
+fn self_dot(row: &[f32]) -> (f64, Usability) {
+    let dot_xx = dot(row, row);
+    (dot_xx, usability(row, dot_xx))
 }

@@ -320,13 +320,16 @@ impl NearIndex {
     }
 }
 
+/// Cosine `(n, length)`, target usability `(n,)` and position usability `(n, length)` arrays.
+type WindowArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u8>>);
+
 #[pyfunction]
 fn window_cosines<'py>(
     py: Python<'py>,
     targets: PyReadonlyArray2<'py, f32>,
     windows: PyReadonlyArray3<'py, f32>,
     threads: usize,
-) -> PyResult<Bound<'py, PyArray2<f64>>> {
+) -> PyResult<WindowArrays<'py>> {
     let (rows, length, dim) = windows.as_array().dim();
     if targets.as_array().dim() != (rows, dim) {
         return Err(PyValueError::new_err(format!(
@@ -336,9 +339,13 @@ fn window_cosines<'py>(
         )));
     }
     let (targets, windows) = (slice("targets", &targets)?, slice("windows", &windows)?);
-    let scores =
+    let found =
         interruptible(py, threads, |watch| near::window_cosines(targets, windows, dim, length, watch))?;
-    scores.into_pyarray(py).reshape([rows, length])
+    Ok((
+        found.cosine.into_pyarray(py).reshape([rows, length])?,
+        found.targets.into_pyarray(py),
+        found.windows.into_pyarray(py).reshape([rows, length])?,
+    ))
 }
 
 #[pyfunction]
