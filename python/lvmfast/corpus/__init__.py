@@ -1,1 +1,6 @@
 """READ: files, folders and arrays become a `Dataset` that streams `Batch`es of rows."""
+
+from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Coverage, Dataset, SplitFile
+from lvmfast.corpus.load import load_split
+
+__all__ = ["COLUMNS", "Batch", "Column", "Coverage", "Dataset", "SplitFile", "load_split"]

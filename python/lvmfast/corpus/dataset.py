@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lvmfast.errors import DataError
+
 Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
 COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context")
 
 Vectors = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,194 @@ class SplitFile(Protocol):
 
     name: str  #: the path as the user gave or found it, or a label such as ``<arrays>``
     path: str | None  #: the local file behind it, if there is one
-    rows: int | None  #: None where only reading to the end tells (jsonl, csv)
+    rows: int | None  #: None where only reading to the end tells (jsonl, csv); known after one full pass
     nbytes: int  #: size on disk or in memory, to guess the smaller side by when rows are unknown
     fields: dict[Column, str]  #: which field of the file each column is read from
+    id_types: dict[Column, pa.DataType]  #: int64 or large_string, for each id column
     dim: int | None  #: d of ``vector`` (of ``context`` where there is no ``vector``)
     context_length: int | None
     provenance: dict[str, Any] | None  #: the file's own statement of encoder, norm and metric
     notes: tuple[str, ...]  #: what the reader did to the values ("targets: float64 rounded to float32")
 
-    def batches(self, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
-        """Streams the rows in order, at most `rows` at a time; ``file`` and ``start`` are left 0."""
+    def estimated_rows(self) -> int:
+        """`rows`, or a guess from the first block and the file's size."""
         ...
+
+    def batches(self, columns: Sequence[Column], rows: int, wanted: Rows | None = None) -> Iterator[Batch]:
+        """Streams the rows in order, at most `rows` at a time; ``file`` and ``start`` are left 0.
+
+        With `wanted`, sorted row numbers of this file, batches that hold none of them may be left out.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How well a payload fits a split: rows that have both ids, and how many of them found a text."""
+
+    payload: str
+    rows: int
+    covered: int
+
+    @property
+    def rate(self) -> float:
+        """covered / rows, 0.0 where no row has both ids."""
+        return self.covered / self.rows if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split: its files in reading order. Row numbers of the dataset run through all of them.
+
+    Raises:
+        DataError: on construction, when two files disagree about the vectors' dimension, or about the
+            length of the context windows.
+    """
+
+    files: tuple[SplitFile, ...]
+    coverage: Coverage | None = None  #: of the payload that was joined, if one was
+    remarks: tuple[str, ...] = ()  #: notes that belong to no single file
+
+    def __post_init__(self) -> None:
+        """Refuses files that no one index could hold."""
+        self._agreed("dim", "vectors of {} values")
+        self._agreed("context_length", "windows of {} vectors")
+
+    def _agreed(self, attribute: str, phrase: str) -> int | None:
+        first: tuple[str, int] | None = None
+        for file in self.files:
+            value = getattr(file, attribute)
+            if value is None:
+                continue
+            if first is None:
+                first = (file.name, value)
+            elif first[1] != value:
+                expected = phrase.format(first[1])
+                raise DataError(f"{file.name}: expected {expected} as in {first[0]}, got {value}")
+        return first[1] if first else None
+
+    @property
+    def columns(self) -> frozenset[Column]:
+        """The columns that at least one file has."""
+        return frozenset(column for file in self.files for column in file.fields)
+
+    @property
+    def dim(self) -> int | None:
+        """d of the vectors and context windows; None where no file has any."""
+        return self._agreed("dim", "vectors of {} values")
+
+    @property
+    def context_length(self) -> int | None:
+        """Vectors per context window; None where no file has any."""
+        return self._agreed("context_length", "windows of {} vectors")
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of all files; None until files that do not say how long they are were read to the end."""
+        total = 0
+        for file in self.files:
+            if file.rows is None:
+                return None
+            total += file.rows
+        return total
+
+    def estimated_rows(self) -> int:
+        """`rows` where every file knows its own, else with a guess for those that do not."""
+        return sum(file.estimated_rows() for file in self.files)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all files on disk or in memory."""
+        return sum(file.nbytes for file in self.files)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the readers did to the values, each line led by the file's name."""
+        return (*self.remarks, *(f"{file.name}: {note}" for file in self.files for note in file.notes))
+
+    @property
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """What files state about their encoder, by file name."""
+        return {file.name: file.provenance for file in self.files if file.provenance is not None}
+
+    def id_type(self, column: Column) -> pa.DataType:
+        """int64 if every file that has `column` holds integers, else large_string."""
+        types = [file.id_types[column] for file in self.files if column in file.id_types]
+        return pa.int64() if types and all(t == pa.int64() for t in types) else pa.large_string()
+
+    def batches(self, columns: Sequence[Column], rows: int = 8192) -> Iterator[Batch]:
+        """Streams all rows in order, at most `rows` at a time; a batch never crosses a file.
+
+        Columns that were not asked for, or that the file lacks, are None.
+
+        Raises:
+            DataError: the file turns out to be broken.
+            ValueError: `columns` names something else, or `rows` is under 1.
+        """
+        _check_request(columns, rows)
+        start = 0
+        for place, file in enumerate(self.files):
+            present = [column for column in columns if column in file.fields]
+            for batch in file.batches(present, rows):
+                yield replace(batch, file=place, start=start)
+                start += batch.rows
+
+    def take(self, rows: Rows, columns: Sequence[Column]) -> pa.Table:
+        """Ids and text of some rows: the second look, after a scan found which rows matter.
+
+        Args:
+            rows: sorted, unique row numbers of the dataset, int64 (n,).
+            columns: of ``doc_id``, ``chunk_id`` and ``text``.
+
+        Returns:
+            A table of n rows in the order of `rows`: ``row`` and `columns`. Ids are int64 if every file
+            that has them holds integers, else decimal text; null where the file lacks the column.
+
+        Raises:
+            DataError: the files end before the last of `rows`, or are broken.
+            ValueError: `columns` names something else.
+        """
+        _check_request(columns, 1)
+        if any(column in ("vector", "context") for column in columns):
+            raise ValueError("take: columns are doc_id, chunk_id and text")
+        wanted = np.asarray(rows, dtype=np.int64)
+        types = {c: pa.large_string() if c == "text" else self.id_type(c) for c in columns}
+        pieces: dict[Column, list[pa.Array]] = {column: [] for column in columns}
+        done, start = 0, 0
+        for file in self.files:
+            if done == len(wanted):
+                break
+            if file.rows is not None and wanted[done] >= start + file.rows:
+                start += file.rows
+                continue
+            end = len(wanted) if file.rows is None else int(np.searchsorted(wanted, start + file.rows))
+            within = wanted[done:end] - start
+            present = [column for column in columns if column in file.fields]
+            length = 0
+            for batch in file.batches(present, 8192, within):
+                length = batch.file_row + batch.rows
+                low, high = np.searchsorted(within, (batch.file_row, length))
+                if low == high:
+                    continue
+                picked = pa.array(within[low:high] - batch.file_row)
+                for column, type_ in types.items():
+                    values = getattr(batch, column)
+                    pieces[column].append(
+                        pa.nulls(len(picked), type_) if values is None else values.take(picked).cast(type_)
+                    )
+                done += int(high - low)
+            start += length if file.rows is None else file.rows
+        if done < len(wanted):
+            raise DataError(f"{self.files[-1].name}: row {wanted[done]} is past the end of the split")
+        table: dict[str, pa.ChunkedArray] = {"row": pa.chunked_array([pa.array(wanted)])}
+        for column, type_ in types.items():
+            table[column] = pa.chunked_array(pieces[column], type=type_)
+        return pa.table(table)
+
+
+def _check_request(columns: Sequence[Column], rows: int) -> None:
+    unknown = [column for column in columns if column not in COLUMNS]
+    if unknown:
+        raise ValueError(f"unknown columns {unknown}: expected some of {COLUMNS}")
+    if rows < 1:
+        raise ValueError(f"rows: expected at least 1, got {rows}")

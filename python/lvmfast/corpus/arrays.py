@@ -1,0 +1,163 @@
+"""`ArraysFile`: columns that are n-dimensional arrays of one length, read in lockstep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lvmfast.corpus.columns import resolve
+from lvmfast.corpus.dataset import Batch, Column, Rows
+from lvmfast.corpus.failures import reading
+from lvmfast.corpus.values import (
+    MAX_ROW_BYTES,
+    float32_rows,
+    ids_from_numpy,
+    ids_from_values,
+    is_vector_dtype,
+    row_bytes,
+    rows_per_batch,
+    text_from_values,
+    vector_note,
+)
+from lvmfast.errors import DataError
+
+#: Reads rows start to stop of one array. Calls go forward only: start is never below the last stop.
+ReadRows = Callable[[int, int], npt.NDArray[Any]]
+
+
+class ArraySource(Protocol):
+    """One array that can be read in blocks of rows: a mapped or compressed member, a tensor, a list."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]  #: object for lists of Python values
+    pickled: bool  #: whether the values are a pickle in a file, which is refused
+
+    def opened(self) -> AbstractContextManager[ReadRows]:
+        """The array, ready to be read from row 0."""
+        ...
+
+
+class ArraysFile:
+    """A `SplitFile` over named arrays. Arrays that are no column are not read.
+
+    Raises:
+        DataError: on construction, when an array has another dtype or shape than its column needs, or
+            when two arrays disagree about the number of rows.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str | None,
+        nbytes: int,
+        sources: Mapping[str, ArraySource],
+        mapping: Mapping[Column, str],
+        *,
+        strict: bool = True,
+        provenance: dict[str, Any] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Checks every array that is a column; reads no row."""
+        self.name, self.path, self.nbytes, self.provenance = name, path, nbytes, provenance
+        self.fields = resolve(name, sources, mapping, pairs=True, strict=strict)
+        self._sources = {field: sources[field] for field in dict.fromkeys(self.fields.values())}
+        self.dim: int | None = None
+        self.context_length: int | None = None
+        self.id_types: dict[Column, pa.DataType] = {}
+        for column, field in self.fields.items():
+            self._check(column, field)
+        self._length = self._common_rows()
+        self.rows: int | None = self._length
+        casts = (vector_note(self.fields[c], self._source(c).dtype) for c in _FLOATS if c in self.fields)
+        self.notes: tuple[str, ...] = (*notes, *(note for note in casts if note))
+
+    def _source(self, column: Column) -> ArraySource:
+        return self._sources[self.fields[column]]
+
+    def _check(self, column: Column, field: str) -> None:
+        source = self._sources[field]
+        found = f"got {tuple(source.shape)} {source.dtype}"
+        kind = source.dtype.kind
+        if source.pickled:
+            raise DataError(f"{self.name}: {field}: expected {_EXPECTED[column]}, {found}{_PICKLED}")
+        if row_bytes(source.shape, source.dtype.itemsize) > MAX_ROW_BYTES:
+            raise DataError(f"{self.name}: {field}: expected rows of at most {MAX_ROW_BYTES} bytes, {found}")
+        if column in _FLOATS:
+            wide = len(source.shape) == (2 if column == "vector" else 3) and 0 not in source.shape[1:]
+            fits = wide and is_vector_dtype(source.dtype)
+        elif column == "text":
+            fits = len(source.shape) == 1 and kind in _STRINGS
+        else:
+            pairs = len(source.shape) == 2 and source.shape[1] >= 2 and kind in "iu"
+            fits = pairs or (len(source.shape) == 1 and kind in "iu" + _STRINGS)
+        if not fits or (source.dtype.itemsize == 0 and source.shape[0] > 0):
+            raise DataError(f"{self.name}: {field}: expected {_EXPECTED[column]}, {found}")
+        if column in _FLOATS:
+            if self.dim not in (None, source.shape[-1]):
+                raise DataError(f"{self.name}: {field}: expected d = {self.dim} as in the vectors, {found}")
+            self.dim = source.shape[-1]
+            self.context_length = source.shape[1] if column == "context" else None
+        elif column != "text":
+            unsigned = kind == "u" and source.dtype.itemsize == 8
+            self.id_types[column] = pa.int64() if kind in "iu" and not unsigned else pa.large_string()
+
+    def _common_rows(self) -> int:
+        rows = {field: source.shape[0] for field, source in self._sources.items()}
+        first = next(iter(rows), None)
+        for field, count in rows.items():
+            if first is not None and count != rows[first]:
+                raise DataError(
+                    f"{self.name}: {field}: expected {rows[first]} rows as in {first}, got {count}"
+                )
+        return rows[first] if first is not None else 0
+
+    def estimated_rows(self) -> int:
+        """`rows`: arrays say how long they are."""
+        return self._length
+
+    def batches(self, columns: Sequence[Column], rows: int, wanted: Rows | None = None) -> Iterator[Batch]:
+        """As `SplitFile.batches`; each field is read once, even if two columns come from it."""
+        fields = dict.fromkeys(self.fields[column] for column in columns)
+        sources = {field: self._sources[field] for field in fields}
+        step = rows_per_batch(rows, sum(row_bytes(s.shape, s.dtype.itemsize) for s in sources.values()))
+        with ExitStack() as stack, reading(self.name):
+            readers = {field: stack.enter_context(source.opened()) for field, source in sources.items()}
+            for start in range(0, self._length, step):
+                stop = min(start + step, self._length)
+                if wanted is not None:
+                    low, high = np.searchsorted(wanted, (start, stop))
+                    if low == high:
+                        continue
+                blocks = {field: read(start, stop) for field, read in readers.items()}
+                values = {c: self._value(c, blocks[self.fields[c]], start) for c in columns}
+                yield Batch(0, start, 0, stop - start, **values)
+
+    def _value(self, column: Column, block: npt.NDArray[Any], start: int) -> Any:
+        if column in _FLOATS:
+            return float32_rows(block)
+        where = f"{self.name}: {self.fields[column]}"
+        if column == "text":
+            return text_from_values(block.tolist(), where, start)
+        if block.ndim == 2:
+            block = block[:, 0 if column == "doc_id" else 1]
+        if block.dtype.kind == "O":
+            ids = ids_from_values(block.tolist(), where, start)
+            return ids.cast(self.id_types[column])
+        return ids_from_numpy(block, where, start)
+
+
+_FLOATS: tuple[Column, ...] = ("vector", "context")
+_STRINGS = "USTO"
+_EXPECTED: dict[Column, str] = {
+    "doc_id": "(n,) integer or string ids, or (n, >= 2) integers",
+    "chunk_id": "(n,) integer or string ids, or (n, >= 2) integers",
+    "text": "(n,) text",
+    "vector": "(n, d) float",
+    "context": "(n, length, d) float",
+}
+_PICKLED = " (a pickle, never opened here; `lvmfast convert` reads old payloads)"

@@ -1,0 +1,77 @@
+"""Which field of a file is which column: the names that exist in the wild, and the user's own mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from lvmfast.corpus.dataset import COLUMNS, Column
+from lvmfast.errors import DataError
+
+ALIASES: dict[Column, tuple[str, ...]] = {
+    "doc_id": ("doc_id", "article_id", "article_index"),
+    "chunk_id": ("chunk_id", "chunk_index"),
+    "text": ("text",),
+    "vector": ("vector", "embedding", "embeddings", "targets", "target_vectors"),
+    "context": ("context", "contexts", "context_sequences", "sequences"),
+}
+
+#: An (n, >= 2) array of integers: column 0 is the doc_id, column 1 the chunk_id.
+PAIR_FIELD = "truth_keys"
+
+
+def check_mapping(mapping: Mapping[str, str] | None) -> dict[Column, str]:
+    """The user's mapping, with its keys held to the five column names.
+
+    Raises:
+        DataError: a key is not a column.
+    """
+    checked: dict[Column, str] = {}
+    for key, field in (mapping or {}).items():
+        column = next((c for c in COLUMNS if c == key), None)
+        if column is None:
+            raise DataError(f"column {key}: expected one of {', '.join(COLUMNS)}")
+        checked[column] = field
+    return checked
+
+
+def resolve(
+    name: str,
+    fields: Collection[str],
+    mapping: Mapping[Column, str],
+    *,
+    pairs: bool = False,
+    strict: bool = True,
+) -> dict[Column, str]:
+    """The field of the file `name` that each column is read from; columns it lacks are left out.
+
+    A mapped field is taken as it is and is no alias candidate for any other column. With `pairs` the
+    file may hold ids as one ``truth_keys`` array. Without `strict` a mapped field that the file lacks
+    leaves the column to its aliases (a split and its payload share one mapping).
+
+    Raises:
+        DataError: a mapped field does not exist, one column has two candidates, or there is no column.
+    """
+    claimed = {field for field in mapping.values() if field in fields}
+    found: dict[Column, str] = {}
+    for column in COLUMNS:
+        field = mapping.get(column)
+        if field in claimed:
+            found[column] = str(field)
+            continue
+        if field is not None and strict:
+            raise DataError(f"{name}: {column}: no field {field!r}; there is {_listed(fields)}")
+        candidates = [alias for alias in ALIASES[column] if alias in fields and alias not in claimed]
+        if pairs and column in ("doc_id", "chunk_id") and PAIR_FIELD in fields:
+            candidates.append(PAIR_FIELD)
+        if len(candidates) > 1:
+            raise DataError(f"{name}: {column}: both {' and '.join(candidates)} could be it; map one of them")
+        if candidates:
+            found[column] = candidates[0]
+    if not found and fields:
+        raise DataError(f"{name}: no field is a known column; there is {_listed(fields)}; map one of them")
+    return found
+
+
+def _listed(fields: Collection[str]) -> str:
+    shown = sorted(fields)[:20]
+    return ", ".join(shown) + (f" and {len(fields) - 20} more" if len(fields) > 20 else "") or "none"

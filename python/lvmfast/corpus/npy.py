@@ -1,0 +1,216 @@
+"""The ``.npy`` format: its header, parsed and held to the bytes that are there, and its two readers.
+
+`MappedArray` maps uncompressed values in place, wherever in a file they lie; `StreamedArray` reads a
+decompressed stream forward, a block at a time. Neither ever unpickles.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast.corpus.arrays import ArraysFile, ReadRows
+from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.failures import one_line, reading
+from lvmfast.errors import DataError
+
+_MAGIC = b"\x93NUMPY"
+_LONGEST_HEADER = 1 << 16
+_COPY_BYTES = 4 << 20
+
+
+class Readable(Protocol):
+    """A stream of bytes; `read` gives fewer than asked only at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What stands before the values: their dtype, shape and order, and the header's own length."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+    length: int
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of all values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(stream: Readable, where: str) -> NpyHeader:
+    """The header at the start of `stream`, which is left at the first value.
+
+    Raises:
+        DataError: this is no ``.npy`` file, or its header is broken.
+    """
+    start = stream.read(8)
+    if len(start) < 8 or not start.startswith(_MAGIC):
+        raise DataError(f"{where}: expected the .npy format, got other bytes")
+    size_format = "<H" if start[6] == 1 else "<I"
+    size_bytes = stream.read(struct.calcsize(size_format))
+    if start[6] not in (1, 2, 3) or len(size_bytes) < struct.calcsize(size_format):
+        raise DataError(f"{where}: expected .npy format 1 to 3, got {start[6]}.{start[7]}")
+    (size,) = struct.unpack(size_format, size_bytes)
+    if size > _LONGEST_HEADER:
+        raise DataError(f"{where}: expected a header of at most {_LONGEST_HEADER} bytes, got {size}")
+    text = stream.read(size)
+    if len(text) < size:
+        raise DataError(f"{where}: the header ends after {len(text)} of {size} bytes")
+    return _parse(text.decode("utf-8" if start[6] == 3 else "latin1"), 8 + len(size_bytes) + size, where)
+
+
+def _parse(text: str, length: int, where: str) -> NpyHeader:
+    try:
+        header = ast.literal_eval(text.strip())
+        dtype = np.lib.format.descr_to_dtype(header["descr"])
+        shape, fortran = header["shape"], header["fortran_order"]
+    except (ValueError, SyntaxError, KeyError, TypeError, IndexError, MemoryError, RecursionError) as error:
+        raise DataError(f"{where}: broken .npy header: {one_line(error)}") from error
+    whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+    if not whole or not isinstance(fortran, bool):
+        raise DataError(f"{where}: broken .npy header: shape {shape!r}, fortran_order {fortran!r}")
+    return NpyHeader(dtype, shape, fortran and len(shape) > 1, length)
+
+
+class MappedArray:
+    """Uncompressed values inside the file `path`, from byte `offset` on, mapped block by block."""
+
+    def __init__(self, path: str, header: NpyHeader, offset: int, where: str) -> None:
+        """Nothing is mapped before `opened`."""
+        self.shape, self.dtype = header.shape, header.dtype
+        self.pickled = header.dtype.hasobject
+        self._path, self._header, self._offset, self._where = path, header, offset, where
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadRows]:
+        """As `ArraySource.opened`; the file's size is checked first: touching a page past its end is fatal.
+
+        Raises:
+            DataError: the file is shorter than the header promises.
+        """
+        with open(self._path, "rb") as file:
+            check_fits(self._header, os.fstat(file.fileno()).st_size - self._offset, self._where)
+            values = _mapped(file, self._header, self._offset)
+        yield lambda start, stop: values[start:stop]
+
+
+def check_fits(header: NpyHeader, available: int, where: str) -> None:
+    """Refuses a header that promises more values than the `available` bytes hold.
+
+    Raises:
+        DataError: it does.
+    """
+    if not header.dtype.hasobject and header.value_bytes > available:
+        raise DataError(
+            f"{where}: the header promises {header.shape} {header.dtype}, {header.value_bytes} bytes, "
+            f"but the file holds {max(0, available)}"
+        )
+
+
+def _mapped(file: BinaryIO, header: NpyHeader, offset: int) -> npt.NDArray[Any]:
+    if header.value_bytes == 0:  # an empty range cannot be mapped
+        return np.empty(header.shape, header.dtype)
+    order: Any = "F" if header.fortran else "C"
+    return np.memmap(file, header.dtype, "r", offset, header.shape, order)
+
+
+class StreamedArray:
+    """Values behind a decompressor, read forward. `open_values` opens the stream at the first value.
+
+    Fortran order has no rows to stream: such values are decompressed to an unnamed temporary file first,
+    which is mapped.
+    """
+
+    def __init__(
+        self, header: NpyHeader, open_values: Callable[[], AbstractContextManager[Readable]], where: str
+    ) -> None:
+        """Nothing is read before `opened`."""
+        self.shape, self.dtype = header.shape, header.dtype
+        self.pickled = header.dtype.hasobject
+        self._header, self._open_values, self._where = header, open_values, where
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadRows]:
+        """As `ArraySource.opened`.
+
+        Raises:
+            DataError: from the reads, when the stream ends before the last row.
+        """
+        with self._open_values() as stream:
+            if not self._header.fortran:
+                yield _RowStream(stream, self._header, self._where)
+                return
+            with tempfile.TemporaryFile() as file:
+                left = self._header.value_bytes
+                while left:
+                    block = read_exactly(stream, min(left, _COPY_BYTES), self._where)
+                    file.write(block)
+                    left -= len(block)
+                file.flush()
+                values = _mapped(file, self._header, 0)
+            yield lambda start, stop: values[start:stop]
+
+
+class _RowStream:
+    """`ReadRows` over a forward stream: rows before `start` are read and dropped."""
+
+    def __init__(self, stream: Readable, header: NpyHeader, where: str) -> None:
+        self._stream, self._header, self._where = stream, header, where
+        self._row = 0
+
+    def __call__(self, start: int, stop: int) -> npt.NDArray[Any]:
+        shape = self._header.shape[1:]
+        row_bytes = math.prod(shape) * self._header.dtype.itemsize
+        skip = (start - self._row) * row_bytes
+        while skip:
+            skip -= len(read_exactly(self._stream, min(skip, _COPY_BYTES), self._where))
+        self._row = stop
+        block = read_exactly(self._stream, (stop - start) * row_bytes, self._where)
+        return np.frombuffer(block, self._header.dtype, (stop - start) * math.prod(shape)).reshape(-1, *shape)
+
+
+def read_exactly(stream: Readable, size: int, where: str) -> bytes:
+    """`size` bytes of `stream`.
+
+    Raises:
+        DataError: it ends before that.
+    """
+    block = stream.read(size)
+    if len(block) < size:
+        raise DataError(f"{where}: the data ends before the last row that the header promises")
+    return block
+
+
+def open_npy(path: str, mapping: dict[Column, str], *, strict: bool = True) -> ArraysFile:
+    """An ``.npy`` file of (n, d) floats: its only column is ``vector``, whatever the mapping calls it.
+
+    Raises:
+        DataError: no ``.npy`` file, a pickle, another dtype or shape, or a file shorter than its header says.
+    """
+    with reading(path), open(path, "rb") as file:
+        header = read_header(file, path)
+        size = os.fstat(file.fileno()).st_size
+    check_fits(header, size - header.length, path)
+    if header.dtype.hasobject:
+        raise DataError(
+            f"{path}: expected (n, d) float, got {header.shape} object: a pickle, never opened here; "
+            f"`lvmfast convert {os.path.basename(path)} NEW.parquet` reads old payloads"
+        )
+    field = mapping.get("vector", "vector")
+    source = MappedArray(path, header, header.length, path)
+    return ArraysFile(path, path, size, {field: source}, {"vector": field}, strict=strict)

@@ -1,0 +1,155 @@
+"""``.npz``: zip members are mapped in place where they are stored, and streamed where they are compressed.
+
+A zip file states every fact twice (local header and central directory) and can lie in both, so each member
+is held to the real size of the file and to its neighbours before a byte of it is believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lvmfast.corpus.arrays import ArraysFile, ArraySource
+from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.failures import one_line, reading
+from lvmfast.corpus.npy import MappedArray, NpyHeader, Readable, StreamedArray, check_fits, read_header
+from lvmfast.errors import DataError
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_ENCRYPTED = 0x1
+#: Deflate cannot do better than 1032:1; a bigger promise is a lie.
+_DEFLATE_LIMIT = 1032
+_LONGEST_PROVENANCE = 1 << 20
+
+
+def open_npz(path: str, mapping: dict[Column, str], *, strict: bool = True) -> ArraysFile:
+    """An ``.npz`` file: one array per member, and the JSON of ``provenance`` if it has one.
+
+    Raises:
+        DataError: no zip file, a hostile or damaged one, or arrays that do not fit their columns.
+    """
+    with reading(path), open(path, "rb") as raw, zipfile.ZipFile(raw) as archive:
+        size = os.fstat(raw.fileno()).st_size
+        offsets = _checked_offsets(path, archive, raw, size)
+        sources: dict[str, ArraySource] = {}
+        provenance: dict[str, Any] | None = None
+        notes: list[str] = []
+        for info in archive.infolist():
+            key = info.filename.removesuffix(".npy")
+            if key == info.filename:
+                continue
+            with _opening(path, key, archive, info) as stream:
+                header = read_header(stream, f"{path}: {key}")
+                _check_promise(f"{path}: {key}", header, info)
+                if key == "provenance":
+                    provenance = _provenance(path, header, stream, notes)
+                    continue
+            sources[key] = _source(path, key, info, header, offsets[key])
+    return ArraysFile(path, path, size, sources, mapping, strict=strict, provenance=provenance, notes=notes)
+
+
+def _checked_offsets(path: str, archive: zipfile.ZipFile, raw: BinaryIO, size: int) -> dict[str, int]:
+    """Where the bytes of each member begin, by key; refuses what no writer of arrays produces."""
+    offsets: dict[str, int] = {}
+    spans: list[tuple[int, int, str]] = []
+    for info in archive.infolist():
+        name = info.orig_filename
+        parts = name.replace("\\", "/").split("/")
+        if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name:
+            raise DataError(f"{path}: member {name!r}: expected a plain name, got an absolute or parent path")
+        if info.flag_bits & _ENCRYPTED:
+            raise DataError(f"{path}: member {name!r} is encrypted")
+        start = _data_offset(path, raw, info)
+        key = info.filename.removesuffix(".npy")
+        if key in offsets:
+            raise DataError(f"{path}: member {name!r} stands twice in the archive")
+        offsets[key] = start
+        spans.append((info.header_offset, start + info.compress_size, name))
+    end = archive.start_dir
+    for low, high, name in sorted(spans, reverse=True):
+        if high > end or high > size:
+            raise DataError(
+                f"{path}: member {name!r} promises more bytes than the file holds, or overlaps another"
+            )
+        end = low
+    return offsets
+
+
+def _data_offset(path: str, raw: BinaryIO, info: zipfile.ZipInfo) -> int:
+    """The first byte after the local header, which may be longer than the central directory says."""
+    raw.seek(max(0, info.header_offset))
+    head = raw.read(_LOCAL_HEADER.size)
+    if len(head) < _LOCAL_HEADER.size or head[:4] != b"PK\3\4":
+        raise DataError(f"{path}: member {info.orig_filename!r}: no local header where the archive says")
+    fields = _LOCAL_HEADER.unpack(head)
+    return info.header_offset + _LOCAL_HEADER.size + int(fields[-2]) + int(fields[-1])
+
+
+def _check_promise(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> None:
+    """Holds the header of an array to its member's size, and that size to what is compressed in it."""
+    check_fits(header, info.file_size - header.length, where)
+    limit = info.compress_size
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        limit = _DEFLATE_LIMIT * (info.compress_size + 1)
+    if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and info.file_size > limit:
+        raise DataError(
+            f"{where}: promises {info.file_size} bytes, but {info.compress_size} hold at most {limit}"
+        )
+
+
+def _source(path: str, key: str, info: zipfile.ZipInfo, header: NpyHeader, offset: int) -> ArraySource:
+    where = f"{path}: {key}"
+    if info.compress_type == zipfile.ZIP_STORED:
+        return MappedArray(path, header, offset + header.length, where)
+    return StreamedArray(header, partial(_open_values, path, key, info.filename), where)
+
+
+@contextmanager
+def _open_values(path: str, key: str, member: str) -> Iterator[Readable]:
+    """The stream of one member, past its array header."""
+    with (
+        reading(path),
+        zipfile.ZipFile(path) as archive,
+        _opening(path, key, archive, archive.getinfo(member)) as stream,
+    ):
+        read_header(stream, f"{path}: {key}")
+        yield stream
+
+
+@contextmanager
+def _opening(path: str, key: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Readable]:
+    try:
+        stream = archive.open(info)
+    except (NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path}: {key}: {one_line(error)}") from error
+    with reading(f"{path}: {key}"), stream:
+        yield stream
+
+
+def _provenance(path: str, header: NpyHeader, stream: Readable, notes: list[str]) -> dict[str, Any] | None:
+    """The JSON object in a one-string array; a note where it is something else, as no answer hangs on it."""
+    where = f"{path}: provenance"
+    if header.dtype.hasobject:
+        raise DataError(f"{where}: expected a JSON string, got an object array (a pickle, never opened here)")
+    size = header.value_bytes
+    if header.dtype.kind not in "US" or size != header.dtype.itemsize or size > _LONGEST_PROVENANCE:
+        notes.append(f"provenance: expected one JSON string, got {header.shape} {header.dtype}; ignored")
+        return None
+    value = np.frombuffer(stream.read(size).ljust(size, b"\0"), header.dtype, 1)[0]
+    try:
+        stated = json.loads(value.decode() if isinstance(value, bytes) else str(value))
+    except ValueError as error:
+        notes.append(f"provenance: not JSON ({one_line(error)}); ignored")
+        return None
+    if not isinstance(stated, dict):
+        notes.append(f"provenance: expected a JSON object, got {type(stated).__name__}; ignored")
+        return None
+    return stated

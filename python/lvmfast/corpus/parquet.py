@@ -1,0 +1,40 @@
+"""Parquet files, streamed row group by row group with column projection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from lvmfast.corpus.dataset import Column, Rows
+from lvmfast.corpus.failures import reading
+from lvmfast.corpus.tables import TableFile
+
+
+def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
+    """A parquet file.
+
+    Raises:
+        DataError: no parquet file, a truncated one, or fields that do not fit their columns.
+    """
+    import pyarrow.parquet as pq
+
+    with reading(path), pq.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+
+    def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        # Mapped and not pre-buffered: a row group is never in memory as a whole.
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+            start = 0
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
+                    first = start
+                    for batch in file.iter_batches(step, [group], fields):
+                        yield first, batch
+                        first += batch.num_rows
+                start = stop
+
+    return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)

@@ -1,0 +1,216 @@
+"""Values as files hold them become the values of a `Batch`: float32 rows, id arrays, large_string text.
+
+Rules for what is not plain: float64 is rounded to float32 and two-byte voids are bfloat16 (both noted); a
+null vector, or a null inside one, is NaN, so that the row counts as unchecked; uint64 ids are read as
+decimal text; float ids are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvmfast.corpus.dataset import Vectors
+from lvmfast.corpus.failures import one_line
+from lvmfast.errors import DataError
+
+#: A batch is cut to about this size when its rows are wide.
+BATCH_BYTES = 256 << 20
+#: A wider row is taken for a broken or hostile header.
+MAX_ROW_BYTES = 64 << 20
+
+
+def rows_per_batch(rows: int, row_bytes: int) -> int:
+    """At most `rows`, fewer where rows of `row_bytes` would make the batch larger than BATCH_BYTES."""
+    return max(1, min(rows, BATCH_BYTES // max(1, row_bytes)))
+
+
+def is_vector_dtype(dtype: np.dtype) -> bool:
+    """Whether `dtype` is float16, float32, float64 or bfloat16 (numpy stores the last as a 2-byte void)."""
+    return (dtype.kind == "f" and dtype.itemsize <= 8) or _is_bfloat16(dtype)
+
+
+def _is_bfloat16(dtype: np.dtype) -> bool:
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None and dtype.subdtype is None
+
+
+def vector_note(field: str, dtype: np.dtype) -> str | None:
+    """What `float32_rows` does to values of `dtype` that a user must know, or None."""
+    if dtype.kind == "f" and dtype.itemsize == 8:
+        return f"{field}: float64 rounded to float32"
+    if _is_bfloat16(dtype) and dtype.name != "bfloat16":
+        return f"{field}: 2-byte void read as bfloat16"
+    return None
+
+
+def float32_rows(block: npt.NDArray[np.generic]) -> Vectors:
+    """`block` as aligned, C-contiguous, native float32: the same memory where it is that already."""
+    if _is_bfloat16(block.dtype):
+        import ml_dtypes
+
+        block = block.view(ml_dtypes.bfloat16)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and unchecked
+        return np.require(block, dtype=np.float32, requirements=["C", "A", "E"])
+
+
+def vectors_from_arrow(array: pa.Array, shape: tuple[int, ...], where: str, first_row: int) -> Vectors:
+    """(rows, *shape) float32 from lists (nested once per dimension); nulls become NaN.
+
+    Raises:
+        DataError: a row has another length; it names `where` and the row, counted from `first_row`.
+    """
+    rows, size = len(array), shape[0]
+    valid = np.asarray(array.is_valid())
+    kept = array if valid.all() else array.filter(pa.array(valid))
+    if pa.types.is_fixed_size_list(array.type):
+        if array.type.list_size != size:
+            raise DataError(f"{where}: expected {size} values a row, got {array.type.list_size}")
+    else:
+        lengths = np.asarray(pc.list_value_length(kept))
+        wrong = np.flatnonzero(lengths != size)
+        if len(wrong):
+            row = first_row + int(np.flatnonzero(valid)[wrong[0]])
+            raise DataError(f"{where}: row {row}: expected {size} values, got {int(lengths[wrong[0]])}")
+    flat = kept.flatten()
+    if len(shape) > 1:
+        values = vectors_from_arrow(flat, shape[1:], f"{where}: windows from row {first_row}", 0)
+    else:
+        values = float32_rows(flat.to_numpy(zero_copy_only=False))
+    values = values.reshape(len(kept), *shape)
+    if len(kept) == rows:
+        return values
+    out = np.full((rows, *shape), np.nan, dtype=np.float32)
+    out[valid] = values
+    return out
+
+
+def ids_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:
+    """int64 or large_string ids with their nulls; see `id_type_of` for which.
+
+    Raises:
+        DataError: the values are no ids, or bytes that are not UTF-8.
+    """
+    wanted = id_type_of(array.type)
+    if wanted is None:
+        raise DataError(f"{where}: expected integer or string ids, got {array.type}")
+    if pa.types.is_int64(wanted):
+        return array.cast(wanted)
+    return text_from_arrow(array.cast(pa.large_string()) if _is_integer(array) else array, where, first_row)
+
+
+def id_type_of(arrow_type: pa.DataType) -> pa.DataType | None:
+    """The type that ids of `arrow_type` are read as: int64, large_string, or None for what is no id."""
+    if pa.types.is_dictionary(arrow_type):
+        return id_type_of(arrow_type.value_type)
+    if pa.types.is_uint64(arrow_type) or is_text_type(arrow_type):
+        return pa.large_string()
+    return pa.int64() if pa.types.is_integer(arrow_type) else None
+
+
+def is_text_type(arrow_type: pa.DataType) -> bool:
+    """Whether `text_from_arrow` can read `arrow_type`: strings, bytes, dictionaries of them, or nothing."""
+    if pa.types.is_dictionary(arrow_type):
+        return is_text_type(arrow_type.value_type)
+    return bool(
+        pa.types.is_string(arrow_type)
+        or pa.types.is_large_string(arrow_type)
+        or pa.types.is_string_view(arrow_type)
+        or pa.types.is_binary(arrow_type)
+        or pa.types.is_large_binary(arrow_type)
+        or pa.types.is_null(arrow_type)
+    )
+
+
+def _is_integer(array: pa.Array) -> bool:
+    type_ = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    return bool(pa.types.is_integer(type_))
+
+
+def text_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:
+    """`array` as large_string with its nulls.
+
+    Raises:
+        DataError: the type is no text, or a row is not UTF-8; it names `where` and the row.
+    """
+    if not is_text_type(array.type):
+        raise DataError(f"{where}: expected text, got {array.type}")
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    try:
+        text = array.cast(pa.large_string())
+        text.validate(full=True)  # files can hold strings that are not UTF-8
+    except pa.ArrowInvalid as error:
+        row = first_row + _first_not_utf8(array.cast(pa.large_binary()))
+        raise DataError(f"{where}: row {row}: not UTF-8") from error
+    return text
+
+
+def _first_not_utf8(array: pa.Array) -> int:
+    for row, value in enumerate(array):
+        try:
+            (value.as_py() or b"").decode()
+        except UnicodeDecodeError:
+            return row
+    return 0
+
+
+def text_from_values(values: Sequence[object], where: str, first_row: int) -> pa.Array:
+    """large_string from Python strings, UTF-8 bytes and Nones.
+
+    Raises:
+        DataError: another type, bytes that are not UTF-8, or a lone surrogate.
+    """
+    texts: list[str | None] = []
+    for row, value in enumerate(values, first_row):
+        try:
+            text = value.decode() if isinstance(value, bytes) else value
+            if text is not None and not isinstance(text, str):
+                raise DataError(f"{where}: row {row}: expected text, got {type(text).__name__}")
+            texts.append(text)
+            if text is not None and not text.isascii():
+                text.encode()
+        except UnicodeError as error:
+            raise DataError(f"{where}: row {row}: {one_line(error)}") from error
+    return pa.array(texts, pa.large_string())
+
+
+def ids_from_values(values: Sequence[object], where: str, first_row: int) -> pa.Array:
+    """int64 from Python integers, large_string where any id is a string or beyond int64; Nones are null.
+
+    Raises:
+        DataError: an id is neither an integer nor a string.
+    """
+    integers = all(
+        value is None
+        or (isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63)
+        for value in values
+    )
+    if integers:
+        return pa.array(values, pa.int64())
+    texts: list[object] = []
+    for row, value in enumerate(values, first_row):
+        if isinstance(value, (bool, float)):
+            raise DataError(
+                f"{where}: row {row}: expected an integer or string id, got {type(value).__name__}"
+            )
+        texts.append(str(value) if isinstance(value, int) else value)
+    return text_from_values(texts, where, first_row)
+
+
+def ids_from_numpy(block: npt.NDArray[np.generic], where: str, first_row: int) -> pa.Array:
+    """Ids from integers (uint64 as decimal text) or unicode, bytes and variable-width strings."""
+    if block.dtype.kind == "u" and block.dtype.itemsize == 8:
+        return pa.array(np.ascontiguousarray(block, dtype=np.uint64)).cast(pa.large_string())
+    if block.dtype.kind in "iu":
+        return pa.array(np.ascontiguousarray(block, dtype=np.int64))
+    return text_from_values(block.tolist(), where, first_row)
+
+
+def row_bytes(shape: Sequence[int], itemsize: int) -> int:
+    """Bytes of one row of an array of `shape`."""
+    return math.prod(shape[1:]) * itemsize
