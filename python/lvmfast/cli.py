@@ -80,8 +80,8 @@ def _common(
 @app.command()
 def leakscan(
     train: Annotated[
-        Paths, typer.Option(help="Training file, folder or quoted glob. Repeat for many.", show_default=False)
-    ],
+        Paths | None, typer.Option(help="Training file, folder or quoted glob. Repeat for many.")
+    ] = None,
     eval: Annotated[
         Paths | None,
         typer.Option(help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train."),
@@ -129,7 +129,9 @@ def leakscan(
 ) -> None:
     """Find every evaluation row that was seen in training. Exit 0: clean, 1: leak, 2: bad input."""
     if stray:
-        raise DataError(f"unexpected path {stray[0]!r}: name its side with --train or --eval")
+        raise DataError(f"unexpected {stray[0]!r}: name its side with --train or --eval, once per path")
+    if not train:
+        raise DataError("nothing to scan: --train PATH [--eval PATH] is missing")
     if out is not None:
         prepare_directory(out)
     with progress_display(quiet or as_json) as progress:
@@ -164,9 +166,10 @@ def _render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool)
     if not quiet:
         console = Console()
         show(report.findings, console)
-        console.print(verdict_sentence(report.findings), highlight=False, markup=False)
+        console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
         if out is not None:
-            console.print(f"Report: {out}/summary.json, matches.parquet, matched_rows.parquet", highlight=False)
+            files = f"Report: {out}/ summary.json, matches.parquet, matched_rows.parquet"
+            console.print(files, highlight=False, markup=False, soft_wrap=True)
     print(closing_line(report.findings))
 
 
@@ -213,7 +216,7 @@ def demo(
     """Build two splits from Python's own documentation and scan them. Ends with exit code 1: they leak."""
     splits = build_demo(out)
     console = Console()
-    console.print(splits.description, highlight=False)
+    console.print(splits.description, highlight=False, markup=False, soft_wrap=True)
     console.print(f"\n$ {splits.command}\n", highlight=False, markup=False, soft_wrap=True)
     with progress_display(quiet=False) as progress:
         report = run_leakscan(
@@ -225,7 +228,7 @@ def demo(
         )
     report.save(splits.report)
     _render(report, splits.report, as_json=False, quiet=False)
-    console.print(splits.next_steps, highlight=False)
+    console.print(splits.next_steps, highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(EXIT_CODES[report.findings.verdict])
 
 

@@ -17,6 +17,10 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
 
 
+#: The code of a row whose whole window is padding; the core's usability codes end well below.
+NO_CONTEXT = 100
+
+
 @dataclass(frozen=True)
 class CosineResult:
     """What a cosine level found; `matches` is cut to the evidence limit, nothing else is."""
@@ -79,7 +83,7 @@ class _PartlyUsable:
     """Rows of one side with a vector that cannot be compared.
 
     Such a row counts as unchecked unless it matched by what is left of it. A zero vector inside a window is
-    padding and not a fault, unless the whole window is zero.
+    padding and not a fault, unless the whole window is zero and there is nothing to compare.
     """
 
     def __init__(self) -> None:
@@ -92,7 +96,7 @@ class _PartlyUsable:
         self.padding += int(np.count_nonzero(windows == 1))
         empty = (windows == 1).all(axis=1)
         fault = np.where(windows == 1, 0, windows).max(axis=1, initial=0)
-        code = np.where(targets != 0, targets, np.where(empty, 1, fault)).astype(np.uint8)
+        code = np.where(targets != 0, targets, np.where(empty, NO_CONTEXT, fault)).astype(np.uint8)
         rows = np.flatnonzero(code)
         self._rows.append(batch.start + rows)
         self._codes.append(code[rows])
@@ -102,7 +106,7 @@ class _PartlyUsable:
         rows = np.concatenate(self._rows or [NO_ROWS])
         codes = np.concatenate(self._codes or [np.empty(0, np.uint8)])
         left = ~np.isin(rows, tally.matched()[0], assume_unique=True)
-        for code, reason in UNUSABLE.items():
+        for code, reason in (*UNUSABLE.items(), (NO_CONTEXT, "no_context")):
             tally.uncheck_rows(rows[left & (codes == code)], reason)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
-from lvmfast.leaks.levels import SIDES
+from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.tally import FileCount, SideCount
 
 COLOURS: dict[Status, str] = {
@@ -21,12 +23,14 @@ COLOURS: dict[Status, str] = {
 def show(findings: Findings, console: Console) -> None:
     """Prints the tables."""
     console.print(_by_level(findings))
-    judged = "eval" if "eval" in findings.sides else "train"
-    if len(findings.sides[judged].names) > 1:  # type: ignore[index]
+    judged: Side = "eval" if "eval" in findings.sides else "train"
+    if len(findings.sides[judged].names) > 1:
         console.print(_by_file(findings, judged))
     for finding in findings.levels.values():
         if finding.reason:
-            console.print(f"{finding.level}: not checkable: {finding.reason}", style="dim", highlight=False)
+            console.print(f"{finding.level}: not checkable: {finding.reason}", markup=False, highlight=False)
+        elif unchecked := _unchecked(finding):
+            console.print(f"{finding.level}: rows not checked: {unchecked}", highlight=False)
         if finding.cut:
             console.print(
                 f"{finding.level}: evidence cut to the {len(finding.matches):,} highest scores of "
@@ -36,23 +40,21 @@ def show(findings: Findings, console: Console) -> None:
 
 
 def _by_level(findings: Findings) -> Table:
-    table = Table()
-    for name in ("level", "status"):
-        table.add_column(name)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     sides = [side for side in SIDES if side in findings.sides]
+    for name in ("level", "status"):
+        table.add_column(name, no_wrap=True)
     for side in sides:
         table.add_column(f"{side} rows matched", justify="right")
     table.add_column("pairs", justify="right")
-    table.add_column("unchecked rows")
     for finding in findings.levels.values():
-        checkable = finding.status != "not_checkable"
-        name = finding.level if finding.threshold is None else f"{finding.level} ≥ {finding.threshold:g}"
+        ran = finding.status != "not_checkable"
+        name = finding.level if finding.threshold is None else f"{finding.level} ≥{finding.threshold:g}"
         table.add_row(
             name,
             f"[{COLOURS[finding.status]}]{finding.status.replace('_', ' ')}[/]",
-            *(_ratio(finding.sides.get(side)) if checkable else "-" for side in sides),
-            f"{finding.pairs:,}" if checkable else "-",
-            _unchecked(finding),
+            *(_ratio(finding.sides.get(side)) if ran else "-" for side in sides),
+            f"{finding.pairs:,}" if ran else "-",
         )
     return table
 
@@ -66,21 +68,21 @@ def _ratio(count: SideCount | None) -> str:
 
 def _unchecked(finding: LevelFinding) -> str:
     return "; ".join(
-        f"{side}: " + ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in count.unchecked.items())
+        f"{side} " + ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in count.unchecked.items())
         for side, count in finding.sides.items()
         if count.unchecked
     )
 
 
-def _by_file(findings: Findings, side: str) -> Table:
+def _by_file(findings: Findings, side: Side) -> Table:
     checked = [f for f in findings.levels.values() if f.status != "not_checkable" and side in f.sides]
-    table = Table(title=f"{side} rows matched, by file", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{side} rows matched, by file", title_justify="left")
     table.add_column("file", overflow="fold")
     for finding in checked:
         table.add_column(finding.level, justify="right")
-    for place, name in enumerate(findings.sides[side].names):  # type: ignore[index]
-        counts = [finding.sides[side].files[place] for finding in checked]  # type: ignore[index]
-        table.add_row(name, *map(_file_ratio, counts))
+    for place, name in enumerate(findings.sides[side].names):
+        counts = [finding.sides[side].files[place] for finding in checked]
+        table.add_row(escape(name), *map(_file_ratio, counts))
     return table
 
 

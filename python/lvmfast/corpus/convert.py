@@ -1,0 +1,1 @@
+def convert_payload(a,b): pass
