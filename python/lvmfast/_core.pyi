@@ -43,6 +43,7 @@ def window_cosines(
 
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
 def thread_count(threads: int) -> int: ...
+
 @final
 class KeyTable:
     """A set of (n, width) keys with slots 0, 1, 2, ... in order of first insertion."""

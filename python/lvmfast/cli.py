@@ -36,7 +36,7 @@ T = TypeVar("T")
 class ExitCodes(TyperGroup):
     """Turns what a command raises into one line on stderr and an exit code."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
         try:
             return super().invoke(ctx)
@@ -115,8 +115,10 @@ def leakscan(
     max_pairs: Annotated[
         int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
-    out: Annotated[Path | None, typer.Option(help="Folder for summary.json and the parquet tables.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout, nothing else.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the summary and the tables.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary on stdout alone.")
+    ] = False,
     column: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -82,8 +83,8 @@ def build_demo(directory: Path) -> DemoSplits:
         eval_payload=directory / "eval_payload.parquet",
         report=directory / "report",
         description=(
-            f"Python's own documentation topics as two splits, divided by document: {len(sides['train'])} "
-            f"topics ({rows['train']:,} paragraphs) to train, {len(sides['eval'])} ({rows['eval']:,}) to eval.\n"
+            f"Python's own documentation topics as two splits, divided by document: "
+            f"{len(sides['train'])} topics ({rows['train']:,} paragraphs) to train, {len(sides['eval'])} ({rows['eval']:,}) to eval.\n"
             f"Vectors: {EMBEDDER}, hashed word counts made on the spot: no neural encoder, only a stand-in."
         ),
     )
@@ -124,7 +125,7 @@ def embed(text: str) -> npt.NDArray[np.float32]:
     """A unit vector of signed hashed counts of words and word pairs (Weinberger et al. 2009), not learned."""
     words = text.lower().split()
     vector = np.zeros(DIMENSIONS, np.float64)
-    for feature in (*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))):
+    for feature in (*words, *(f"{a} {b}" for a, b in pairwise(words))):
         digest = zlib.crc32(feature.encode())
         vector[(digest >> 1) % DIMENSIONS] += 1.0 if digest & 1 else -1.0
     norm = float(np.linalg.norm(vector))

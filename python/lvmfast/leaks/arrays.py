@@ -69,9 +69,7 @@ def _large_string(texts: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.Large
     return array
 
 
-def intersect_pairs(
-    train: npt.ArrayLike, eval: npt.ArrayLike, *, threads: int = 0
-) -> tuple[Rows, Rows]:
+def intersect_pairs(train: npt.ArrayLike, eval: npt.ArrayLike, *, threads: int = 0) -> tuple[Rows, Rows]:
     """Every (train row, eval row) with equal keys, such as (article, chunk) pairs.
 
     Args:
@@ -107,7 +105,7 @@ def _integer_keys(name: str, keys: npt.ArrayLike) -> npt.NDArray[np.uint64]:
 class NearDuplicates:
     """Every pair of vectors at or above a cosine threshold, as pairs of groups of equal vectors.
 
-    Within one set, a pair's lower row stands on the train side and a group of equal rows is paired with itself.
+    Within one set a pair's lower row stands on the train side; a group of equal rows is paired with itself.
     """
 
     train_row: Rows  #: (p,) first row of the train group; sorted
@@ -229,9 +227,7 @@ def _between(train: npt.NDArray[Any], eval: npt.NDArray[Any], options: ScanOptio
     if swapped:
         left, right = right, left
     order = np.lexsort((right, left))
-    train_group, eval_group = (
-        (indexed_group, streamed_group) if swapped else (streamed_group, indexed_group)
-    )
+    train_group, eval_group = (indexed_group, streamed_group) if swapped else (streamed_group, indexed_group)
     return NearDuplicates(
         left[order], right[order], score[named][order], train_group, eval_group, pair_count, within=False
     )

@@ -68,10 +68,10 @@ def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups
 
 
 def group_pairs(
-    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions, block_bytes: int = BLOCK_BYTES
+    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
-    """Yields (lower group, higher group, cosine) of every pair of distinct vectors at or above the threshold."""
-    per_pass = max(1, block_bytes // (4 * dim))
+    """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match."""
+    per_pass = max(1, BLOCK_BYTES // (4 * dim))
     for start in range(0, len(groups.first), per_pass):
         stop = min(start + per_pass, len(groups.first))
         index = _core.NearIndex(dim, options.threshold, options.threads)
@@ -112,9 +112,7 @@ class DuplicateResult:
     matched: tuple[Rows, Scores]  #: rows with a duplicate, ascending, and their best scores
 
 
-def vector_duplicates(
-    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions
-) -> DuplicateResult:
+def vector_duplicates(blocks: Blocks, groups: Groups, dim: int, options: ScanOptions) -> DuplicateResult:
     """Every pair inside the set at or above the threshold, the lower row on the train side.
 
     A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows.

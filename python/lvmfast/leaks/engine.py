@@ -66,8 +66,10 @@ def scan(
             dimension, or the memory limit is too low.
     """
     levels, missing = _checkable(train, eval, options)
-    found = _two_sides(train, eval, levels, options, progress, clock) if eval else _within(
-        train, levels, options, progress, clock
+    found = (
+        _two_sides(train, eval, levels, options, progress, clock)
+        if eval
+        else _within(train, levels, options, progress, clock)
     )
     for side, info in found.sides.items():
         if info.rows == 0:
@@ -165,9 +167,7 @@ def _columns(levels: Sequence[Level], side: Side, options: ScanOptions) -> tuple
     return columns
 
 
-def read(
-    dataset: Dataset, columns: Sequence[Column], phase: str, progress: Progress
-) -> Iterator[Batch]:
+def read(dataset: Dataset, columns: Sequence[Column], phase: str, progress: Progress) -> Iterator[Batch]:
     """Streams `dataset`, telling `progress` after each batch that was dealt with."""
     total, done = dataset.rows, 0
     progress(phase, 0, total)
@@ -178,7 +178,7 @@ def read(
 
 
 def _info(dataset: Dataset, seen: SideTally) -> SideInfo:
-    return SideInfo(tuple(file.name for file in dataset.files), seen.file_starts, seen.rows)
+    return SideInfo(tuple(file.name for file in dataset.files), seen.count().file_rows)
 
 
 class _Levels:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lvmfast.leaks.evidence import Evidence
 from lvmfast.leaks.levels import Level, Side
-from lvmfast.leaks.tally import Rows, SideCount
+from lvmfast.leaks.tally import Rows, SideCount, starts_of
 
 Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
 Verdict = Literal["clean", "allowed", "leak", "incomplete", "part"]
@@ -44,11 +44,20 @@ class LevelFinding:
 
 @dataclass(frozen=True)
 class SideInfo:
-    """The files of one side and the rows that each begins at."""
+    """The files of one side and their rows."""
 
     names: tuple[str, ...]
-    file_starts: Rows
-    rows: int
+    file_rows: Rows
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return int(self.file_rows.sum())
+
+    @property
+    def file_starts(self) -> Rows:
+        """The dataset row at which each file starts."""
+        return starts_of(self.file_rows)
 
 
 @dataclass(frozen=True)

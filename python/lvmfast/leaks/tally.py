@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,22 @@ class FileCount:
 class SideCount:
     """The rows of one side at one level."""
 
-    rows: int
-    unchecked: Mapping[str, int]  #: reason -> rows, no zeros
+    file_rows: Rows  #: rows of each file
+    faulty: Mapping[str, Rows]  #: reason -> rows of each file that cannot be checked
+    doubtful: Mapping[str, Rows]  #: reason -> dataset rows that are checked only if they match
     matched_rows: Rows  #: ascending rows of the dataset
     best: Scores  #: the highest score of each matched row
-    files: tuple[FileCount, ...]
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return int(self.file_rows.sum())
+
+    @property
+    def unchecked(self) -> Mapping[str, int]:
+        """reason -> rows that were not checked, no zeros."""
+        counts = {reason: int(by_file.sum()) for reason, by_file in self._unchecked_by_file().items()}
+        return {reason: n for reason, n in sorted(counts.items()) if n}
 
     @property
     def checked(self) -> int:
@@ -50,15 +61,33 @@ class SideCount:
         """matched / checked; None when nothing was checked."""
         return self.matched / self.checked if self.checked else None
 
-    def at_least(self, threshold: float, file_starts: Rows) -> SideCount:
+    @property
+    def files(self) -> tuple[FileCount, ...]:
+        """The counts by file."""
+        unchecked = sum(self._unchecked_by_file().values(), np.zeros_like(self.file_rows))
+        matched = count_by_file(self.matched_rows, starts_of(self.file_rows))
+        return tuple(
+            FileCount(int(n), int(n - u), int(m))
+            for n, u, m in zip(self.file_rows, unchecked, matched, strict=True)
+        )
+
+    def at_least(self, threshold: float) -> SideCount:
         """The count of the same rows at a higher threshold."""
         keep = self.best >= threshold
-        rows = self.matched_rows[keep]
-        matched = count_by_file(rows, file_starts)
-        files = tuple(
-            FileCount(f.rows, f.checked, int(m)) for f, m in zip(self.files, matched, strict=True)
-        )
-        return SideCount(self.rows, self.unchecked, rows, self.best[keep], files)
+        return replace(self, matched_rows=self.matched_rows[keep], best=self.best[keep])
+
+    def _unchecked_by_file(self) -> dict[str, Rows]:
+        by_file = dict(self.faulty)
+        for reason, rows in self.doubtful.items():
+            left = rows[~np.isin(rows, self.matched_rows, assume_unique=True)]
+            counts = count_by_file(left, starts_of(self.file_rows))
+            by_file[reason] = by_file.get(reason, np.zeros_like(counts)) + counts
+        return by_file
+
+
+def starts_of(file_rows: Rows) -> Rows:
+    """The dataset row at which each file starts."""
+    return np.cumsum(file_rows) - file_rows
 
 
 def count_by_file(rows: Rows, file_starts: Rows) -> Rows:
@@ -74,20 +103,10 @@ class SideTally:
     def __init__(self, files: int) -> None:
         """Nothing seen yet of a dataset of `files` files."""
         self._file_rows = np.zeros(files, np.int64)
-        self._unchecked: dict[str, Rows] = {}
+        self._faulty: dict[str, Rows] = {}
+        self._doubtful: dict[str, list[Rows]] = {}
         self._matched: list[Rows] = []
         self._best: list[Scores] = []
-
-    @property
-    def rows(self) -> int:
-        """Rows seen so far."""
-        return int(self._file_rows.sum())
-
-    @property
-    def file_starts(self) -> Rows:
-        """The dataset row at which each file starts (files not yet seen start at the end)."""
-        ends = np.cumsum(self._file_rows)
-        return ends - self._file_rows
 
     def see(self, batch: Batch) -> None:
         """Counts the rows of `batch`."""
@@ -96,9 +115,7 @@ class SideTally:
     def uncheck(self, batch: Batch, codes: npt.NDArray[np.integer], reasons: Mapping[int, str]) -> None:
         """Counts the rows of `batch` whose code has a reason."""
         for code, reason in reasons.items():
-            count = int(np.count_nonzero(codes == code))
-            if count:
-                self._reason(reason)[batch.file] += count
+            self._reason(reason)[batch.file] += np.count_nonzero(codes == code)
 
     def uncheck_all(self, batch: Batch, reason: str) -> None:
         """Counts every row of `batch` as unchecked."""
@@ -106,8 +123,14 @@ class SideTally:
 
     def uncheck_rows(self, rows: Rows, reason: str) -> None:
         """Counts `rows` of the dataset, all of them seen before."""
-        if len(rows):
-            self._reason(reason)[:] += count_by_file(rows, self.file_starts)
+        self._reason(reason)[:] += count_by_file(rows, starts_of(self._file_rows))
+
+    def doubt(self, batch: Batch, codes: npt.NDArray[np.integer], reasons: Mapping[int, str]) -> None:
+        """The rows of `batch` whose code has a reason count as unchecked unless they match."""
+        for code, reason in reasons.items():
+            rows = np.flatnonzero(codes == code)
+            if len(rows):
+                self._doubtful.setdefault(reason, []).append(batch.start + rows)
 
     def match(self, rows: Rows, best: Scores) -> None:
         """Counts `rows` of the dataset as matched; a row may come more than once."""
@@ -115,8 +138,12 @@ class SideTally:
             self._matched.append(rows)
             self._best.append(best)
 
-    def matched(self) -> tuple[Rows, Scores]:
-        """The matched rows, each once and ascending, with their best scores."""
+    def count(self) -> SideCount:
+        """What was gathered."""
+        doubtful = {reason: np.concatenate(rows) for reason, rows in self._doubtful.items()}
+        return SideCount(self._file_rows, self._faulty, doubtful, *self._matches())
+
+    def _matches(self) -> tuple[Rows, Scores]:
         if not self._matched:
             return NO_ROWS, np.empty(0, np.float64)
         rows, best = np.concatenate(self._matched), np.concatenate(self._best)
@@ -125,17 +152,5 @@ class SideTally:
         starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
         return rows[starts], np.maximum.reduceat(best, starts)
 
-    def count(self) -> SideCount:
-        """What was gathered."""
-        rows, best = self.matched()
-        matched = count_by_file(rows, self.file_starts)
-        unchecked = sum(self._unchecked.values(), np.zeros_like(self._file_rows))
-        files = tuple(
-            FileCount(int(n), int(n - u), int(m))
-            for n, u, m in zip(self._file_rows, unchecked, matched, strict=True)
-        )
-        totals = {reason: int(counts.sum()) for reason, counts in sorted(self._unchecked.items())}
-        return SideCount(self.rows, totals, rows, best, files)
-
     def _reason(self, reason: str) -> Rows:
-        return self._unchecked.setdefault(reason, np.zeros_like(self._file_rows))
+        return self._faulty.setdefault(reason, np.zeros_like(self._file_rows))

@@ -14,11 +14,11 @@ from lvmfast.leaks.keyed import MISSING_COLUMN
 from lvmfast.leaks.levels import Side
 from lvmfast.leaks.near import EDGES, UNUSABLE, Cells, Codes, IndexedVectors, NearJoin, NearResult
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
-
+from lvmfast.leaks.tally import SideTally
 
 #: The code of a row whose whole window is padding; the core's usability codes end well below.
 NO_CONTEXT = 100
+WINDOW_FAULTS = {**UNUSABLE, NO_CONTEXT: "no_context"}
 
 
 @dataclass(frozen=True)
@@ -79,35 +79,17 @@ def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:
         tally.uncheck(batch, codes, UNUSABLE)
 
 
-class _PartlyUsable:
-    """Rows of one side with a vector that cannot be compared.
+def see_windows(tally: SideTally, batch: Batch, targets: Codes, windows: Codes) -> int:
+    """Counts rows with a vector that cannot be compared, given the codes (rows,) and (rows, length).
 
-    Such a row counts as unchecked unless it matched by what is left of it. A zero vector inside a window is
-    padding and not a fault, unless the whole window is zero and there is nothing to compare.
+    Such a row is unchecked unless it matches by what is left of it. A zero vector inside a window is padding
+    and no fault, unless the whole window is zero and there is nothing to compare. Returns the padding.
     """
-
-    def __init__(self) -> None:
-        self._rows: list[Rows] = []
-        self._codes: list[Codes] = []
-        self.padding = 0
-
-    def see(self, batch: Batch, targets: Codes, windows: Codes) -> None:
-        """`targets` (rows,) and `windows` (rows, length): the codes of the vectors of `batch`."""
-        self.padding += int(np.count_nonzero(windows == 1))
-        empty = (windows == 1).all(axis=1)
-        fault = np.where(windows == 1, 0, windows).max(axis=1, initial=0)
-        code = np.where(targets != 0, targets, np.where(empty, NO_CONTEXT, fault)).astype(np.uint8)
-        rows = np.flatnonzero(code)
-        self._rows.append(batch.start + rows)
-        self._codes.append(code[rows])
-
-    def settle(self, tally: SideTally) -> None:
-        """Counts the rows that did not match after all."""
-        rows = np.concatenate(self._rows or [NO_ROWS])
-        codes = np.concatenate(self._codes or [np.empty(0, np.uint8)])
-        left = ~np.isin(rows, tally.matched()[0], assume_unique=True)
-        for code, reason in (*UNUSABLE.items(), (NO_CONTEXT, "no_context")):
-            tally.uncheck_rows(rows[left & (codes == code)], reason)
+    empty = (windows == 1).all(axis=1)
+    fault = np.where(windows == 1, 0, windows).max(axis=1, initial=0)
+    tally.see(batch)
+    tally.doubt(batch, np.where(targets != 0, targets, np.where(empty, NO_CONTEXT, fault)), WINDOW_FAULTS)
+    return int(np.count_nonzero(windows == 1))
 
 
 class ContextLevel:
@@ -127,7 +109,7 @@ class ContextLevel:
         self._targets, self._windows = targets, windows
         self._options = options
         self._tally = {side: SideTally(n) for side, n in files.items()}
-        self._partly = {side: _PartlyUsable() for side in files}
+        self._padding: dict[Side, int] = dict.fromkeys(files, 0)
         self._joins: tuple[NearJoin, NearJoin] | None = None
 
     def index(self, batch: Batch, targets: Codes | None) -> None:
@@ -147,11 +129,11 @@ class ContextLevel:
         self._see(self._streamed, batch, targets, windows)
 
     def _see(self, side: Side, batch: Batch, targets: Codes | None, windows: Codes | None) -> None:
-        self._tally[side].see(batch)
+        tally = self._tally[side]
         if targets is None or windows is None:
-            self._tally[side].uncheck_all(batch, MISSING_COLUMN)
+            see_vectors(tally, batch, None)
         else:
-            self._partly[side].see(batch, targets, windows.reshape(batch.rows, -1))
+            self._padding[side] += see_windows(tally, batch, targets, windows.reshape(batch.rows, -1))
 
     def _joined(self) -> tuple[NearJoin, NearJoin]:
         if self._joins is None:
@@ -167,15 +149,13 @@ class ContextLevel:
         for one in found:
             for side, (rows, best) in one.matched.items():
                 self._tally[side].match(rows, best)
-        for side, partly in self._partly.items():
-            partly.settle(self._tally[side])
         return CosineResult(
             self._tally,
             Evidence.concat([one.matches for one in found]).best(self._options.max_pairs),
             sum(one.match_count for one in found),
             sum(one.pairs for one in found),
             {edge: sum(one.pairs_at[edge] for one in found) for edge in found[0].pairs_at},
-            {side: partly.padding for side, partly in self._partly.items()},
+            self._padding,
         )
 
 
@@ -186,18 +166,17 @@ class OracleLevel:
         """Nothing read yet."""
         self._options = options
         self._tally = SideTally(files)
-        self._partly = _PartlyUsable()
+        self._padding = 0
         self._buffer = EvidenceBuffer(options.max_pairs)
         self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
 
     def check(self, batch: Batch) -> None:
         """Takes the next eval rows."""
-        self._tally.see(batch)
         if batch.vector is None or batch.context is None:
-            self._tally.uncheck_all(batch, MISSING_COLUMN)
+            see_vectors(self._tally, batch, None)
             return
         scores, targets, windows = _core.window_cosines(batch.vector, batch.context, self._options.threads)
-        self._partly.see(batch, targets, windows)
+        self._padding += see_windows(self._tally, batch, targets, windows)
         row, position = np.nonzero(scores >= self._options.threshold)  # NaN compares as no
         score = scores[row, position]
         for edge in self._pairs_at:
@@ -209,7 +188,6 @@ class OracleLevel:
 
     def result(self) -> CosineResult:
         """What was found, once every eval row went by."""
-        self._partly.settle(self._tally)
         pairs = self._buffer.total
         return CosineResult(
             {"eval": self._tally},
@@ -217,5 +195,5 @@ class OracleLevel:
             pairs,
             pairs,
             self._pairs_at,
-            {"eval": self._partly.padding},
+            {"eval": self._padding},
         )

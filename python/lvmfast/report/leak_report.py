@@ -67,7 +67,7 @@ class LeakReport:
             raise LeakError(str(self))
 
     def save(self, directory: str | PathLike[str]) -> None:
-        """Writes `summary.json`, `matched_rows.parquet` and `matches.parquet`; each appears whole or not at all.
+        """Writes `summary.json`, `matched_rows.parquet` and `matches.parquet`, each whole or not at all.
 
         Raises:
             DataError: the directory cannot be written.
@@ -112,8 +112,5 @@ class LeakReport:
             pairs_at={edge: n for edge, n in finding.pairs_at.items() if edge >= threshold},
             matches=matches,
             match_count=len(matches),
-            sides={
-                side: count.at_least(threshold, self.findings.sides[side].file_starts)
-                for side, count in finding.sides.items()
-            },
+            sides={side: count.at_least(threshold) for side, count in finding.sides.items()},
         )

@@ -81,9 +81,8 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
                 for level, finding in findings.levels.items()
                 if (count := finding.sides.get(side)) and finding.status != "not_checkable"
             }
-            start = int(info.file_starts[place])
-            end = int(info.file_starts[place + 1]) if place + 1 < len(info.names) else info.rows
-            files.append({"side": side, "file": name, "rows": end - start, "levels": levels})
+            rows = int(info.file_rows[place])
+            files.append({"side": side, "file": name, "rows": rows, "levels": levels})
     return files
 
 

@@ -76,7 +76,9 @@ def _unchecked(finding: LevelFinding) -> str:
 
 def _by_file(findings: Findings, side: Side) -> Table:
     checked = [f for f in findings.levels.values() if f.status != "not_checkable" and side in f.sides]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{side} rows matched, by file", title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, title=f"{side} rows matched, by file", title_justify="left"
+    )
     table.add_column("file", overflow="fold")
     for finding in checked:
         table.add_column(finding.level, justify="right")

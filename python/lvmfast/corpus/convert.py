@@ -1,1 +1,0 @@
-def convert_payload(a,b): pass
