@@ -43,7 +43,6 @@ class SplitFile(Protocol):
 
     name: str  #: the path as the user gave or found it, or a label such as ``<arrays>``
     path: str | None  #: the local file behind it, if there is one
-    rows: int | None  #: None where only reading to the end tells (jsonl, csv); known after one full pass
     nbytes: int  #: size on disk or in memory, to guess the smaller side by when rows are unknown
     fields: dict[Column, str]  #: which field of the file each column is read from
     id_types: dict[Column, pa.DataType]  #: int64 or large_string, for each id column
@@ -51,6 +50,11 @@ class SplitFile(Protocol):
     context_length: int | None
     provenance: dict[str, Any] | None  #: the file's own statement of encoder, norm and metric
     notes: tuple[str, ...]  #: what the reader did to the values ("targets: float64 rounded to float32")
+
+    @property
+    def rows(self) -> int | None:
+        """None where only reading to the end tells (jsonl, csv); known after one full pass."""
+        ...
 
     def estimated_rows(self) -> int:
         """`rows`, or a guess from the first block and the file's size."""

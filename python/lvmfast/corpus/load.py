@@ -6,44 +6,91 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lvmfast.corpus.arrow import open_arrow
 from lvmfast.corpus.columns import check_mapping
+from lvmfast.corpus.csv import open_csv
 from lvmfast.corpus.dataset import Column, Dataset, SplitFile
+from lvmfast.corpus.jsonl import open_jsonl
+from lvmfast.corpus.memory import open_memory
 from lvmfast.corpus.npy import open_npy
 from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.parquet import open_parquet
 from lvmfast.corpus.paths import expand, format_of
+from lvmfast.corpus.payload import Payload, join
 from lvmfast.errors import DataError
 
-_OPENERS: dict[str, Callable[..., SplitFile]] = {"npz": open_npz, "npy": open_npy, "parquet": open_parquet}
+_OPENERS: dict[str, Callable[..., SplitFile]] = {
+    "arrow": open_arrow,
+    "csv": open_csv,
+    "jsonl": open_jsonl,
+    "npy": open_npy,
+    "npz": open_npz,
+    "parquet": open_parquet,
+}
 
 
 def load_split(source: Any, *, columns: Mapping[str, str] | None = None, payload: Any = None) -> Dataset:
-    """Opens a split without reading its rows.
+    """Opens a split. Rows are read only where a payload is joined: all of the payload, and the split's ids.
 
     Args:
         source: a path, a quoted glob or a folder; several of them; a dict of arrays, tensors or lists; a
-            pyarrow Table; an HF ``datasets`` Dataset; or a Dataset of this package, returned as it is.
-        columns: field names by column (``{"vector": "my_field"}``), where the known names do not do.
-        payload: texts by (doc_id, chunk_id) to join to the rows, in any form that `source` can have.
+            pyarrow Table; an HF ``datasets`` Dataset; or a Dataset of this package.
+        columns: field names by column (``{"vector": "my_field"}``), where the known names do not do. With
+            a payload, a field that either of the two has.
+        payload: texts by (doc_id, chunk_id) to join to the rows, in any form that `source` can have, or a
+            `Payload` that `load_payload` made.
 
     Raises:
         DataError: something is missing, broken or hostile, or does not fit; one line says what and where.
     """
-    if isinstance(source, Dataset):
-        return source
     mapping = check_mapping(columns)
-    files, notes = _opened(source, mapping, strict=True)
-    return Dataset(tuple(files), remarks=tuple(notes))
+    if isinstance(source, Dataset):
+        split = source
+    else:
+        files, notes = _opened(source, mapping, strict=payload is None)
+        split = Dataset(tuple(files), remarks=tuple(notes))
+    if payload is None:
+        return split
+    texts = payload if isinstance(payload, Payload) else load_payload(payload, columns=columns)
+    if not isinstance(source, Dataset):
+        _check_mapped(mapping, (*split.files, *texts.files))
+    return join(split, texts)
+
+
+def load_payload(source: Any, *, columns: Mapping[str, str] | None = None) -> Payload:
+    """Reads a payload once, to be joined to one or more splits.
+
+    Raises:
+        DataError: as `load_split`, and when one key has two different texts.
+    """
+    if isinstance(source, Dataset):
+        return Payload(source.files)
+    files, _ = _opened(source, check_mapping(columns), strict=False)
+    return Payload(files)
+
+
+def _check_mapped(mapping: Mapping[Column, str], files: Sequence[SplitFile]) -> None:
+    """A split and its payload share a mapping, so a field may be missing in one of them, but not in both."""
+    for column, field in mapping.items():
+        if not any(file.fields.get(column) == field for file in files):
+            names = ", ".join(file.name for file in files)
+            raise DataError(f"{names}: {column}: no field {field!r} in any of them")
 
 
 def _opened(source: Any, mapping: dict[Column, str], *, strict: bool) -> tuple[list[SplitFile], list[str]]:
     if isinstance(source, (str, os.PathLike)):
         source = [source]
-    if isinstance(source, Sequence) and source and all(isinstance(p, (str, os.PathLike)) for p in source):
+    if (
+        isinstance(source, (list, tuple))
+        and source
+        and all(isinstance(p, (str, os.PathLike)) for p in source)
+    ):
         expansion = expand([os.fspath(path) for path in source])
-        return [_open_file(path, mapping, strict) for path in expansion.files], expansion.notes
-    raise DataError(f"expected paths, arrays or a table, got {type(source).__name__}")
-
-
-def _open_file(path: str, mapping: dict[Column, str], strict: bool) -> SplitFile:
-    return _OPENERS[str(format_of(path))](path, mapping, strict=strict)
+        opened = [_OPENERS[str(format_of(path))](path, mapping, strict=strict) for path in expansion.files]
+        return opened, expansion.notes
+    file = open_memory(source, mapping, strict=strict)
+    if file is None:
+        raise DataError(
+            f"expected paths, a dict of arrays, a table or a dataset, got {type(source).__name__}"
+        )
+    return [file], []

@@ -1,0 +1,58 @@
+"""Arrow IPC, the file and the stream format, mapped: what HF ``datasets`` keeps its rows in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from lvmfast.corpus.dataset import Column, Rows
+from lvmfast.corpus.failures import reading
+from lvmfast.corpus.tables import TableFile
+
+_FILE_MAGIC = b"ARROW1\0\0"
+
+
+def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
+    """An Arrow IPC file; its first bytes tell which of the two formats it has, whatever its name.
+
+    Raises:
+        DataError: no Arrow file, a truncated or corrupt one, or fields that do not fit their columns.
+    """
+    with reading(path):
+        with open(path, "rb") as raw:
+            seekable = raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+        with pa.memory_map(path) as mapped:
+            if seekable:
+                reader = pa.ipc.open_file(mapped)
+                schema, rows = reader.schema, reader.count_rows()
+            else:
+                stream = pa.ipc.open_stream(mapped)
+                schema, rows = stream.schema, sum(batch.num_rows for batch in stream)
+
+    def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        options = pa.ipc.IpcReadOptions(included_fields=[schema.names.index(field) for field in fields])
+        with pa.memory_map(path) as mapped:
+            start = 0
+            for batch in _record_batches(mapped, seekable, options):
+                stop = start + batch.num_rows
+                if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
+                    kept = batch.select(fields)
+                    kept.validate(full=True)  # offsets in a corrupt file could point anywhere
+                    yield start, kept
+                start = stop
+
+    return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
+
+
+def _record_batches(
+    mapped: pa.MemoryMappedFile, seekable: bool, options: pa.ipc.IpcReadOptions
+) -> Iterator[pa.RecordBatch]:
+    if not seekable:
+        yield from pa.ipc.open_stream(mapped, options=options)
+        return
+    reader = pa.ipc.open_file(mapped, options=options)
+    for number in range(reader.num_record_batches):
+        yield reader.get_batch(number)

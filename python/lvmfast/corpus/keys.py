@@ -1,0 +1,43 @@
+"""Ids become keys for `_core.KeyTable`: ids compare as decimal text, so 12 and "12" have one key."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lvmfast import _core
+
+Keys = npt.NDArray[np.uint64]
+Valid = npt.NDArray[np.bool_]
+
+
+def id_keys(array: pa.Array, threads: int = 0) -> tuple[Keys, Valid]:
+    """Keys of int64 or large_string ids.
+
+    Returns:
+        keys uint64 (n, 2) and valid bool (n,), False where the id is null (its key then means nothing).
+    """
+    valid: Valid = np.asarray(array.is_valid())
+    if pa.types.is_int64(array.type):
+        integers = np.asarray(array.fill_null(0)).view(np.uint64)
+        return np.column_stack((np.zeros_like(integers), integers)), valid
+    data, offsets = text_bytes(array)
+    return _core.string_keys(data, offsets, threads), valid
+
+
+def pair_keys(doc: pa.Array, chunk: pa.Array, threads: int = 0) -> tuple[Keys, Valid]:
+    """Keys of (doc_id, chunk_id) pairs: keys uint64 (n, 4), valid bool (n,) where neither id is null."""
+    doc_keys, doc_valid = id_keys(doc, threads)
+    chunk_keys, chunk_valid = id_keys(chunk, threads)
+    return np.hstack((doc_keys, chunk_keys)), doc_valid & chunk_valid
+
+
+def text_bytes(array: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The UTF-8 bytes of a large_string array and its int64 offsets (n + 1,), without a copy."""
+    _, offsets, data = array.buffers()
+    size = len(array) + 1
+    if offsets is None or offsets.size == 0:  # an empty array need not have offsets
+        return np.empty(0, np.uint8), np.zeros(size, np.int64)
+    starts = np.frombuffer(offsets, np.int64, size, 8 * array.offset)
+    return (np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)), starts

@@ -1,0 +1,160 @@
+"""Splits that are in memory already: dicts of arrays or tensors, pyarrow tables, HF datasets.
+
+torch and ``datasets`` are never imported: their objects are known by what they can do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lvmfast.corpus.arrays import ArraysFile, ArraySource, ReadRows
+from lvmfast.corpus.columns import resolve
+from lvmfast.corpus.dataset import Column, Rows, SplitFile
+from lvmfast.corpus.failures import one_line
+from lvmfast.corpus.tables import TableFile
+from lvmfast.errors import DataError
+
+ARRAYS, TABLE, DATASET = "<arrays>", "<table>", "<dataset>"
+
+
+def open_memory(source: Any, mapping: dict[Column, str], *, strict: bool = True) -> SplitFile | None:
+    """The split file of an object in memory; None for an object of another kind.
+
+    Raises:
+        DataError: arrays or fields that do not fit their columns, or a DatasetDict.
+    """
+    if isinstance(source, Mapping):
+        if source and all(_is_hf_dataset(value) for value in source.values()):
+            raise DataError(
+                f"{DATASET}: a DatasetDict; give one of its splits: {', '.join(map(str, source))}"
+            )
+        return _open_arrays(source, mapping, strict)
+    if isinstance(source, np.ndarray) or _is_tensor(source):
+        field = mapping.get("vector", "vector")
+        return _open_arrays({field: source}, {"vector": field}, strict)
+    if isinstance(source, pa.RecordBatch):
+        source = pa.Table.from_batches([source])
+    if isinstance(source, pa.Table):
+        return _open_table(source, mapping, strict)
+    return _open_hf_dataset(source, mapping, strict) if _is_hf_dataset(source) else None
+
+
+def _open_arrays(arrays: Mapping[str, Any], mapping: dict[Column, str], strict: bool) -> ArraysFile:
+    fields = resolve(ARRAYS, arrays, mapping, pairs=True, strict=strict)
+    sources = {field: _source(field, arrays) for field in dict.fromkeys(fields.values())}
+    nbytes = sum(source.nbytes for source in sources.values())
+    stated = _provenance(arrays["provenance"]) if "provenance" in arrays else None
+    typed: dict[str, ArraySource] = dict(sources)
+    chosen: dict[Column, str] = dict(fields)
+    return ArraysFile(ARRAYS, None, nbytes, typed, chosen, strict=strict, provenance=stated)
+
+
+def _provenance(value: Any) -> dict[str, Any] | None:
+    try:
+        stated = value if isinstance(value, Mapping) else json.loads(str(value))
+    except ValueError:
+        return None
+    return dict(stated) if isinstance(stated, Mapping) else None
+
+
+class _NumpyArray:
+    """`ArraySource` over an array."""
+
+    pickled = False
+
+    def __init__(self, values: npt.NDArray[Any]) -> None:
+        self.shape, self.dtype, self.nbytes, self._values = values.shape, values.dtype, values.nbytes, values
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadRows]:
+        yield lambda start, stop: self._values[start:stop]
+
+
+class _Tensor:
+    """`ArraySource` over a torch tensor on any device, brought over block by block."""
+
+    pickled = False
+
+    def __init__(self, values: Any) -> None:
+        self.shape = tuple(int(n) for n in values.shape)
+        kind = str(values.dtype).removeprefix("torch.")
+        # numpy has no bfloat16: its blocks are widened to float32, which is exact.
+        self._widen = kind == "bfloat16"
+        self.dtype = np.dtype("float32" if self._widen else kind)
+        self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        self._values = values
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadRows]:
+        yield self._read
+
+    def _read(self, start: int, stop: int) -> npt.NDArray[Any]:
+        block = self._values[start:stop].detach()
+        block = (block.float() if self._widen else block).cpu()
+        values: npt.NDArray[Any] = block.numpy()
+        return values
+
+
+def _source(field: str, arrays: Mapping[str, Any]) -> _NumpyArray | _Tensor:
+    try:
+        value = arrays[field]  # an open NpzFile may refuse here
+        if _is_tensor(value):
+            return _Tensor(value)
+        if isinstance(value, (list, tuple)):
+            return _NumpyArray(_from_list(value))
+        return _NumpyArray(np.asarray(value))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{ARRAYS}: {field}: {one_line(error)}") from error
+
+
+def _from_list(values: list[Any] | tuple[Any, ...]) -> npt.NDArray[Any]:
+    """Strings, Nones and mixed ids stay Python values; what is all numbers, or nested, becomes an array."""
+    if any(value is None or isinstance(value, (str, bytes)) for value in values):
+        out = np.empty(len(values), dtype=object)
+        out[:] = values
+        return out
+    return np.asarray(values)
+
+
+def _is_tensor(value: Any) -> bool:
+    return str(getattr(value, "dtype", "")).startswith("torch.") and hasattr(value, "detach")
+
+
+def _is_hf_dataset(value: Any) -> bool:
+    wanted = ("features", "column_names", "with_format", "select_columns", "__len__", "__getitem__")
+    return not isinstance(value, Mapping) and all(hasattr(value, name) for name in wanted)
+
+
+def _open_table(table: pa.Table, mapping: dict[Column, str], strict: bool) -> TableFile:
+    def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        row = 0
+        for batch in table.to_batches(max_chunksize=step):
+            yield row, batch.select(fields)
+            row += batch.num_rows
+
+    return TableFile(TABLE, None, table.nbytes, table.num_rows, table.schema, scan, mapping, strict=strict)
+
+
+def _open_hf_dataset(dataset: Any, mapping: dict[Column, str], strict: bool) -> TableFile:
+    """Read through the dataset's own indexing, which knows of selections and shuffles."""
+    rows = len(dataset)
+    schema = dataset.with_format("arrow")[: min(rows, 1)].schema
+
+    def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        view = dataset.select_columns(fields or dataset.column_names[:1]).with_format("arrow")
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
+                first = start
+                for batch in view[start:stop].to_batches():
+                    yield first, batch.select(fields)
+                    first += batch.num_rows
+
+    return TableFile(DATASET, None, int(dataset.data.nbytes), rows, schema, scan, mapping, strict=strict)

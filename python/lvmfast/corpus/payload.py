@@ -1,0 +1,200 @@
+"""Payloads: texts kept apart from their rows, joined to them by (doc_id, chunk_id) in one hash join.
+
+The texts are spilled to unnamed temporary files and mapped from there, so that a payload costs memory for
+its keys alone (about 60 bytes a row).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Batch, Column, Coverage, Dataset, Rows, SplitFile
+from lvmfast.corpus.failures import reading
+from lvmfast.corpus.keys import Keys, pair_keys, text_bytes
+from lvmfast.errors import DataError
+
+_KEY: tuple[Column, ...] = ("doc_id", "chunk_id")
+#: Below this share of covered rows the payload belongs to another split.
+_LEAST_COVERAGE = 0.01
+
+
+class Payload:
+    """Texts by (doc_id, chunk_id). One payload can be joined to several splits.
+
+    Raises:
+        DataError: on construction, when a file lacks an id or the text, or when one key has two texts.
+    """
+
+    def __init__(self, files: Sequence[SplitFile], threads: int = 0) -> None:
+        """Reads all of `files` once."""
+        self.files = tuple(files)
+        self.name = ", ".join(file.name for file in self.files)
+        self._table = _core.KeyTable(4, threads)
+        self._threads = threads
+        self.skipped = 0  #: rows without a key or a text
+        with ExitStack() as stack, reading(f"{self.name}: spilling to {tempfile.gettempdir()}"):
+            data = stack.enter_context(tempfile.TemporaryFile())
+            offsets = stack.enter_context(tempfile.TemporaryFile())
+            self._fill(data, offsets)
+            data.flush()
+            offsets.flush()
+            self._texts = _mapped_texts(data, offsets, len(self._table))
+
+    def __len__(self) -> int:
+        """Distinct keys."""
+        return len(self._table)
+
+    def _fill(self, data: BinaryIO, offsets: BinaryIO) -> None:
+        """Slot i of the table is text i of the spill: both take keys in order of first appearance."""
+        digests = np.empty((0, 2), np.uint64)  # (capacity, 2), by slot
+        end = 0
+        offsets.write(np.int64(0).tobytes())
+        for file in self.files:
+            missing = [column for column in (*_KEY, "text") if column not in file.fields]
+            if missing:
+                raise DataError(f"{file.name}: a payload needs doc_id, chunk_id and text; no {missing[0]}")
+            for batch in file.batches((*_KEY, "text"), 8192):
+                text, keys, rows = self._keyed(batch)
+                digest = _core.hash_texts_128(*text_bytes(text), "none", self._threads)
+                before = len(self._table)
+                slots = self._table.insert(keys)
+                if len(self._table) > len(digests):
+                    room = np.empty((2 * len(self._table), 2), np.uint64)
+                    room[:before] = digests[:before]
+                    digests = room
+                # New slots count up from `before`, so the first row of each is where the maximum grows.
+                fresh = np.flatnonzero(slots > np.maximum.accumulate(np.r_[before - 1, slots])[:-1])
+                digests[slots[fresh]] = digest[fresh]
+                clash = np.flatnonzero((digests[slots] != digest).any(axis=1))
+                if len(clash):
+                    raise _two_texts(file, batch, int(rows[clash[0]]))
+                content, starts = text_bytes(text.take(pa.array(fresh)))
+                data.write(content[starts[0] : starts[-1]].data)
+                offsets.write((starts[1:] - starts[0] + end).tobytes())
+                end += int(starts[-1] - starts[0])
+
+    def _keyed(self, batch: Batch) -> tuple[pa.Array, Keys, Rows]:
+        """Text, key and row number in `batch` of the rows that have both ids and a text."""
+        assert batch.text is not None
+        keys, valid = pair_keys(batch.doc_id, batch.chunk_id, self._threads)
+        rows = np.flatnonzero(valid & np.asarray(batch.text.is_valid()))
+        self.skipped += batch.rows - len(rows)
+        return batch.text.take(pa.array(rows)), keys[rows], rows
+
+    def find(self, keys: Keys) -> npt.NDArray[np.int64]:
+        """The slot of each (n, 4) key, -1 where the payload has none."""
+        return self._table.find(keys)
+
+    def texts(self, doc: pa.Array, chunk: pa.Array) -> pa.Array:
+        """large_string (n,): the text of each pair of ids, null where there is none."""
+        keys, valid = pair_keys(doc, chunk, self._threads)
+        slots = self.find(keys)
+        return self._texts.take(pa.array(slots, mask=~valid | (slots < 0)))
+
+
+def _two_texts(file: SplitFile, batch: Batch, row: int) -> DataError:
+    doc, chunk = (ids[row].as_py() for ids in (batch.doc_id, batch.chunk_id) if ids is not None)
+    where = f"{file.name}: row {batch.file_row + row}"
+    return DataError(f"{where}: the key (doc_id {doc}, chunk_id {chunk}) has another text in an earlier row")
+
+
+def _mapped_texts(data: BinaryIO, offsets: BinaryIO, count: int) -> pa.Array:
+    buffers = []
+    for file in (offsets, data):
+        size = file.seek(0, 2)
+        buffers.append(pa.py_buffer(np.memmap(file, np.uint8, "r") if size else b""))
+    return pa.LargeStringArray.from_buffers(count, *buffers)
+
+
+class JoinedFile:
+    """A `SplitFile` whose text comes from a payload.
+
+    Where the file has text of its own, the payload's wins; a row that the payload lacks keeps its own.
+    """
+
+    def __init__(self, file: SplitFile, payload: Payload) -> None:
+        """Reads nothing.
+
+        Raises:
+            DataError: the file lacks an id.
+        """
+        missing = [column for column in _KEY if column not in file.fields]
+        if missing:
+            raise DataError(f"{file.name}: joining {payload.name} needs doc_id and chunk_id; no {missing[0]}")
+        self._file, self._payload = file, payload
+        self._own_text = "text" in file.fields
+        self.name, self.path, self.nbytes = file.name, file.path, file.nbytes
+        self.id_types, self.dim, self.context_length = file.id_types, file.dim, file.context_length
+        self.provenance = file.provenance
+        self.notes: tuple[str, ...] = file.notes
+        if self._own_text:
+            note = f"{file.fields['text']}: replaced by the text in {payload.name} where that has the row"
+            self.notes = (*file.notes, note)
+        self.fields: dict[Column, str] = {**file.fields, "text": f"text of {payload.name}"}
+
+    @property
+    def rows(self) -> int | None:
+        """As the file's own."""
+        return self._file.rows
+
+    def estimated_rows(self) -> int:
+        """As the file's own."""
+        return self._file.estimated_rows()
+
+    def batches(self, columns: Sequence[Column], rows: int, wanted: Rows | None = None) -> Iterator[Batch]:
+        """As `SplitFile.batches`."""
+        if "text" not in columns:
+            yield from self._file.batches(columns, rows, wanted)
+            return
+        present = [column for column in (*columns, *_KEY) if column != "text" or self._own_text]
+        for batch in self._file.batches(list(dict.fromkeys(present)), rows, wanted):
+            text = self._payload.texts(batch.doc_id, batch.chunk_id)
+            if batch.text is not None:
+                text = pc.coalesce(text, batch.text)
+            unasked: dict[str, Any] = {column: None for column in _KEY if column not in columns}
+            yield replace(batch, text=text, **unasked)
+
+
+def join(split: Dataset, payload: Payload) -> Dataset:
+    """`split` with its texts from `payload`, after one pass over the split's ids.
+
+    Raises:
+        DataError: fewer than 1% of the rows that have both ids find a text; the message says so, and
+            whether chunk ids that are off by one are the reason.
+    """
+    joined = Dataset(tuple(JoinedFile(file, payload) for file in split.files))
+    total = keyed = 0
+    hits = {0: 0, 1: 0, -1: 0}
+    for batch in split.batches(_KEY):
+        keys, valid = pair_keys(batch.doc_id, batch.chunk_id)
+        keys = keys[valid]
+        total, keyed = total + batch.rows, keyed + len(keys)
+        integers = keys[:, 2] == 0  # what is no integer has no neighbour
+        for shift in hits:
+            shifted = keys[integers] if shift else keys
+            shifted[:, 3] += np.uint64(shift % 2**64)
+            hits[shift] += int((payload.find(np.ascontiguousarray(shifted)) >= 0).sum())
+    coverage = Coverage(payload.name, keyed, hits[0])
+    better = max((1, -1), key=lambda shift: hits[shift])
+    advice = ""
+    if hits[better] > hits[0]:
+        rate = hits[better] / keyed
+        advice = f"; with chunk ids of the split {better:+d} it would be {rate:.2%}: are they off by one?"
+    figure = f"{coverage.rate:.2%} of the rows have a text in {payload.name} ({hits[0]} of {keyed})"
+    if total and coverage.rate < _LEAST_COVERAGE:
+        name = ", ".join(file.name for file in split.files[:3])
+        raise DataError(f"{name}: only {figure}{advice}")
+    notes = [f"payload: {figure}{advice}"]
+    if payload.skipped:
+        notes.append(f"{payload.name}: {payload.skipped} rows without both ids and a text skipped")
+    return replace(joined, coverage=coverage, remarks=(*split.remarks, *notes))

@@ -1,0 +1,65 @@
+"""Bytes of plain, gzip and zstd files, read forward."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lvmfast.corpus.failures import reading
+from lvmfast.corpus.npy import Readable
+from lvmfast.errors import DataError
+
+_CODECS = {".gz": "gzip", ".zst": "zstd"}
+_HEAD_BYTES = 1 << 20
+
+
+@contextmanager
+def decompressed(path: str) -> Iterator[Readable]:
+    """The bytes of `path`, decompressed where its name ends in ``.gz`` or ``.zst``.
+
+    Raises:
+        DataError: here or while reading, when the file is missing, truncated or corrupt.
+    """
+    with reading(path), pa.OSFile(path) as raw, _decoder(path, raw) as stream:
+        yield stream
+
+
+@contextmanager
+def _decoder(path: str, raw: pa.OSFile) -> Iterator[Readable]:
+    codec = _CODECS.get(os.path.splitext(path.lower())[1])
+    if codec is None:
+        yield raw
+        return
+    if raw.size() == 0:
+        raise DataError(f"{path}: expected {codec} data, got an empty file")
+    with pa.CompressedInputStream(raw, codec) as stream:
+        yield stream
+
+
+@dataclass(frozen=True)
+class Head:
+    """The beginning of a file, decompressed, and how much of the file it is."""
+
+    block: bytes
+    complete: bool  #: whether this is the whole file
+    share: float  #: of the bytes on disk; above 0, and an upper bound where decompression reads ahead
+
+    def scaled(self, rows: int) -> int:
+        """A guess at the rows of the file from the `rows` in `block`."""
+        return int(rows / self.share)
+
+
+def head(path: str) -> Head:
+    """The first MiB of a file.
+
+    Raises:
+        DataError: as `decompressed`.
+    """
+    with reading(path), pa.OSFile(path) as raw, _decoder(path, raw) as stream:
+        block = stream.read(_HEAD_BYTES)
+        share = raw.tell() / raw.size() if block else 1.0
+    return Head(block, len(block) < _HEAD_BYTES, min(1.0, share))
