@@ -69,7 +69,7 @@ def check(report: lvmfast.LeakReport, expected: dict[str, oracle.Expected], rows
 
 
 @pytest.mark.parametrize("block_bytes", [1, 200, 64 << 20])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(train=splits(), eval_=splits(), threshold=st.sampled_from([-1.0, 0.0, 0.5, 0.7, 0.97, 1.0]))
 def test_two_splits(monkeypatch_module, block_bytes, train, eval_, threshold):
     monkeypatch_module.setattr(memory, "BLOCK_BYTES", block_bytes)
@@ -89,7 +89,7 @@ def test_two_splits(monkeypatch_module, block_bytes, train, eval_, threshold):
 
 
 @pytest.mark.parametrize("block_bytes", [1, 40, 1 << 30])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(train=splits(largest=9), threshold=st.sampled_from([-1.0, 0.0, 0.5, 0.7, 0.97, 1.0]))
 def test_within_one_split(monkeypatch_module, block_bytes, train, threshold):
     monkeypatch_module.setattr(duplicates, "BLOCK_BYTES", block_bytes)
@@ -109,7 +109,7 @@ def test_within_one_split(monkeypatch_module, block_bytes, train, threshold):
             assert set(got) == want.evidence, level
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     train=splits(),
     eval_=splits(),
@@ -126,7 +126,7 @@ def test_rethreshold_equals_a_new_scan(train, eval_, low, high):
         assert raised.summary["levels"][level] == theirs, level
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(train=splits(), eval_=splits(), limit=st.integers(1, 5))
 def test_cut_evidence_keeps_the_highest_scores_and_every_count(train, eval_, limit):
     arrays = as_arrays(train), as_arrays(eval_)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from lvmfast import _core
 from lvmfast.corpus import load_split
-from lvmfast.corpus.dataset import Dataset, SplitFile
+from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Clock, Progress, scan, silent
 from lvmfast.leaks.levels import Side, parse_levels
@@ -91,11 +91,11 @@ def leakscan(
         }
         if eval is not None:
             datasets["eval"] = load_split(eval, columns=columns, payload=_either(eval_payload, payload))
-    inputs = {}
-    stamps = {}
+    inputs: dict[str, Any] = {}
+    stamps: dict[str, tuple[int, int] | None] = {}
     with clock.phase("hash"):
         for side, dataset in datasets.items():
-            inputs[side] = [_input(file, threads) for file in dataset.files]
+            inputs[side] = _input(dataset, threads)
             stamps |= {file.path: _stamp(file.path) for file in dataset.files if file.path}
     findings = scan(datasets["train"], datasets.get("eval"), options, progress, clock)
     with clock.phase("evidence"):
@@ -111,21 +111,33 @@ def _either(own: Any, common: Any) -> Any:
     return common if own is None else own
 
 
+def _is_local(path: str | None) -> TypeGuard[str]:
+    return path is not None and os.path.isfile(path)
+
+
 def _stamp(path: str | None) -> tuple[int, int] | None:
-    if path is None or not os.path.isfile(path):
+    if not _is_local(path):
         return None
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 
 
-def _input(file: SplitFile, threads: int) -> dict[str, Any]:
-    local = file.path is not None and os.path.isfile(file.path)
+def _input(dataset: Dataset, threads: int) -> dict[str, Any]:
+    coverage = dataset.coverage
     return {
-        "path": file.name,
-        "bytes": file.nbytes,
-        "blake3": _core.blake3_file(file.path, threads) if local and file.path else None,
-        "fields": dict(file.fields),
-        "notes": list(file.notes),
+        "files": [
+            {
+                "path": file.name,
+                "bytes": file.nbytes,
+                "blake3": _core.blake3_file(file.path, threads) if _is_local(file.path) else None,
+                "fields": dict(file.fields),
+                "provenance": file.provenance,
+            }
+            for file in dataset.files
+        ],
+        "notes": list(dataset.notes),
+        "payload": coverage
+        and {"path": coverage.payload, "rows": coverage.rows, "covered": coverage.covered},
     }
 
 

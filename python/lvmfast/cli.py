@@ -116,9 +116,7 @@ def leakscan(
         int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
     out: Annotated[Path | None, typer.Option(help="Folder for the summary and the tables.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the summary on stdout alone.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),

@@ -83,8 +83,9 @@ def build_demo(directory: Path) -> DemoSplits:
         eval_payload=directory / "eval_payload.parquet",
         report=directory / "report",
         description=(
-            f"Python's own documentation topics as two splits, divided by document: "
-            f"{len(sides['train'])} topics ({rows['train']:,} paragraphs) to train, {len(sides['eval'])} ({rows['eval']:,}) to eval.\n"
+            f"Python's own documentation topics as two splits, divided by document: {len(sides['train'])} "
+            f"topics ({rows['train']:,} paragraphs) to train, {len(sides['eval'])} "
+            f"({rows['eval']:,}) to eval.\n"
             f"Vectors: {EMBEDDER}, hashed word counts made on the spot: no neural encoder, only a stand-in."
         ),
     )

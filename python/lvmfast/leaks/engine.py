@@ -79,7 +79,9 @@ def scan(
         if level in missing:
             judged[level] = LevelFinding(level, "not_checkable", reason=missing[level])
         elif level in found.levels:
-            judged[level] = _settled(found.levels[level], options)
+            judged[level] = judge(found.levels[level], options.allow)
+            if options.levels and judged[level].status == "not_checkable":
+                raise DataError(f"level {level}: {judged[level].reason}")
     if all(finding.status == "not_checkable" for finding in judged.values()):
         reasons = "; ".join(f"{level}: {finding.reason}" for level, finding in judged.items())
         raise DataError(f"no level can be checked: {reasons}")
@@ -119,18 +121,6 @@ def _checkable(
             if dataset and "doc_id" not in dataset.columns:
                 raise DataError(f"max_df counts documents, and {side} has no doc_id")
     return levels, missing
-
-
-def _settled(finding: LevelFinding, options: ScanOptions) -> LevelFinding:
-    """The judged finding; a level that checked no row of a side is not checkable."""
-    for side, count in finding.sides.items():
-        if count.checked == 0:
-            reasons = ", ".join(f"{n} {reason}" for reason, n in count.unchecked.items())
-            reason = f"no row of {side} can be checked ({reasons})"
-            if options.levels:
-                raise DataError(f"level {finding.level}: {reason}")
-            return LevelFinding(finding.level, "not_checkable", reason=reason, sides=finding.sides)
-    return judge(finding, options.allow)
 
 
 def _two_sides(

@@ -71,17 +71,21 @@ class Findings:
     def verdict(self) -> Verdict:
         """``leak`` if any level leaks, else ``allowed`` if any was tolerated, else ``clean``."""
         statuses = {finding.status for finding in self.levels.values()}
-        for verdict in ("leak", "incomplete", "allowed"):
+        worst_first: tuple[Verdict, ...] = ("leak", "incomplete", "allowed")
+        for verdict in worst_first:
             if verdict in statuses:
-                return verdict  # type: ignore[return-value]
+                return verdict
         return "clean"
 
 
 def judge(finding: LevelFinding, allow: Mapping[Level, float]) -> LevelFinding:
-    """The finding with the status that its counts and the tolerated rate give it."""
-    if finding.status == "not_checkable":
-        return finding
-    if not any(side.matched for side in finding.sides.values()):
+    """The finding with the status that its counts and the tolerated rates give it."""
+    for side, count in finding.sides.items():
+        if count.checked == 0:
+            why = ", ".join(f"{n} {reason}" for reason, n in count.unchecked.items())
+            reason = f"no row of {side} can be checked ({why})"
+            return LevelFinding(finding.level, "not_checkable", reason=reason, sides=finding.sides)
+    if not any(count.matched for count in finding.sides.values()):
         return replace(finding, status="clean")
     rate = finding.judged.rate if finding.judged else None
     tolerated = allow.get(finding.level)
