@@ -41,6 +41,9 @@ def window_cosines(
     """(n, length) cosines of (n, d) targets with their (n, length, d) windows; NaN where either is unusable."""
 
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
+def kernel_name() -> str:
+    """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
+
 def thread_count(threads: int) -> int: ...
 @final
 class KeyTable:
