@@ -42,6 +42,9 @@ def window_cosines(
     then the usability codes of the targets (n,) and of the windows (n, length)."""
 
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
+def kernel_name() -> str:
+    """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
+
 def thread_count(threads: int) -> int: ...
 
 @final

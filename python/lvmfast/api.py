@@ -147,6 +147,7 @@ def _environment(options: ScanOptions) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "unicode": _core.unicode_version(),
+        "kernel": _core.kernel_name(),
         "threads": _core.thread_count(options.threads),
         "engine": "local",
         "memory_limit": options.memory_limit,

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 use crate::text::{self, Normalization, Texts};
-use crate::{digest, ids, near};
+use crate::{digest, ids, kernel, near};
 
 impl From<ScanError> for PyErr {
     fn from(error: ScanError) -> Self {
@@ -353,6 +353,12 @@ fn blake3_file(py: Python<'_>, path: std::path::PathBuf, threads: usize) -> PyRe
     interruptible(py, threads, |watch| digest::blake3_file(&path, watch))
 }
 
+/// Name of the kernel that the cosine scans of this process run on.
+#[pyfunction]
+fn kernel_name() -> PyResult<&'static str> {
+    Ok(kernel::active()?.name())
+}
+
 /// Workers of the pool that `threads` stands for (0: one per available core).
 #[pyfunction]
 fn thread_count(threads: usize) -> PyResult<usize> {
@@ -370,6 +376,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
+    m.add_function(wrap_pyfunction!(kernel_name, m)?)?;
     m.add_function(wrap_pyfunction!(thread_count, m)?)?;
     m.add_class::<KeyTable>()?;
     m.add_class::<TextIndex>()?;
