@@ -1,4 +1,4 @@
-"""(article, chunk) pairs intersected from arrays in memory, beside Python sets of tuples and numpy's `isin`."""
+"""(article, chunk) pairs intersected in memory, beside Python sets of tuples and numpy's `isin`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import numpy.typing as npt
-from common import machine, race
 
+from common import machine, race
 from lvmfast import _core
 
 Pairs = npt.NDArray[np.int64]
@@ -41,7 +41,8 @@ def main() -> None:
     articles = args.train // 20 + args.eval
     train = pairs(args.train, articles, rng)
     # One eval row in seven stands in train; the articles of the others are none of train's.
-    evaluation = pairs(args.eval, args.eval, rng) + [articles, 0]
+    evaluation = pairs(args.eval, args.eval, rng)
+    evaluation[:, 0] += articles
     shared = rng.permutation(args.eval)[: args.eval // 7]
     evaluation[shared] = train[rng.permutation(len(train))[: len(shared)]]
 

@@ -9,13 +9,13 @@ import string
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import numpy as np
 import pyarrow as pa
 import xxhash
-from common import machine, race
-from pydoc_data.topics import topics
 
+from common import machine, race
 from lvmfast import _core
 
 ALPHABETS = {
@@ -67,16 +67,15 @@ def bench(name: str, texts: list[str], threads: int) -> None:
     _, offsets_buffer, data_buffer = column.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64, len(texts) + 1)
     data = np.frombuffer(data_buffer, np.uint8)[: offsets[-1]]
-    result = race(
-        lambda: _core.hash_texts_128(data, offsets, "default", threads), lambda: python_loop(texts)
-    )
+    result = race(lambda: _core.hash_texts_128(data, offsets, "default", threads), lambda: python_loop(texts))
     if result.our_answer.astype(">u8").tobytes() != b"".join(result.peer_answer):
         sys.exit(f"{name}: the hashes differ")
     size = data.size / 1e6
     other = np.mean([not byte < 128 for byte in data[:100_000]])
     print(
         f"{name:9} {len(texts):8,} texts {size:6.1f} MB, {other:4.0%} of the bytes not ASCII:"
-        f" ours {size / result.ours:7.1f} MB/s, Python {size / result.peer:5.1f} MB/s, ratio {result.ratio:.1f}"
+        f" ours {size / result.ours:7.1f} MB/s, Python {size / result.peer:5.1f} MB/s,"
+        f" ratio {result.ratio:.1f}"
     )
 
 
