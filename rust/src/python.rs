@@ -9,7 +9,7 @@ use std::time::Duration;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
 };
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::ScanError;
@@ -21,7 +21,7 @@ impl From<ScanError> for PyErr {
     fn from(error: ScanError) -> Self {
         match error {
             ScanError::Shape(_) | ScanError::Value(_) => PyValueError::new_err(error.to_string()),
-            ScanError::Io(io) => PyOSError::new_err(io),
+            ScanError::Io(io) => io.into(),
             ScanError::Cancelled | ScanError::Threads(_) => PyRuntimeError::new_err(error.to_string()),
         }
     }

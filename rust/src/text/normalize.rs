@@ -116,9 +116,11 @@ fn as_str(bytes: &[u8]) -> &str {
 
 /// One character at a time, what a pass over a text does with it.
 trait Rule {
-    /// The rule on ASCII; every kind of white space comes out as a blank. Free of branches, so that it
-    /// vectorises.
-    fn ascii(byte: u8) -> u8;
+    /// Whether `byte` of UTF-8 text can go through [`Rule::byte`] whatever stands beside it.
+    fn is_bytewise(byte: u8) -> bool;
+    /// The rule on single bytes; every kind of white space comes out as a blank. Free of branches, so that
+    /// it vectorises.
+    fn byte(byte: u8) -> u8;
     /// The rule on the Basic Multilingual Plane.
     fn table() -> &'static Table;
     /// The rule on a character that has no entry in the table: `c`, which stands at `text[at..]`.
@@ -129,8 +131,14 @@ trait Rule {
 struct LowerCase;
 
 impl Rule for LowerCase {
+    /// ASCII, and U+4000 to U+9FFF and U+B000 to U+CFFF: Chinese and Korean, which have no case.
     #[inline(always)]
-    fn ascii(byte: u8) -> u8 {
+    fn is_bytewise(byte: u8) -> bool {
+        (byte < 0xc0) | (byte.wrapping_sub(0xe4) < 6) | (byte.wrapping_sub(0xeb) < 2)
+    }
+
+    #[inline(always)]
+    fn byte(byte: u8) -> u8 {
         let upper = byte.wrapping_sub(b'A') < 26;
         let space = (byte.wrapping_sub(b'\t') < 5) | (byte.wrapping_sub(0x1c) < 4);
         if space { b' ' } else { byte | (u8::from(upper) << 5) }
@@ -164,8 +172,13 @@ struct Folded;
 
 impl Rule for Folded {
     #[inline(always)]
-    fn ascii(byte: u8) -> u8 {
-        let lower = LowerCase::ascii(byte);
+    fn is_bytewise(byte: u8) -> bool {
+        byte < 0x80
+    }
+
+    #[inline(always)]
+    fn byte(byte: u8) -> u8 {
+        let lower = LowerCase::byte(byte);
         let digit = lower.wrapping_sub(b'0') < 10;
         let letter = lower.wrapping_sub(b'a') < 26;
         let graphic = lower.wrapping_sub(b'!') < 94;
@@ -252,11 +265,15 @@ impl Line {
                 Some(whole) => block = *whole,
                 None => block[..n].copy_from_slice(&bytes[at..]),
             }
-            if block.iter().fold(0, |all, byte| all | byte) < 0x80 {
-                self.push_ascii(block.map(R::ascii), n);
-                at += n;
-            } else {
+            if block.iter().fold(false, |any, &byte| any | !R::is_bytewise(byte)) {
                 at = self.push_chars::<R>(text, at, at + n);
+            } else {
+                // `array::map` would go byte by byte; this loop is one of vectors.
+                for byte in &mut block {
+                    *byte = R::byte(*byte);
+                }
+                self.push_block(&block, n);
+                at += n;
             }
         }
         if self.written().ends_with(b" ") {
@@ -274,41 +291,55 @@ impl Line {
         self.written().last().is_none_or(|&last| last == b' ')
     }
 
-    /// Appends the first `n` bytes of a block of ASCII.
+    /// Appends the first `n` bytes of a block that holds no white space but blanks.
     #[inline(always)]
-    fn push_ascii(&mut self, block: [u8; BLOCK], n: usize) {
+    fn push_block(&mut self, block: &[u8; BLOCK], n: usize) {
         const EACH: u64 = u64::MAX / 0xff;
-        let mut blank = self.takes_no_blank();
-        let mut carry = u64::from(blank) << 7;
+        let words = block.as_chunks::<8>().0;
+        let mut blanks = [0; BLOCK / 8];
+        let mut carry = u64::from(self.takes_no_blank()) << 7;
         let mut meeting = 0;
-        for word in block.as_chunks::<8>().0 {
-            // The high bit of each byte that is a blank: adding 0x7f to any other 7-bit value sets that bit.
+        for (blanks, word) in blanks.iter_mut().zip(words) {
+            // The high bit of each byte that is a blank: adding 0x7f to any other 7 bits sets that bit.
             let differs = u64::from_le_bytes(*word) ^ (EACH * u64::from(b' '));
-            let blanks = !(differs + EACH * 0x7f) & (EACH * 0x80);
-            meeting |= blanks & (blanks << 8 | carry);
-            carry = blanks >> 56;
+            let found = !(((differs & (EACH * 0x7f)) + EACH * 0x7f) | differs) & (EACH * 0x80);
+            *blanks = found & (found << 8 | carry);
+            carry = found >> 56;
+            meeting |= *blanks;
         }
-        let room = &mut self.bytes[self.len..][..BLOCK];
         if meeting == 0 {
-            room.copy_from_slice(&block);
+            self.bytes[self.len..][..BLOCK].copy_from_slice(block);
             self.len += n;
             return;
         }
-        let mut kept = 0;
-        for &byte in &block[..n] {
-            room[kept] = byte;
-            let is_blank = byte == b' ';
-            kept += usize::from(!(is_blank & blank));
-            blank = is_blank;
+        // One bit a byte: the product brings the eight high bits together in the highest byte.
+        let gather = |bits: u64| ((bits >> 7).wrapping_mul(0x0102_0408_1020_4080)) >> 56;
+        let dropped = blanks.iter().rev().fold(0, |all, &bits| all << 8 | gather(bits));
+        let mut kept = !dropped & (u64::MAX >> (64 - n));
+        let mut wide = [0; 2 * BLOCK];
+        wide[..BLOCK].copy_from_slice(block);
+        // Runs are stored a block wide, and what is too much is overwritten by the next one.
+        while kept != 0 {
+            let start = kept.trailing_zeros() as usize;
+            let run = (kept >> start).trailing_ones() as usize;
+            self.bytes[self.len..][..BLOCK].copy_from_slice(&wide[start..][..BLOCK]);
+            self.len += run;
+            kept &= u64::MAX << (start + run);
         }
-        self.len += kept;
     }
 
     /// Appends the characters that start in `text[at..until]`; the position after the last of them.
     fn push_chars<R: Rule>(&mut self, text: &str, mut at: usize, until: usize) -> usize {
-        let table = &R::table().0;
+        let table = &*R::table().0;
+        let bytes = text.as_bytes();
+        // The rest of a character whose first bytes a block before this one took as they are.
+        while at < bytes.len() && bytes[at] & 0xc0 == 0x80 {
+            self.bytes[self.len] = bytes[at];
+            self.len += 1;
+            at += 1;
+        }
         while at < until {
-            let (code, width) = decode(&text.as_bytes()[at..]);
+            let (code, width) = decode(&bytes[at..]);
             let entry = table.get(code as usize).copied().unwrap_or(0);
             if entry == 0 {
                 if let Some(c) = char::from_u32(code) {
