@@ -11,6 +11,23 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "KeyTable",
+    "NearIndex",
+    "TextIndex",
+    "__version__",
+    "blake3_file",
+    "hash_texts_64",
+    "hash_texts_128",
+    "intersect",
+    "kernel_name",
+    "normalize_text",
+    "string_keys",
+    "thread_count",
+    "unicode_version",
+    "window_cosines",
+]
+
 __version__: str
 
 def unicode_version() -> str: ...

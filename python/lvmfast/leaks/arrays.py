@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
+from lvmfast.corpus.keys import text_bytes
 from lvmfast.errors import DataError
 from lvmfast.leaks.duplicates import group_pairs, group_rows
 from lvmfast.leaks.near import Cells
 from lvmfast.leaks.options import DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
-from lvmfast.leaks.texts import text_buffers
 
 #: Bytes of float32 vectors per block.
 BLOCK_BYTES = 64 << 20
@@ -46,7 +46,7 @@ def hash_texts(
         DataError: an unknown algorithm or normalisation, a null, or text that has no UTF-8 form.
     """
     ScanOptions(normalize=normalize, threads=threads)
-    buffers = text_buffers(_large_string(texts))
+    buffers = text_bytes(_large_string(texts))
     if algorithm == "xxh3_128":
         return _core.hash_texts_128(*buffers, normalize, threads)
     if algorithm == "xxh64":
@@ -61,6 +61,8 @@ def _large_string(texts: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.Large
         if isinstance(texts, pa.ChunkedArray):
             texts = texts.combine_chunks()
         array = texts if isinstance(texts, pa.Array) else pa.array(list(texts), pa.large_string())
+        if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+            raise DataError(f"texts: expected strings, got {array.type}")
         array = array.cast(pa.large_string())
     except (pa.ArrowException, UnicodeEncodeError, TypeError) as error:
         raise DataError(f"texts: expected strings: {' '.join(str(error).split())}") from error

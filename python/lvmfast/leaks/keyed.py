@@ -10,17 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
-from lvmfast.corpus.keys import id_keys, pair_keys
+from lvmfast.corpus.keys import Keys, Valid, id_keys, pair_keys, text_bytes
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
 from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
-from lvmfast.leaks.texts import text_buffers
 
 NULL_ID = -4
 NO_TEXT = -5
@@ -28,10 +26,6 @@ NO_TEXT = -5
 REASONS: Mapping[int, str] = {-2: "empty_text", -3: "short_text", NULL_ID: "null_id", NO_TEXT: "no_text"}
 MISSING_COLUMN = "missing_column"
 BOILERPLATE = "boilerplate"
-
-
-Keys = npt.NDArray[np.uint64]
-Valid = npt.NDArray[np.bool_]
 
 
 class IdKeys:
@@ -99,7 +93,7 @@ class TextKeys:
     def _slots(self, batch: Batch, slots_of: Callable[..., Rows]) -> Rows | None:
         if batch.text is None:
             return None
-        slots = slots_of(*text_buffers(pc.fill_null(batch.text, "")))
+        slots = slots_of(*text_bytes(pc.fill_null(batch.text, "")))
         slots[batch.text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
         return slots
 
