@@ -5,6 +5,7 @@
 //! character by character through a table of the Basic Multilingual Plane, built on first use from the
 //! standard library's own tables, which would search them anew for every character.
 
+use std::hint::select_unpredictable;
 use std::sync::LazyLock;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
@@ -338,6 +339,7 @@ impl Line {
             self.len += 1;
             at += 1;
         }
+        let mut blank = self.takes_no_blank();
         while at < until {
             let (code, width) = decode(&bytes[at..]);
             let entry = table.get(code as usize).copied().unwrap_or(0);
@@ -345,9 +347,13 @@ impl Line {
                 if let Some(c) = char::from_u32(code) {
                     R::rare(text, at, c, self);
                 }
-            } else if entry != BLANK || !self.takes_no_blank() {
+                blank = self.takes_no_blank();
+            } else {
+                // No branch on blanks: where a word ends cannot be foreseen.
                 self.bytes[self.len..][..4].copy_from_slice(&entry.to_le_bytes());
-                self.len += (entry >> 24) as usize;
+                let is_blank = entry == BLANK;
+                self.len += usize::from(!(is_blank & blank)) * (entry >> 24) as usize;
+                blank = is_blank;
             }
             at += width;
         }
@@ -367,10 +373,11 @@ impl Line {
 fn decode(bytes: &[u8]) -> (u32, usize) {
     let tail = |i: usize| u32::from(bytes[i]) & 0x3f;
     let lead = u32::from(bytes[0]);
-    if lead < 0x80 {
-        (lead, 1)
-    } else if lead < 0xe0 {
-        ((lead & 0x1f) << 6 | tail(1), 2)
+    if lead < 0xe0 {
+        // One path for both widths: in most scripts blanks stand among letters of two bytes.
+        let two = (lead & 0x1f) << 6 | u32::from(bytes.get(1).copied().unwrap_or(0)) & 0x3f;
+        let is_ascii = lead < 0x80;
+        (select_unpredictable(is_ascii, lead, two), 2 - usize::from(is_ascii))
     } else if lead < 0xf0 {
         ((lead & 0x0f) << 12 | tail(1) << 6 | tail(2), 3)
     } else {
