@@ -70,11 +70,10 @@ fn mix(a: u64, b: u64) -> u64 {
 
 fn hash_key(key: &[u64]) -> u64 {
     const SALT: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xe703_7ed1_a0b4_28db, 0x8ebc_6af0_9c88_c6e3];
-    let mut state = SALT[2];
-    for pair in key.chunks(2) {
-        state = mix(pair[0] ^ state ^ SALT[0], pair.get(1).copied().unwrap_or(0) ^ SALT[1]);
-    }
-    mix(state, SALT[0])
+    let step = |state: u64, a: u64, b: u64| mix(a ^ state ^ SALT[0], b ^ SALT[1]);
+    let (pairs, odd) = key.as_chunks::<2>();
+    let state = pairs.iter().fold(SALT[2], |state, &[a, b]| step(state, a, b));
+    mix(odd.iter().fold(state, |state, &a| step(state, a, 0)), SALT[0])
 }
 
 /// A set of keys that gives each a slot: 0, 1, 2, ... in order of first insertion.
@@ -166,7 +165,8 @@ impl KeyTable {
     /// As [`KeyTable::insert`].
     pub fn find(&self, keys: &[u64], watch: &Watch) -> Result<Vec<i64>, ScanError> {
         self.check_shape(keys)?;
-        let mut out = vec![ABSENT; keys.len() / self.width];
+        // Zeros come from the system untouched, so the workers and not this thread fault the pages in.
+        let mut out = vec![0; keys.len() / self.width];
         out.par_chunks_mut(ROWS_PER_TASK).zip(keys.par_chunks(ROWS_PER_TASK * self.width)).try_for_each(
             |(slots, keys)| {
                 watch.check()?;

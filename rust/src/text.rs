@@ -71,7 +71,8 @@ impl<'a> Texts<'a> {
     }
 
     fn text(&self, row: usize) -> Result<&'a str, ScanError> {
-        std::str::from_utf8(self.bytes(row))
+        // On text that is not ASCII the standard library's check would take longer than the normalisation.
+        simdutf8::compat::from_utf8(self.bytes(row))
             .map_err(|e| ScanError::Value(format!("text row {row} is not UTF-8: {e}")))
     }
 }

@@ -5,6 +5,7 @@
 //! character by character through a table of the Basic Multilingual Plane, built on first use from the
 //! standard library's own tables, which would search them anew for every character.
 
+use std::hint::select_unpredictable;
 use std::sync::LazyLock;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
@@ -116,11 +117,12 @@ fn as_str(bytes: &[u8]) -> &str {
 
 /// One character at a time, what a pass over a text does with it.
 trait Rule {
-    /// Whether `byte` of UTF-8 text can go through [`Rule::byte`] whatever stands beside it.
-    fn is_bytewise(byte: u8) -> bool;
-    /// The rule on single bytes; every kind of white space comes out as a blank. Free of branches, so that
-    /// it vectorises.
-    fn byte(byte: u8) -> u8;
+    /// The rule on ASCII; every kind of white space comes out as a blank. Free of branches, so that it
+    /// vectorises.
+    fn ascii(byte: u8) -> u8;
+    /// The rule on a whole block in which every character keeps its length, if it can tell; the bytes before
+    /// and after the block are 0.
+    fn block(window: &[u8; BLOCK + 2]) -> Option<[u8; BLOCK]>;
     /// The rule on the Basic Multilingual Plane.
     fn table() -> &'static Table;
     /// The rule on a character that has no entry in the table: `c`, which stands at `text[at..]`.
@@ -131,17 +133,22 @@ trait Rule {
 struct LowerCase;
 
 impl Rule for LowerCase {
-    /// ASCII, and U+4000 to U+9FFF and U+B000 to U+CFFF: Chinese and Korean, which have no case.
     #[inline(always)]
-    fn is_bytewise(byte: u8) -> bool {
-        (byte < 0xc0) | (byte.wrapping_sub(0xe4) < 6) | (byte.wrapping_sub(0xeb) < 2)
-    }
-
-    #[inline(always)]
-    fn byte(byte: u8) -> u8 {
+    fn ascii(byte: u8) -> u8 {
         let upper = byte.wrapping_sub(b'A') < 26;
         let space = (byte.wrapping_sub(b'\t') < 5) | (byte.wrapping_sub(0x1c) < 4);
         if space { b' ' } else { byte | (u8::from(upper) << 5) }
+    }
+
+    fn block(window: &[u8; BLOCK + 2]) -> Option<[u8; BLOCK]> {
+        let mut out = [0; BLOCK];
+        let mut known = true;
+        for (i, to) in out.iter_mut().enumerate() {
+            let (before, byte, after) = (window[i], window[i + 1], window[i + 2]);
+            known &= keeps_length(before, byte, after);
+            *to = lower_in_script(before, byte, after);
+        }
+        known.then_some(out)
     }
 
     fn table() -> &'static Table {
@@ -167,18 +174,53 @@ impl Rule for LowerCase {
     }
 }
 
+/// Whether [`lower_in_script`] knows the character that `byte` begins or goes on: ASCII; Cyrillic to U+04FF
+/// and Greek from U+0390 to U+03CE but for a few; and what has no case: the quotation marks and dashes from
+/// U+2010 to U+2027, U+3001 to U+9FFF (kana, Chinese), U+B000 to U+CFFF (Korean) and U+1F000 to U+1FFFF
+/// (emoji). The rest of a character is known as its first byte is, but for the white space of U+2000 and
+/// U+3000, which the third byte tells.
+#[inline(always)]
+fn keeps_length(before: u8, byte: u8, after: u8) -> bool {
+    let space_by_third = (byte == 0x80)
+        & (((before == 0xe2) & (after.wrapping_sub(0x90) >= 24)) | ((before == 0xe3) & (after <= 0x80)));
+    let caseless = ((byte < 0xc0) & !space_by_third)
+        | ((byte == 0xe2) & (after == 0x80))
+        | ((byte == 0xe3) & (after != 0))
+        | (byte.wrapping_sub(0xe4) < 6)
+        | (byte.wrapping_sub(0xeb) < 2)
+        | ((byte == 0xf0) & (after == 0x9f));
+    let cyrillic = (byte == 0xd0)
+        | (byte == 0xd1)
+        | ((byte == 0xd2) & (after >= 0x8a))
+        | ((byte == 0xd3) & (after >= 0x90));
+    let greek =
+        ((byte == 0xce) & (after >= 0x90) & (after & 0xfe != 0xa2)) | ((byte == 0xcf) & (after < 0x8f));
+    caseless | cyrillic | greek
+}
+
+/// One byte of the lower case, by its neighbours. Free of branches, so that it vectorises.
+#[inline(always)]
+fn lower_in_script(before: u8, byte: u8, after: u8) -> u8 {
+    // U+0400 to U+040F and U+0420 to U+042F, U+03A0 to U+03AB: the lower case has the next first byte.
+    let next_lead =
+        ((byte == 0xd0) & (after & 0x10 == 0)) | ((byte == 0xce) & (after.wrapping_sub(0xa0) < 12));
+    let (cyrillic, greek) = (before == 0xd0, before == 0xce);
+    let up_16 = cyrillic & (byte < 0x90);
+    let up_32 = (cyrillic & (byte.wrapping_sub(0x90) < 16)) | (greek & (byte.wrapping_sub(0x91) < 15));
+    let down_32 = (cyrillic & (byte.wrapping_sub(0xa0) < 16)) | (greek & (byte.wrapping_sub(0xa0) < 12));
+    // U+0460 to U+04FF: small letters are odd, each after its capital.
+    let odd = ((before == 0xd1) & (byte >= 0xa0)) | (before == 0xd2) | (before == 0xd3);
+    let moved = (u8::from(up_16) << 4 | u8::from(up_32) << 5).wrapping_sub(u8::from(down_32) << 5);
+    (LowerCase::ascii(byte) | u8::from(odd)).wrapping_add(moved).wrapping_add(u8::from(next_lead))
+}
+
 /// The last pass of [`Normalization::Strict`]. On ASCII it lower-cases too and so is the whole of it.
 struct Folded;
 
 impl Rule for Folded {
     #[inline(always)]
-    fn is_bytewise(byte: u8) -> bool {
-        byte < 0x80
-    }
-
-    #[inline(always)]
-    fn byte(byte: u8) -> u8 {
-        let lower = LowerCase::byte(byte);
+    fn ascii(byte: u8) -> u8 {
+        let lower = LowerCase::ascii(byte);
         let digit = lower.wrapping_sub(b'0') < 10;
         let letter = lower.wrapping_sub(b'a') < 26;
         let graphic = lower.wrapping_sub(b'!') < 94;
@@ -189,6 +231,10 @@ impl Rule for Folded {
         } else {
             lower
         }
+    }
+
+    fn block(_: &[u8; BLOCK + 2]) -> Option<[u8; BLOCK]> {
+        None
     }
 
     fn table() -> &'static Table {
@@ -259,21 +305,31 @@ impl Line {
         let mut at = 0;
         while at < bytes.len() {
             self.make_room();
-            let n = BLOCK.min(bytes.len() - at);
-            let mut block = [b'a'; BLOCK];
+            let mut window = [0; BLOCK + 2];
+            let mut n = BLOCK.min(bytes.len() - at);
             match bytes[at..].first_chunk::<BLOCK>() {
-                Some(whole) => block = *whole,
-                None => block[..n].copy_from_slice(&bytes[at..]),
+                Some(whole) => window[1..=BLOCK].copy_from_slice(whole),
+                None => window[1..=n].copy_from_slice(&bytes[at..]),
             }
-            if block.iter().fold(false, |any, &byte| any | !R::is_bytewise(byte)) {
-                at = self.push_chars::<R>(text, at, at + n);
-            } else {
+            if window[n] & 0xe0 == 0xc0 {
+                // A character of two bytes is cut: it begins the next block.
+                window[n] = 0;
+                n -= 1;
+            }
+            let mut block = [0; BLOCK];
+            block.copy_from_slice(&window[1..=BLOCK]);
+            if block.iter().fold(0, |all, byte| all | byte) < 0x80 {
                 // `array::map` would go byte by byte; this loop is one of vectors.
                 for byte in &mut block {
-                    *byte = R::byte(*byte);
+                    *byte = R::ascii(*byte);
                 }
                 self.push_block(&block, n);
                 at += n;
+            } else if let Some(block) = R::block(&window) {
+                self.push_block(&block, n);
+                at += n;
+            } else {
+                at = self.push_chars::<R>(text, at, at + n);
             }
         }
         if self.written().ends_with(b" ") {
@@ -338,6 +394,7 @@ impl Line {
             self.len += 1;
             at += 1;
         }
+        let mut blank = self.takes_no_blank();
         while at < until {
             let (code, width) = decode(&bytes[at..]);
             let entry = table.get(code as usize).copied().unwrap_or(0);
@@ -345,9 +402,13 @@ impl Line {
                 if let Some(c) = char::from_u32(code) {
                     R::rare(text, at, c, self);
                 }
-            } else if entry != BLANK || !self.takes_no_blank() {
+                blank = self.takes_no_blank();
+            } else {
+                // No branch on blanks: where a word ends cannot be foreseen.
                 self.bytes[self.len..][..4].copy_from_slice(&entry.to_le_bytes());
-                self.len += (entry >> 24) as usize;
+                let is_blank = entry == BLANK;
+                self.len += usize::from(!(is_blank & blank)) * (entry >> 24) as usize;
+                blank = is_blank;
             }
             at += width;
         }
@@ -367,10 +428,11 @@ impl Line {
 fn decode(bytes: &[u8]) -> (u32, usize) {
     let tail = |i: usize| u32::from(bytes[i]) & 0x3f;
     let lead = u32::from(bytes[0]);
-    if lead < 0x80 {
-        (lead, 1)
-    } else if lead < 0xe0 {
-        ((lead & 0x1f) << 6 | tail(1), 2)
+    if lead < 0xe0 {
+        // One path for both widths: in most scripts blanks stand among letters of two bytes.
+        let two = (lead & 0x1f) << 6 | u32::from(bytes.get(1).copied().unwrap_or(0)) & 0x3f;
+        let is_ascii = lead < 0x80;
+        (select_unpredictable(is_ascii, lead, two), 2 - usize::from(is_ascii))
     } else if lead < 0xf0 {
         ((lead & 0x0f) << 12 | tail(1) << 6 | tail(2), 3)
     } else {
@@ -453,6 +515,16 @@ mod tests {
     fn every_character_alone_and_beside_a_sigma() {
         for c in '\0'..=char::MAX {
             assert_all_modes(&format!("{c} AΣ{c} {c}Σ{c}a Σ"));
+        }
+    }
+
+    #[test]
+    fn every_character_at_every_place_of_a_block() {
+        for c in '\0'..='\u{ffff}' {
+            let text = format!("{c}xЖ{c}{c} {c}Ωa{c}中{c}").repeat(4);
+            assert_all_modes(&text);
+            assert_all_modes(&format!("x{text}"));
+            assert_all_modes(&format!("—{text}"));
         }
     }
 
