@@ -148,7 +148,8 @@ class TableFile:
     def _value(self, column: Column, array: pa.Array, first_row: int) -> Any:
         where = f"{self.name}: {self.fields[column]}"
         if column in self._shapes:
-            return vectors_from_arrow(array, self._shapes[column], where, first_row)
+            rows = np.arange(first_row, first_row + len(array))
+            return vectors_from_arrow(array, self._shapes[column], where, rows)
         if column == "text":
             return text_from_arrow(array, where, first_row)
         return ids_from_arrow(array, where, first_row).cast(self.id_types[column])
