@@ -253,6 +253,15 @@ def test_string_fields_of_bad_bytes_name_their_row(tmp_path):
         read(tmp_path / "a.parquet", 8192)
 
 
+@pytest.mark.parametrize("write", [write_file, write_stream])
+def test_field_names_that_are_not_utf8_are_refused(tmp_path, write):
+    write(pa.table({"text": ["a"], "name": [1]}), str(tmp_path / "a.arrow"))
+    data = (tmp_path / "a.arrow").read_bytes().replace(b"name", b"na\xffe")
+    (tmp_path / "a.arrow").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.arrow: 'utf-8' codec can't decode byte 0xff"):
+        load_split(tmp_path / "a.arrow")
+
+
 def hf_dataset():
     import datasets
 

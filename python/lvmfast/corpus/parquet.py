@@ -35,7 +35,7 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
                 stop = start + file.metadata.row_group(group).num_rows
                 if stop > start and (wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]):
                     first = start
-                    rows_at_once = min(step, _rows_of_text(file, group, texts.intersection(fields)))
+                    rows_at_once = step if texts.isdisjoint(fields) else min(step, _rows_of_text(file, group))
                     for batch in file.iter_batches(rows_at_once, [group], fields):
                         yield first, batch
                         first += batch.num_rows
@@ -44,9 +44,10 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
     return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
 
 
-def _rows_of_text(file: Any, group: int, fields: set[str]) -> int:
-    """How many rows of the `fields` of a row group make up TEXT_BYTES, as far as its statistics tell."""
+def _rows_of_text(file: Any, group: int) -> int:
+    """How many rows of a row group make up TEXT_BYTES, by the size of all its columns together.
+
+    The sizes of single columns would tell more, but pyarrow aborts the process over corrupt statistics there.
+    """
     meta = file.metadata.row_group(group)
-    columns = (meta.column(place) for place in range(meta.num_columns))
-    size: int = sum(column.total_uncompressed_size for column in columns if column.path_in_schema in fields)
-    return max(1, TEXT_BYTES * int(meta.num_rows) // size) if size else int(meta.num_rows)
+    return max(1, TEXT_BYTES * int(meta.num_rows) // max(1, int(meta.total_byte_size)))
