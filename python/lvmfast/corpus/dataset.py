@@ -37,6 +37,15 @@ class Batch:
     vector: Vectors | None = None
     context: Vectors | None = None
 
+    def sliced(self, start: int, stop: int) -> Batch:
+        """Rows `start` to `stop` of the batch, without a copy."""
+        changed: dict[str, Any] = {"file_row": self.file_row + start, "start": self.start + start}
+        for column in COLUMNS:
+            values = getattr(self, column)
+            if values is not None:
+                changed[column] = values[start:stop]  # a view of numpy's, a slice of Arrow's
+        return replace(self, rows=stop - start, **changed)
+
 
 class SplitFile(Protocol):
     """One input of a split, opened: its columns and shapes are known, its rows are not in memory."""

@@ -31,7 +31,7 @@ def open_memory(source: Any, mapping: dict[Column, str], *, strict: bool = True)
         DataError: arrays or fields that do not fit their columns, or a DatasetDict.
     """
     if isinstance(source, Mapping):
-        if source and all(_is_hf_dataset(value) for value in source.values()):
+        if isinstance(source, dict) and source and all(map(_is_hf_dataset, source.values())):
             raise DataError(
                 f"{DATASET}: a DatasetDict; give one of its splits: {', '.join(map(str, source))}"
             )

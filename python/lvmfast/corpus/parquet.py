@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.tables import TableFile
+from lvmfast.corpus.values import TEXT_BYTES, is_text_type
 
 
 def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
@@ -23,6 +25,7 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
 
     with reading(path), pq.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
+    texts = {field.name for field in schema if is_text_type(field.type)}
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         # Mapped and not pre-buffered: a row group is never in memory as a whole.
@@ -30,11 +33,21 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
             start = 0
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
-                if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
+                if stop > start and (wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]):
                     first = start
-                    for batch in file.iter_batches(step, [group], fields):
+                    rows_at_once = step if texts.isdisjoint(fields) else min(step, _rows_of_text(file, group))
+                    for batch in file.iter_batches(rows_at_once, [group], fields):
                         yield first, batch
                         first += batch.num_rows
                 start = stop
 
     return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
+
+
+def _rows_of_text(file: Any, group: int) -> int:
+    """How many rows of a row group make up TEXT_BYTES, by the size of all its columns together.
+
+    The sizes of single columns would tell more, but pyarrow aborts the process over corrupt statistics there.
+    """
+    meta = file.metadata.row_group(group)
+    return max(1, TEXT_BYTES * int(meta.num_rows) // max(1, int(meta.total_byte_size)))

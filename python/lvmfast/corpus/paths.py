@@ -157,10 +157,11 @@ def saved_dataset_files(folder: str) -> list[str]:
 def _refuse_repeats(files: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for path in files:
-        first = seen.setdefault(os.path.realpath(path), path)
-        if first is not path:
-            also = "" if first == path else f" (also as {first})"
+        real = os.path.realpath(path)
+        if real in seen:
+            also = "" if seen[real] == path else f" (also as {seen[real]})"
             raise DataError(f"{path}: given twice{also}")
+        seen[real] = path
 
 
 def _note_skipped(where: str, skipped: Sequence[str], expansion: Expansion) -> None:

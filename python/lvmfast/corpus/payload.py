@@ -21,6 +21,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Coverage, Dataset, Rows, SplitFile
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.keys import Keys, pair_keys, text_bytes
+from lvmfast.corpus.values import TEXT_BYTES
 from lvmfast.errors import DataError
 
 _KEY: tuple[Column, ...] = ("doc_id", "chunk_id")
@@ -78,7 +79,8 @@ class Payload:
                 clash = np.flatnonzero((digests[slots] != digest).any(axis=1))
                 if len(clash):
                     raise _two_texts(file, batch, int(rows[clash[0]]))
-                content, starts = text_bytes(text.take(pa.array(fresh)))
+                new = text if len(fresh) == len(text) else text.take(pa.array(fresh))
+                content, starts = text_bytes(new)
                 data.write(content[starts[0] : starts[-1]].data)
                 offsets.write((starts[1:] - starts[0] + end).tobytes())
                 end += int(starts[-1] - starts[0])
@@ -89,17 +91,32 @@ class Payload:
         keys, valid = pair_keys(batch.doc_id, batch.chunk_id, self._threads)
         rows = np.flatnonzero(valid & np.asarray(batch.text.is_valid()))
         self.skipped += batch.rows - len(rows)
+        if len(rows) == batch.rows:
+            return batch.text, keys, rows
         return batch.text.take(pa.array(rows)), keys[rows], rows
 
     def find(self, keys: Keys) -> npt.NDArray[np.int64]:
         """The slot of each (n, 4) key, -1 where the payload has none."""
         return self._table.find(keys)
 
-    def texts(self, doc: pa.Array, chunk: pa.Array) -> pa.Array:
-        """large_string (n,): the text of each pair of ids, null where there is none."""
+    def texts(self, doc: pa.Array, chunk: pa.Array) -> Iterator[tuple[int, int, pa.Array]]:
+        """The texts of (n,) pairs of ids, null where there is none, as (start, stop, large_string) pieces.
+
+        Each piece is of about TEXT_BYTES at most: texts can be long, and here they leave the mapped file.
+        """
         keys, valid = pair_keys(doc, chunk, self._threads)
         slots = self.find(keys)
-        return self._texts.take(pa.array(slots, mask=~valid | (slots < 0)))
+        found = valid & (slots >= 0)
+        _, offsets = text_bytes(self._texts)
+        sizes = np.zeros(len(slots), np.int64)
+        sizes[found] = offsets[slots[found] + 1] - offsets[slots[found]]
+        ends = np.cumsum(sizes)
+        start = 0
+        while start < len(slots):
+            limit = ends[start] - sizes[start] + TEXT_BYTES
+            stop = max(start + 1, int(np.searchsorted(ends, limit, side="right")))
+            yield start, stop, self._texts.take(pa.array(slots[start:stop], mask=~found[start:stop]))
+            start = stop
 
 
 def _two_texts(file: SplitFile, batch: Batch, row: int) -> DataError:
@@ -157,12 +174,13 @@ class JoinedFile:
             yield from self._file.batches(columns, rows, wanted)
             return
         present = [column for column in (*columns, *_KEY) if column != "text" or self._own_text]
+        unasked: dict[str, Any] = {column: None for column in _KEY if column not in columns}
         for batch in self._file.batches(list(dict.fromkeys(present)), rows, wanted):
-            text = self._payload.texts(batch.doc_id, batch.chunk_id)
-            if batch.text is not None:
-                text = pc.coalesce(text, batch.text)
-            unasked: dict[str, Any] = {column: None for column in _KEY if column not in columns}
-            yield replace(batch, text=text, **unasked)
+            for start, stop, text in self._payload.texts(batch.doc_id, batch.chunk_id):
+                piece = batch.sliced(start, stop)
+                if piece.text is not None:
+                    text = pc.coalesce(text, piece.text)
+                yield replace(piece, text=text, **unasked)
 
 
 def join(split: Dataset, payload: Payload) -> Dataset:

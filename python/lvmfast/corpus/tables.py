@@ -51,10 +51,12 @@ class TableFile:
         self.name, self.path, self.nbytes, self.rows = name, path, nbytes, rows
         self.provenance: dict[str, Any] | None = None
         self._scan, self._guess = scan, rows_guess
-        twice = [field for field in set(schema.names) if schema.names.count(field) > 1]
+        with reading(name):  # field names that are not UTF-8
+            names = list(schema.names)
+        twice = [field for field in set(names) if names.count(field) > 1]
         if twice:
             raise DataError(f"{name}: field {sorted(twice)[0]!r} stands twice in the schema")
-        self.fields = resolve(name, schema.names, mapping, strict=strict)
+        self.fields = resolve(name, names, mapping, strict=strict)
         self.id_types: dict[Column, pa.DataType] = {}
         self._shapes: dict[Column, tuple[int, ...]] = {}
         notes: list[str] = []
@@ -148,7 +150,8 @@ class TableFile:
     def _value(self, column: Column, array: pa.Array, first_row: int) -> Any:
         where = f"{self.name}: {self.fields[column]}"
         if column in self._shapes:
-            return vectors_from_arrow(array, self._shapes[column], where, first_row)
+            rows = np.arange(first_row, first_row + len(array))
+            return vectors_from_arrow(array, self._shapes[column], where, rows)
         if column == "text":
             return text_from_arrow(array, where, first_row)
         return ids_from_arrow(array, where, first_row).cast(self.id_types[column])

@@ -62,13 +62,14 @@ class _PlainUnpickler(pickle.Unpickler):
 class _Callable:
     """A function that a pickle may call, and can do nothing else with."""
 
-    __slots__ = ("__call",)
+    __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
-    def __init__(self, call: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_Callable__call", call)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_function", function)
 
     def __call__(self, *args: Any) -> Any:
-        return self.__call(*args)
+        return self._function(*args)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(name)
@@ -167,7 +168,7 @@ def _array(shape: Any, dtype: Any, order: Any, data: Any) -> Any:
         objects = np.empty(count, dtype=object)
         for place, item in enumerate(data):
             objects[place] = item
-        return objects.reshape(shape, order=order)
+        return objects.reshape(shape)  # numpy lists objects in C order, whatever it says of the array
     values = _as_bytes(data)
     if len(values) != count * dtype.value.itemsize:
         raise ValueError(f"{len(values)} bytes for {shape} {dtype.value}")
@@ -200,8 +201,9 @@ def _revealed(value: Any, done: dict[int, Any]) -> Any:
             raise ValueError("an array without values")
         done[id(value)] = array
         if array.dtype.hasobject:
-            for place in range(array.size):
-                array.flat[place] = _revealed(array.flat[place], done)
+            flat = array.reshape(-1)
+            for place in range(flat.size):
+                flat[place] = _revealed(flat[place], done)
         return array
     if isinstance(value, dict):
         done[id(value)] = value

@@ -15,12 +15,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvmfast.corpus.dataset import Vectors
+from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.failures import one_line
 from lvmfast.errors import DataError
 
-#: A batch is cut to about this size when its rows are wide.
+#: A batch is cut to about this size when its rows are wide,
 BATCH_BYTES = 256 << 20
+#: and to about this much text, of which copies are made on the way.
+TEXT_BYTES = 32 << 20
 #: A wider row is taken for a broken or hostile header.
 MAX_ROW_BYTES = 64 << 20
 
@@ -58,33 +60,32 @@ def float32_rows(block: npt.NDArray[np.generic]) -> Vectors:
         return np.require(block, dtype=np.float32, requirements=["C", "A", "E"])
 
 
-def vectors_from_arrow(array: pa.Array, shape: tuple[int, ...], where: str, first_row: int) -> Vectors:
-    """(rows, *shape) float32 from lists (nested once per dimension); nulls become NaN.
+def vectors_from_arrow(array: pa.Array, shape: tuple[int, ...], where: str, rows: Rows) -> Vectors:
+    """(n, *shape) float32 from n lists (nested once per dimension); nulls become NaN.
 
     Raises:
-        DataError: a row has another length; it names `where` and the row, counted from `first_row`.
+        DataError: a list has another length; it names `where` and the number that `rows` gives the list.
     """
-    rows, size = len(array), shape[0]
+    size = shape[0]
     valid = np.asarray(array.is_valid())
     kept = array if valid.all() else array.filter(pa.array(valid))
     if pa.types.is_fixed_size_list(array.type):
-        if array.type.list_size != size:
-            raise DataError(f"{where}: expected {size} values a row, got {array.type.list_size}")
+        lengths = np.full(len(kept), array.type.list_size)
     else:
         lengths = np.asarray(pc.list_value_length(kept))
-        wrong = np.flatnonzero(lengths != size)
-        if len(wrong):
-            row = first_row + int(np.flatnonzero(valid)[wrong[0]])
-            raise DataError(f"{where}: row {row}: expected {size} values, got {int(lengths[wrong[0]])}")
+    wrong = np.flatnonzero(lengths != size)
+    if len(wrong):
+        row = rows[valid][wrong[0]]
+        raise DataError(f"{where}: row {row}: expected {size} values, got {lengths[wrong[0]]}")
     flat = kept.flatten()
     if len(shape) > 1:
-        values = vectors_from_arrow(flat, shape[1:], f"{where}: windows from row {first_row}", 0)
+        values = vectors_from_arrow(flat, shape[1:], where, np.repeat(rows[valid], size))
     else:
         values = float32_rows(flat.to_numpy(zero_copy_only=False))
     values = values.reshape(len(kept), *shape)
-    if len(kept) == rows:
+    if len(kept) == len(array):
         return values
-    out = np.full((rows, *shape), np.nan, dtype=np.float32)
+    out = np.full((len(array), *shape), np.nan, dtype=np.float32)
     out[valid] = values
     return out
 
