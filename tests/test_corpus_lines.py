@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lvmfast.corpus.jsonl
-from corpus_reading import read, read_all
+from tests.corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 

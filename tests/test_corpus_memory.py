@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from corpus_reading import read, read_all
+from tests.corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from corpus_reading import read, read_all
+from tests.corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus_reading import read_all
+from tests.corpus_reading import read_all
 from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.keys import id_keys, pair_keys, text_bytes
 from lvmfast.errors import DataError

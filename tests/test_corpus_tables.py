@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus_reading import read, read_all
+from tests.corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 
