@@ -9,10 +9,12 @@ from typing import Any, TypeGuard
 
 from lvmfast import _core
 from lvmfast.corpus import load_split
-from lvmfast.corpus.dataset import Dataset
+from lvmfast.corpus.dataset import Dataset, SplitFile
+from lvmfast.corpus.load import load_payload
+from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Clock, Progress, scan, silent
-from lvmfast.leaks.levels import Side, parse_levels
+from lvmfast.leaks.levels import SIDES, Side, parse_levels
 from lvmfast.leaks.options import (
     DEFAULT_MAX_PAIRS,
     DEFAULT_MIN_CHARS,
@@ -86,58 +88,70 @@ def leakscan(
     )
     clock = Clock()
     with clock.phase("open"):
-        datasets: dict[Side, Dataset] = {
-            "train": load_split(train, columns=columns, payload=_either(train_payload, payload))
-        }
-        if eval is not None:
-            datasets["eval"] = load_split(eval, columns=columns, payload=_either(eval_payload, payload))
-    inputs: dict[str, Any] = {}
-    stamps: dict[str, tuple[int, int] | None] = {}
+        common = None if payload is None else load_payload(payload, columns=columns)
+        splits = {"train": (train, train_payload)} | ({} if eval is None else {"eval": (eval, eval_payload)})
+        payloads: dict[str, Payload | None] = {}
+        datasets: dict[Side, Dataset] = {}
+        for side in SIDES:
+            if side in splits:
+                split, own = splits[side]
+                payloads[side] = common if own is None else load_payload(own, columns=columns)
+                datasets[side] = load_split(split, columns=columns, payload=payloads[side])
     with clock.phase("hash"):
-        for side, dataset in datasets.items():
-            inputs[side] = _input(dataset, threads)
-            stamps |= {file.path: _stamp(file.path) for file in dataset.files if file.path}
+        files = {
+            file.path: file
+            for side, dataset in datasets.items()
+            for file in (*dataset.files, *_files(payloads[side]))
+            if _is_local(file.path)
+        }
+        stamps = {path: _stamp(path) for path in files}
+        hashes = {path: _core.blake3_file(path, threads) for path in files}
+        inputs: dict[str, Any] = {
+            side: _input(dataset, payloads[side], hashes) for side, dataset in datasets.items()
+        }
     findings = scan(datasets["train"], datasets.get("eval"), options, progress, clock)
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
     for path, stamp in stamps.items():
-        if _stamp(path) != stamp:
+        if not _is_local(path) or _stamp(path) != stamp:
             raise DataError(f"{path}: changed while it was read")
     run = RunRecord(inputs, dict(columns or {}), _environment(options), clock.seconds)
     return LeakReport(findings, options, run, evidence)
 
 
-def _either(own: Any, common: Any) -> Any:
-    return common if own is None else own
+def _files(payload: Payload | None) -> tuple[SplitFile, ...]:
+    return () if payload is None else payload.files
 
 
 def _is_local(path: str | None) -> TypeGuard[str]:
     return path is not None and os.path.isfile(path)
 
 
-def _stamp(path: str | None) -> tuple[int, int] | None:
-    if not _is_local(path):
-        return None
+def _stamp(path: str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 
 
-def _input(dataset: Dataset, threads: int) -> dict[str, Any]:
+def _input(dataset: Dataset, payload: Payload | None, hashes: Mapping[str, str]) -> dict[str, Any]:
+    def described(file: SplitFile) -> dict[str, Any]:
+        return {
+            "path": file.name,
+            "bytes": file.nbytes,
+            "blake3": hashes.get(file.path or ""),
+            "fields": dict(file.fields),
+            "provenance": file.provenance,
+        }
+
     coverage = dataset.coverage
     return {
-        "files": [
-            {
-                "path": file.name,
-                "bytes": file.nbytes,
-                "blake3": _core.blake3_file(file.path, threads) if _is_local(file.path) else None,
-                "fields": dict(file.fields),
-                "provenance": file.provenance,
-            }
-            for file in dataset.files
-        ],
+        "files": [described(file) for file in dataset.files],
         "notes": list(dataset.notes),
         "payload": coverage
-        and {"path": coverage.payload, "rows": coverage.rows, "covered": coverage.covered},
+        and {
+            "files": [described(file) for file in _files(payload)],
+            "rows": coverage.rows,
+            "covered": coverage.covered,
+        },
     }
 
 
