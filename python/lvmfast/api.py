@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
-from lvmfast import _core
-from lvmfast.corpus import load_split
-from lvmfast.corpus.dataset import Dataset, SplitFile
-from lvmfast.corpus.load import load_payload
+from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.payload import Payload
-from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Clock, Progress, scan, silent
-from lvmfast.leaks.levels import SIDES, Side, parse_levels
+from lvmfast.leaks.levels import Side, parse_levels
 from lvmfast.leaks.options import (
     DEFAULT_MAX_PAIRS,
     DEFAULT_MIN_CHARS,
@@ -23,6 +17,7 @@ from lvmfast.leaks.options import (
     ScanOptions,
 )
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord
 from lvmfast.report.tables import matches
 
@@ -89,80 +84,20 @@ def leakscan(
     clock = Clock()
     with clock.phase("open"):
         common = None if payload is None else load_payload(payload, columns=columns)
-        splits = {"train": (train, train_payload)} | ({} if eval is None else {"eval": (eval, eval_payload)})
-        payloads: dict[str, Payload | None] = {}
-        datasets: dict[Side, Dataset] = {}
-        for side in SIDES:
-            if side in splits:
-                split, own = splits[side]
-                payloads[side] = common if own is None else load_payload(own, columns=columns)
-                datasets[side] = load_split(split, columns=columns, payload=payloads[side])
+        splits: dict[Side, OpenSplit] = {"train": _open(train, train_payload, common, columns)}
+        if eval is not None:
+            splits["eval"] = _open(eval, eval_payload, common, columns)
+    datasets = {side: split.dataset for side, split in splits.items()}
     with clock.phase("hash"):
-        files = {
-            file.path: file
-            for side, dataset in datasets.items()
-            for file in (*dataset.files, *_files(payloads[side]))
-            if _is_local(file.path)
-        }
-        stamps = {path: _stamp(path) for path in files}
-        hashes = {path: _core.blake3_file(path, threads) for path in files}
-        inputs: dict[str, Any] = {
-            side: _input(dataset, payloads[side], hashes) for side, dataset in datasets.items()
-        }
+        inputs = Inputs(splits, threads)
     findings = scan(datasets["train"], datasets.get("eval"), options, progress, clock)
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
-    for path, stamp in stamps.items():
-        if not _is_local(path) or _stamp(path) != stamp:
-            raise DataError(f"{path}: changed while it was read")
-    run = RunRecord(inputs, dict(columns or {}), _environment(options), clock.seconds)
+    inputs.check_unchanged()
+    run = RunRecord(inputs.described(), dict(columns or {}), environment(options), clock.seconds)
     return LeakReport(findings, options, run, evidence)
 
 
-def _files(payload: Payload | None) -> tuple[SplitFile, ...]:
-    return () if payload is None else payload.files
-
-
-def _is_local(path: str | None) -> TypeGuard[str]:
-    return path is not None and os.path.isfile(path)
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
-
-
-def _input(dataset: Dataset, payload: Payload | None, hashes: Mapping[str, str]) -> dict[str, Any]:
-    def described(file: SplitFile) -> dict[str, Any]:
-        return {
-            "path": file.name,
-            "bytes": file.nbytes,
-            "blake3": hashes.get(file.path or ""),
-            "fields": dict(file.fields),
-            "provenance": file.provenance,
-        }
-
-    coverage = dataset.coverage
-    return {
-        "files": [described(file) for file in dataset.files],
-        "notes": list(dataset.notes),
-        "payload": coverage
-        and {
-            "files": [described(file) for file in _files(payload)],
-            "rows": coverage.rows,
-            "covered": coverage.covered,
-        },
-    }
-
-
-def _environment(options: ScanOptions) -> dict[str, Any]:
-    return {
-        "version": _core.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "unicode": _core.unicode_version(),
-        "kernel": _core.kernel_name(),
-        "threads": _core.thread_count(options.threads),
-        "engine": "local",
-        "memory_limit": options.memory_limit,
-    }
+def _open(split: Any, own: Any, common: Payload | None, columns: Mapping[str, str] | None) -> OpenSplit:
+    payload = common if own is None else load_payload(own, columns=columns)
+    return OpenSplit(load_split(split, columns=columns, payload=payload), payload)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
-from lvmfast.leaks.near import EDGES, Cells, Codes
+from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
 
@@ -77,12 +77,13 @@ def group_pairs(
         index = _core.NearIndex(dim, options.threshold, options.threads)
         for vectors, _ in _first_rows(blocks, groups, start, stop):
             index.add(vectors)
+        scan = BoundedScan(index)
         for vectors, group in _first_rows(blocks, groups, start, len(groups.first)):
-            row, indexed, score, _, _ = index.scan(vectors)
-            lower, higher = start + indexed, group[row]
-            once = lower < higher
-            if once.any():
-                yield lower[once], higher[once], score[once]
+            for hits in scan(vectors):
+                lower, higher = start + hits.group, group[hits.cell]
+                once = lower < higher
+                if once.any():
+                    yield lower[once], higher[once], hits.score[once]
 
 
 def _first_rows(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iterator[tuple[Vectors, Rows]]:

@@ -60,11 +60,14 @@ class Evidence:
         return self.take(np.lexsort(self._by_rows()))
 
     def best(self, limit: int) -> Evidence:
-        """The `limit` matches of highest score, ties to the lowest rows, sorted by rows."""
-        if len(self) > limit:
-            order = np.lexsort((*self._by_rows(), -self.score))
-            return self.take(order[:limit]).sorted()
-        return self.sorted()
+        """The `limit` matches of highest score, ties to the lowest rows, in no order."""
+        if len(self) <= limit:
+            return self
+        floor = np.partition(self.score, len(self) - limit)[len(self) - limit]
+        above = np.flatnonzero(self.score > floor)
+        tied = np.flatnonzero(self.score == floor)
+        order = np.lexsort(self.take(tied)._by_rows())
+        return self.take(np.concatenate([above, tied[order[: limit - len(above)]]]))
 
 
 class EvidenceBuffer:
@@ -76,21 +79,25 @@ class EvidenceBuffer:
         self._kept = Evidence.empty()
         self._new: list[Evidence] = []
         self._pending = 0
+        self._floor = -np.inf  #: scores below it cannot be kept any more
         self.total = 0  #: matches that were added
 
     def add(self, matches: Evidence) -> None:
         """Adds a block of matches."""
         self.total += len(matches)
-        self._pending += len(matches)
-        self._new.append(matches)
+        hopeful = matches.take(matches.score >= self._floor)
+        self._pending += len(hopeful)
+        self._new.append(hopeful)
         if self._pending > self._limit:
             self._prune()
 
     def _prune(self) -> None:
         self._kept = Evidence.concat([self._kept, *self._new]).best(self._limit)
         self._new, self._pending = [], 0
+        if len(self._kept) == self._limit:
+            self._floor = self._kept.score.min()
 
     def result(self) -> Evidence:
         """The kept matches, sorted by rows."""
         self._prune()
-        return self._kept
+        return self._kept.sorted()

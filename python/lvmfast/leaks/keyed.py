@@ -228,7 +228,7 @@ class KeyedLevel:
         matches = _evidence(first, {side: count[side][shared] for side in count})
         return KeyedResult(
             tally=self._tally,
-            matches=matches.best(self._options.max_pairs),
+            matches=matches.best(self._options.max_pairs).sorted(),
             match_count=len(matches),
             pairs=int(matches.pairs.sum()),
             keys=self._key_counts(),
@@ -311,7 +311,7 @@ class TextDuplicates:
         )
         return KeyedResult(
             tally={"train": self._tally},
-            matches=matches.best(self._options.max_pairs),
+            matches=matches.best(self._options.max_pairs).sorted(),
             match_count=len(matches),
             pairs=int(matches.pairs.sum()),
             keys=None,

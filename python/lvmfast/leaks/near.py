@@ -5,7 +5,7 @@ A *cell* is one vector: a row's target, or one position of a row's context windo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
+from lvmfast.corpus.keys import Keys
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
 from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import ScanOptions
@@ -24,6 +25,11 @@ EDGES = (0.90, 0.95, 0.98, 0.99, 0.995, 0.999)
 UNUSABLE: Mapping[int, str] = {1: "zero", 2: "nan", 3: "infinite", 4: "denormal"}
 
 Codes = npt.NDArray[np.uint8]
+
+#: Hits of one part of a block, about: a few hundred megabytes with all that is made of them.
+MOST_HITS = 4_000_000
+LEAST_ROWS = 64
+GROWTH = 8
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,41 @@ class IndexedVectors:
         return self.near.nbytes + sum(a.nbytes for a in (*self._rows, *self._positions))
 
 
+@dataclass(frozen=True)
+class Hits:
+    """What a scan of some consecutive vectors found; see `_core.NearIndex.scan`."""
+
+    start: int  #: place of the first scanned vector in its block
+    cell: Rows  #: place in the block, ascending
+    group: Rows
+    score: Scores
+    codes: Codes  #: usability of each scanned vector
+    keys: Keys
+
+
+class BoundedScan:
+    """Scans blocks in parts, so that a low threshold, where most pairs are hits, does not fill the memory.
+
+    A part grows while hits are few, which costs a high threshold nothing; the answer does not depend on it.
+    """
+
+    def __init__(self, index: _core.NearIndex) -> None:
+        """Starts with a part whose hits cannot be too many."""
+        self._index = index
+        self._rows = max(LEAST_ROWS, MOST_HITS // max(1, index.group_count))
+
+    def __call__(self, vectors: Vectors) -> Iterator[Hits]:
+        """The hits of (n, d) vectors, part by part."""
+        start = 0
+        while start < len(vectors):
+            stop = min(start + self._rows, len(vectors))
+            row, group, score, codes, keys = self._index.scan(vectors[start:stop])
+            yield Hits(start, start + row, group, score, codes, keys)
+            per_row = max(1, len(row)) / (stop - start)
+            self._rows = int(max(LEAST_ROWS, min(GROWTH * self._rows, MOST_HITS / per_row)))
+            start = stop
+
+
 class StreamedGroups:
     """Groups of equal vectors among the matched ones of the streamed side."""
 
@@ -103,7 +144,7 @@ class StreamedGroups:
         self._table = _core.KeyTable(2, options.threads)
         self.size = NO_ROWS
 
-    def add(self, keys: npt.NDArray[np.uint64]) -> tuple[Rows, npt.NDArray[np.bool_]]:
+    def add(self, keys: Keys) -> tuple[Rows, npt.NDArray[np.bool_]]:
         """The group of each key, and whether the key is the first of its group."""
         known = len(self._table)
         groups = self._table.insert(np.ascontiguousarray(keys))
@@ -133,6 +174,7 @@ class NearJoin:
         self._indexed: Side = indexed
         self._streamed: Side = "train" if indexed == "eval" else "eval"
         self._vectors = vectors
+        self._scan = BoundedScan(vectors.near)
         self._groups = StreamedGroups(options)
         self._buffer = EvidenceBuffer(options.max_pairs)
         self._best = np.full(len(vectors.size), np.nan)
@@ -143,9 +185,15 @@ class NearJoin:
 
     def stream(self, cells: Cells) -> Codes:
         """Scans the next vectors of the streamed side; the usability code of each."""
-        cell, group, score, codes, keys = self._vectors.near.scan(cells.vectors)
-        if len(cell) == 0:
-            return codes
+        parts = [np.empty(0, np.uint8)]
+        for hits in self._scan(cells.vectors):
+            parts.append(hits.codes)
+            if len(hits.cell):
+                self._count(cells, hits)
+        return np.concatenate(parts)
+
+    def _count(self, cells: Cells, hits: Hits) -> None:
+        cell, group, score = hits.cell, hits.group, hits.score
         weight = self._vectors.size[group]
         self._pairs += int(weight.sum())
         for edge in self._pairs_at:
@@ -154,12 +202,11 @@ class NearJoin:
         starts = np.flatnonzero(np.diff(cell, prepend=-1))  # hits come sorted by cell
         self._rows.append(cells.rows(cell[starts]))
         self._scores.append(np.maximum.reduceat(score, starts))
-        streamed_group, is_first = self._groups.add(keys[cell[starts]])
+        streamed_group, is_first = self._groups.add(hits.keys[cell[starts] - hits.start])
         hits_per_cell = np.diff(starts, append=len(cell))
         named = np.repeat(is_first, hits_per_cell)
         groups = np.repeat(streamed_group, hits_per_cell)[named]
         self._buffer.add(self._named(cells, cell[named], groups, group[named], score[named]))
-        return codes
 
     def _named(
         self, cells: Cells, cell: Rows, streamed_group: Rows, indexed_group: Rows, score: Scores

@@ -151,7 +151,7 @@ class ContextLevel:
                 self._tally[side].match(rows, best)
         return CosineResult(
             self._tally,
-            Evidence.concat([one.matches for one in found]).best(self._options.max_pairs),
+            Evidence.concat([one.matches for one in found]).best(self._options.max_pairs).sorted(),
             sum(one.match_count for one in found),
             sum(one.pairs for one in found),
             {edge: sum(one.pairs_at[edge] for one in found) for edge in found[0].pairs_at},

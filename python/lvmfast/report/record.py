@@ -1,0 +1,96 @@
+"""The record of a run: which bytes were read, and on what machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lvmfast import _core
+from lvmfast.corpus import Dataset, SplitFile
+from lvmfast.corpus.payload import Payload
+from lvmfast.errors import DataError
+from lvmfast.leaks.levels import Side
+from lvmfast.leaks.options import ScanOptions
+
+
+@dataclass(frozen=True)
+class OpenSplit:
+    """One side of a scan, opened, and the payload that gave it texts."""
+
+    dataset: Dataset
+    payload: Payload | None
+
+    @property
+    def texts(self) -> tuple[SplitFile, ...]:
+        """The files of the payload."""
+        return () if self.payload is None else self.payload.files
+
+
+class Inputs:
+    """The files of a scan: hashed before it starts, and still the same when it ends."""
+
+    def __init__(self, splits: Mapping[Side, OpenSplit], threads: int) -> None:
+        """Reads every local file once to hash it."""
+        self._splits = splits
+        files = [file for split in splits.values() for file in (*split.dataset.files, *split.texts)]
+        local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
+        self._stamps = {path: _stamp(path) for path in local}
+        self._hashes = {path: _core.blake3_file(path, threads) for path in local}
+
+    def check_unchanged(self) -> None:
+        """Compares size and time of every file with what they were.
+
+        Raises:
+            DataError: a file changed, so that nobody can say what was scanned.
+        """
+        for path, stamp in self._stamps.items():
+            if not os.path.isfile(path) or _stamp(path) != stamp:
+                raise DataError(f"{path}: changed while it was read")
+
+    def described(self) -> dict[str, Any]:
+        """The part `inputs` of the summary."""
+        return {side: self._side(split) for side, split in self._splits.items()}
+
+    def _side(self, split: OpenSplit) -> dict[str, Any]:
+        coverage = split.dataset.coverage
+        payload = coverage and {
+            "files": [self._file(file) for file in split.texts],
+            "rows": coverage.rows,
+            "covered": coverage.covered,
+        }
+        return {
+            "files": [self._file(file) for file in split.dataset.files],
+            "notes": list(split.dataset.notes),
+            "payload": payload,
+        }
+
+    def _file(self, file: SplitFile) -> dict[str, Any]:
+        return {
+            "path": file.name,
+            "bytes": file.nbytes,
+            "blake3": None if file.path is None else self._hashes.get(file.path),
+            "fields": dict(file.fields),
+            "provenance": file.provenance,
+        }
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def environment(options: ScanOptions) -> dict[str, Any]:
+    """The part `environment` of the summary."""
+    return {
+        "version": _core.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "unicode": _core.unicode_version(),
+        "kernel": _core.kernel_name(),
+        "threads": _core.thread_count(options.threads),
+        "engine": "local",
+        "memory_limit": options.memory_limit,
+    }
