@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus_reading import read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.corpus_reading import read_all
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.corpus_reading import read, read_all
 
 
 def npy_bytes(values=None, header=None):

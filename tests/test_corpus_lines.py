@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lvmfast.corpus.jsonl
-from corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.corpus_reading import read, read_all
 
 PACKED = pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 

@@ -4,9 +4,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.corpus_reading import read, read_all
 
 RNG = np.random.default_rng(0)
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.corpus_reading import read, read_all
 
 RNG = np.random.default_rng(0)
 BOTH = pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "deflated"])

@@ -5,11 +5,11 @@ import os
 import numpy as np
 import pytest
 
-from corpus_reading import read
 from lvmfast.corpus import load_split
 from lvmfast.corpus.columns import ALIASES
 from lvmfast.corpus.paths import expand
 from lvmfast.errors import DataError
+from tests.corpus_reading import read
 
 
 @pytest.fixture

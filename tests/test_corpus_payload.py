@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus_reading import read_all
 from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.keys import id_keys, pair_keys, text_bytes
 from lvmfast.errors import DataError
+from tests.corpus_reading import read_all
 
 IDS = st.none() | st.integers(-3, 3) | st.sampled_from(["", "0", "-1", "01", "a", "é", "-0", "9" * 30])
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus_reading import read, read_all
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.corpus_reading import read, read_all
 
 RNG = np.random.default_rng(0)
 

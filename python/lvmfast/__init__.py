@@ -1,0 +1,23 @@
+"""Was my evaluation set seen in training? Exact leak scans over ids, texts and vectors."""
+
+from lvmfast._core import __version__
+from lvmfast.api import leakscan
+from lvmfast.corpus import Dataset, load_split
+from lvmfast.errors import DataError, LeakError, LvmfastError
+from lvmfast.leaks.arrays import NearDuplicates, hash_texts, intersect_pairs, near_duplicates
+from lvmfast.report.leak_report import LeakReport
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "LeakError",
+    "LeakReport",
+    "LvmfastError",
+    "NearDuplicates",
+    "__version__",
+    "hash_texts",
+    "intersect_pairs",
+    "leakscan",
+    "load_split",
+    "near_duplicates",
+]

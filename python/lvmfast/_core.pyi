@@ -11,6 +11,23 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "KeyTable",
+    "NearIndex",
+    "TextIndex",
+    "__version__",
+    "blake3_file",
+    "hash_texts_64",
+    "hash_texts_128",
+    "intersect",
+    "kernel_name",
+    "normalize_text",
+    "string_keys",
+    "thread_count",
+    "unicode_version",
+    "window_cosines",
+]
+
 __version__: str
 
 def unicode_version() -> str: ...
@@ -37,11 +54,16 @@ def intersect(
 
 def window_cosines(
     targets: npt.NDArray[np.float32], windows: npt.NDArray[np.float32], threads: int
-) -> npt.NDArray[np.float64]:
-    """(n, length) cosines of (n, d) targets with their (n, length, d) windows; NaN where either is unusable."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Cosines (n, length) of (n, d) targets with their (n, length, d) windows, NaN where either is unusable,
+    then the usability codes of the targets (n,) and of the windows (n, length)."""
 
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
+def kernel_name() -> str:
+    """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
+
 def thread_count(threads: int) -> int: ...
+
 @final
 class KeyTable:
     """A set of (n, width) keys with slots 0, 1, 2, ... in order of first insertion."""

@@ -70,11 +70,10 @@ fn mix(a: u64, b: u64) -> u64 {
 
 fn hash_key(key: &[u64]) -> u64 {
     const SALT: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xe703_7ed1_a0b4_28db, 0x8ebc_6af0_9c88_c6e3];
-    let mut state = SALT[2];
-    for pair in key.chunks(2) {
-        state = mix(pair[0] ^ state ^ SALT[0], pair.get(1).copied().unwrap_or(0) ^ SALT[1]);
-    }
-    mix(state, SALT[0])
+    let step = |state: u64, a: u64, b: u64| mix(a ^ state ^ SALT[0], b ^ SALT[1]);
+    let (pairs, odd) = key.as_chunks::<2>();
+    let state = pairs.iter().fold(SALT[2], |state, &[a, b]| step(state, a, b));
+    mix(odd.iter().fold(state, |state, &a| step(state, a, 0)), SALT[0])
 }
 
 /// A set of keys that gives each a slot: 0, 1, 2, ... in order of first insertion.
@@ -166,7 +165,8 @@ impl KeyTable {
     /// As [`KeyTable::insert`].
     pub fn find(&self, keys: &[u64], watch: &Watch) -> Result<Vec<i64>, ScanError> {
         self.check_shape(keys)?;
-        let mut out = vec![ABSENT; keys.len() / self.width];
+        // Zeros come from the system untouched, so the workers and not this thread fault the pages in.
+        let mut out = vec![0; keys.len() / self.width];
         out.par_chunks_mut(ROWS_PER_TASK).zip(keys.par_chunks(ROWS_PER_TASK * self.width)).try_for_each(
             |(slots, keys)| {
                 watch.check()?;
@@ -189,59 +189,67 @@ impl KeyTable {
 
 /// Every (train row, eval row) whose keys are equal, sorted by train row, then eval row.
 ///
-/// The table stands on the smaller side; the other side is probed in parallel.
+/// The table stands on the smaller side and the other side is probed in parallel. Beside the answer, which
+/// is allocated once at its exact size, this holds a few words per row however often keys repeat.
 ///
 /// # Errors
-/// As [`KeyTable::insert`].
+/// As [`KeyTable::insert`]; [`ScanError::Value`] when there is no memory for that many pairs.
 pub fn intersect(
     train: &[u64],
     eval: &[u64],
     width: usize,
     watch: &Watch,
 ) -> Result<(Vec<i64>, Vec<i64>), ScanError> {
-    if train.len() >= eval.len() {
-        return probe(eval, train, width, watch);
+    let mut table = KeyTable::new(width)?;
+    let (train_slots, eval_slots);
+    if train.len() < eval.len() {
+        train_slots = table.insert(train, watch)?;
+        eval_slots = table.find(eval, watch)?;
+    } else {
+        eval_slots = table.insert(eval, watch)?;
+        train_slots = table.find(train, watch)?;
     }
-    let (eval_rows, train_rows) = probe(train, eval, width, watch)?;
-    let mut pairs: Vec<(i64, i64)> = train_rows.into_iter().zip(eval_rows).collect();
-    pairs.par_sort_unstable();
-    Ok(pairs.into_iter().unzip())
+    let eval_rows = RowsBySlot::new(&eval_slots, table.len());
+    let matched: Vec<usize> = train_slots
+        .par_chunks(ROWS_PER_TASK)
+        .map(|slots| slots.iter().map(|&slot| eval_rows.of(slot).len()).sum())
+        .collect();
+    let total = matched.iter().sum();
+    let (mut left, mut right) = (zeros(total)?, zeros(total)?);
+    let mut rest = (left.as_mut_slice(), right.as_mut_slice());
+    let mut tasks = Vec::with_capacity(matched.len());
+    for (task, (slots, &pairs)) in train_slots.chunks(ROWS_PER_TASK).zip(&matched).enumerate() {
+        let (left, left_rest) = rest.0.split_at_mut(pairs);
+        let (right, right_rest) = rest.1.split_at_mut(pairs);
+        rest = (left_rest, right_rest);
+        if pairs > 0 {
+            tasks.push((task * ROWS_PER_TASK, slots, left, right));
+        }
+    }
+    tasks.into_par_iter().try_for_each(|(first_row, slots, mut left, mut right)| {
+        for (i, &slot) in slots.iter().enumerate() {
+            let rows = eval_rows.of(slot);
+            if !rows.is_empty() {
+                watch.check()?;
+                let (here, later) = left.split_at_mut(rows.len());
+                here.fill((first_row + i) as i64);
+                left = later;
+                let (here, later) = right.split_at_mut(rows.len());
+                here.copy_from_slice(rows);
+                right = later;
+            }
+        }
+        Ok::<_, ScanError>(())
+    })?;
+    Ok((left, right))
 }
 
-/// Matches of `streamed` against `indexed` as (streamed rows, indexed rows), sorted by both.
-fn probe(
-    indexed: &[u64],
-    streamed: &[u64],
-    width: usize,
-    watch: &Watch,
-) -> Result<(Vec<i64>, Vec<i64>), ScanError> {
-    let mut table = KeyTable::new(width)?;
-    let slots = table.insert(indexed, watch)?;
-    let rows = RowsBySlot::new(&slots, table.len());
-    table.check_shape(streamed)?;
-    let found: Vec<(Vec<i64>, Vec<i64>)> = streamed
-        .par_chunks(ROWS_PER_TASK * width)
-        .enumerate()
-        .map(|(task, keys)| {
-            watch.check()?;
-            let (mut left, mut right) = (Vec::new(), Vec::new());
-            for (i, key) in keys.chunks_exact(width).enumerate() {
-                if let Some(slot) = table.find_one(key) {
-                    let matched = rows.of(slot);
-                    left.resize(left.len() + matched.len(), (task * ROWS_PER_TASK + i) as i64);
-                    right.extend_from_slice(matched);
-                }
-            }
-            Ok((left, right))
-        })
-        .collect::<Result<_, ScanError>>()?;
-    let total = found.iter().map(|(left, _)| left.len()).sum();
-    let (mut left, mut right) = (Vec::with_capacity(total), Vec::with_capacity(total));
-    for (l, r) in found {
-        left.extend(l);
-        right.extend(r);
-    }
-    Ok((left, right))
+fn zeros(len: usize) -> Result<Vec<i64>, ScanError> {
+    let mut out = Vec::new();
+    out.try_reserve_exact(len)
+        .map_err(|_| ScanError::Value(format!("no memory for the {len} pairs of rows with equal keys")))?;
+    out.resize(len, 0);
+    Ok(out)
 }
 
 /// The rows behind each slot, ascending: a counting sort in compressed form.
@@ -251,25 +259,31 @@ struct RowsBySlot {
 }
 
 impl RowsBySlot {
+    /// Rows whose slot is [`ABSENT`] stand behind none.
     fn new(slots: &[i64], slot_count: usize) -> Self {
+        let placed = || slots.iter().enumerate().filter(|&(_, &slot)| slot != ABSENT);
         let mut starts = vec![0; slot_count + 1];
-        for &slot in slots {
+        for (_, &slot) in placed() {
             starts[slot as usize + 1] += 1;
         }
         for i in 0..slot_count {
             starts[i + 1] += starts[i];
         }
         let mut next = starts.clone();
-        let mut rows = vec![0; slots.len()];
-        for (row, &slot) in slots.iter().enumerate() {
+        let mut rows = vec![0; starts[slot_count]];
+        for (row, &slot) in placed() {
             rows[next[slot as usize]] = row as i64;
             next[slot as usize] += 1;
         }
         Self { starts, rows }
     }
 
-    fn of(&self, slot: u32) -> &[i64] {
-        &self.rows[self.starts[slot as usize]..self.starts[slot as usize + 1]]
+    fn of(&self, slot: i64) -> &[i64] {
+        if slot == ABSENT {
+            &[]
+        } else {
+            &self.rows[self.starts[slot as usize]..self.starts[slot as usize + 1]]
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod digest;
 pub mod error;
 pub mod ids;
+pub mod kernel;
 pub mod near;
 pub mod parallel;
 pub mod text;

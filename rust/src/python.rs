@@ -9,19 +9,19 @@ use std::time::Duration;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
 };
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 use crate::text::{self, Normalization, Texts};
-use crate::{digest, ids, near};
+use crate::{digest, ids, kernel, near};
 
 impl From<ScanError> for PyErr {
     fn from(error: ScanError) -> Self {
         match error {
             ScanError::Shape(_) | ScanError::Value(_) => PyValueError::new_err(error.to_string()),
-            ScanError::Io(io) => PyOSError::new_err(io),
+            ScanError::Io(io) => io.into(),
             ScanError::Cancelled | ScanError::Threads(_) => PyRuntimeError::new_err(error.to_string()),
         }
     }
@@ -320,13 +320,16 @@ impl NearIndex {
     }
 }
 
+/// Cosine `(n, length)`, target usability `(n,)` and position usability `(n, length)` arrays.
+type WindowArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u8>>);
+
 #[pyfunction]
 fn window_cosines<'py>(
     py: Python<'py>,
     targets: PyReadonlyArray2<'py, f32>,
     windows: PyReadonlyArray3<'py, f32>,
     threads: usize,
-) -> PyResult<Bound<'py, PyArray2<f64>>> {
+) -> PyResult<WindowArrays<'py>> {
     let (rows, length, dim) = windows.as_array().dim();
     if targets.as_array().dim() != (rows, dim) {
         return Err(PyValueError::new_err(format!(
@@ -336,14 +339,24 @@ fn window_cosines<'py>(
         )));
     }
     let (targets, windows) = (slice("targets", &targets)?, slice("windows", &windows)?);
-    let scores =
+    let found =
         interruptible(py, threads, |watch| near::window_cosines(targets, windows, dim, length, watch))?;
-    scores.into_pyarray(py).reshape([rows, length])
+    Ok((
+        found.cosine.into_pyarray(py).reshape([rows, length])?,
+        found.targets.into_pyarray(py),
+        found.windows.into_pyarray(py).reshape([rows, length])?,
+    ))
 }
 
 #[pyfunction]
 fn blake3_file(py: Python<'_>, path: std::path::PathBuf, threads: usize) -> PyResult<String> {
     interruptible(py, threads, |watch| digest::blake3_file(&path, watch))
+}
+
+/// Name of the kernel that the cosine scans of this process run on.
+#[pyfunction]
+fn kernel_name() -> PyResult<&'static str> {
+    Ok(kernel::active()?.name())
 }
 
 /// Workers of the pool that `threads` stands for (0: one per available core).
@@ -363,6 +376,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
+    m.add_function(wrap_pyfunction!(kernel_name, m)?)?;
     m.add_function(wrap_pyfunction!(thread_count, m)?)?;
     m.add_class::<KeyTable>()?;
     m.add_class::<TextIndex>()?;

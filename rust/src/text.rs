@@ -1,8 +1,8 @@
 //! Text: Python's normalisation, bit for bit, and 128-bit hashes of what it yields.
 
+mod normalize;
+
 use rayon::prelude::*;
-use unicode_normalization::UnicodeNormalization;
-use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use xxhash_rust::xxh3::xxh3_128;
 use xxhash_rust::xxh64::xxh64;
 
@@ -10,12 +10,18 @@ use crate::error::ScanError;
 use crate::ids::{ABSENT, KeyTable};
 use crate::parallel::Watch;
 
+use self::normalize::Normalizer;
+pub use self::normalize::{Normalization, is_python_space, normalize, unicode_version};
+
 /// The slot of a row whose normalised text is empty.
 pub const EMPTY: i64 = -2;
 /// The slot of a row whose normalised text has fewer characters than asked for.
 pub const SHORT: i64 = -3;
 
-const ROWS_PER_TASK: usize = 256;
+/// Rows between two looks at the watch.
+const ROWS_PER_TASK: usize = 32;
+/// Bytes of text that a worker normalises before what it yields is indexed.
+const BYTES_PER_SHARE: i64 = 1 << 20;
 
 /// Many strings in one buffer: row `i` is `data[offsets[i]..offsets[i + 1]]` (Arrow's `large_string`).
 #[derive(Clone, Copy, Debug)]
@@ -57,87 +63,17 @@ impl<'a> Texts<'a> {
         &self.data[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
 
+    /// The row after those from `start` on that hold at most `bytes` together, but after one at least.
+    fn rows_within(&self, start: usize, bytes: i64) -> usize {
+        let limit = self.offsets[start].saturating_add(bytes);
+        let rows = self.offsets[start + 1..].partition_point(|&end| end <= limit);
+        self.len().min(start + rows.max(1))
+    }
+
     fn text(&self, row: usize) -> Result<&'a str, ScanError> {
-        std::str::from_utf8(self.bytes(row))
+        // On text that is not ASCII the standard library's check would take longer than the normalisation.
+        simdutf8::compat::from_utf8(self.bytes(row))
             .map_err(|e| ScanError::Value(format!("text row {row} is not UTF-8: {e}")))
-    }
-}
-
-/// How texts are made comparable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Normalization {
-    /// The text as it is.
-    None,
-    /// Python's `re.sub(r"\s+", " ", text.lower()).strip()`.
-    Default,
-    /// NFKC, then [`Normalization::Default`] with every decimal digit as `0` and every run of
-    /// punctuation or symbols as a blank (the deduplication key of CCNet, Wenzek et al. 2020, which
-    /// removes the punctuation).
-    Strict,
-}
-
-impl std::str::FromStr for Normalization {
-    type Err = ScanError;
-
-    fn from_str(name: &str) -> Result<Self, ScanError> {
-        match name {
-            "none" => Ok(Self::None),
-            "default" => Ok(Self::Default),
-            "strict" => Ok(Self::Strict),
-            _ => Err(ScanError::Value(format!("normalize: expected none, default or strict, got {name:?}"))),
-        }
-    }
-}
-
-/// The Unicode version of the lower-casing tables in use.
-pub fn unicode_version() -> String {
-    let (major, minor, patch) = char::UNICODE_VERSION;
-    format!("{major}.{minor}.{patch}")
-}
-
-/// What Python's `str.isspace` and `re`'s `\s` call white space.
-pub fn is_python_space(c: char) -> bool {
-    matches!(c,
-        '\t'..='\r' | '\x1c'..='\x20' | '\u{85}' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}'
-        | '\u{2028}' | '\u{2029}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
-}
-
-/// Writes the normalised `text` into `out`, which is cleared first.
-pub fn normalize(text: &str, mode: Normalization, out: &mut String) {
-    out.clear();
-    match mode {
-        Normalization::None => out.push_str(text),
-        Normalization::Default => collapse(text.to_lowercase().chars(), out),
-        Normalization::Strict => {
-            let folded: String = text.nfkc().collect::<String>().to_lowercase().nfkc().map(fold).collect();
-            collapse(folded.chars(), out);
-        }
-    }
-}
-
-fn fold(c: char) -> char {
-    match c.general_category() {
-        GeneralCategory::DecimalNumber => '0',
-        _ => match c.general_category_group() {
-            GeneralCategoryGroup::Punctuation | GeneralCategoryGroup::Symbol => ' ',
-            _ => c,
-        },
-    }
-}
-
-/// Runs of white space become one blank; none stays at the ends.
-fn collapse(chars: impl Iterator<Item = char>, out: &mut String) {
-    let mut gap = false;
-    for c in chars {
-        if is_python_space(c) {
-            gap = !out.is_empty();
-        } else {
-            if gap {
-                out.push(' ');
-                gap = false;
-            }
-            out.push(c);
-        }
     }
 }
 
@@ -146,10 +82,7 @@ fn collapse(chars: impl Iterator<Item = char>, out: &mut String) {
 /// # Errors
 /// [`ScanError::Value`] when a row is not UTF-8; [`ScanError::Cancelled`].
 pub fn hash128(texts: &Texts<'_>, mode: Normalization, watch: &Watch) -> Result<Vec<[u64; 2]>, ScanError> {
-    map_normalized(texts, mode, watch, |normalized| {
-        let hash = xxh3_128(normalized.as_bytes());
-        [(hash >> 64) as u64, hash as u64]
-    })
+    map_normalized(texts, mode, watch, |normalized| words(xxh3_128(normalized)))
 }
 
 /// The xxh64 hashes (seed 0) of the normalised texts.
@@ -157,23 +90,22 @@ pub fn hash128(texts: &Texts<'_>, mode: Normalization, watch: &Watch) -> Result<
 /// # Errors
 /// As [`hash128`].
 pub fn hash64(texts: &Texts<'_>, mode: Normalization, watch: &Watch) -> Result<Vec<u64>, ScanError> {
-    map_normalized(texts, mode, watch, |normalized| xxh64(normalized.as_bytes(), 0))
+    map_normalized(texts, mode, watch, |normalized| xxh64(normalized, 0))
 }
 
 fn map_normalized<T: Send + Default + Clone>(
     texts: &Texts<'_>,
     mode: Normalization,
     watch: &Watch,
-    of: impl Fn(&str) -> T + Sync,
+    of: impl Fn(&[u8]) -> T + Sync,
 ) -> Result<Vec<T>, ScanError> {
     let mut out = vec![T::default(); texts.len()];
     out.par_chunks_mut(ROWS_PER_TASK).enumerate().try_for_each_init(
-        String::new,
-        |buffer, (task, chunk)| {
+        || Normalizer::new(mode),
+        |normalizer, (task, chunk)| {
             watch.check()?;
             for (i, value) in chunk.iter_mut().enumerate() {
-                normalize(texts.text(task * ROWS_PER_TASK + i)?, mode, buffer);
-                *value = of(buffer);
+                *value = of(normalizer.apply(texts.text(task * ROWS_PER_TASK + i)?));
             }
             Ok::<_, ScanError>(())
         },
@@ -189,9 +121,7 @@ fn map_normalized<T: Send + Default + Clone>(
 pub struct TextIndex {
     mode: Normalization,
     min_chars: usize,
-    table: KeyTable,
-    ends: Vec<usize>,
-    stored: String,
+    texts: StoredTexts,
 }
 
 impl TextIndex {
@@ -200,22 +130,22 @@ impl TextIndex {
     /// # Errors
     /// Never for now; the signature leaves room.
     pub fn new(mode: Normalization, min_chars: usize) -> Result<Self, ScanError> {
-        Ok(Self { mode, min_chars, table: KeyTable::new(2)?, ends: Vec::new(), stored: String::new() })
+        Ok(Self { mode, min_chars, texts: StoredTexts::new()? })
     }
 
     /// Distinct texts.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.texts.ends.len()
     }
 
     /// Whether no text has a slot.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
     }
 
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
-        self.table.nbytes() + self.ends.capacity() * size_of::<usize>() + self.stored.capacity()
+        self.texts.nbytes()
     }
 
     /// Inserts the normalised texts in order; the slot of each, or [`EMPTY`], or [`SHORT`].
@@ -224,31 +154,30 @@ impl TextIndex {
     /// As [`hash128`].
     pub fn add(&mut self, texts: &Texts<'_>, watch: &Watch) -> Result<Vec<i64>, ScanError> {
         let mut slots = Vec::with_capacity(texts.len());
-        let (mode, min_chars) = (self.mode, self.min_chars);
-        let tasks: Vec<usize> = (0..texts.len()).step_by(ROWS_PER_TASK).collect();
-        // A few tasks at a time, so that the normalised copies stay small.
-        for batch in tasks.chunks(4 * rayon::current_num_threads().max(1)) {
-            let normalized: Vec<Vec<Result<(u128, String), i64>>> = batch
-                .par_iter()
-                .map(|&start| {
-                    watch.check()?;
-                    (start..texts.len().min(start + ROWS_PER_TASK))
-                        .map(|row| {
-                            let mut text = String::new();
-                            normalize(texts.text(row)?, mode, &mut text);
-                            Ok(match unusable(&text, min_chars) {
-                                Some(code) => Err(code),
-                                None => Ok((xxh3_128(text.as_bytes()), text)),
-                            })
-                        })
-                        .collect()
-                })
-                .collect::<Result<_, ScanError>>()?;
-            for row in normalized.into_iter().flatten() {
-                slots.push(match row {
-                    Ok((hash, text)) => self.insert(hash, &text)?,
-                    Err(code) => code,
-                });
+        let mut shares: Vec<Share> =
+            (0..4 * rayon::current_num_threads()).map(|_| Share::new(self.mode)).collect();
+        let mut row = 0;
+        while row < texts.len() {
+            let mut planned = 0;
+            for share in &mut shares {
+                (share.start, share.end) = (row, texts.rows_within(row, BYTES_PER_SHARE));
+                row = share.end;
+                planned += usize::from(share.start < share.end);
+            }
+            let shares = &mut shares[..planned];
+            shares.par_iter_mut().try_for_each(|share| share.normalize(texts, self.min_chars, watch))?;
+            for share in shares {
+                let mut start = 0;
+                for normalized in &share.rows {
+                    slots.push(match *normalized {
+                        Normalized::Unusable(code) => code,
+                        Normalized::Text { hash, end } => {
+                            let text = &share.bytes[start..end];
+                            start = end;
+                            i64::from(self.texts.insert(hash, text)?)
+                        }
+                    });
+                }
             }
         }
         Ok(slots)
@@ -261,39 +190,98 @@ impl TextIndex {
     pub fn find(&self, texts: &Texts<'_>, watch: &Watch) -> Result<Vec<i64>, ScanError> {
         map_normalized(texts, self.mode, watch, |text| {
             unusable(text, self.min_chars)
-                .unwrap_or_else(|| self.probe(xxh3_128(text.as_bytes()), text).map_or(ABSENT, i64::from))
+                .unwrap_or_else(|| self.texts.find(xxh3_128(text), text).map_or(ABSENT, i64::from))
         })
     }
+}
 
-    fn insert(&mut self, hash: u128, text: &str) -> Result<i64, ScanError> {
-        if let Some(slot) = self.probe(hash, text) {
-            return Ok(i64::from(slot));
-        }
-        let mut key = hash;
-        while self.table.find_one(&words(key)).is_some() {
-            key = key.wrapping_add(1);
-        }
-        let slot = self.table.insert_one(&words(key))?;
-        self.stored.push_str(text);
-        self.ends.push(self.stored.len());
-        Ok(i64::from(slot))
+/// Consecutive rows that one worker normalises for [`TextIndex::add`], and what they become.
+struct Share {
+    start: usize,
+    end: usize,
+    normalizer: Normalizer,
+    bytes: Vec<u8>,
+    rows: Vec<Normalized>,
+}
+
+enum Normalized {
+    /// A text that ends at `end` of the share's bytes.
+    Text { hash: u128, end: usize },
+    /// [`EMPTY`] or [`SHORT`].
+    Unusable(i64),
+}
+
+impl Share {
+    fn new(mode: Normalization) -> Self {
+        Self { start: 0, end: 0, normalizer: Normalizer::new(mode), bytes: Vec::new(), rows: Vec::new() }
     }
 
-    /// Two texts of one hash stand under successive keys.
-    fn probe(&self, hash: u128, text: &str) -> Option<u32> {
+    fn normalize(&mut self, texts: &Texts<'_>, min_chars: usize, watch: &Watch) -> Result<(), ScanError> {
+        watch.check()?;
+        self.bytes.clear();
+        self.rows.clear();
+        for row in self.start..self.end {
+            let text = self.normalizer.apply(texts.text(row)?);
+            self.rows.push(match unusable(text, min_chars) {
+                Some(code) => Normalized::Unusable(code),
+                None => {
+                    self.bytes.extend_from_slice(text);
+                    Normalized::Text { hash: xxh3_128(text), end: self.bytes.len() }
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Distinct texts with slots, found by hash and told apart by their bytes.
+#[derive(Debug)]
+struct StoredTexts {
+    table: KeyTable,
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl StoredTexts {
+    fn new() -> Result<Self, ScanError> {
+        Ok(Self { table: KeyTable::new(2)?, ends: Vec::new(), bytes: Vec::new() })
+    }
+
+    fn nbytes(&self) -> usize {
+        self.table.nbytes() + self.ends.capacity() * size_of::<usize>() + self.bytes.capacity()
+    }
+
+    fn insert(&mut self, hash: u128, text: &[u8]) -> Result<u32, ScanError> {
+        match self.probe(hash, text) {
+            Ok(slot) => Ok(slot),
+            Err(free) => {
+                let slot = self.table.insert_one(&words(free))?;
+                self.bytes.extend_from_slice(text);
+                self.ends.push(self.bytes.len());
+                Ok(slot)
+            }
+        }
+    }
+
+    fn find(&self, hash: u128, text: &[u8]) -> Option<u32> {
+        self.probe(hash, text).ok()
+    }
+
+    /// The slot of `text`, or the key under which it would stand: texts of one hash have successive keys.
+    fn probe(&self, hash: u128, text: &[u8]) -> Result<u32, u128> {
         let mut key = hash;
         while let Some(slot) = self.table.find_one(&words(key)) {
-            if self.stored_text(slot as usize) == text {
-                return Some(slot);
+            if self.text(slot as usize) == text {
+                return Ok(slot);
             }
             key = key.wrapping_add(1);
         }
-        None
+        Err(key)
     }
 
-    fn stored_text(&self, slot: usize) -> &str {
+    fn text(&self, slot: usize) -> &[u8] {
         let start = if slot == 0 { 0 } else { self.ends[slot - 1] };
-        &self.stored[start..self.ends[slot]]
+        &self.bytes[start..self.ends[slot]]
     }
 }
 
@@ -301,11 +289,117 @@ fn words(hash: u128) -> [u64; 2] {
     [(hash >> 64) as u64, hash as u64]
 }
 
-fn unusable(text: &str, min_chars: usize) -> Option<i64> {
+fn unusable(text: &[u8], min_chars: usize) -> Option<i64> {
     if text.is_empty() {
         return Some(EMPTY);
     }
     // As many bytes as four times the characters asked for cannot be too few characters.
-    let short = text.len() < min_chars.saturating_mul(4) && text.chars().count() < min_chars;
+    let short = text.len() < min_chars.saturating_mul(4) && characters(text) < min_chars;
     short.then_some(SHORT)
+}
+
+/// Characters of UTF-8 text: the bytes that continue none.
+fn characters(text: &[u8]) -> usize {
+    text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packed(texts: &[String]) -> (Vec<u8>, Vec<i64>) {
+        let mut offsets = vec![0];
+        for text in texts {
+            offsets.push(offsets[offsets.len() - 1] + text.len() as i64);
+        }
+        (texts.concat().into_bytes(), offsets)
+    }
+
+    #[test]
+    fn texts_of_one_hash_keep_their_own_slots() {
+        let mut stored = StoredTexts::new().unwrap();
+        for hash in [7, u128::MAX] {
+            let first = stored.insert(hash, b"one").unwrap();
+            let second = stored.insert(hash, b"two").unwrap();
+            let neighbour = stored.insert(hash.wrapping_add(1), b"three").unwrap();
+            assert_eq!([second, neighbour], [first + 1, first + 2]);
+            assert_eq!(stored.insert(hash, b"two").unwrap(), second);
+            assert_eq!(stored.find(hash, b"one"), Some(first));
+            assert_eq!(stored.find(hash, b"two"), Some(second));
+            assert_eq!(stored.find(hash.wrapping_add(1), b"three"), Some(neighbour));
+            assert_eq!(stored.find(hash, b"four"), None);
+        }
+    }
+
+    #[test]
+    fn offsets_must_ascend_within_the_data() {
+        for offsets in [&[-1, 1][..], &[0, 4], &[0, 2, 1], &[4]] {
+            assert!(matches!(Texts::new(b"abc", offsets), Err(ScanError::Shape(_))), "{offsets:?}");
+        }
+        assert!(Texts::new(b"abc", &[]).unwrap().is_empty());
+        assert!(Texts::new(b"abc", &[3]).unwrap().is_empty());
+        assert_eq!(Texts::new(b"abc", &[1, 1, 3]).unwrap().bytes(1), b"bc");
+    }
+
+    #[test]
+    fn a_row_that_is_not_utf8_is_named() {
+        let texts = Texts::new(b"ab\xffc", &[0, 2, 4]).unwrap();
+        let mut index = TextIndex::new(Normalization::Default, 0).unwrap();
+        let watch = Watch::new();
+        for error in [
+            hash128(&texts, Normalization::None, &watch).map(|_| ()),
+            index.find(&texts, &watch).map(|_| ()),
+            index.add(&texts, &watch).map(|_| ()),
+        ] {
+            assert!(error.unwrap_err().to_string().contains("text row 1 is not UTF-8"));
+        }
+    }
+
+    #[test]
+    fn shares_end_at_the_bytes_given_and_take_one_row_at_least() {
+        let texts = Texts::new(&[0; 20], &[0, 0, 5, 10, 20]).unwrap();
+        assert_eq!(texts.rows_within(0, 5), 2);
+        assert_eq!(texts.rows_within(0, 9), 2);
+        assert_eq!(texts.rows_within(2, 1), 3);
+        assert_eq!(texts.rows_within(0, i64::MAX), 4);
+        assert_eq!(texts.rows_within(4, 1), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn slots_equal_a_hash_map(
+            texts in prop::collection::vec("[aA ж]{0,5}", 0..200),
+            probes in prop::collection::vec("[aA ж]{0,5}", 0..50),
+            min_chars in 0usize..4,
+        ) {
+            let watch = Watch::new();
+            let mut index = TextIndex::new(Normalization::Default, min_chars).unwrap();
+            let mut oracle: HashMap<String, i64> = HashMap::new();
+            let mut expected = |text: &String, insert: bool| {
+                let mut key = String::new();
+                normalize(text, Normalization::Default, &mut key);
+                let next = oracle.len() as i64;
+                match key.chars().count() {
+                    0 => EMPTY,
+                    n if n < min_chars => SHORT,
+                    _ if insert => *oracle.entry(key).or_insert(next),
+                    _ => oracle.get(&key).copied().unwrap_or(ABSENT),
+                }
+            };
+            // Two calls, since slots go on from one to the next.
+            for half in texts.chunks(100) {
+                let (data, offsets) = packed(half);
+                let slots = index.add(&Texts::new(&data, &offsets).unwrap(), &watch).unwrap();
+                prop_assert_eq!(slots, half.iter().map(|t| expected(t, true)).collect::<Vec<_>>());
+            }
+            let (data, offsets) = packed(&probes);
+            let slots = index.find(&Texts::new(&data, &offsets).unwrap(), &watch).unwrap();
+            prop_assert_eq!(slots, probes.iter().map(|t| expected(t, false)).collect::<Vec<_>>());
+            prop_assert_eq!(index.len(), oracle.len());
+        }
+    }
 }

@@ -1,0 +1,66 @@
+# The one dev loop: CI, the README and people call these targets and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-rust test-python test-slow lint format bench wheel clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.venv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip 'maturin>=1.9,<2'
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.venv $(RUST)
+	$(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.%: $(VENV)/.venv pyproject.toml
+	$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
+
+setup: $(VENV)/.built  ## a virtual environment with lvmfast built into it
+
+demo: $(VENV)/.built  ## scan two leaky splits of Python's own documentation
+	@$(BIN)/lvmfast demo --out demo-out; test $$? -eq 1
+
+test: test-rust test-python  ## every test that takes seconds
+
+test-rust:  ## the Rust tests alone
+	cargo test --quiet
+
+test-python: $(VENV)/.built $(VENV)/.test  ## the Python tests alone
+	$(PYTEST)
+
+test-slow: $(VENV)/.built $(VENV)/.test  ## the tests that take minutes: wheel, large inputs
+	$(PYTEST) -m slow
+
+lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --all-targets --features python -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest lvmfast._core
+	$(BIN)/lint-imports
+
+format: $(VENV)/.lint  ## let the formatters write
+	cargo fmt
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
+	for bench in text ids near leakscan; do $(BIN)/python benches/$$bench.py || exit 1; done
+
+wheel: $(VENV)/.wheel  ## one abi3 wheel for manylinux into dist/
+	rm -rf dist
+	PATH="$(abspath $(BIN)):$$PATH" maturin build --release --zig --compatibility manylinux_2_17 --out dist
+
+clean:  ## remove everything that the other targets made
+	rm -rf $(VENV) target dist demo-out .bench

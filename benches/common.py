@@ -1,0 +1,55 @@
+"""What every bench shares: the machine in one line, and two ways of doing one thing timed in turn."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> str:
+    """The processor, the cores this process may use, and Python."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [
+            line.partition(":")[2].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if "model name" in line
+        ]
+        model = models[0] if models else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+@dataclass(frozen=True)
+class Race:
+    """Median seconds of ours and of the peer, and what each returned last."""
+
+    ours: float
+    peer: float
+    our_answer: Any
+    peer_answer: Any
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster than the peer we are."""
+        return self.peer / self.ours
+
+
+def race(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int = 5) -> Race:
+    """Runs both in turn, so that a noisy machine disturbs both alike, after one untimed run of ours."""
+    ours()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    answers: list[Any] = [None, None]
+    for _ in range(rounds):
+        for i, run in enumerate((ours, peer)):
+            start = time.perf_counter()
+            answers[i] = run()
+            seconds[i].append(time.perf_counter() - start)
+    return Race(statistics.median(seconds[0]), statistics.median(seconds[1]), *answers)

@@ -1,0 +1,151 @@
+"""Near-duplicates inside one set of vectors: each pair once, equal vectors collapsed into groups.
+
+The set is read once to group it, then once (or, where the distinct vectors exceed the block, a few times)
+to compare a block of distinct vectors with everything behind it. Only the block is ever in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Vectors
+from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
+from lvmfast.leaks.near import EDGES, Cells, Codes
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
+
+#: The vectors of a set in order; can be read again and again.
+Blocks = Callable[[], Iterable[Cells]]
+
+#: The code of a row whose file has no vectors.
+LEFT_OUT = 255
+
+#: Bytes of distinct vectors compared per pass.
+BLOCK_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Equal vectors of one set; groups are numbered in the order of their first rows."""
+
+    group: Rows  #: the group of every row, -1 for an unusable one
+    codes: Codes  #: the usability code of every row
+    first: Rows  #: the first row of each group
+    size: Rows  #: rows in each group
+
+    def second(self) -> Rows:
+        """The second row of each group of at least two rows, in group order."""
+        rows = np.flatnonzero(self.group >= 0)
+        later = rows[rows != self.first[self.group[rows]]]
+        second = np.full(len(self.first), -1, np.int64)
+        second[self.group[later][::-1]] = later[::-1]
+        return second[second >= 0]
+
+
+def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups:
+    """Groups the equal vectors; a row that no cell covers counts as LEFT_OUT."""
+    nothing = _core.NearIndex(dim, options.threshold, options.threads)
+    table = _core.KeyTable(2, options.threads)
+    groups, codes, rows = [NO_ROWS], [np.empty(0, np.uint8)], 0
+    for block in cells:
+        gap = block.first_row - rows
+        rows = block.first_row + len(block.vectors)
+        _, _, _, code, keys = nothing.scan(block.vectors)
+        group = np.full(gap + len(code), -1, np.int64)
+        group[gap:][code == 0] = table.insert(np.ascontiguousarray(keys[code == 0]))
+        groups.append(group)
+        codes.append(np.r_[np.full(gap, LEFT_OUT, np.uint8), code])
+    group = np.concatenate(groups)
+    usable = np.flatnonzero(group >= 0)
+    first = np.empty(len(table), np.int64)
+    first[group[usable][::-1]] = usable[::-1]
+    return Groups(group, np.concatenate(codes), first, np.bincount(group[usable], minlength=len(table)))
+
+
+def group_pairs(
+    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions
+) -> Iterator[tuple[Rows, Rows, Scores]]:
+    """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match."""
+    per_pass = max(1, BLOCK_BYTES // (4 * dim))
+    for start in range(0, len(groups.first), per_pass):
+        stop = min(start + per_pass, len(groups.first))
+        index = _core.NearIndex(dim, options.threshold, options.threads)
+        for vectors, _ in _first_rows(blocks, groups, start, stop):
+            index.add(vectors)
+        for vectors, group in _first_rows(blocks, groups, start, len(groups.first)):
+            row, indexed, score, _, _ = index.scan(vectors)
+            lower, higher = start + indexed, group[row]
+            once = lower < higher
+            if once.any():
+                yield lower[once], higher[once], score[once]
+
+
+def _first_rows(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iterator[tuple[Vectors, Rows]]:
+    """The first vector of each group in [start, stop), with its group."""
+    for block in blocks():
+        vectors = block.vectors
+        rows = block.first_row + np.arange(len(vectors))
+        group = groups.group[rows]
+        wanted = (group >= start) & (group < stop)
+        wanted[wanted] = groups.first[group[wanted]] == rows[wanted]
+        if wanted.all():
+            yield vectors, group
+        elif wanted.any():
+            yield np.ascontiguousarray(vectors[wanted]), group[wanted]
+        if rows[-1] >= groups.first[stop - 1]:
+            return
+
+
+@dataclass(frozen=True)
+class DuplicateResult:
+    """The near-duplicates of one set; `matches` is cut to the evidence limit, nothing else is."""
+
+    matches: Evidence
+    match_count: int
+    pairs: int
+    pairs_at: dict[float, int]
+    matched: tuple[Rows, Scores]  #: rows with a duplicate, ascending, and their best scores
+
+
+def vector_duplicates(blocks: Blocks, groups: Groups, dim: int, options: ScanOptions) -> DuplicateResult:
+    """Every pair inside the set at or above the threshold, the lower row on the train side.
+
+    A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows.
+    """
+    buffer = EvidenceBuffer(options.max_pairs)
+    best = np.full(len(groups.first), np.nan)
+    pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
+    pairs = 0
+
+    def add(left: Rows, right: Rows, score: Scores, counts: tuple[Rows, Rows], weight: Rows) -> None:
+        nonlocal pairs
+        pairs += int(weight.sum())
+        for edge in pairs_at:
+            pairs_at[edge] += int(weight[score >= edge].sum())
+        none = np.full(len(left), NO_POSITION, np.int64)
+        buffer.add(Evidence(left, none, right, none, score, *counts, weight))
+
+    repeated = np.flatnonzero(groups.size > 1)
+    count = groups.size[repeated]
+    best[repeated] = 1.0
+    add(
+        groups.first[repeated],
+        groups.second(),
+        np.ones(len(repeated)),
+        (count, count),
+        count * (count - 1) // 2,
+    )
+    for lower, higher, score in group_pairs(blocks, groups, dim, options):
+        np.fmax.at(best, lower, score)
+        np.fmax.at(best, higher, score)
+        counts = (groups.size[lower], groups.size[higher])
+        add(groups.first[lower], groups.first[higher], score, counts, counts[0] * counts[1])
+    rows = np.flatnonzero(groups.group >= 0)
+    of_row = best[groups.group[rows]]
+    hit: npt.NDArray[np.bool_] = ~np.isnan(of_row)
+    return DuplicateResult(buffer.result(), buffer.total, pairs, pairs_at, (rows[hit], of_row[hit]))

@@ -1,0 +1,96 @@
+"""Evidence: the matches of a level, kept up to a bound, the highest scores first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast.leaks.tally import Rows, Scores
+
+NO_POSITION = -1
+NO_ROW = -1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Matches in parallel arrays: a shared key, or a pair of groups, named by its first rows."""
+
+    train_row: Rows  #: -1 at the level oracle
+    train_position: Rows  #: place in the context window, -1 for a target
+    eval_row: Rows
+    eval_position: Rows
+    score: Scores
+    train_count: Rows  #: rows behind the train side of the match
+    eval_count: Rows
+    pairs: Rows  #: row pairs that the match stands for
+
+    def __len__(self) -> int:
+        """Matches."""
+        return len(self.score)
+
+    @classmethod
+    def empty(cls) -> Evidence:
+        """No match."""
+        none = np.empty(0, np.int64)
+        return cls(none, none, none, none, np.empty(0, np.float64), none, none, none)
+
+    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Evidence:
+        """The matches at `index`."""
+        return Evidence(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Evidence]) -> Evidence:
+        """The matches of all parts, in order."""
+        if not parts:
+            return cls.empty()
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def counted(self, train_count: Rows, eval_count: Rows) -> Evidence:
+        """The same matches with the sizes of their groups."""
+        return replace(self, train_count=train_count, eval_count=eval_count, pairs=train_count * eval_count)
+
+    def _by_rows(self) -> tuple[Rows, ...]:
+        return (self.eval_position, self.eval_row, self.train_position, self.train_row)
+
+    def sorted(self) -> Evidence:
+        """By train row, train position, eval row, eval position."""
+        return self.take(np.lexsort(self._by_rows()))
+
+    def best(self, limit: int) -> Evidence:
+        """The `limit` matches of highest score, ties to the lowest rows, sorted by rows."""
+        if len(self) > limit:
+            order = np.lexsort((*self._by_rows(), -self.score))
+            return self.take(order[:limit]).sorted()
+        return self.sorted()
+
+
+class EvidenceBuffer:
+    """Collects matches in bounded memory; what falls out is the lowest scores, whatever the block size."""
+
+    def __init__(self, limit: int) -> None:
+        """Keeps at most `limit` matches in the end, and twice as many plus a block on the way."""
+        self._limit = limit
+        self._kept = Evidence.empty()
+        self._new: list[Evidence] = []
+        self._pending = 0
+        self.total = 0  #: matches that were added
+
+    def add(self, matches: Evidence) -> None:
+        """Adds a block of matches."""
+        self.total += len(matches)
+        self._pending += len(matches)
+        self._new.append(matches)
+        if self._pending > self._limit:
+            self._prune()
+
+    def _prune(self) -> None:
+        self._kept = Evidence.concat([self._kept, *self._new]).best(self._limit)
+        self._new, self._pending = [], 0
+
+    def result(self) -> Evidence:
+        """The kept matches, sorted by rows."""
+        self._prune()
+        return self._kept

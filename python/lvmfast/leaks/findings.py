@@ -1,0 +1,93 @@
+"""What a scan found, level by level: plain data, rendered elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from lvmfast.leaks.evidence import Evidence
+from lvmfast.leaks.levels import Level, Side
+from lvmfast.leaks.tally import Rows, SideCount, starts_of
+
+Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
+Verdict = Literal["clean", "allowed", "leak", "incomplete", "part"]
+
+
+@dataclass(frozen=True)
+class LevelFinding:
+    """One level of one scan. Inside a single split only the side ``train`` is there."""
+
+    level: Level
+    status: Status
+    reason: str | None = None  #: why the level is not checkable
+    threshold: float | None = None
+    pairs: int = 0  #: matching (train row, eval row) pairs, with multiplicity
+    sides: Mapping[Side, SideCount] = field(default_factory=dict)
+    keys: Mapping[Side, int] | None = None  #: distinct keys per side (doc, chunk)
+    shared_keys: int | None = None
+    pairs_at: Mapping[float, int] = field(default_factory=dict)  #: pairs at or above each edge
+    padding: Mapping[Side, int] | None = None  #: zero vectors inside windows (context, oracle)
+    matches: Evidence = field(default_factory=Evidence.empty)
+    match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
+
+    @property
+    def judged(self) -> SideCount | None:
+        """The side whose rate decides: eval, or train inside one split."""
+        return self.sides.get("eval", self.sides.get("train"))
+
+    @property
+    def cut(self) -> bool:
+        """Whether evidence was left out (the lowest scores, by `max_pairs`)."""
+        return len(self.matches) < self.match_count
+
+
+@dataclass(frozen=True)
+class SideInfo:
+    """The files of one side and their rows."""
+
+    names: tuple[str, ...]
+    file_rows: Rows
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return int(self.file_rows.sum())
+
+    @property
+    def file_starts(self) -> Rows:
+        """The dataset row at which each file starts."""
+        return starts_of(self.file_rows)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a scan found."""
+
+    levels: Mapping[Level, LevelFinding]
+    sides: Mapping[Side, SideInfo]
+
+    @property
+    def verdict(self) -> Verdict:
+        """``leak`` if any level leaks, else ``allowed`` if any was tolerated, else ``clean``."""
+        statuses = {finding.status for finding in self.levels.values()}
+        worst_first: tuple[Verdict, ...] = ("leak", "incomplete", "allowed")
+        for verdict in worst_first:
+            if verdict in statuses:
+                return verdict
+        return "clean"
+
+
+def judge(finding: LevelFinding, allow: Mapping[Level, float]) -> LevelFinding:
+    """The finding with the status that its counts and the tolerated rates give it."""
+    for side, count in finding.sides.items():
+        if count.checked == 0:
+            why = ", ".join(f"{n} {reason}" for reason, n in count.unchecked.items())
+            reason = f"no row of {side} can be checked ({why})"
+            return LevelFinding(finding.level, "not_checkable", reason=reason, sides=finding.sides)
+    if not any(count.matched for count in finding.sides.values()):
+        return replace(finding, status="clean")
+    rate = finding.judged.rate if finding.judged else None
+    tolerated = allow.get(finding.level)
+    within = tolerated is not None and rate is not None and rate <= tolerated
+    return replace(finding, status="allowed" if within else "leak")

@@ -1,0 +1,319 @@
+"""The levels that compare keys for equality: doc, chunk and text.
+
+One side is indexed: each distinct key gets a slot. The other side streams past and is looked up. Both sides
+are then counted by slot, with multiplicity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow.compute as pc
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Batch
+from lvmfast.corpus.keys import Keys, Valid, id_keys, pair_keys, text_bytes
+from lvmfast.leaks.evidence import NO_POSITION, Evidence
+from lvmfast.leaks.levels import SIDES, Level, Side
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
+
+NULL_ID = -4
+NO_TEXT = -5
+
+REASONS: Mapping[int, str] = {-2: "empty_text", -3: "short_text", NULL_ID: "null_id", NO_TEXT: "no_text"}
+MISSING_COLUMN = "missing_column"
+BOILERPLATE = "boilerplate"
+
+
+class IdKeys:
+    """Slots of document ids, or of (document, chunk) pairs."""
+
+    def __init__(self, level: Level, options: ScanOptions) -> None:
+        """No key yet."""
+        self._level = level
+        self._table = _core.KeyTable(2 if level == "doc" else 4, options.threads)
+        #: every key of the streamed side, to count the distinct ones
+        self._streamed = _core.KeyTable(2 if level == "doc" else 4, options.threads)
+
+    def _keys(self, batch: Batch) -> tuple[Keys, Valid] | None:
+        if batch.doc_id is None:
+            return None
+        if self._level == "doc":
+            return id_keys(batch.doc_id)
+        return None if batch.chunk_id is None else pair_keys(batch.doc_id, batch.chunk_id)
+
+    def add(self, batch: Batch) -> Rows | None:
+        """The slot of each row, new keys given one; None when the file lacks a column."""
+        keys = self._keys(batch)
+        return None if keys is None else _where_valid(*keys, self._table.insert)
+
+    def find(self, batch: Batch) -> Rows | None:
+        """The slot of each row among the keys that were added, -1 for none."""
+        keys = self._keys(batch)
+        if keys is None:
+            return None
+        self._streamed.insert(np.ascontiguousarray(keys[0][keys[1]]))
+        return _where_valid(*keys, self._table.find)
+
+    @property
+    def distinct(self) -> tuple[int, int]:
+        """Distinct keys of the indexed and of the streamed side."""
+        return len(self._table), len(self._streamed)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._table.nbytes + self._streamed.nbytes
+
+
+def _where_valid(keys: Keys, valid: Valid, slots_of: Callable[[Keys], Rows]) -> Rows:
+    slots = np.full(len(valid), NULL_ID, np.int64)
+    slots[valid] = slots_of(np.ascontiguousarray(keys[valid]))
+    return slots
+
+
+class TextKeys:
+    """Slots of normalised texts, compared with the texts themselves."""
+
+    def __init__(self, options: ScanOptions) -> None:
+        """No text yet."""
+        self._index = _core.TextIndex(options.normalize, options.min_chars, options.threads)
+
+    def add(self, batch: Batch) -> Rows | None:
+        """The slot of each row, new texts given one; None when the file has no text."""
+        return self._slots(batch, self._index.add)
+
+    def find(self, batch: Batch) -> Rows | None:
+        """The slot of each row among the texts that were added, -1 for none."""
+        return self._slots(batch, self._index.find)
+
+    def _slots(self, batch: Batch, slots_of: Callable[..., Rows]) -> Rows | None:
+        if batch.text is None:
+            return None
+        slots = slots_of(*text_bytes(pc.fill_null(batch.text, "")))
+        slots[batch.text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
+        return slots
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._index.nbytes
+
+
+@dataclass(frozen=True)
+class KeyedResult:
+    """What a keyed level found; `matches` is cut to the evidence limit, nothing else is."""
+
+    tally: Mapping[Side, SideTally]
+    matches: Evidence
+    match_count: int
+    pairs: int
+    keys: Mapping[Side, int] | None
+    shared_keys: int
+
+
+class DocumentFrequency:
+    """In how many documents each slot stands, over both sides; a row without an id is its own document."""
+
+    def __init__(self, options: ScanOptions) -> None:
+        """No document yet."""
+        self._seen = _core.KeyTable(4, options.threads)
+        self._slots: list[Rows] = []
+
+    def see(self, side: Side, batch: Batch, slots: Rows) -> None:
+        """Counts the rows of `batch` that have a slot."""
+        rows = np.flatnonzero(slots >= 0)
+        keys = np.zeros((len(rows), 4), np.uint64)
+        keys[:, 0] = slots[rows]
+        keys[:, 1] = 1 + SIDES.index(side)
+        keys[:, 3] = batch.start + rows
+        if batch.doc_id is not None:
+            docs, valid = id_keys(batch.doc_id)
+            docs, valid = docs[rows], valid[rows]
+            keys[valid, 1] = 0
+            keys[valid, 2:] = docs[valid]
+        known = len(self._seen)
+        places = self._seen.insert(keys)
+        # A key is new at the row where it took the next place.
+        highest = np.maximum.accumulate(np.maximum(places, known - 1))
+        new = np.flatnonzero(np.diff(highest, prepend=known - 1))
+        self._slots.append(slots[rows][new])
+
+    def above(self, limit: int, slot_count: int) -> Valid:
+        """Whether each slot stands in more than `limit` documents."""
+        frequency = np.bincount(np.concatenate(self._slots or [NO_ROWS]), minlength=slot_count)
+        return np.asarray(frequency > limit)
+
+
+def see(tally: SideTally, batch: Batch, slots: Rows | None) -> Rows:
+    """Counts the rows of `batch` and those without a slot; `slots`, with codes where the column lacks."""
+    tally.see(batch)
+    if slots is None:
+        tally.uncheck_all(batch, MISSING_COLUMN)
+        return np.full(batch.rows, NULL_ID, np.int64)
+    tally.uncheck(batch, slots, REASONS)
+    return slots
+
+
+class KeyedLevel:
+    """One keyed level over two sides."""
+
+    def __init__(self, level: Level, indexed: Side, files: Mapping[Side, int], options: ScanOptions) -> None:
+        """Nothing read yet; `indexed` names the side that `index` will be given."""
+        self.level = level
+        self._indexed: Side = indexed
+        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._options = options
+        self._source: IdKeys | TextKeys = TextKeys(options) if level == "text" else IdKeys(level, options)
+        self._tally = {side: SideTally(n) for side, n in files.items()}
+        self._frequency = (
+            DocumentFrequency(options) if level == "text" and options.max_df is not None else None
+        )
+        self._index_slots: list[Rows] = []
+        self._stream_rows: list[Rows] = []
+        self._stream_slots: list[Rows] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the index and the matches so far."""
+        arrays = (*self._index_slots, *self._stream_rows, *self._stream_slots)
+        return self._source.nbytes + sum(a.nbytes for a in arrays)
+
+    def index(self, batch: Batch) -> None:
+        """Takes the next rows of the indexed side."""
+        slots = self._see(self._indexed, batch, self._source.add(batch))
+        self._index_slots.append(slots)
+
+    def stream(self, batch: Batch) -> None:
+        """Takes the next rows of the streamed side."""
+        slots = self._see(self._streamed, batch, self._source.find(batch))
+        hit = np.flatnonzero(slots >= 0)
+        if len(hit):
+            self._stream_rows.append(batch.start + hit)
+            self._stream_slots.append(slots[hit])
+
+    def _see(self, side: Side, batch: Batch, slots: Rows | None) -> Rows:
+        coded = see(self._tally[side], batch, slots)
+        if self._frequency is not None:
+            self._frequency.see(side, batch, coded)
+        return coded
+
+    def result(self) -> KeyedResult:
+        """What was found, once both sides went by."""
+        slots = {
+            self._indexed: np.concatenate(self._index_slots or [NO_ROWS]),
+            self._streamed: np.concatenate(self._stream_slots or [NO_ROWS]),
+        }
+        rows = {
+            self._indexed: np.flatnonzero(slots[self._indexed] >= 0),
+            self._streamed: np.concatenate(self._stream_rows or [NO_ROWS]),
+        }
+        slots[self._indexed] = slots[self._indexed][rows[self._indexed]]
+        slot_count = int(slots[self._indexed].max(initial=-1)) + 1
+        count = {side: np.bincount(slots[side], minlength=slot_count) for side in slots}
+        shared = (count["train"] > 0) & (count["eval"] > 0)
+        if self._frequency is not None and self._options.max_df is not None:
+            boilerplate = shared & self._frequency.above(self._options.max_df, slot_count)
+            shared &= ~boilerplate
+            for side in slots:
+                self._tally[side].uncheck_rows(rows[side][boilerplate[slots[side]]], BOILERPLATE)
+        first = {}
+        for side in slots:
+            matched = rows[side][shared[slots[side]]]
+            self._tally[side].match(matched, np.ones(len(matched)))
+            first[side] = _first_rows(rows[side], slots[side], slot_count)[shared]
+        matches = _evidence(first, {side: count[side][shared] for side in count})
+        return KeyedResult(
+            tally=self._tally,
+            matches=matches.best(self._options.max_pairs),
+            match_count=len(matches),
+            pairs=int(matches.pairs.sum()),
+            keys=self._key_counts(),
+            shared_keys=int(shared.sum()),
+        )
+
+    def _key_counts(self) -> Mapping[Side, int] | None:
+        if isinstance(self._source, TextKeys):
+            return None
+        indexed, streamed = self._source.distinct
+        return {self._indexed: indexed, self._streamed: streamed}
+
+
+def _first_rows(rows: Rows, slots: Rows, slot_count: int) -> Rows:
+    first = np.full(slot_count, -1, np.int64)
+    first[slots[::-1]] = rows[::-1]  # rows ascend, so the last assignment is the lowest row
+    return first
+
+
+def _evidence(first: Mapping[Side, Rows], count: Mapping[Side, Rows]) -> Evidence:
+    none = np.full(len(first["train"]), NO_POSITION, np.int64)
+    return Evidence(
+        train_row=first["train"],
+        train_position=none,
+        eval_row=first["eval"],
+        eval_position=none,
+        score=np.ones(len(none)),
+        train_count=count["train"],
+        eval_count=count["eval"],
+        pairs=count["train"] * count["eval"],
+    )
+
+
+class TextDuplicates:
+    """The text level inside one split: every text that stands in more than one row."""
+
+    def __init__(self, files: int, options: ScanOptions) -> None:
+        """Nothing read yet."""
+        self.level: Level = "text"
+        self._options = options
+        self._source = TextKeys(options)
+        self._tally = SideTally(files)
+        self._frequency = DocumentFrequency(options) if options.max_df is not None else None
+        self._slots: list[Rows] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._source.nbytes + sum(a.nbytes for a in self._slots)
+
+    def index(self, batch: Batch) -> None:
+        """Takes the next rows."""
+        self._slots.append(see(self._tally, batch, self._source.add(batch)))
+        if self._frequency is not None:
+            self._frequency.see("train", batch, self._slots[-1])
+
+    def result(self) -> KeyedResult:
+        """What was found, once every row went by."""
+        slots = np.concatenate(self._slots or [NO_ROWS])
+        rows = np.flatnonzero(slots >= 0)
+        slots = slots[rows]
+        slot_count = int(slots.max(initial=-1)) + 1
+        count = np.bincount(slots, minlength=slot_count)
+        repeated = count > 1
+        if self._frequency is not None and self._options.max_df is not None:
+            boilerplate = repeated & self._frequency.above(self._options.max_df, slot_count)
+            repeated &= ~boilerplate
+            self._tally.uncheck_rows(rows[boilerplate[slots]], BOILERPLATE)
+        matched = rows[repeated[slots]]
+        self._tally.match(matched, np.ones(len(matched)))
+        first = _first_rows(rows, slots, slot_count)
+        later = rows != first[slots]
+        second = _first_rows(rows[later], slots[later], slot_count)
+        counts = count[repeated]
+        matches = replace(
+            _evidence(
+                {"train": first[repeated], "eval": second[repeated]}, {"train": counts, "eval": counts}
+            ),
+            pairs=counts * (counts - 1) // 2,
+        )
+        return KeyedResult(
+            tally={"train": self._tally},
+            matches=matches.best(self._options.max_pairs),
+            match_count=len(matches),
+            pairs=int(matches.pairs.sum()),
+            keys=None,
+            shared_keys=len(matches),
+        )

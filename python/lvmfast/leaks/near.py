@@ -1,0 +1,194 @@
+"""Joining two sets of vectors by cosine: the indexed side in groups of equal vectors, the other streamed.
+
+A *cell* is one vector: a row's target, or one position of a row's context window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Vectors
+from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
+from lvmfast.leaks.levels import Side
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
+
+#: Lower edges of the histogram of matches; those below a scan's threshold are left out.
+EDGES = (0.90, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+UNUSABLE: Mapping[int, str] = {1: "zero", 2: "nan", 3: "infinite", 4: "denormal"}
+
+Codes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Consecutive vectors of one side, and how their numbers lead back to rows."""
+
+    vectors: Vectors  #: (cells, d)
+    first_row: int  #: dataset row of the first cell
+    length: int | None = None  #: cells per row; None for targets, one per row
+
+    @classmethod
+    def of_windows(cls, context: Vectors, first_row: int) -> Cells:
+        """The cells of (rows, length, d) windows."""
+        rows, length, dim = context.shape
+        return cls(context.reshape(rows * length, dim), first_row, length)
+
+    def rows(self, cells: Rows) -> Rows:
+        """The dataset row of each cell."""
+        return self.first_row + (cells if self.length is None else cells // self.length)
+
+    def positions(self, cells: Rows) -> Rows:
+        """The place in the window of each cell, NO_POSITION for targets."""
+        if self.length is None:
+            return np.full(len(cells), NO_POSITION, np.int64)
+        return cells % self.length
+
+
+class IndexedVectors:
+    """The vectors of the indexed side, in groups of equal ones. Two joins may share it."""
+
+    def __init__(self, dim: int, options: ScanOptions) -> None:
+        """Nothing added yet."""
+        self.near = _core.NearIndex(dim, options.threshold, options.threads)
+        self._rows: list[Rows] = []
+        self._positions: list[Rows] = []
+
+    def add(self, cells: Cells) -> Codes:
+        """Adds vectors; the usability code of each."""
+        numbers = np.arange(len(cells.vectors))
+        self._rows.append(cells.rows(numbers))
+        self._positions.append(cells.positions(numbers))
+        return self.near.add(cells.vectors)
+
+    def close(self) -> None:
+        """Ends the adding: groups can be named from here on."""
+        self._rows = [np.concatenate(self._rows or [NO_ROWS])]
+        self._positions = [np.concatenate(self._positions or [NO_ROWS])]
+        #: the group of each added vector, -1 for an unusable one
+        self.group = self.near.group_of_row
+        usable = np.flatnonzero(self.group >= 0)
+        #: vectors in each group
+        self.size = np.bincount(self.group[usable], minlength=self.near.group_count)
+        first = np.empty(self.near.group_count, np.int64)
+        first[self.group[usable][::-1]] = usable[::-1]
+        #: row and position that name each group: those of its first vector
+        self.first_row = self._rows[0][first]
+        self.first_position = self._positions[0][first]
+
+    def rows_of(self, best_of_group: Scores) -> tuple[Rows, Scores]:
+        """The row of every vector whose group has a score (not NaN), with that score."""
+        cells = np.flatnonzero(self.group >= 0)
+        best = best_of_group[self.group[cells]]
+        hit = ~np.isnan(best)
+        return self._rows[0][cells[hit]], best[hit]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.near.nbytes + sum(a.nbytes for a in (*self._rows, *self._positions))
+
+
+class StreamedGroups:
+    """Groups of equal vectors among the matched ones of the streamed side."""
+
+    def __init__(self, options: ScanOptions) -> None:
+        """No group yet."""
+        self._table = _core.KeyTable(2, options.threads)
+        self.size = NO_ROWS
+
+    def add(self, keys: npt.NDArray[np.uint64]) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """The group of each key, and whether the key is the first of its group."""
+        known = len(self._table)
+        groups = self._table.insert(np.ascontiguousarray(keys))
+        added = np.bincount(groups, minlength=len(self._table))
+        added[: len(self.size)] += self.size
+        self.size = added
+        highest = np.maximum.accumulate(np.maximum(groups, known - 1))
+        return groups, np.diff(highest, prepend=known - 1) > 0
+
+
+@dataclass(frozen=True)
+class NearResult:
+    """What a join found; `matches` is cut to the evidence limit, nothing else is."""
+
+    matches: Evidence
+    match_count: int
+    pairs: int
+    pairs_at: Mapping[float, int]  #: pairs at or above each edge
+    matched: Mapping[Side, tuple[Rows, Scores]]  #: rows (a row may repeat) and their scores
+
+
+class NearJoin:
+    """Every pair of an indexed and a streamed vector at or above the threshold."""
+
+    def __init__(self, indexed: Side, vectors: IndexedVectors, options: ScanOptions) -> None:
+        """A join against `vectors`, which is closed and stands on the side `indexed`."""
+        self._indexed: Side = indexed
+        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._vectors = vectors
+        self._groups = StreamedGroups(options)
+        self._buffer = EvidenceBuffer(options.max_pairs)
+        self._best = np.full(len(vectors.size), np.nan)
+        self._rows: list[Rows] = []
+        self._scores: list[Scores] = []
+        self._pairs = 0
+        self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
+
+    def stream(self, cells: Cells) -> Codes:
+        """Scans the next vectors of the streamed side; the usability code of each."""
+        cell, group, score, codes, keys = self._vectors.near.scan(cells.vectors)
+        if len(cell) == 0:
+            return codes
+        weight = self._vectors.size[group]
+        self._pairs += int(weight.sum())
+        for edge in self._pairs_at:
+            self._pairs_at[edge] += int(weight[score >= edge].sum())
+        np.fmax.at(self._best, group, score)
+        starts = np.flatnonzero(np.diff(cell, prepend=-1))  # hits come sorted by cell
+        self._rows.append(cells.rows(cell[starts]))
+        self._scores.append(np.maximum.reduceat(score, starts))
+        streamed_group, is_first = self._groups.add(keys[cell[starts]])
+        hits_per_cell = np.diff(starts, append=len(cell))
+        named = np.repeat(is_first, hits_per_cell)
+        groups = np.repeat(streamed_group, hits_per_cell)[named]
+        self._buffer.add(self._named(cells, cell[named], groups, group[named], score[named]))
+        return codes
+
+    def _named(
+        self, cells: Cells, cell: Rows, streamed_group: Rows, indexed_group: Rows, score: Scores
+    ) -> Evidence:
+        streamed = (cells.rows(cell), cells.positions(cell), streamed_group)
+        indexed = (
+            self._vectors.first_row[indexed_group],
+            self._vectors.first_position[indexed_group],
+            indexed_group,
+        )
+        train, eval_ = (indexed, streamed) if self._indexed == "train" else (streamed, indexed)
+        # The counts stand for groups until the last row went by and their sizes are known.
+        return Evidence(train[0], train[1], eval_[0], eval_[1], score, train[2], eval_[2], indexed_group)
+
+    def result(self) -> NearResult:
+        """What was found, once the streamed side went by."""
+        matches = self._buffer.result()
+        size = {self._indexed: self._vectors.size, self._streamed: self._groups.size}
+        matches = matches.counted(size["train"][matches.train_count], size["eval"][matches.eval_count])
+        return NearResult(
+            matches=matches,
+            match_count=self._buffer.total,
+            pairs=self._pairs,
+            pairs_at=self._pairs_at,
+            matched={
+                self._indexed: self._vectors.rows_of(self._best),
+                self._streamed: (
+                    np.concatenate(self._rows or [NO_ROWS]),
+                    np.concatenate(self._scores or [np.empty(0)]),
+                ),
+            },
+        )

@@ -1,0 +1,54 @@
+"""What a scan is asked to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from lvmfast.errors import DataError
+from lvmfast.leaks.levels import LEVELS, Level
+
+Normalization = Literal["default", "none", "strict"]
+
+DEFAULT_THRESHOLD = 0.995
+DEFAULT_MIN_CHARS = 16
+DEFAULT_MAX_PAIRS = 1_000_000
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Options of a scan. The first block changes the answer; the second changes only how it is found."""
+
+    levels: tuple[Level, ...] | None = None  #: None: every level whose columns are there
+    threshold: float = DEFAULT_THRESHOLD  #: cosine from which a pair is a match
+    normalize: Normalization = "default"
+    min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked
+    max_df: int | None = None  #: a text in more documents than this is boilerplate, set apart
+    allow: Mapping[Level, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
+    max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut
+
+    threads: int = 0  #: 0: one per available core
+    memory_limit: int | None = None  #: bytes; None: what the system has available
+
+    def __post_init__(self) -> None:
+        """Holds every option to its domain."""
+        if not (isinstance(self.threshold, (int, float)) and -1.0 <= self.threshold <= 1.0):
+            raise DataError(f"threshold: expected a cosine in [-1, 1], got {self.threshold}")
+        if self.normalize not in get_args(Normalization):
+            raise DataError(f"normalize: expected default, none or strict, got {self.normalize!r}")
+        for level, rate in self.allow.items():
+            if level not in LEVELS:
+                raise DataError(f"allow: {level!r} is no level; expected one of {', '.join(LEVELS)}")
+            if not (math.isfinite(rate) and 0.0 <= rate <= 1.0):
+                raise DataError(f"allow: {level}: expected a fraction in [0, 1], got {rate}")
+        for name, value, least in (
+            ("min_chars", self.min_chars, 0),
+            ("max_pairs", self.max_pairs, 1),
+            ("max_df", self.max_df, 1),
+            ("threads", self.threads, 0),
+            ("memory_limit", self.memory_limit, 1),
+        ):
+            if value is not None and value < least:
+                raise DataError(f"{name}: expected at least {least}, got {value}")

@@ -1,0 +1,156 @@
+"""Counting: which rows of a side were seen, could not be checked, or matched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast.corpus.dataset import Batch
+
+Rows = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+NO_ROWS: Rows = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class FileCount:
+    """The rows of one file at one level."""
+
+    rows: int
+    checked: int
+    matched: int
+
+
+@dataclass(frozen=True)
+class SideCount:
+    """The rows of one side at one level."""
+
+    file_rows: Rows  #: rows of each file
+    faulty: Mapping[str, Rows]  #: reason -> rows of each file that cannot be checked
+    doubtful: Mapping[str, Rows]  #: reason -> dataset rows that are checked only if they match
+    matched_rows: Rows  #: ascending rows of the dataset
+    best: Scores  #: the highest score of each matched row
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return int(self.file_rows.sum())
+
+    @property
+    def unchecked(self) -> Mapping[str, int]:
+        """reason -> rows that were not checked, no zeros."""
+        counts = {reason: int(by_file.sum()) for reason, by_file in self._unchecked_by_file().items()}
+        return {reason: n for reason, n in sorted(counts.items()) if n}
+
+    @property
+    def checked(self) -> int:
+        """Rows that were compared."""
+        return self.rows - sum(self.unchecked.values())
+
+    @property
+    def matched(self) -> int:
+        """Rows with at least one match."""
+        return len(self.matched_rows)
+
+    @property
+    def rate(self) -> float | None:
+        """matched / checked; None when nothing was checked."""
+        return self.matched / self.checked if self.checked else None
+
+    @property
+    def files(self) -> tuple[FileCount, ...]:
+        """The counts by file."""
+        unchecked = sum(self._unchecked_by_file().values(), np.zeros_like(self.file_rows))
+        matched = count_by_file(self.matched_rows, starts_of(self.file_rows))
+        return tuple(
+            FileCount(int(n), int(n - u), int(m))
+            for n, u, m in zip(self.file_rows, unchecked, matched, strict=True)
+        )
+
+    def at_least(self, threshold: float) -> SideCount:
+        """The count of the same rows at a higher threshold."""
+        keep = self.best >= threshold
+        return replace(self, matched_rows=self.matched_rows[keep], best=self.best[keep])
+
+    def _unchecked_by_file(self) -> dict[str, Rows]:
+        by_file = dict(self.faulty)
+        for reason, rows in self.doubtful.items():
+            left = rows[~np.isin(rows, self.matched_rows, assume_unique=True)]
+            counts = count_by_file(left, starts_of(self.file_rows))
+            by_file[reason] = by_file.get(reason, np.zeros_like(counts)) + counts
+        return by_file
+
+
+def starts_of(file_rows: Rows) -> Rows:
+    """The dataset row at which each file starts."""
+    return np.cumsum(file_rows) - file_rows
+
+
+def count_by_file(rows: Rows, file_starts: Rows) -> Rows:
+    """How many of `rows` lie in each file, given the dataset row at which each file starts."""
+    # An empty file shares its start with the next one, which side="right" then picks.
+    files = np.searchsorted(file_starts, rows, side="right") - 1
+    return np.bincount(files, minlength=len(file_starts)).astype(np.int64)
+
+
+class SideTally:
+    """Gathers the counts of one side while its batches go by in order."""
+
+    def __init__(self, files: int) -> None:
+        """Nothing seen yet of a dataset of `files` files."""
+        self._file_rows = np.zeros(files, np.int64)
+        self._faulty: dict[str, Rows] = {}
+        self._doubtful: dict[str, list[Rows]] = {}
+        self._matched: list[Rows] = []
+        self._best: list[Scores] = []
+
+    def see(self, batch: Batch) -> None:
+        """Counts the rows of `batch`."""
+        self._file_rows[batch.file] += batch.rows
+
+    def uncheck(self, batch: Batch, codes: npt.NDArray[np.integer], reasons: Mapping[int, str]) -> None:
+        """Counts the rows of `batch` whose code has a reason."""
+        for code, reason in reasons.items():
+            self._reason(reason)[batch.file] += np.count_nonzero(codes == code)
+
+    def uncheck_all(self, batch: Batch, reason: str) -> None:
+        """Counts every row of `batch` as unchecked."""
+        self._reason(reason)[batch.file] += batch.rows
+
+    def uncheck_rows(self, rows: Rows, reason: str) -> None:
+        """Counts `rows` of the dataset, all of them seen before."""
+        self._reason(reason)[:] += count_by_file(rows, starts_of(self._file_rows))
+
+    def doubt(self, batch: Batch, codes: npt.NDArray[np.integer], reasons: Mapping[int, str]) -> None:
+        """The rows of `batch` whose code has a reason count as unchecked unless they match."""
+        for code, reason in reasons.items():
+            rows = np.flatnonzero(codes == code)
+            if len(rows):
+                self._doubtful.setdefault(reason, []).append(batch.start + rows)
+
+    def match(self, rows: Rows, best: Scores) -> None:
+        """Counts `rows` of the dataset as matched; a row may come more than once."""
+        if len(rows):
+            self._matched.append(rows)
+            self._best.append(best)
+
+    def count(self) -> SideCount:
+        """What was gathered."""
+        doubtful = {reason: np.concatenate(rows) for reason, rows in self._doubtful.items()}
+        return SideCount(self._file_rows, self._faulty, doubtful, *self._matches())
+
+    def _matches(self) -> tuple[Rows, Scores]:
+        if not self._matched:
+            return NO_ROWS, np.empty(0, np.float64)
+        rows, best = np.concatenate(self._matched), np.concatenate(self._best)
+        order = np.argsort(rows, kind="stable")
+        rows, best = rows[order], best[order]
+        starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+        return rows[starts], np.maximum.reduceat(best, starts)
+
+    def _reason(self, reason: str) -> Rows:
+        return self._faulty.setdefault(reason, np.zeros_like(self._file_rows))

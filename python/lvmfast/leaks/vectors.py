@@ -1,0 +1,199 @@
+"""The levels that compare by cosine: vector, context and oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Batch
+from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer
+from lvmfast.leaks.keyed import MISSING_COLUMN
+from lvmfast.leaks.levels import Side
+from lvmfast.leaks.near import EDGES, UNUSABLE, Cells, Codes, IndexedVectors, NearJoin, NearResult
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.tally import SideTally
+
+#: The code of a row whose whole window is padding; the core's usability codes end well below.
+NO_CONTEXT = 100
+WINDOW_FAULTS = {**UNUSABLE, NO_CONTEXT: "no_context"}
+
+
+@dataclass(frozen=True)
+class CosineResult:
+    """What a cosine level found; `matches` is cut to the evidence limit, nothing else is."""
+
+    tally: Mapping[Side, SideTally]
+    matches: Evidence
+    match_count: int
+    pairs: int
+    pairs_at: Mapping[float, int]
+    padding: Mapping[Side, int] | None = None  #: zero vectors in windows, which are no rows of anything
+
+
+class VectorLevel:
+    """Eval targets against train targets."""
+
+    def __init__(
+        self, indexed: Side, targets: IndexedVectors, files: Mapping[Side, int], options: ScanOptions
+    ) -> None:
+        """`targets` is filled through `index` alone and may be shared with the context level."""
+        self._indexed: Side = indexed
+        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._targets = targets
+        self._options = options
+        self._tally = {side: SideTally(n) for side, n in files.items()}
+        self._join: NearJoin | None = None
+
+    def index(self, batch: Batch, codes: Codes | None) -> None:
+        """Takes the next rows of the indexed side, whose targets were added with `codes`."""
+        see_vectors(self._tally[self._indexed], batch, codes)
+
+    def stream(self, batch: Batch) -> None:
+        """Takes the next rows of the streamed side."""
+        join = self._joined()
+        codes = None if batch.vector is None else join.stream(Cells(batch.vector, batch.start))
+        see_vectors(self._tally[self._streamed], batch, codes)
+
+    def _joined(self) -> NearJoin:
+        if self._join is None:
+            self._join = NearJoin(self._indexed, self._targets, self._options)
+        return self._join
+
+    def result(self) -> CosineResult:
+        """What was found, once both sides went by."""
+        found = self._joined().result()
+        for side, (rows, best) in found.matched.items():
+            self._tally[side].match(rows, best)
+        return CosineResult(self._tally, found.matches, found.match_count, found.pairs, found.pairs_at)
+
+
+def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:
+    """Counts the rows of `batch` and those whose vector cannot be compared."""
+    tally.see(batch)
+    if codes is None:
+        tally.uncheck_all(batch, MISSING_COLUMN)
+    else:
+        tally.uncheck(batch, codes, UNUSABLE)
+
+
+def see_windows(tally: SideTally, batch: Batch, targets: Codes, windows: Codes) -> int:
+    """Counts rows with a vector that cannot be compared, given the codes (rows,) and (rows, length).
+
+    Such a row is unchecked unless it matches by what is left of it. A zero vector inside a window is padding
+    and no fault, unless the whole window is zero and there is nothing to compare. Returns the padding.
+    """
+    empty = (windows == 1).all(axis=1)
+    fault = np.where(windows == 1, 0, windows).max(axis=1, initial=0)
+    tally.see(batch)
+    tally.doubt(batch, np.where(targets != 0, targets, np.where(empty, NO_CONTEXT, fault)), WINDOW_FAULTS)
+    return int(np.count_nonzero(windows == 1))
+
+
+class ContextLevel:
+    """Targets of one side among the context windows of the other, both ways."""
+
+    def __init__(
+        self,
+        indexed: Side,
+        targets: IndexedVectors,
+        windows: IndexedVectors,
+        files: Mapping[Side, int],
+        options: ScanOptions,
+    ) -> None:
+        """`targets` and `windows` hold the vectors of the indexed side."""
+        self._indexed: Side = indexed
+        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._targets, self._windows = targets, windows
+        self._options = options
+        self._tally = {side: SideTally(n) for side, n in files.items()}
+        self._padding: dict[Side, int] = dict.fromkeys(files, 0)
+        self._joins: tuple[NearJoin, NearJoin] | None = None
+
+    def index(self, batch: Batch, targets: Codes | None) -> None:
+        """Takes the next rows of the indexed side, whose targets were added with codes `targets`."""
+        windows = None
+        if targets is not None and batch.context is not None:
+            windows = self._windows.add(Cells.of_windows(batch.context, batch.start))
+        self._see(self._indexed, batch, targets, windows)
+
+    def stream(self, batch: Batch) -> None:
+        """Takes the next rows of the streamed side."""
+        among_windows, among_targets = self._joined()
+        targets = windows = None
+        if batch.vector is not None and batch.context is not None:
+            targets = among_windows.stream(Cells(batch.vector, batch.start))
+            windows = among_targets.stream(Cells.of_windows(batch.context, batch.start))
+        self._see(self._streamed, batch, targets, windows)
+
+    def _see(self, side: Side, batch: Batch, targets: Codes | None, windows: Codes | None) -> None:
+        tally = self._tally[side]
+        if targets is None or windows is None:
+            see_vectors(tally, batch, None)
+        else:
+            self._padding[side] += see_windows(tally, batch, targets, windows.reshape(batch.rows, -1))
+
+    def _joined(self) -> tuple[NearJoin, NearJoin]:
+        if self._joins is None:
+            self._joins = (
+                NearJoin(self._indexed, self._windows, self._options),
+                NearJoin(self._indexed, self._targets, self._options),
+            )
+        return self._joins
+
+    def result(self) -> CosineResult:
+        """What was found, once both sides went by."""
+        found: tuple[NearResult, ...] = tuple(join.result() for join in self._joined())
+        for one in found:
+            for side, (rows, best) in one.matched.items():
+                self._tally[side].match(rows, best)
+        return CosineResult(
+            self._tally,
+            Evidence.concat([one.matches for one in found]).best(self._options.max_pairs),
+            sum(one.match_count for one in found),
+            sum(one.pairs for one in found),
+            {edge: sum(one.pairs_at[edge] for one in found) for edge in found[0].pairs_at},
+            self._padding,
+        )
+
+
+class OracleLevel:
+    """Eval rows whose target stands in their own context window: a query that already holds its answer."""
+
+    def __init__(self, files: int, options: ScanOptions) -> None:
+        """Nothing read yet."""
+        self._options = options
+        self._tally = SideTally(files)
+        self._padding = 0
+        self._buffer = EvidenceBuffer(options.max_pairs)
+        self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
+
+    def check(self, batch: Batch) -> None:
+        """Takes the next eval rows."""
+        if batch.vector is None or batch.context is None:
+            see_vectors(self._tally, batch, None)
+            return
+        scores, targets, windows = _core.window_cosines(batch.vector, batch.context, self._options.threads)
+        self._padding += see_windows(self._tally, batch, targets, windows)
+        row, position = np.nonzero(scores >= self._options.threshold)  # NaN compares as no
+        score = scores[row, position]
+        for edge in self._pairs_at:
+            self._pairs_at[edge] += int(np.count_nonzero(score >= edge))
+        self._tally.match(batch.start + row, score)
+        none, one = np.full(len(row), NO_ROW, np.int64), np.ones(len(row), np.int64)
+        missing = np.full(len(row), NO_POSITION, np.int64)
+        self._buffer.add(Evidence(none, missing, batch.start + row, position, score, none, one, one))
+
+    def result(self) -> CosineResult:
+        """What was found, once every eval row went by."""
+        pairs = self._buffer.total
+        return CosineResult(
+            {"eval": self._tally},
+            self._buffer.result(),
+            pairs,
+            pairs,
+            self._pairs_at,
+            {"eval": self._padding},
+        )

@@ -1,0 +1,116 @@
+"""`LeakReport`: the answer of a scan, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvmfast.errors import DataError, LeakError
+from lvmfast.leaks.findings import Findings, LevelFinding, judge
+from lvmfast.leaks.levels import COSINE_LEVELS, Level
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.report.sentences import closing_line, verdict_sentence
+from lvmfast.report.summary import RunRecord, summarize
+from lvmfast.report.tables import matched_rows
+from lvmfast.report.write import write_scan
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """What a scan found.
+
+    `matches` is the evidence (pyarrow table, one row per match; its columns are those of `matches.parquet`).
+    """
+
+    findings: Findings
+    options: ScanOptions
+    run: RunRecord
+    matches: pa.Table
+
+    @property
+    def passed(self) -> bool:
+        """Whether no level leaks (or only as much as `allow` tolerates)."""
+        return self.findings.verdict in ("clean", "allowed")
+
+    @property
+    def levels(self) -> Mapping[Level, LevelFinding]:
+        """The finding of each level."""
+        return self.findings.levels
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` says."""
+        return summarize(self.findings, self.options, self.run)
+
+    @property
+    def matched_rows(self) -> pa.Table:
+        """Every matched row of both sides: level, side, file, row. Never cut."""
+        return matched_rows(self.findings)
+
+    def __str__(self) -> str:
+        """The closing line and the sentence of the verdict."""
+        return f"{closing_line(self.findings)}\n{verdict_sentence(self.findings)}"
+
+    def raise_if_leaky(self) -> None:
+        """Does nothing when the scan passed.
+
+        Raises:
+            LeakError: it did not; the message is the closing line of the CLI.
+        """
+        if not self.passed:
+            raise LeakError(str(self))
+
+    def save(self, directory: str | PathLike[str]) -> None:
+        """Writes `summary.json`, `matched_rows.parquet` and `matches.parquet`, each whole or not at all.
+
+        Raises:
+            DataError: the directory cannot be written.
+        """
+        write_scan(directory, self.summary, self.matched_rows, self.matches)
+
+    def rethreshold(self, threshold: float) -> LeakReport:
+        """The report of the same scan at a higher cosine threshold, without scanning again.
+
+        Raises:
+            DataError: `threshold` is below that of the scan, above 1, or in the part of the evidence that
+                `max_pairs` cut off.
+        """
+        if not self.options.threshold <= threshold <= 1.0:
+            raise DataError(
+                f"rethreshold: expected a cosine from {self.options.threshold} to 1, got {threshold}; "
+                "lower needs a new scan"
+            )
+        options = replace(self.options, threshold=threshold)
+        levels = {
+            level: judge(self._raised(finding, threshold), options.allow)
+            if level in COSINE_LEVELS and finding.status != "not_checkable"
+            else finding
+            for level, finding in self.levels.items()
+        }
+        cosine = pc.is_in(self.matches["level"], pa.array(COSINE_LEVELS))
+        keep = pc.or_(pc.invert(cosine), pc.greater_equal(self.matches["score"], threshold))
+        findings = replace(self.findings, levels=levels)
+        return LeakReport(findings, options, self.run, self.matches.filter(keep))
+
+    def _raised(self, finding: LevelFinding, threshold: float) -> LevelFinding:
+        if finding.cut and (len(finding.matches) == 0 or finding.matches.score.min() >= threshold):
+            raise DataError(
+                f"rethreshold: {finding.level}: the evidence was cut at {len(finding.matches)} matches, "
+                f"all of them at or above {threshold}; scan again with a higher threshold or max_pairs"
+            )
+        matches = finding.matches.take(np.flatnonzero(finding.matches.score >= threshold))
+        return replace(
+            finding,
+            threshold=threshold,
+            pairs=int(matches.pairs.sum()),
+            pairs_at={edge: n for edge, n in finding.pairs_at.items() if edge >= threshold},
+            matches=matches,
+            match_count=len(matches),
+            sides={side: count.at_least(threshold) for side, count in finding.sides.items()},
+        )

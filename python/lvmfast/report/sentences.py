@@ -1,0 +1,54 @@
+"""The sentences of a report: one line for a log, one sentence for a person."""
+
+from __future__ import annotations
+
+from lvmfast.leaks.findings import Findings, LevelFinding
+from lvmfast.leaks.levels import CANNOT_SEE, SIDES
+
+
+def closing_line(findings: Findings) -> str:
+    """`LEAK: doc=728/5244 chunk=... text=...`: matched of checked rows of the judged side."""
+    parts = [f"{level}={_ratio(finding)}" for level, finding in findings.levels.items()]
+    return f"{findings.verdict.upper()}: {' '.join(parts)}"
+
+
+def _ratio(finding: LevelFinding) -> str:
+    if finding.status == "not_checkable" or finding.judged is None:
+        return "not_checkable"
+    return f"{finding.judged.matched}/{finding.judged.checked}"
+
+
+def verdict_sentence(findings: Findings) -> str:
+    """What the verdict says, what it covers, and what its levels cannot see."""
+    ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
+    what = "evaluation set" if "eval" in findings.sides else "split"
+    if findings.verdict == "leak":
+        leaky = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "leak"]
+        seen = "was seen in training" if what == "evaluation set" else "holds duplicates"
+        return f"This {what} {seen}: rows matched at {', '.join(leaky)}."
+    if findings.verdict == "allowed":
+        allowed = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "allowed"]
+        return f"Matches within the allowed rates at {', '.join(allowed)}. {_coverage(ran, what)}"
+    return _coverage(ran, what)
+
+
+def _percent(finding: LevelFinding) -> str:
+    rate = finding.judged.rate if finding.judged else None
+    return "-" if rate is None else f"{rate:.1%}"
+
+
+def _coverage(ran: list[LevelFinding], what: str) -> str:
+    clean = [f.level for f in ran if f.status == "clean"]
+    if not clean:
+        return ""
+    found = "leak" if what == "evaluation set" else "duplicate"
+    sentence = f"No {found} found at levels {', '.join(clean)}"
+    unchecked = []
+    for finding in ran:
+        for side in SIDES:
+            if side in finding.sides and (n := sum(finding.sides[side].unchecked.values())):
+                unchecked.append(f"{n} {side} rows at {finding.level}")
+    if unchecked:
+        sentence += f"; not checked: {', '.join(unchecked)}"
+    blind = "; ".join(f"{level}: {CANNOT_SEE[level]}" for level in clean)
+    return f"{sentence}. What these levels cannot see: {blind}."

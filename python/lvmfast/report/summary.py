@@ -1,0 +1,99 @@
+"""`summary.json`: everything a program wants to know of a scan, held to `docs/summary.schema.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
+from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.tally import SideCount
+
+SCHEMA_VERSION = 1
+
+EXIT_CODES: Mapping[Verdict, int] = {"clean": 0, "allowed": 0, "part": 0, "leak": 1, "incomplete": 3}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """How a scan was run: what it read, on what, and for how long."""
+
+    inputs: Mapping[str, Any]
+    columns: Mapping[str, str]
+    environment: Mapping[str, Any]
+    timings: Mapping[str, float]
+
+
+def summarize(findings: Findings, options: ScanOptions, run: RunRecord) -> dict[str, Any]:
+    """The summary as plain JSON values."""
+    verdict = findings.verdict
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": verdict,
+        "exit_code": EXIT_CODES[verdict],
+        "levels": {level: _level(finding) for level, finding in findings.levels.items()},
+        "files": _files(findings),
+        "inputs": dict(run.inputs),
+        "options": _options(options, run.columns),
+        "environment": dict(run.environment),
+        "timings": {phase: round(seconds, 6) for phase, seconds in run.timings.items()},
+    }
+
+
+def _level(finding: LevelFinding) -> dict[str, Any]:
+    level: dict[str, Any] = {
+        "status": finding.status,
+        "reason": finding.reason,
+        "threshold": finding.threshold,
+        "pairs": finding.pairs,
+    }
+    for side in SIDES:
+        level |= _side(side, finding.sides.get(side))
+    level["unchecked"] = {side: dict(count.unchecked) for side, count in finding.sides.items()}
+    if finding.keys is not None:
+        level |= {f"{side}_keys": finding.keys[side] for side in SIDES}
+        level["shared_keys"] = finding.shared_keys
+    if finding.pairs_at:
+        level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
+    if finding.padding is not None:
+        level["padding"] = dict(finding.padding)
+    level["evidence"] = {"found": finding.match_count, "kept": len(finding.matches)}
+    return level
+
+
+def _side(side: Side, count: SideCount | None) -> dict[str, Any]:
+    return {
+        f"{side}_rows_checked": count.checked if count else None,
+        f"{side}_rows_unchecked": sum(count.unchecked.values()) if count else None,
+        f"{side}_rows_matched": count.matched if count else None,
+        f"{side}_rate": count.rate if count else None,
+    }
+
+
+def _files(findings: Findings) -> list[dict[str, Any]]:
+    files = []
+    for side, info in findings.sides.items():
+        for place, name in enumerate(info.names):
+            levels = {
+                level: {"checked": count.files[place].checked, "matched": count.files[place].matched}
+                for level, finding in findings.levels.items()
+                if (count := finding.sides.get(side)) and finding.status != "not_checkable"
+            }
+            rows = int(info.file_rows[place])
+            files.append({"side": side, "file": name, "rows": rows, "levels": levels})
+    return files
+
+
+def _options(options: ScanOptions, columns: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "levels": list(options.levels) if options.levels else None,
+        "threshold": options.threshold,
+        "normalize": options.normalize,
+        "min_chars": options.min_chars,
+        "max_df": options.max_df,
+        "max_pairs": options.max_pairs,
+        "allow": dict(options.allow),
+        "columns": dict(columns),
+    }

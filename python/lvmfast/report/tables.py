@@ -1,0 +1,122 @@
+"""The parquet tables of a scan: the evidence, and every matched row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.leaks.evidence import NO_POSITION, NO_ROW
+from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
+from lvmfast.leaks.levels import SIDES, Level, Side
+from lvmfast.leaks.tally import Rows
+
+MATCHED_ROWS = pa.schema(
+    [("level", pa.string()), ("side", pa.string()), ("file", pa.string()), ("row", pa.int64())]
+)
+MATCHES = pa.schema(
+    [
+        ("level", pa.string()),
+        ("score", pa.float64()),
+        ("train_count", pa.int64()),
+        ("eval_count", pa.int64()),
+        ("train_file", pa.string()),
+        ("train_row", pa.int64()),
+        ("train_doc_id", pa.string()),
+        ("train_chunk_id", pa.string()),
+        ("train_position", pa.int64()),
+        ("eval_file", pa.string()),
+        ("eval_row", pa.int64()),
+        ("eval_doc_id", pa.string()),
+        ("eval_chunk_id", pa.string()),
+        ("eval_position", pa.int64()),
+        ("train_text", pa.large_string()),
+        ("eval_text", pa.large_string()),
+    ]
+)
+LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
+
+
+def matched_rows(findings: Findings) -> pa.Table:
+    """Every matched row, by level, side (train first), file and row."""
+    parts = [MATCHED_ROWS.empty_table()]
+    for level, finding in findings.levels.items():
+        for side in SIDES:
+            if side in finding.sides and finding.status != "not_checkable":
+                rows = finding.sides[side].matched_rows
+                files, file_rows = _locate(rows, findings.sides[side])
+                parts.append(
+                    pa.table(
+                        [_same(level, len(rows)), _same(side, len(rows)), files, file_rows],
+                        schema=MATCHED_ROWS,
+                    )
+                )
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def matches(findings: Findings, datasets: Mapping[Side, Dataset]) -> pa.Table:
+    """The evidence: each match with files, rows, ids and texts, by level and rows.
+
+    Ids and texts are fetched in a second look at the files, for the matched rows alone.
+    """
+    within = "eval" not in datasets
+    sides: Mapping[Side, SideInfo] = (
+        {"train": findings.sides["train"], "eval": findings.sides["train"]} if within else findings.sides
+    )
+    found = [f for f in findings.levels.values() if len(f.matches)]
+    details = {side: _look_up(datasets["train" if within else side], side, found) for side in SIDES}
+    parts = [MATCHES.empty_table()]
+    for finding in found:
+        columns: dict[str, pa.Array] = {
+            "level": _same(finding.level, len(finding.matches)),
+            "score": pa.array(finding.matches.score),
+        }
+        for side in SIDES:
+            columns |= _side_columns(side, finding, sides[side], details[side])
+        parts.append(pa.table([columns[name] for name in MATCHES.names], schema=MATCHES))
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _side_columns(
+    side: Side, finding: LevelFinding, info: SideInfo, details: pa.Table
+) -> dict[str, pa.Array]:
+    rows: Rows = getattr(finding.matches, f"{side}_row")
+    absent = rows == NO_ROW
+    files, file_rows = _locate(rows, info)
+    place = np.searchsorted(details["row"].to_numpy(), rows)
+    looked_up = details.take(pa.array(place, mask=absent))
+    position = getattr(finding.matches, f"{side}_position")
+    count = getattr(finding.matches, f"{side}_count")
+    columns = {
+        "count": pa.array(count, mask=absent),
+        "file": files,
+        "row": file_rows,
+        "position": pa.array(position, mask=position == NO_POSITION),
+    }
+    for name in LOOKED_UP:
+        kind = pa.large_string() if name == "text" else pa.string()
+        column = looked_up[name].combine_chunks() if name in looked_up.column_names else None
+        columns[name] = pa.nulls(len(rows), kind) if column is None else column.cast(kind)
+    return {f"{side}_{name}": column for name, column in columns.items()}
+
+
+def _look_up(dataset: Dataset, side: Side, found: list[LevelFinding]) -> pa.Table:
+    wanted = [getattr(f.matches, f"{side}_row") for f in found]
+    rows = np.unique(np.concatenate([np.empty(0, np.int64), *wanted]))
+    columns = [name for name in LOOKED_UP if name in dataset.columns]
+    return dataset.take(rows[rows != NO_ROW], columns)
+
+
+def _locate(rows: Rows, info: SideInfo) -> tuple[pa.Array, pa.Array]:
+    """The file name and the row within the file of each dataset row; nulls for NO_ROW."""
+    absent: npt.NDArray[np.bool_] = rows == NO_ROW
+    files = np.maximum(np.searchsorted(info.file_starts, rows, side="right") - 1, 0)
+    names = pa.array(info.names, pa.string()).take(pa.array(files, mask=absent))
+    return names, pa.array(rows - info.file_starts[files], pa.int64(), mask=absent)
+
+
+def _same(value: Level | Side, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.string()), rows)

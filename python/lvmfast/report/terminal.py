@@ -1,0 +1,95 @@
+"""A report on a terminal: a table with one line a level, and one by file where there are several."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lvmfast.leaks.findings import Findings, LevelFinding, Status
+from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.leaks.tally import FileCount, SideCount
+
+COLOURS: dict[Status, str] = {
+    "clean": "green",
+    "allowed": "yellow",
+    "leak": "red",
+    "not_checkable": "dim",
+    "incomplete": "yellow",
+}
+
+
+def show(findings: Findings, console: Console) -> None:
+    """Prints the tables."""
+    console.print(_by_level(findings))
+    judged: Side = "eval" if "eval" in findings.sides else "train"
+    if len(findings.sides[judged].names) > 1:
+        console.print(_by_file(findings, judged))
+    for finding in findings.levels.values():
+        if finding.reason:
+            console.print(f"{finding.level}: not checkable: {finding.reason}", markup=False, highlight=False)
+        elif unchecked := _unchecked(finding):
+            console.print(f"{finding.level}: rows not checked: {unchecked}", highlight=False)
+        if finding.cut:
+            console.print(
+                f"{finding.level}: evidence cut to the {len(finding.matches):,} highest scores of "
+                f"{finding.match_count:,} matches (--max-pairs); the counts are whole",
+                highlight=False,
+            )
+
+
+def _by_level(findings: Findings) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    sides = [side for side in SIDES if side in findings.sides]
+    for name in ("level", "status"):
+        table.add_column(name, no_wrap=True)
+    for side in sides:
+        table.add_column(f"{side} rows matched", justify="right")
+    table.add_column("pairs", justify="right")
+    for finding in findings.levels.values():
+        ran = finding.status != "not_checkable"
+        name = finding.level if finding.threshold is None else f"{finding.level} ≥{finding.threshold:g}"
+        table.add_row(
+            name,
+            f"[{COLOURS[finding.status]}]{finding.status.replace('_', ' ')}[/]",
+            *(_ratio(finding.sides.get(side)) if ran else "-" for side in sides),
+            f"{finding.pairs:,}" if ran else "-",
+        )
+    return table
+
+
+def _ratio(count: SideCount | None) -> str:
+    if count is None:
+        return "-"
+    rate = "" if count.rate is None else f" ({count.rate:.1%})"
+    return f"{count.matched:,}/{count.checked:,}{rate}"
+
+
+def _unchecked(finding: LevelFinding) -> str:
+    return "; ".join(
+        f"{side} " + ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in count.unchecked.items())
+        for side, count in finding.sides.items()
+        if count.unchecked
+    )
+
+
+def _by_file(findings: Findings, side: Side) -> Table:
+    checked = [f for f in findings.levels.values() if f.status != "not_checkable" and side in f.sides]
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, title=f"{side} rows matched, by file", title_justify="left"
+    )
+    table.add_column("file", overflow="fold")
+    for finding in checked:
+        table.add_column(finding.level, justify="right")
+    for place, name in enumerate(findings.sides[side].names):
+        counts = [finding.sides[side].files[place] for finding in checked]
+        table.add_row(escape(name), *map(_file_ratio, counts))
+    return table
+
+
+def _file_ratio(count: FileCount) -> str:
+    if not count.checked:
+        return "-"
+    colour = "red" if count.matched else "green"
+    return f"[{colour}]{count.matched:,}/{count.checked:,}[/]"

@@ -1,0 +1,70 @@
+"""Writing a scan's files: whole under temporary names, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lvmfast.errors import DataError
+
+SUMMARY = "summary.json"
+MATCHES = "matches.parquet"
+MATCHED_ROWS = "matched_rows.parquet"
+
+
+def prepare_directory(directory: str | PathLike[str]) -> Path:
+    """Makes sure that `directory` exists and can be written, before hours of work depend on it.
+
+    Raises:
+        DataError: it cannot.
+    """
+    path = Path(directory)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise DataError(f"{path}: cannot write there: {error.strerror}") from error
+    return path
+
+
+def write_scan(
+    directory: str | PathLike[str], summary: dict[str, Any], matched_rows: pa.Table, matches: pa.Table
+) -> None:
+    """Writes the three files of a scan into `directory`, the summary last.
+
+    An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
+
+    Raises:
+        DataError: the directory cannot be written, or the disk is full.
+    """
+    path = prepare_directory(directory)
+    staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
+    try:
+        # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
+        for name, table in ((MATCHED_ROWS, matched_rows), (MATCHES, matches)):
+            pq.write_table(table, staging / name, compression="zstd", row_group_size=1 << 20)
+        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        (staging / SUMMARY).write_text(text, "utf-8")
+        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+            _flush(staging / name)
+        (path / SUMMARY).unlink(missing_ok=True)
+        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+            os.replace(staging / name, path / name)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write the report: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

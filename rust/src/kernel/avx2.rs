@@ -1,0 +1,93 @@
+//! AVX2 with FMA: x86-64 processors since 2013.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, LANES, scalar};
+
+const ROWS: usize = 6;
+const COLUMNS: usize = 16;
+
+/// The kernel, if this processor can run it.
+pub(super) fn kernel() -> Option<&'static Kernel> {
+    static KERNEL: Kernel = Kernel {
+        name: "avx2",
+        tile_rows: ROWS,
+        tile_lanes: COLUMNS,
+        // SAFETY: the table leaves this function only where the features were detected.
+        dot: |x, y| unsafe { dot(x, y) },
+        // SAFETY: as above.
+        multiply: |left, right, tile| unsafe { multiply(left, right, tile) },
+        // SAFETY: as above.
+        at_least: |values, limit, positions| unsafe { at_least(values, limit, positions) },
+    };
+    (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&KERNEL)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load(values: &[f32; 8]) -> __m256 {
+    // SAFETY: the reference covers the eight values that are read.
+    unsafe { _mm256_loadu_ps(values.as_ptr()) }
+}
+
+/// Four float32 values, widened.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn widen(values: &[f32; 4]) -> __m256d {
+    // SAFETY: the reference covers the four values that are read.
+    _mm256_cvtps_pd(unsafe { _mm_loadu_ps(values.as_ptr()) })
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dot(x: &[f32], y: &[f32]) -> f64 {
+    let (xs, x_tail) = x.as_chunks::<LANES>();
+    let (ys, y_tail) = y.as_chunks::<LANES>();
+    let mut sums = [_mm256_setzero_pd(); 4];
+    for (x, y) in xs.iter().zip(ys) {
+        let (x, y) = (x.as_chunks::<4>().0, y.as_chunks::<4>().0);
+        for j in 0..4 {
+            sums[j] = _mm256_fmadd_pd(widen(&x[j]), widen(&y[j]), sums[j]);
+        }
+    }
+    let mut lanes = [0.0f64; LANES];
+    for (lane, sum) in lanes.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
+        // SAFETY: the reference covers the four values that are written.
+        unsafe { _mm256_storeu_pd(lane.as_mut_ptr(), sum) }
+    }
+    scalar::finish(lanes, x_tail, y_tail)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn multiply(left: &[f32], right: &[f32], tile: &mut [f32]) {
+    // Six rows by two registers: twelve sums, two of the right panel, one broadcast of the left, of sixteen.
+    let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+    for (x, y) in left.as_chunks::<ROWS>().0.iter().zip(right.as_chunks::<COLUMNS>().0) {
+        let y = y.as_chunks::<8>().0;
+        let (low, high) = (load(&y[0]), load(&y[1]));
+        for i in 0..ROWS {
+            let x = _mm256_set1_ps(x[i]);
+            sums[i][0] = _mm256_fmadd_ps(x, low, sums[i][0]);
+            sums[i][1] = _mm256_fmadd_ps(x, high, sums[i][1]);
+        }
+    }
+    for (values, sum) in tile.as_chunks_mut::<8>().0.iter_mut().zip(sums.as_flattened()) {
+        let total = _mm256_add_ps(load(values), *sum);
+        // SAFETY: the reference covers the eight values that are written.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), total) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn at_least(values: &[f32], limit: f32, positions: &mut Vec<u32>) {
+    let (chunks, tail) = values.as_chunks::<8>();
+    let limits = _mm256_set1_ps(limit);
+    for (chunk, base) in chunks.iter().zip((0u32..).step_by(8)) {
+        let mut mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(load(chunk), limits)) as u32;
+        while mask != 0 {
+            positions.push(base + mask.trailing_zeros());
+            mask &= mask - 1;
+        }
+    }
+    let base = (values.len() - tail.len()) as u32;
+    positions.extend((base..).zip(tail).filter(|&(_, &value)| value >= limit).map(|(i, _)| i));
+}

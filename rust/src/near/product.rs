@@ -1,0 +1,283 @@
+//! The blocked product: every pair of two sides once in float32, the survivors again in float64.
+//!
+//! **No pair is missed.** Let u = 2^-24 and x' the normalised row rounded to float32, so that each
+//! component is within (1 + u)(1 + e) of x / |x|, where e < u / 2^20 holds the float64 roundings of the norm
+//! and of the division. A sum of d products in float32, in whatever order and with or without fused
+//! steps, is off by at most g(d) sum |x'_i y'_i| with g(n) = n u / (1 - n u) (Higham, Accuracy and
+//! Stability, 3.1), and sum |x'_i y'_i| <= |x'||y'| <= (1 + 3 u)^2. The tile is added to once per
+//! [`DEPTH`] terms, which makes n = d + d / DEPTH + 1 roundings on the longest path; two more for the
+//! roundings of x' and y' and five in hand for e, for the canonical score's own float64 rounding, and for
+//! the products below the normal range (2^-149 each). A pair whose float32 product is below
+//! threshold - g(d + d / DEPTH + 8) therefore scores below the threshold, and is dropped; every other
+//! pair is scored by [`super::dot`], and that score alone decides.
+
+use rayon::prelude::*;
+
+use super::{Pair, cosine};
+use crate::error::ScanError;
+use crate::kernel::Kernel;
+use crate::parallel::Watch;
+
+/// Components multiplied before a tile is stored: a right panel of this depth stays in the first cache.
+const DEPTH: usize = 256;
+
+/// How much is packed at a time. The result does not depend on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    /// Bytes of left rows per task, which should stay in the second cache.
+    pub left: usize,
+    /// Bytes of right rows, which should stay in the last cache.
+    pub right: usize,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { left: 320 << 10, right: 16 << 20 }
+    }
+}
+
+/// Tasks per thread that keep the threads busy to the end.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Rows of one side: of `values`, those that `chosen` names, or all of them.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub dim: usize,
+    /// `(n, dim)` row-major.
+    pub values: &'a [f32],
+    /// `dot(row, row)` of each of the n rows.
+    pub squares: &'a [f64],
+    pub chosen: Option<&'a [usize]>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn len(&self) -> usize {
+        self.chosen.map_or(self.squares.len(), <[usize]>::len)
+    }
+
+    fn get(&self, i: usize) -> (&'a [f32], f64) {
+        let row = self.chosen.map_or(i, |chosen| chosen[i]);
+        (&self.values[row * self.dim..][..self.dim], self.squares[row])
+    }
+
+    /// Normalised rows `from..from + count` as panels of `lanes` rows, each `(dim, lanes)`; rows past the
+    /// end are zero.
+    fn pack(&self, from: usize, lanes: usize, panels: &mut [f32]) {
+        for (panel, first) in panels.chunks_exact_mut(self.dim * lanes).zip((from..).step_by(lanes)) {
+            for lane in 0..lanes {
+                let values = panel[lane..].iter_mut().step_by(lanes);
+                if first + lane >= self.len() {
+                    values.for_each(|value| *value = 0.0);
+                    continue;
+                }
+                let (row, square) = self.get(first + lane);
+                let scale = 1.0 / square.sqrt();
+                for (value, &x) in values.zip(row) {
+                    *value = (f64::from(x) * scale) as f32;
+                }
+            }
+        }
+    }
+}
+
+/// The largest float32 that the product of a pair at the threshold cannot be below.
+fn limit(threshold: f64, dim: usize) -> f32 {
+    let roundings = (dim + dim / DEPTH + 8) as f64 * f64::from(f32::EPSILON) / 2.0;
+    if roundings >= 0.5 {
+        return f32::NEG_INFINITY;
+    }
+    let exact = threshold - roundings / (1.0 - roundings);
+    let rounded = exact as f32;
+    if f64::from(rounded) > exact { rounded.next_down() } else { rounded }
+}
+
+/// Room for one task, kept by its thread.
+#[derive(Default)]
+struct Scratch {
+    left: Vec<f32>,
+    tiles: Vec<f32>,
+    positions: Vec<u32>,
+    candidates: Vec<(u32, u32)>,
+}
+
+/// The blocked product of one index: its kernel, and the room for packed right rows between scans.
+#[derive(Debug)]
+pub(super) struct Product {
+    kernel: &'static Kernel,
+    threshold: f64,
+    blocks: Blocks,
+    packed: Vec<f32>,
+}
+
+impl Product {
+    pub fn new(kernel: &'static Kernel, threshold: f64, blocks: Blocks) -> Self {
+        Self { kernel, threshold, blocks, packed: Vec::new() }
+    }
+
+    pub fn nbytes(&self) -> usize {
+        self.packed.capacity() * 4
+    }
+
+    /// Every pair of a left and a right row that scores at or above the threshold, sorted by left and
+    /// right row, in chunks of left rows.
+    ///
+    /// `units` of progress are given to the watch, spread over the work.
+    pub fn scan(
+        &mut self,
+        left: Rows<'_>,
+        right: Rows<'_>,
+        units: usize,
+        watch: &Watch,
+    ) -> Result<Vec<Vec<Pair>>, ScanError> {
+        let Self { kernel, threshold, blocks, packed } = self;
+        let (kernel, threshold) = (*kernel, *threshold);
+        let dim = left.dim;
+        let (tile_rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
+        let limit = limit(threshold, dim);
+        let threads = rayon::current_num_threads();
+        let left_rows = (blocks.left / 4 / dim)
+            .min(left.len().div_ceil(threads * TASKS_PER_THREAD))
+            .next_multiple_of(tile_rows)
+            .max(tile_rows);
+        let chunks = left.len().div_ceil(left_rows);
+        let slab_rows = (blocks.right / 4 / dim).min(right.len()).next_multiple_of(lanes).max(lanes);
+        let slabs = right.len().div_ceil(slab_rows);
+        if chunks == 0 || slabs == 0 {
+            watch.advance(units as u64);
+            return Ok(Vec::new());
+        }
+        packed.resize(slab_rows * dim, 0.0);
+
+        // Few left rows: the slab is cut as well, so that no thread is idle.
+        let parts = (threads * TASKS_PER_THREAD).div_ceil(chunks).min(slab_rows / lanes);
+        let part_rows = (slab_rows / lanes).div_ceil(parts) * lanes;
+
+        let tasks = chunks * parts;
+        let mut found: Vec<Vec<Pair>> = Vec::new();
+        found.resize_with(chunks, Vec::new);
+        for slab in 0..slabs {
+            let first = slab * slab_rows;
+            packed.par_chunks_mut(lanes * dim).enumerate().try_for_each(|(panel, out)| {
+                watch.check()?;
+                right.pack(first + panel * lanes, lanes, out);
+                Ok::<_, ScanError>(())
+            })?;
+            let of_tasks: Vec<Vec<Pair>> = (0..tasks)
+                .into_par_iter()
+                .with_max_len(1)
+                .map_init(Scratch::default, |scratch, task| {
+                    let rows = (task / parts * left_rows, left_rows);
+                    let part = (task % parts * part_rows).min(slab_rows);
+                    let panels = &packed[part * dim..(part + part_rows).min(slab_rows) * dim];
+                    candidates(kernel, left, rows, panels, limit, scratch, watch)?;
+                    let pairs =
+                        rescore(kernel, left, rows.0, right, first + part, threshold, scratch, watch)?;
+                    // Shares of the units that add up to them exactly.
+                    let (step, steps) = (slab * tasks + task, slabs * tasks);
+                    watch.advance(((step + 1) * units / steps - step * units / steps) as u64);
+                    Ok(pairs)
+                })
+                .collect::<Result<_, ScanError>>()?;
+            for (task, mut pairs) in of_tasks.into_iter().enumerate() {
+                found[task / parts].append(&mut pairs);
+            }
+        }
+        found.par_iter_mut().enumerate().try_for_each(|(chunk, pairs)| {
+            watch.check()?;
+            *pairs = by_left_row(pairs, chunk * left_rows, left_rows);
+            Ok::<_, ScanError>(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// The pairs by left row, which is one of `(from, count)`. They came panel by panel, so that those of one
+/// left row are in the order of their right rows, and stay in it.
+fn by_left_row(pairs: &[Pair], from: usize, count: usize) -> Vec<Pair> {
+    let mut places = vec![0; count + 1];
+    for pair in pairs {
+        places[pair.left as usize - from + 1] += 1;
+    }
+    for row in 0..count {
+        places[row + 1] += places[row];
+    }
+    let mut sorted = vec![Pair { left: 0, right: 0, cosine: 0.0 }; pairs.len()];
+    for pair in pairs {
+        let place = &mut places[pair.left as usize - from];
+        sorted[*place] = *pair;
+        *place += 1;
+    }
+    sorted
+}
+
+/// The pairs of left rows `(from, count)` and the packed panels whose float32 product reaches `limit`, as
+/// offsets from the first row of both sides.
+fn candidates(
+    kernel: &Kernel,
+    left: Rows<'_>,
+    (from, count): (usize, usize),
+    panels: &[f32],
+    limit: f32,
+    scratch: &mut Scratch,
+    watch: &Watch,
+) -> Result<(), ScanError> {
+    let dim = left.dim;
+    let (tile_rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
+    let Scratch { left: packed, tiles, positions, candidates } = scratch;
+    candidates.clear();
+    packed.resize(count * dim, 0.0);
+    left.pack(from, tile_rows, packed);
+    tiles.resize(count * lanes, 0.0);
+    for (panel, right) in panels.chunks_exact(dim * lanes).enumerate() {
+        watch.check()?;
+        tiles.fill(0.0);
+        for depth in (0..dim).step_by(DEPTH) {
+            let end = (depth + DEPTH).min(dim);
+            let tiles = tiles.chunks_exact_mut(tile_rows * lanes);
+            for (left, tile) in packed.chunks_exact(dim * tile_rows).zip(tiles) {
+                kernel.multiply(
+                    &left[depth * tile_rows..end * tile_rows],
+                    &right[depth * lanes..end * lanes],
+                    tile,
+                );
+            }
+        }
+        positions.clear();
+        kernel.at_least(tiles, limit, positions);
+        candidates.extend(positions.iter().map(|&position| {
+            let (row, lane) = (position as usize / lanes, position as usize % lanes);
+            (row as u32, (panel * lanes + lane) as u32)
+        }));
+    }
+    Ok(())
+}
+
+/// The candidates whose float64 score reaches the threshold, with that score.
+#[expect(clippy::too_many_arguments)]
+fn rescore(
+    kernel: &Kernel,
+    left: Rows<'_>,
+    left_from: usize,
+    right: Rows<'_>,
+    right_from: usize,
+    threshold: f64,
+    scratch: &mut Scratch,
+    watch: &Watch,
+) -> Result<Vec<Pair>, ScanError> {
+    let mut pairs = Vec::new();
+    for (i, &(row, lane)) in scratch.candidates.iter().enumerate() {
+        if i % 4096 == 0 {
+            watch.check()?;
+        }
+        let (i, j) = (left_from + row as usize, right_from + lane as usize);
+        if i >= left.len() || j >= right.len() {
+            continue; // padding, where the limit is not above zero
+        }
+        let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
+        let score = cosine(kernel.dot(x, y), xx, yy);
+        if score >= threshold {
+            pairs.push(Pair { left: i as u32, right: j as u32, cosine: score });
+        }
+    }
+    Ok(pairs)
+}

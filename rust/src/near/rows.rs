@@ -1,0 +1,99 @@
+//! What is asked of every row once: can it be scanned, which rows equal it, how long is it.
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::error::ScanError;
+use crate::kernel::{Kernel, bytes_of};
+use crate::parallel::Watch;
+
+/// Rows described between two looks at the watch.
+const ROWS_PER_TASK: usize = 256;
+
+/// Why a row takes no part in a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Usability {
+    /// It takes part.
+    Usable = 0,
+    /// Every component is zero.
+    Zero = 1,
+    /// A component is NaN.
+    Nan = 2,
+    /// A component is infinite.
+    Infinite = 3,
+    /// The norm is below the smallest normal float32, where the direction is noise.
+    Denormal = 4,
+}
+
+/// Whether `row` can be scanned, given its `dot(row, row)`.
+pub fn usability(row: &[f32], dot_xx: f64) -> Usability {
+    if dot_xx.is_finite() {
+        if dot_xx == 0.0 {
+            return Usability::Zero;
+        }
+        let smallest = f64::from(f32::MIN_POSITIVE);
+        return if dot_xx < smallest * smallest { Usability::Denormal } else { Usability::Usable };
+    }
+    if row.iter().any(|v| v.is_nan()) { Usability::Nan } else { Usability::Infinite }
+}
+
+const MINUS_ZERO: u32 = 1 << 31;
+
+/// The identity of a row: equal rows, and no others, share it (minus zero counts as zero).
+pub fn row_key(row: &[f32], scratch: &mut Vec<u8>) -> [u64; 2] {
+    // A fold without an early way out is what the compiler turns into vector code.
+    let minus_zeros = row.iter().fold(0, |seen, v| seen | u32::from(v.to_bits() == MINUS_ZERO));
+    let hash = if minus_zeros == 0 {
+        xxh3_128(bytes_of(row))
+    } else {
+        scratch.clear();
+        for v in row {
+            let bits = if v.to_bits() == MINUS_ZERO { 0 } else { v.to_bits() };
+            scratch.extend_from_slice(&bits.to_ne_bytes());
+        }
+        xxh3_128(scratch)
+    };
+    [(hash >> 64) as u64, hash as u64]
+}
+
+/// Rows and what [`describe`] found out about them.
+#[derive(Debug, Default)]
+pub(super) struct Described {
+    /// A [`Usability`] per row.
+    pub usability: Vec<u8>,
+    /// The [`row_key`] of each row.
+    pub keys: Vec<[u64; 2]>,
+    /// `dot(row, row)` of each row.
+    pub squares: Vec<f64>,
+}
+
+pub(super) fn describe(
+    rows: &[f32],
+    dim: usize,
+    kernel: &Kernel,
+    watch: &Watch,
+) -> Result<Described, ScanError> {
+    if !rows.len().is_multiple_of(dim) {
+        return Err(ScanError::Shape(format!("rows: expected (n, {dim}) values, got {}", rows.len())));
+    }
+    let count = rows.len() / dim;
+    let mut described =
+        Described { usability: vec![0; count], keys: vec![[0; 2]; count], squares: vec![0.0; count] };
+    rows.par_chunks(ROWS_PER_TASK * dim)
+        .zip(described.usability.par_chunks_mut(ROWS_PER_TASK))
+        .zip(described.keys.par_chunks_mut(ROWS_PER_TASK))
+        .zip(described.squares.par_chunks_mut(ROWS_PER_TASK))
+        .try_for_each(|(((rows, codes), keys), squares)| {
+            watch.check()?;
+            let mut scratch = Vec::new();
+            let out = codes.iter_mut().zip(keys).zip(squares);
+            for (row, ((code, key), square)) in rows.chunks_exact(dim).zip(out) {
+                *square = kernel.dot(row, row);
+                *code = usability(row, *square) as u8;
+                *key = row_key(row, &mut scratch);
+            }
+            Ok::<_, ScanError>(())
+        })?;
+    Ok(described)
+}

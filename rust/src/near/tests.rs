@@ -1,0 +1,234 @@
+//! Scans against brute force in float64 that is written here, for every kernel this processor runs.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The documented order of summation, one product at a time.
+fn slow_dot(x: &[f32], y: &[f32]) -> f64 {
+    let mut lanes = [0.0f64; 16];
+    for i in 0..x.len() {
+        lanes[i % 16] += x[i] as f64 * y[i] as f64;
+    }
+    let eight: Vec<f64> = (0..8).map(|j| lanes[j] + lanes[j + 8]).collect();
+    let four: Vec<f64> = (0..4).map(|j| eight[j] + eight[j + 4]).collect();
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+fn slow_usability(row: &[f32]) -> Usability {
+    if row.iter().any(|v| v.is_nan()) {
+        Usability::Nan
+    } else if row.iter().any(|v| v.is_infinite()) {
+        Usability::Infinite
+    } else if row.iter().all(|&v| v == 0.0) {
+        Usability::Zero
+    } else if row.iter().map(|&v| v as f64 * v as f64).sum::<f64>().sqrt() < f32::MIN_POSITIVE as f64 {
+        Usability::Denormal
+    } else {
+        Usability::Usable
+    }
+}
+
+/// Every (train row, eval row, score) at or above the threshold, over all rows.
+fn slow_pairs(train: &[Vec<f32>], eval: &[Vec<f32>], threshold: f64) -> Vec<(usize, usize, u64)> {
+    let mut pairs = Vec::new();
+    for (i, x) in train.iter().enumerate() {
+        for (j, y) in eval.iter().enumerate() {
+            if slow_usability(x) != Usability::Usable || slow_usability(y) != Usability::Usable {
+                continue;
+            }
+            let score = slow_dot(x, y) / (slow_dot(x, x) * slow_dot(y, y)).sqrt();
+            let score = if score > 1.0 { 1.0 } else { score };
+            let score = if score < -1.0 { -1.0 } else { score };
+            if score >= threshold {
+                pairs.push((i, j, score.to_bits()));
+            }
+        }
+    }
+    pairs
+}
+
+/// The same out of an index: groups expanded to rows.
+fn index_pairs(
+    kernel: &'static Kernel,
+    train: &[Vec<f32>],
+    eval: &[Vec<f32>],
+    dim: usize,
+    threshold: f64,
+    blocks: Blocks,
+) -> Vec<(usize, usize, u64)> {
+    let watch = Watch::new();
+    let mut index = NearIndex::with_kernel(dim, threshold, kernel, blocks).unwrap();
+    let codes = index.add(&eval.concat(), &watch).unwrap();
+    let expected: Vec<u8> = eval.iter().map(|row| slow_usability(row) as u8).collect();
+    assert_eq!(codes, expected);
+    let hits = index.scan(&train.concat(), &watch).unwrap();
+    let expected: Vec<u8> = train.iter().map(|row| slow_usability(row) as u8).collect();
+    assert_eq!(hits.usability, expected);
+    assert_eq!(watch.done(), (train.len() + eval.len()) as u64);
+    let order: Vec<_> = hits.row.iter().zip(&hits.group).collect();
+    assert!(order.is_sorted_by(|a, b| a < b), "hits are sorted and unique");
+    let mut pairs = Vec::new();
+    for ((&row, &group), score) in hits.row.iter().zip(&hits.group).zip(&hits.cosine) {
+        for (j, _) in index.group_of_row().iter().enumerate().filter(|&(_, &g)| g == group) {
+            pairs.push((row as usize, j, score.to_bits()));
+        }
+    }
+    pairs.sort_unstable();
+    pairs
+}
+
+/// splitmix64, so that a failing case is one number.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn uniform(&mut self) -> f64 {
+        self.next() as f64 / u64::MAX as f64 * 2.0 - 1.0
+    }
+
+    fn row(&mut self, dim: usize) -> Vec<f32> {
+        (0..dim).map(|_| self.uniform() as f32).collect()
+    }
+
+    /// A row at about `cosine` to `to`.
+    fn row_near(&mut self, to: &[f32], cosine: f64) -> Vec<f32> {
+        let norm = slow_dot(to, to).sqrt();
+        let noise: Vec<f64> = to.iter().map(|_| self.uniform()).collect();
+        let along: f64 = noise.iter().zip(to).map(|(a, &b)| a * b as f64 / norm).sum();
+        let across: Vec<f64> = noise.iter().zip(to).map(|(a, &b)| a - along * b as f64 / norm).collect();
+        let width = across.iter().map(|a| a * a).sum::<f64>().sqrt().max(1e-300);
+        let sine = (1.0 - cosine * cosine).max(0.0).sqrt();
+        to.iter().zip(&across).map(|(&b, a)| (b as f64 / norm * cosine + a / width * sine) as f32).collect()
+    }
+
+    /// Rows, some of them near the others' rows, equal to them, or unusable; of any length.
+    fn rows(&mut self, n: usize, dim: usize, others: &[Vec<f32>], threshold: f64) -> Vec<Vec<f32>> {
+        let mut rows: Vec<Vec<f32>> = Vec::new();
+        for _ in 0..n {
+            let all = others.len() + rows.len();
+            let pick = self.below(all.max(1));
+            let model = others.get(pick).or_else(|| rows.get(pick - others.len())).cloned();
+            let mut row = match (self.below(10), model) {
+                (0..=2, Some(model)) => {
+                    let gap = 10f64.powf(-4.0 - 3.0 * self.uniform().abs()) * self.uniform().signum();
+                    self.row_near(&model, (threshold + gap).clamp(-1.0, 1.0))
+                }
+                (3, Some(model)) => model,
+                (4, Some(model)) => model.iter().map(|v| if *v == 0.0 { -v } else { *v }).collect(),
+                (5, _) => {
+                    let mut row = self.row(dim);
+                    row[pick % dim] = [0.0, f32::NAN, f32::INFINITY, 1e-42, -0.0][self.below(5)];
+                    if self.below(2) == 0 {
+                        let kept = row[pick % dim];
+                        row.fill(0.0);
+                        row[pick % dim] = kept;
+                    }
+                    row
+                }
+                _ => self.row(dim),
+            };
+            if self.below(3) == 0 {
+                let scale = 10f32.powi(self.below(37) as i32 - 18);
+                row.iter_mut().for_each(|v| *v *= scale);
+            }
+            rows.push(row);
+        }
+        rows
+    }
+}
+
+fn threshold() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(1.0), Just(0.995), Just(0.9), Just(0.5), Just(0.0), Just(-1.0), Just(-0.0), -1.0f64..1.0,]
+}
+
+proptest! {
+    #[test]
+    fn every_kernel_finds_what_brute_force_finds(
+        seed in any::<u64>(),
+        dim in prop_oneof![1usize..20, Just(63), Just(65), Just(257), Just(384)],
+        (n, m) in (0usize..60, 0usize..40),
+        threshold in threshold(),
+        small in any::<bool>(),
+    ) {
+        let mut random = Random(seed);
+        let eval = random.rows(m, dim, &[], threshold);
+        let train = random.rows(n, dim, &eval, threshold);
+        let expected = slow_pairs(&train, &eval, threshold);
+        // Small blocks make many tasks, slabs and ragged ends out of few rows.
+        let blocks = if small { Blocks { left: dim * 4 * 7, right: dim * 4 * 17 } } else { Blocks::default() };
+        for kernel in kernel::available() {
+            let found = index_pairs(kernel, &train, &eval, dim, threshold, blocks);
+            prop_assert_eq!(&found, &expected, "{}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn equal_rows_and_no_others_share_a_key(seed in any::<u64>(), dim in 1usize..40) {
+        let mut random = Random(seed);
+        let rows = random.rows(30, dim, &[], 0.9);
+        let finite: Vec<_> = rows.iter().filter(|row| row.iter().all(|v| v.is_finite())).collect();
+        let mut scratch = Vec::new();
+        let keys: Vec<_> = finite.iter().map(|row| row_key(row, &mut scratch)).collect();
+        for (x, kx) in finite.iter().zip(&keys) {
+            for (y, ky) in finite.iter().zip(&keys) {
+                prop_assert_eq!(x == y, kx == ky);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_ends_of_the_float32_range_are_scanned() {
+    let watch = Watch::new();
+    for scale in [1e-37f32, 1e-18, 1.0, 1e18, 1e38] {
+        let mut index = NearIndex::new(3, 0.999).unwrap();
+        index.add(&[1.0, 2.0, 2.0], &watch).unwrap();
+        let rows = [scale, 2.0 * scale, 2.0 * scale, scale, -scale, scale];
+        let hits = index.scan(&rows, &watch).unwrap();
+        assert_eq!(hits.usability, [0, 0], "{scale}");
+        assert_eq!((hits.row, hits.group), (vec![0], vec![0]), "{scale}");
+    }
+}
+
+#[test]
+fn dimensions_thresholds_and_shapes_are_checked() {
+    assert!(matches!(NearIndex::new(0, 0.5), Err(ScanError::Value(_))));
+    for threshold in [1.0001, -1.5, f64::NAN] {
+        assert!(matches!(NearIndex::new(2, threshold), Err(ScanError::Value(_))));
+    }
+    let mut index = NearIndex::new(2, 0.5).unwrap();
+    assert!(matches!(index.add(&[1.0], &Watch::new()), Err(ScanError::Shape(_))));
+    assert!(matches!(index.scan(&[1.0; 3], &Watch::new()), Err(ScanError::Shape(_))));
+}
+
+#[test]
+fn a_cancelled_scan_stops() {
+    let mut index = NearIndex::new(2, 0.5).unwrap();
+    index.add(&[1.0, 2.0], &Watch::new()).unwrap();
+    let watch = Watch::new();
+    watch.cancel();
+    assert!(matches!(index.scan(&[1.0, 2.0], &watch), Err(ScanError::Cancelled)));
+    assert!(matches!(index.add(&[1.0, 2.0], &watch), Err(ScanError::Cancelled)));
+}
+
+#[test]
+fn windows_are_scored_where_both_sides_are_usable() {
+    let scores =
+        window_cosines(&[1.0, 0.0, 0.0, 0.0], &[2.0, 0.0, 0.0, 3.0, 1.0, 1.0, 0.0, 1.0], 2, 2, &Watch::new())
+            .unwrap();
+    assert_eq!(&scores.cosine[..2], &[1.0, 0.0]);
+    assert!(scores.cosine[2].is_nan() && scores.cosine[3].is_nan());
+    assert!(window_cosines(&[1.0], &[1.0, 2.0, 3.0], 1, 2, &Watch::new()).is_err());
+}

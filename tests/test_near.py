@@ -1,0 +1,172 @@
+"""The cosine scan of the core against brute force in numpy float64."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvmfast import _core
+
+DIMS = [1, 3, 63, 65, 384, 768]
+Rows = npt.NDArray[np.float32]
+USABLE, ZERO, NAN, INFINITE, DENORMAL = range(5)
+
+
+def documented_dot(x: Rows, y: Rows) -> npt.NDArray[np.float64]:
+    """(n, m) dot products in the documented order: sixteen sums by position modulo 16, added in halves."""
+    lanes = np.zeros((len(x), len(y), 16))
+    for i in range(x.shape[1]):
+        lanes[:, :, i % 16] += np.outer(x[:, i].astype(np.float64), y[:, i].astype(np.float64))
+    while lanes.shape[2] > 1:
+        half = lanes.shape[2] // 2
+        lanes = lanes[:, :, :half] + lanes[:, :, half:]
+    return lanes[:, :, 0]
+
+
+def brute_force(train: Rows, eval: Rows, threshold: float) -> dict[tuple[int, int], float]:
+    """Score of every (train row, eval row) at or above the threshold."""
+    if not len(train) or not len(eval):
+        return {}
+    with np.errstate(all="ignore"):
+        squares = [np.array([documented_dot(r[None], r[None])[0, 0] for r in side]) for side in (train, eval)]
+        scores = np.clip(documented_dot(train, eval) / np.sqrt(np.outer(*squares)), -1.0, 1.0)
+    usable = np.outer(*[usability(side) == USABLE for side in (train, eval)])
+    with np.errstate(invalid="ignore"):
+        found = np.argwhere(usable & (scores >= threshold))
+    return {(int(i), int(j)): float(scores[i, j]) for i, j in found}
+
+
+def usability(rows: Rows) -> npt.NDArray[np.uint8]:
+    codes = np.full(len(rows), USABLE, np.uint8)
+    with np.errstate(all="ignore"):
+        norms = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1))
+    codes[norms < np.finfo(np.float32).tiny] = DENORMAL
+    codes[(rows == 0).all(axis=1)] = ZERO
+    codes[np.isinf(rows).any(axis=1)] = INFINITE
+    codes[np.isnan(rows).any(axis=1)] = NAN
+    return codes
+
+
+def scan(train: Rows, eval: Rows, threshold: float, threads: int = 1, block: int = 1 << 30) -> dict:
+    """The same through the core, groups expanded to rows; blocks of `block` train rows."""
+    index = _core.NearIndex(eval.shape[1], threshold, threads)
+    np.testing.assert_array_equal(index.add(eval), usability(eval))
+    groups = index.group_of_row
+    found = {}
+    for start in range(0, len(train), block):
+        part = train[start : start + block]
+        rows, hit_groups, scores, codes, keys = index.scan(part)
+        np.testing.assert_array_equal(codes, usability(part))
+        assert keys.shape == (len(part), 2)
+        for row, group, score in zip(rows, hit_groups, scores, strict=True):
+            for j in np.flatnonzero(groups == group):
+                found[start + int(row), int(j)] = float(score)
+    return found
+
+
+def beside(rng: np.random.Generator, row: Rows, cosine: float) -> Rows:
+    """A row of about the given cosine to `row`."""
+    unit = row.astype(np.float64) / np.linalg.norm(row.astype(np.float64))
+    across = rng.standard_normal(len(row))
+    across -= unit * (unit @ across)
+    across /= max(np.linalg.norm(across), 1e-300)
+    return (cosine * unit + np.sqrt(max(0.0, 1 - cosine**2)) * across).astype(np.float32)
+
+
+def sides(seed: int, dim: int, threshold: float, n: int = 30, m: int = 20) -> tuple[Rows, Rows]:
+    """Train and eval rows with pairs within 1e-7 to 1e-4 of the threshold, duplicates and bad rows."""
+    rng = np.random.default_rng(seed)
+    eval = rng.standard_normal((m, dim)).astype(np.float32)
+    train = rng.standard_normal((n, dim)).astype(np.float32)
+    for i in range(0, n, 2):
+        gap = rng.choice([-1, 1]) * 10.0 ** rng.uniform(-7, -4)
+        train[i] = beside(rng, eval[rng.integers(m)], float(np.clip(threshold + gap, -1, 1)))
+    train[1], train[3], eval[1] = eval[2], train[5], eval[4]
+    train *= 10.0 ** rng.integers(-18, 19, (n, 1)).astype(np.float32)
+    train[7] = 0
+    train[9, 0], train[11, -1], train[13] = np.nan, np.inf, 0
+    train[13, 0] = 1e-42
+    eval[3, 0], eval[5], eval[7, -1] = -np.inf, -0.0, np.nan
+    return train, eval
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    dim=st.sampled_from(DIMS),
+    threshold=st.sampled_from([1.0, 0.995, 0.98, 0.9, 0.5, 0.0, -1.0]),
+)
+def test_scan_is_brute_force(seed: int, dim: int, threshold: float) -> None:
+    train, eval = sides(seed, dim, threshold)
+    assert scan(train, eval, threshold) == brute_force(train, eval, threshold)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), block=st.integers(1, 40), dim=st.sampled_from([3, 65]))
+def test_threads_and_block_splits_do_not_show(seed: int, block: int, dim: int) -> None:
+    train, eval = sides(seed, dim, 0.9)
+    assert scan(train, eval, 0.9, 2, block) == scan(train, eval, 0.9, 1)
+
+
+def test_one_and_two_threads_give_equal_bytes() -> None:
+    train, eval = (np.tile(side, (40, 1)) for side in sides(3, 65, 0.5))
+    results = []
+    for threads in (1, 2):
+        index = _core.NearIndex(65, 0.5, threads)
+        index.add(eval)
+        results.append([array.tobytes() for array in (*index.scan(train), index.group_of_row)])
+    assert results[0] == results[1]
+
+
+def test_repeated_rows_of_a_block_are_all_reported() -> None:
+    row = np.random.default_rng(0).standard_normal((1, 65)).astype(np.float32)
+    index = _core.NearIndex(65, 0.995, 2)
+    index.add(row)
+    rows, groups, scores, _, keys = index.scan(np.repeat(row, 100_000, axis=0))
+    np.testing.assert_array_equal(rows, np.arange(100_000))
+    assert not groups.any()
+    assert (scores == 1.0).all()
+    assert (keys == keys[0]).all()
+
+
+@pytest.mark.parametrize("side", ["index", "block"])
+def test_an_empty_side_has_no_hits(side: str) -> None:
+    rows, none = np.ones((3, 4), np.float32), np.empty((0, 4), np.float32)
+    index = _core.NearIndex(4, -1.0, 1)
+    assert len(index.add(none if side == "index" else rows)) == (0 if side == "index" else 3)
+    found = index.scan(rows if side == "index" else none)
+    assert [len(array) for array in found[:3]] == [0, 0, 0]
+
+
+def test_keys_hold_minus_zero_for_zero_and_nothing_else_for_equal() -> None:
+    rows = np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0], [1e-45, 1.0]], np.float32)
+    keys = [tuple(key) for key in _core.NearIndex(2, 0.5, 1).scan(rows)[4]]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(("dim", "threshold"), [(0, 0.5), (2, 1.5), (2, float("nan"))])
+def test_values_out_of_range_are_refused(dim: int, threshold: float) -> None:
+    with pytest.raises(ValueError, match=r"threshold|components"):
+        _core.NearIndex(dim, threshold, 1)
+
+
+def kernel_in_a_new_process(name: str) -> subprocess.CompletedProcess[str]:
+    code = "from lvmfast import _core; print(_core.kernel_name()); _core.NearIndex(2, 0.5, 1)"
+    environment = {**os.environ, "LVMFAST_KERNEL": name}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_kernel_can_be_forced_and_an_unknown_one_is_refused() -> None:
+    assert kernel_in_a_new_process("scalar").stdout.strip() == "scalar"
+    refused = kernel_in_a_new_process("abacus")
+    assert refused.returncode != 0
+    assert "LVMFAST_KERNEL" in refused.stderr
+    assert "abacus" in refused.stderr
