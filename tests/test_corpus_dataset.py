@@ -1,5 +1,8 @@
 """`Dataset`: many files as one split, and the second look at some of its rows."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,6 +84,13 @@ def test_take_skips_files_and_row_groups(files, monkeypatch):
         monkeypatch.setattr(file, "batches", spy)
     split.take(np.array([125]), ("text",))
     assert read == [(str(files[2]), 20, 10)]
+
+
+def test_reading_imports_nothing_heavy():
+    code = "import sys, lvmfast.corpus; print(*sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = set(out.split())
+    assert loaded.isdisjoint({"torch", "datasets", "ml_dtypes"})
 
 
 def test_vectors_of_two_lengths_are_refused(tmp_path):

@@ -152,6 +152,11 @@ def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
         read(path)
 
 
+def test_lines_of_megabytes_among_short_ones(tmp_path):
+    texts = ["x" * (3 << 20) if row % 3 else "y" for row in range(8)]
+    assert read(pack(tmp_path / "a.jsonl", lines([{"text": text} for text in texts])))["text"] == texts
+
+
 def test_an_empty_jsonl_has_no_rows(tmp_path):
     split = load_split(pack(tmp_path / "a.jsonl", ""))
     assert split.columns == frozenset()

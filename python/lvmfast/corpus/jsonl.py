@@ -23,6 +23,7 @@ from lvmfast.corpus.tables import TableFile
 from lvmfast.errors import DataError
 
 _BLOCK_BYTES = 16 << 20
+_PARALLEL_BYTES = 1 << 20
 _LONGEST_LINE = 256 << 20
 _BOM = b"\xef\xbb\xbf"
 _VECTOR = pa.list_(pa.float64())
@@ -100,9 +101,9 @@ def _parse_fast(block: bytes, columns: _Fields) -> pa.RecordBatch | None:
     """The block through pyarrow, or None where anything about it is out of the ordinary."""
     import pyarrow.json as pa_json
 
-    first = next((line for line in block.split(b"\n", 64)[:64] if line.strip()), b"")
+    lines = [line for line in block.split(b"\n") if line and not line.isspace()]
     try:
-        example = json.loads(first)
+        example = json.loads(lines[0]) if lines else {}
     except (ValueError, RecursionError):
         return None
     if not isinstance(example, dict):
@@ -114,14 +115,15 @@ def _parse_fast(block: bytes, columns: _Fields) -> pa.RecordBatch | None:
     try:
         table = pa_json.read_json(
             io.BytesIO(block),
-            pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            # pyarrow refuses an object that is longer than its blocks, which it parses in parallel.
+            pa_json.ReadOptions(block_size=max(_PARALLEL_BYTES, *map(len, lines), 0) + 2),
             pa_json.ParseOptions(pa.schema(types), unexpected_field_behavior="ignore"),
         )
         table.validate(full=True)
     except (pa.ArrowException, UnicodeError):
         return None
     # pyarrow also reads an object over several lines, and several objects on one.
-    if table.num_rows != sum(1 for line in block.split(b"\n") if line and not line.isspace()):
+    if table.num_rows != len(lines):
         return None
     arrays = {field: table.column(field).combine_chunks() for field in columns}
     return _counted(
