@@ -11,14 +11,13 @@ from typing import Protocol
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
+from lvmfast.leaks.checkable import checkable, nothing_checkable
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
 from lvmfast.leaks.keyed import MISSING_COLUMN, KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.levels import (
     COSINE_LEVELS,
     LEVELS,
-    NEEDS,
-    WITHIN_LEVELS,
     Level,
     Side,
     columns_of,
@@ -65,7 +64,7 @@ def scan(
         DataError: a level asked for by name cannot be checked, a side has no rows, the vectors differ in
             dimension, or the memory limit is too low.
     """
-    levels, missing = _checkable(train, eval, options)
+    levels, missing = checkable(train, eval, options)
     found = (
         _two_sides(train, eval, levels, options, progress, clock)
         if eval
@@ -73,7 +72,7 @@ def scan(
     )
     for side, info in found.sides.items():
         if info.rows == 0:
-            raise DataError(f"{side}: {', '.join(info.names)}: no rows")
+            raise DataError(f"{side}: {info.named}: no rows")
     judged: dict[Level, LevelFinding] = {}
     for level in LEVELS:
         if level in missing:
@@ -83,44 +82,8 @@ def scan(
             if options.levels and judged[level].status == "not_checkable":
                 raise DataError(f"level {level}: {judged[level].reason}")
     if all(finding.status == "not_checkable" for finding in judged.values()):
-        reasons = "; ".join(f"{level}: {finding.reason}" for level, finding in judged.items())
-        raise DataError(f"no level can be checked: {reasons}")
+        raise nothing_checkable({level: finding.reason for level, finding in judged.items()})
     return Findings(judged, found.sides)
-
-
-def _checkable(
-    train: Dataset, eval: Dataset | None, options: ScanOptions
-) -> tuple[tuple[Level, ...], dict[Level, str]]:
-    """The levels to run, and why the others among those wanted cannot be."""
-    possible = LEVELS if eval else WITHIN_LEVELS
-    wanted = options.levels or possible
-    missing: dict[Level, str] = {}
-    for level in wanted:
-        if level not in possible:
-            missing[level] = f"within one split only {' and '.join(WITHIN_LEVELS)} mean something"
-            continue
-        for side, dataset in (("train", train), ("eval", eval)):
-            lacking = [c for c in NEEDS[level] if dataset and c not in dataset.columns]
-            if lacking and (level != "oracle" or side == "eval"):
-                names = ", ".join(f.name for f in dataset.files) if dataset else ""
-                missing.setdefault(level, f"{side} has no {' and no '.join(lacking)} ({names})")
-    if options.levels and missing:
-        level, reason = next(iter(missing.items()))
-        raise DataError(f"level {level}: {reason}")
-    levels = tuple(level for level in wanted if level not in missing)
-    if not levels:
-        reasons = "; ".join(f"{level}: {reason}" for level, reason in missing.items())
-        raise DataError(f"no level can be checked: {reasons}")
-    if eval and {"vector", "context"} & set(levels) and train.dim != eval.dim:
-        raise DataError(
-            f"vectors differ in dimension: train {train.files[0].name} has {train.dim}, "
-            f"eval {eval.files[0].name} has {eval.dim}"
-        )
-    if options.max_df is not None and "text" in levels:
-        for side, dataset in (("train", train), ("eval", eval)):
-            if dataset and "doc_id" not in dataset.columns:
-                raise DataError(f"max_df counts documents, and {side} has no doc_id")
-    return levels, missing
 
 
 def _two_sides(

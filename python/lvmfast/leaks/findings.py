@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -50,6 +50,11 @@ class SideInfo:
     file_rows: Rows
 
     @property
+    def named(self) -> str:
+        """The files in a few words."""
+        return named_files(self.names)
+
+    @property
     def rows(self) -> int:
         """Rows of all files."""
         return int(self.file_rows.sum())
@@ -58,6 +63,12 @@ class SideInfo:
     def file_starts(self) -> Rows:
         """The dataset row at which each file starts."""
         return starts_of(self.file_rows)
+
+
+def named_files(names: Sequence[str]) -> str:
+    """The first of the files, and how many more there are: a split can have thousands."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"
 
 
 @dataclass(frozen=True)

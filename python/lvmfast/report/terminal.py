@@ -28,15 +28,20 @@ def show(findings: Findings, console: Console) -> None:
         console.print(_by_file(findings, judged))
     for finding in findings.levels.values():
         if finding.reason:
-            console.print(f"{finding.level}: not checkable: {finding.reason}", markup=False, highlight=False)
+            _say(console, f"{finding.level}: not checkable: {finding.reason}")
         elif unchecked := _unchecked(finding):
-            console.print(f"{finding.level}: rows not checked: {unchecked}", highlight=False)
+            _say(console, f"{finding.level}: rows not checked: {unchecked}")
         if finding.cut:
-            console.print(
-                f"{finding.level}: evidence cut to the {len(finding.matches):,} highest scores of "
-                f"{finding.match_count:,} matches (--max-pairs); the counts are whole",
-                highlight=False,
+            kept, found = len(finding.matches), finding.match_count
+            _say(
+                console,
+                f"{finding.level}: evidence cut to the {kept:,} highest scores of {found:,} matches "
+                "(--max-pairs); the counts are whole",
             )
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _by_level(findings: Findings) -> Table:
