@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
-from lvmfast.leaks import duplicates, memory
+from lvmfast.leaks import duplicates, options
 from tests import oracle
 
 DIM, LENGTH, MIN_CHARS = 3, 2, 4
@@ -72,7 +72,7 @@ def check(report: lvmfast.LeakReport, expected: dict[str, oracle.Expected], rows
 @settings(max_examples=25, deadline=None)
 @given(train=splits(), eval_=splits(), threshold=st.sampled_from([-1.0, 0.0, 0.5, 0.7, 0.97, 1.0]))
 def test_two_splits(monkeypatch_module, block_bytes, train, eval_, threshold):
-    monkeypatch_module.setattr(memory, "BLOCK_BYTES", block_bytes)
+    monkeypatch_module.setattr(options, "BLOCK_BYTES", block_bytes)
     expected = oracle.scan(train, eval_, threshold, MIN_CHARS)
     try:
         report = lvmfast.leakscan(
@@ -88,12 +88,12 @@ def test_two_splits(monkeypatch_module, block_bytes, train, eval_, threshold):
             assert set(got) == want.evidence, level
 
 
-@pytest.mark.parametrize("block_bytes", [1, 40, 1 << 30])
+@pytest.mark.parametrize("block_bytes", [1, 40, 64 << 20])
 @settings(max_examples=25, deadline=None)
 @given(train=splits(largest=9), threshold=st.sampled_from([-1.0, 0.0, 0.5, 0.7, 0.97, 1.0]))
 def test_within_one_split(monkeypatch_module, block_bytes, train, threshold):
-    monkeypatch_module.setattr(duplicates, "BLOCK_BYTES", block_bytes)
-    monkeypatch_module.setattr(memory, "BLOCK_BYTES", block_bytes)
+    monkeypatch_module.setattr(duplicates, "BLOCKS_PER_PASS", 1)
+    monkeypatch_module.setattr(options, "BLOCK_BYTES", block_bytes)
     expected = oracle.within(train, threshold, MIN_CHARS)
     rows = {"train": len(train["doc_id"])}
     if all(sum(e.unchecked["train"].values()) == rows["train"] for e in expected.values()):

@@ -19,9 +19,6 @@ from lvmfast.leaks.near import Cells
 from lvmfast.leaks.options import DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
 
-#: Bytes of float32 vectors per block.
-BLOCK_BYTES = 64 << 20
-
 
 def hash_texts(
     texts: Iterable[str] | pa.Array | pa.ChunkedArray,
@@ -187,8 +184,8 @@ def _vectors(name: str, values: Any) -> npt.NDArray[Any]:
     return array
 
 
-def _cells(vectors: npt.NDArray[Any]) -> Iterator[Cells]:
-    rows = max(1, BLOCK_BYTES // (4 * vectors.shape[1]))
+def _cells(vectors: npt.NDArray[Any], options: ScanOptions) -> Iterator[Cells]:
+    rows = max(1, options.block_bytes // (4 * vectors.shape[1]))
     for start in range(0, len(vectors), rows):
         block: Vectors = np.require(vectors[start : start + rows], np.float32, ["C", "A"])
         yield Cells(block, start)
@@ -207,11 +204,11 @@ def _between(train: npt.NDArray[Any], eval: npt.NDArray[Any], options: ScanOptio
     swapped = len(train) < len(eval)
     indexed, streamed = (train, eval) if swapped else (eval, train)
     index = _core.NearIndex(train.shape[1], options.threshold, options.threads)
-    for block in _cells(indexed):
+    for block in _cells(indexed, options):
         index.add(block.vectors)
     table = _core.KeyTable(2, options.threads)
     rows, groups, scores, streamed_groups = [NO_ROWS], [NO_ROWS], [np.empty(0)], [NO_ROWS]
-    for block in _cells(streamed):
+    for block in _cells(streamed, options):
         row, group, score, codes, keys = index.scan(block.vectors)
         of_row = np.full(len(codes), -1, np.int64)
         of_row[codes == 0] = table.insert(np.ascontiguousarray(keys[codes == 0]))
@@ -237,10 +234,10 @@ def _between(train: npt.NDArray[Any], eval: npt.NDArray[Any], options: ScanOptio
 
 def _within(vectors: npt.NDArray[Any], options: ScanOptions) -> NearDuplicates:
     dim = vectors.shape[1]
-    groups = group_rows(_cells(vectors), dim, options)
+    groups = group_rows(_cells(vectors, options), dim, options)
     repeated = np.flatnonzero(groups.size > 1)
     lower, higher, scores = [repeated], [repeated], [np.ones(len(repeated))]
-    for a, b, score in group_pairs(lambda: _cells(vectors), groups, dim, options):
+    for a, b, score in group_pairs(lambda: _cells(vectors, options), groups, dim, options):
         lower.append(a)
         higher.append(b)
         scores.append(score)

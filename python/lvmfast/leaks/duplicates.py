@@ -25,8 +25,8 @@ Blocks = Callable[[], Iterable[Cells]]
 #: The code of a row whose file has no vectors.
 LEFT_OUT = 255
 
-#: Bytes of distinct vectors compared per pass.
-BLOCK_BYTES = 1 << 30
+#: Blocks of distinct vectors that are compared with the rest per pass.
+BLOCKS_PER_PASS = 16
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def group_pairs(
     blocks: Blocks, groups: Groups, dim: int, options: ScanOptions
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
     """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match."""
-    per_pass = max(1, BLOCK_BYTES // (4 * dim))
+    per_pass = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     for start in range(0, len(groups.first), per_pass):
         stop = min(start + per_pass, len(groups.first))
         index = _core.NearIndex(dim, options.threshold, options.threads)
         for vectors, _ in _first_rows(blocks, groups, start, stop):
             index.add(vectors)
-        scan = BoundedScan(index)
+        scan = BoundedScan(index, options)
         for vectors, group in _first_rows(blocks, groups, start, len(groups.first)):
             for hits in scan(vectors):
                 lower, higher = start + hits.group, group[hits.cell]

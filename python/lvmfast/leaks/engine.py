@@ -97,15 +97,20 @@ def _two_sides(
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     indexed: Side = "eval" if eval.estimated_rows() <= train.estimated_rows() else "train"
     streamed: Side = "train" if indexed == "eval" else "eval"
-    memory.check(memory.estimate(levels, sides[indexed], sides[streamed]), options.memory_limit)
+    index_bytes = memory.index_bytes(levels, sides[indexed], sides[streamed])
+    memory.check(memory.working_bytes(options) + index_bytes, options.memory_limit)
     files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
     running = _Levels(levels, indexed, sides, files, options)
     for side, phase in ((indexed, "index"), (streamed, "scan")):
         with clock.phase(phase):
-            for batch in read(sides[side], _columns(levels, side, options), f"{phase} {side}", progress):
+            columns = _columns(levels, side, options)
+            for batch in read(sides[side], columns, f"{phase} {side}", options, progress):
                 running.take(side, batch)
         if side == indexed:
             running.close_index()
+            if options.memory_limit is not None:
+                # The estimate guessed how long texts are; now the index is there to be weighed.
+                memory.check(memory.working_bytes(options) + running.nbytes, options.memory_limit)
     with clock.phase("count"):
         return Findings(
             running.findings(), {side: _info(dataset, running.seen[side]) for side, dataset in sides.items()}
@@ -120,11 +125,13 @@ def _columns(levels: Sequence[Level], side: Side, options: ScanOptions) -> tuple
     return columns
 
 
-def read(dataset: Dataset, columns: Sequence[Column], phase: str, progress: Progress) -> Iterator[Batch]:
+def read(
+    dataset: Dataset, columns: Sequence[Column], phase: str, options: ScanOptions, progress: Progress
+) -> Iterator[Batch]:
     """Streams `dataset`, telling `progress` after each batch that was dealt with."""
     total, done = dataset.rows, 0
     progress(phase, 0, total)
-    for batch in dataset.batches(columns, memory.block_rows(dataset, columns)):
+    for batch in dataset.batches(columns, memory.block_rows(dataset, columns, options)):
         yield batch
         done += batch.rows
         progress(phase, done, total)
@@ -193,6 +200,12 @@ class _Levels:
             if level:
                 level.index(batch, codes)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the indexes."""
+        vectors = [v for v in (self._targets, self._windows) if v]
+        return sum(level.nbytes for level in self._keyed) + sum(v.nbytes for v in vectors)
+
     def close_index(self) -> None:
         """To be called between the two sides."""
         for vectors in (self._targets, self._windows):
@@ -243,13 +256,14 @@ def cosine_finding(level: Level, result: CosineResult, threshold: float) -> Leve
 def _within(
     train: Dataset, levels: Sequence[Level], options: ScanOptions, progress: Progress, clock: Clock
 ) -> Findings:
-    memory.check(memory.estimate([v for v in levels if v == "text"], train, None), options.memory_limit)
+    index_bytes = memory.index_bytes_within(levels, train, options)
+    memory.check(memory.working_bytes(options) + index_bytes, options.memory_limit)
     found: dict[Level, LevelFinding] = {}
     seen = SideTally(len(train.files))
     if "text" in levels:
         duplicates = TextDuplicates(len(train.files), options)
         with clock.phase("scan"):
-            for batch in read(train, _columns(["text"], "train", options), "scan text", progress):
+            for batch in read(train, _columns(["text"], "train", options), "scan text", options, progress):
                 duplicates.index(batch)
                 seen.see(batch)
         found["text"] = keyed_finding("text", duplicates.result())
@@ -265,17 +279,19 @@ def _vector_duplicates(
     train: Dataset, tally: SideTally, options: ScanOptions, progress: Progress
 ) -> CosineResult:
     dim = train.dim or 0
-    groups = group_rows(_cells(train, progress, tally), dim, options)
-    result = vector_duplicates(lambda: _cells(train, progress), groups, dim, options)
+    groups = group_rows(_cells(train, options, progress, tally), dim, options)
+    result = vector_duplicates(lambda: _cells(train, options, progress), groups, dim, options)
     for code, reason in UNUSABLE.items():
         tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)
     tally.match(*result.matched)
     return CosineResult({"train": tally}, result.matches, result.match_count, result.pairs, result.pairs_at)
 
 
-def _cells(dataset: Dataset, progress: Progress, tally: SideTally | None = None) -> Iterator[Cells]:
+def _cells(
+    dataset: Dataset, options: ScanOptions, progress: Progress, tally: SideTally | None = None
+) -> Iterator[Cells]:
     """The target vectors of `dataset`; counts its rows when given a tally."""
-    for batch in read(dataset, ("vector",), "scan vector", progress):
+    for batch in read(dataset, ("vector",), "scan vector", options, progress):
         if tally:
             tally.see(batch)
         if batch.vector is not None:

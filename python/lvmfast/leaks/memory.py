@@ -7,22 +7,24 @@ from collections.abc import Sequence
 
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
+from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
 from lvmfast.leaks.levels import Level
+from lvmfast.leaks.options import ScanOptions
 
-#: Rows per block are chosen so that one block of the streamed side takes about this many bytes.
-BLOCK_BYTES = 64 << 20
 MOST_BLOCK_ROWS = 16_384
-#: Copies of a block that are alive at once: as read, as normalised, and its hits.
-BLOCKS_HELD = 4
+#: Blocks that are alive at once: as read, in the core's own form, and the hits with all that is made of them.
+BLOCKS_HELD = 10
 #: A hash table holds each key, a slot and a byte of control at a load of 7/8, doubled while it grows.
 TABLE_BYTES = {"doc": 56, "chunk": 80, "text": 80, "group": 56}
 #: Where texts have not been read yet, a row's text is taken to be this long.
 TEXT_BYTES = 1_000
-#: The interpreter with numpy and pyarrow loaded.
-BASE_BYTES = 150 << 20
+#: A match in parallel arrays, three times over while evidence is pruned and sorted.
+EVIDENCE_BYTES = 3 * 64
+#: What the interpreter with numpy and pyarrow holds, pyarrow's own pool included.
+BASE_BYTES = 200 << 20
 
 
-def block_rows(dataset: Dataset, columns: Sequence[str]) -> int:
+def block_rows(dataset: Dataset, columns: Sequence[str], options: ScanOptions) -> int:
     """Rows per batch of `dataset` when `columns` are read."""
     row = 64
     if "text" in columns:
@@ -31,27 +33,40 @@ def block_rows(dataset: Dataset, columns: Sequence[str]) -> int:
         row += 4 * (dataset.dim or 0)
     if "context" in columns:
         row += 4 * (dataset.dim or 0) * (dataset.context_length or 0)
-    return max(1, min(MOST_BLOCK_ROWS, BLOCK_BYTES // row))
+    return max(1, min(MOST_BLOCK_ROWS, options.block_bytes // row))
 
 
-def estimate(levels: Sequence[Level], indexed: Dataset, streamed: Dataset | None) -> int:
-    """Bytes of anonymous memory that a scan is expected to need at its peak.
+def working_bytes(options: ScanOptions) -> int:
+    """Bytes that a scan needs beside its index: blocks, evidence, the interpreter."""
+    return BASE_BYTES + BLOCKS_HELD * options.block_bytes + options.max_pairs * EVIDENCE_BYTES
 
-    The index grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
+
+def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) -> int:
+    """Bytes that the index is expected to need, of a scan of two sides.
+
+    It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
     rows = indexed.estimated_rows()
     vector = 4 * (indexed.dim or 0) + TABLE_BYTES["group"] + 40
-    need = BASE_BYTES + BLOCKS_HELD * BLOCK_BYTES
-    if "text" in levels:
-        need += rows * (TABLE_BYTES["text"] + TEXT_BYTES)
+    need = rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0
     for level in ("doc", "chunk"):
         if level in levels:
-            need += (rows + (streamed.estimated_rows() if streamed else 0)) * TABLE_BYTES[level]
+            need += (rows + streamed.estimated_rows()) * TABLE_BYTES[level]
     if "vector" in levels or "context" in levels:
         need += rows * vector
     if "context" in levels:
         need += rows * vector * (indexed.context_length or 0)
     return need
+
+
+def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:
+    """Bytes that the index is expected to need, of a scan inside one split."""
+    rows = split.estimated_rows()
+    text = rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0
+    if "vector" not in levels:
+        return text
+    compared = min(rows * 4 * (split.dim or 0), BLOCKS_PER_PASS * options.block_bytes)
+    return max(text, rows * (TABLE_BYTES["group"] + 40) + compared)
 
 
 def available() -> int | None:

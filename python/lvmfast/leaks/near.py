@@ -26,9 +26,9 @@ UNUSABLE: Mapping[int, str] = {1: "zero", 2: "nan", 3: "infinite", 4: "denormal"
 
 Codes = npt.NDArray[np.uint8]
 
-#: Hits of one part of a block, about: a few hundred megabytes with all that is made of them.
-MOST_HITS = 4_000_000
-LEAST_ROWS = 64
+#: A hit with all that is made of it takes about a hundred bytes, and a part's hits a few blocks.
+BYTES_PER_HIT = 16
+LEAST_ROWS = 16
 GROWTH = 8
 
 
@@ -119,10 +119,11 @@ class BoundedScan:
     A part grows while hits are few, which costs a high threshold nothing; the answer does not depend on it.
     """
 
-    def __init__(self, index: _core.NearIndex) -> None:
+    def __init__(self, index: _core.NearIndex, options: ScanOptions) -> None:
         """Starts with a part whose hits cannot be too many."""
         self._index = index
-        self._rows = max(LEAST_ROWS, MOST_HITS // max(1, index.group_count))
+        self._most_hits = max(1, options.block_bytes // BYTES_PER_HIT)
+        self._rows = max(LEAST_ROWS, self._most_hits // max(1, index.group_count))
 
     def __call__(self, vectors: Vectors) -> Iterator[Hits]:
         """The hits of (n, d) vectors, part by part."""
@@ -132,7 +133,7 @@ class BoundedScan:
             row, group, score, codes, keys = self._index.scan(vectors[start:stop])
             yield Hits(start, start + row, group, score, codes, keys)
             per_row = max(1, len(row)) / (stop - start)
-            self._rows = int(max(LEAST_ROWS, min(GROWTH * self._rows, MOST_HITS / per_row)))
+            self._rows = int(max(LEAST_ROWS, min(GROWTH * self._rows, self._most_hits / per_row)))
             start = stop
 
 
@@ -174,7 +175,7 @@ class NearJoin:
         self._indexed: Side = indexed
         self._streamed: Side = "train" if indexed == "eval" else "eval"
         self._vectors = vectors
-        self._scan = BoundedScan(vectors.near)
+        self._scan = BoundedScan(vectors.near, options)
         self._groups = StreamedGroups(options)
         self._buffer = EvidenceBuffer(options.max_pairs)
         self._best = np.full(len(vectors.size), np.nan)

@@ -16,6 +16,11 @@ DEFAULT_THRESHOLD = 0.995
 DEFAULT_MIN_CHARS = 16
 DEFAULT_MAX_PAIRS = 1_000_000
 
+#: Bytes of a block of rows where memory is no matter; a tight `memory_limit` makes blocks smaller.
+BLOCK_BYTES = 64 << 20
+LEAST_BLOCK_BYTES = 1 << 20
+BLOCKS_IN_LIMIT = 32
+
 
 @dataclass(frozen=True)
 class ScanOptions:
@@ -31,6 +36,13 @@ class ScanOptions:
 
     threads: int = 0  #: 0: one per available core
     memory_limit: int | None = None  #: bytes; None: what the system has available
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of rows that are read, and compared, at a time. The answer does not depend on it."""
+        if self.memory_limit is None:
+            return BLOCK_BYTES
+        return min(BLOCK_BYTES, max(LEAST_BLOCK_BYTES, self.memory_limit // BLOCKS_IN_LIMIT))
 
     def __post_init__(self) -> None:
         """Holds every option to its domain."""
