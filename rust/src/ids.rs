@@ -69,11 +69,11 @@ fn mix(a: u64, b: u64) -> u64 {
 }
 
 fn hash_key(key: &[u64]) -> u64 {
-    const SALT: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xe703_7ed1_a0b4_28db, 0x8ebc_6af0_9c88_c6e3];
+    const SALT: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xe703_7ed1_a0b4_28db];
     let step = |state: u64, a: u64, b: u64| mix(a ^ state ^ SALT[0], b ^ SALT[1]);
     let (pairs, odd) = key.as_chunks::<2>();
-    let state = pairs.iter().fold(SALT[2], |state, &[a, b]| step(state, a, b));
-    mix(odd.iter().fold(state, |state, &a| step(state, a, 0)), SALT[0])
+    let state = pairs.iter().fold(0, |state, &[a, b]| step(state, a, b));
+    odd.iter().fold(state, |state, &a| step(state, a, 0))
 }
 
 /// A set of keys that gives each a slot: 0, 1, 2, ... in order of first insertion.
@@ -179,6 +179,22 @@ impl KeyTable {
         Ok(out)
     }
 
+    /// The rows of `keys` that have a slot, ascending: few, as a rule, where [`KeyTable::find`] says
+    /// something of every row.
+    fn hits(&self, keys: &[u64], watch: &Watch) -> Result<Vec<Hit>, ScanError> {
+        self.check_shape(keys)?;
+        let found: Vec<Vec<Hit>> = keys
+            .par_chunks(ROWS_PER_TASK * self.width)
+            .enumerate()
+            .map(|(task, keys)| {
+                watch.check()?;
+                let rows = (task * ROWS_PER_TASK..).zip(keys.chunks_exact(self.width));
+                Ok(rows.filter_map(|(row, key)| Some(Hit { row, slot: self.find_one(key)? })).collect())
+            })
+            .collect::<Result<_, ScanError>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     fn check_shape(&self, keys: &[u64]) -> Result<(), ScanError> {
         if keys.len().is_multiple_of(self.width) {
             return Ok(());
@@ -201,47 +217,56 @@ pub fn intersect(
     watch: &Watch,
 ) -> Result<(Vec<i64>, Vec<i64>), ScanError> {
     let mut table = KeyTable::new(width)?;
-    let (train_slots, eval_slots);
+    let (train_hits, eval_hits);
     if train.len() < eval.len() {
-        train_slots = table.insert(train, watch)?;
-        eval_slots = table.find(eval, watch)?;
+        train_hits = Hit::all(table.insert(train, watch)?);
+        eval_hits = table.hits(eval, watch)?;
     } else {
-        eval_slots = table.insert(eval, watch)?;
-        train_slots = table.find(train, watch)?;
+        eval_hits = Hit::all(table.insert(eval, watch)?);
+        train_hits = table.hits(train, watch)?;
     }
-    let eval_rows = RowsBySlot::new(&eval_slots, table.len());
-    let matched: Vec<usize> = train_slots
+    let eval_rows = RowsBySlot::new(&eval_hits, table.len());
+    let matched: Vec<usize> = train_hits
         .par_chunks(ROWS_PER_TASK)
-        .map(|slots| slots.iter().map(|&slot| eval_rows.of(slot).len()).sum())
+        .map(|hits| hits.iter().map(|hit| eval_rows.of(hit.slot).len()).sum())
         .collect();
     let total = matched.iter().sum();
     let (mut left, mut right) = (zeros(total)?, zeros(total)?);
     let mut rest = (left.as_mut_slice(), right.as_mut_slice());
     let mut tasks = Vec::with_capacity(matched.len());
-    for (task, (slots, &pairs)) in train_slots.chunks(ROWS_PER_TASK).zip(&matched).enumerate() {
+    for (hits, &pairs) in train_hits.chunks(ROWS_PER_TASK).zip(&matched) {
         let (left, left_rest) = rest.0.split_at_mut(pairs);
         let (right, right_rest) = rest.1.split_at_mut(pairs);
         rest = (left_rest, right_rest);
-        if pairs > 0 {
-            tasks.push((task * ROWS_PER_TASK, slots, left, right));
-        }
+        tasks.push((hits, left, right));
     }
-    tasks.into_par_iter().try_for_each(|(first_row, slots, mut left, mut right)| {
-        for (i, &slot) in slots.iter().enumerate() {
-            let rows = eval_rows.of(slot);
-            if !rows.is_empty() {
-                watch.check()?;
-                let (here, later) = left.split_at_mut(rows.len());
-                here.fill((first_row + i) as i64);
-                left = later;
-                let (here, later) = right.split_at_mut(rows.len());
-                here.copy_from_slice(rows);
-                right = later;
-            }
+    tasks.into_par_iter().try_for_each(|(hits, mut left, mut right)| {
+        for hit in hits {
+            watch.check()?;
+            let rows = eval_rows.of(hit.slot);
+            let (here, later) = left.split_at_mut(rows.len());
+            here.fill(hit.row as i64);
+            left = later;
+            let (here, later) = right.split_at_mut(rows.len());
+            here.copy_from_slice(rows);
+            right = later;
         }
         Ok::<_, ScanError>(())
     })?;
     Ok((left, right))
+}
+
+/// A row whose key has a slot.
+struct Hit {
+    row: usize,
+    slot: u32,
+}
+
+impl Hit {
+    /// A hit per row, given the slot of each.
+    fn all(slots: Vec<i64>) -> Vec<Self> {
+        slots.into_iter().enumerate().map(|(row, slot)| Self { row, slot: slot as u32 }).collect()
+    }
 }
 
 fn zeros(len: usize) -> Result<Vec<i64>, ScanError> {
@@ -259,31 +284,26 @@ struct RowsBySlot {
 }
 
 impl RowsBySlot {
-    /// Rows whose slot is [`ABSENT`] stand behind none.
-    fn new(slots: &[i64], slot_count: usize) -> Self {
-        let placed = || slots.iter().enumerate().filter(|&(_, &slot)| slot != ABSENT);
+    fn new(hits: &[Hit], slot_count: usize) -> Self {
         let mut starts = vec![0; slot_count + 1];
-        for (_, &slot) in placed() {
-            starts[slot as usize + 1] += 1;
+        for hit in hits {
+            starts[hit.slot as usize + 1] += 1;
         }
         for i in 0..slot_count {
             starts[i + 1] += starts[i];
         }
         let mut next = starts.clone();
         let mut rows = vec![0; starts[slot_count]];
-        for (row, &slot) in placed() {
-            rows[next[slot as usize]] = row as i64;
-            next[slot as usize] += 1;
+        for hit in hits {
+            let place = &mut next[hit.slot as usize];
+            rows[*place] = hit.row as i64;
+            *place += 1;
         }
         Self { starts, rows }
     }
 
-    fn of(&self, slot: i64) -> &[i64] {
-        if slot == ABSENT {
-            &[]
-        } else {
-            &self.rows[self.starts[slot as usize]..self.starts[slot as usize + 1]]
-        }
+    fn of(&self, slot: u32) -> &[i64] {
+        &self.rows[self.starts[slot as usize]..self.starts[slot as usize + 1]]
     }
 }
 
