@@ -68,6 +68,7 @@ fn mix(a: u64, b: u64) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
+#[inline]
 fn hash_key(key: &[u64]) -> u64 {
     const SALT: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xe703_7ed1_a0b4_28db];
     let step = |state: u64, a: u64, b: u64| mix(a ^ state ^ SALT[0], b ^ SALT[1]);
@@ -90,10 +91,18 @@ impl KeyTable {
     /// # Errors
     /// [`ScanError::Value`] when `width` is 0.
     pub fn new(width: usize) -> Result<Self, ScanError> {
+        Self::with_capacity(width, 0)
+    }
+
+    /// An empty table with room for `keys` keys of `width` words.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] when `width` is 0.
+    pub fn with_capacity(width: usize, keys: usize) -> Result<Self, ScanError> {
         if width == 0 {
             return Err(ScanError::Value("a key has at least one word".into()));
         }
-        Ok(Self { width, keys: Vec::new(), slots: HashTable::new() })
+        Ok(Self { width, keys: Vec::with_capacity(keys * width), slots: HashTable::with_capacity(keys) })
     }
 
     /// Words per key.
@@ -143,6 +152,27 @@ impl KeyTable {
         self.slots.find(hash_key(key), |&s| self.key(s) == key).copied()
     }
 
+    /// Calls `found` with the place and the slot of each of `keys`, in order.
+    fn find_each(&self, keys: &[u64], found: impl FnMut(usize, Option<u32>)) {
+        // A width that the compiler sees turns the comparison of two keys from a call into a few
+        // instructions.
+        match self.width {
+            2 => self.find_each_of::<2>(keys, found),
+            4 => self.find_each_of::<4>(keys, found),
+            width => {
+                let mut found = found;
+                keys.chunks_exact(width).enumerate().for_each(|(i, key)| found(i, self.find_one(key)));
+            }
+        }
+    }
+
+    fn find_each_of<const WIDTH: usize>(&self, keys: &[u64], mut found: impl FnMut(usize, Option<u32>)) {
+        let (stored, _) = self.keys.as_chunks::<WIDTH>();
+        for (i, key) in keys.as_chunks::<WIDTH>().0.iter().enumerate() {
+            found(i, self.slots.find(hash_key(key), |&s| stored[s as usize] == *key).copied());
+        }
+    }
+
     /// Inserts `keys`, `(n, width)` words, in order; the slot of each.
     ///
     /// # Errors
@@ -170,9 +200,7 @@ impl KeyTable {
         out.par_chunks_mut(ROWS_PER_TASK).zip(keys.par_chunks(ROWS_PER_TASK * self.width)).try_for_each(
             |(slots, keys)| {
                 watch.check()?;
-                for (slot, key) in slots.iter_mut().zip(keys.chunks_exact(self.width)) {
-                    *slot = self.find_one(key).map_or(ABSENT, i64::from);
-                }
+                self.find_each(keys, |i, slot| slots[i] = slot.map_or(ABSENT, i64::from));
                 Ok::<_, ScanError>(())
             },
         )?;
@@ -188,8 +216,11 @@ impl KeyTable {
             .enumerate()
             .map(|(task, keys)| {
                 watch.check()?;
-                let rows = (task * ROWS_PER_TASK..).zip(keys.chunks_exact(self.width));
-                Ok(rows.filter_map(|(row, key)| Some(Hit { row, slot: self.find_one(key)? })).collect())
+                let mut hits = Vec::new();
+                self.find_each(keys, |i, slot| {
+                    hits.extend(slot.map(|slot| Hit { row: task * ROWS_PER_TASK + i, slot }));
+                });
+                Ok(hits)
             })
             .collect::<Result<_, ScanError>>()?;
         Ok(found.into_iter().flatten().collect())
@@ -216,7 +247,8 @@ pub fn intersect(
     width: usize,
     watch: &Watch,
 ) -> Result<(Vec<i64>, Vec<i64>), ScanError> {
-    let mut table = KeyTable::new(width)?;
+    let rows = train.len().min(eval.len()) / width.max(1);
+    let mut table = KeyTable::with_capacity(width, rows)?;
     let (train_hits, eval_hits);
     if train.len() < eval.len() {
         train_hits = Hit::all(table.insert(train, watch)?);
