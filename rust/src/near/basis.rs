@@ -56,7 +56,7 @@ struct Plan {
     first: usize,
     width: usize,
     cycles: f64,
-    /// The share of pairs that were let through in vain.
+    /// The share of the cycles that goes into pairs let through in vain.
     wasted: f64,
 }
 
