@@ -113,6 +113,37 @@ def test_threads_and_block_splits_do_not_show(seed: int, block: int, dim: int) -
     assert scan(train, eval, 0.9, 2, block) == scan(train, eval, 0.9, 1)
 
 
+@pytest.mark.parametrize("threshold", [0.99, 0.9])
+@pytest.mark.parametrize("shape", ["isotropic", "clustered"])
+def test_a_scan_large_enough_for_the_sieve_is_brute_force(shape: str, threshold: float) -> None:
+    rng = np.random.default_rng(5)
+    n, m, dim = 20_000, 2_000, 384
+    spectrum = (1.0 + np.arange(dim)) ** (-0.5 if shape == "clustered" else 0.0)
+    centres = rng.standard_normal((200, dim)) * (shape == "clustered")
+    train, eval = (
+        ((rng.standard_normal((k, dim)) + centres[rng.integers(200, size=k)]) * spectrum).astype(np.float32)
+        for k in (n, m)
+    )
+    for i in range(0, m, 5):
+        gap = rng.choice([-1, 1]) * 10.0 ** rng.uniform(-7, -4)
+        eval[i] = beside(rng, train[rng.integers(n)], threshold + gap) * np.float32(
+            10.0 ** rng.uniform(-18, 18)
+        )
+    units = [side / np.linalg.norm(side.astype(np.float64), axis=1, keepdims=True) for side in (train, eval)]
+    index = _core.NearIndex(dim, threshold, 0)
+    index.add(eval)
+    rows, groups, scores, *_ = index.scan(train)
+    found = dict(zip(zip(rows.tolist(), groups.tolist(), strict=True), scores.tolist(), strict=True))
+    expected = {}
+    for i, j in np.argwhere(units[0] @ units[1].T >= threshold - 1e-9).tolist():
+        x, y = train[i : i + 1], eval[j : j + 1]
+        score = documented_dot(x, y) / np.sqrt(documented_dot(x, x) * documented_dot(y, y))
+        if min(1.0, score[0, 0]) >= threshold:
+            expected[i, j] = min(1.0, score[0, 0])
+    assert len(expected) > 100
+    assert found == expected
+
+
 def test_one_and_two_threads_give_equal_bytes() -> None:
     train, eval = (np.tile(side, (40, 1)) for side in sides(3, 65, 0.5))
     results = []

@@ -7,12 +7,16 @@ use crate::ids::KeyTable;
 use crate::kernel::{self, Kernel};
 use crate::parallel::Watch;
 
+mod basis;
+mod codes;
 mod product;
 mod rows;
+mod sieve;
 
 use product::{Blocks, Product, Rows};
 use rows::{Described, describe};
 pub use rows::{Usability, row_key, usability};
+use sieve::{Policy, Sieve};
 
 /// x.y in float64. Lane `j` sums the products at positions congruent to `j` modulo 16 in ascending
 /// order; the lanes are then added in halves (16, 8, 4, 2, 1). The product of two float32 values is
@@ -64,6 +68,7 @@ pub struct NearIndex {
     /// `dot(v, v)` of each group.
     norms: Vec<f64>,
     kernel: &'static Kernel,
+    sieve: Sieve,
     product: Product,
 }
 
@@ -82,7 +87,7 @@ impl NearIndex {
                 "threshold: expected a cosine in [-1, 1], got {threshold}"
             )));
         }
-        Self::with_kernel(dim, threshold, kernel::active()?, Blocks::default())
+        Self::with_kernel(dim, threshold, kernel::active()?, Blocks::default(), Policy::default())
     }
 
     fn with_kernel(
@@ -90,6 +95,7 @@ impl NearIndex {
         threshold: f64,
         kernel: &'static Kernel,
         blocks: Blocks,
+        policy: Policy,
     ) -> Result<Self, ScanError> {
         Ok(Self {
             dim,
@@ -98,6 +104,7 @@ impl NearIndex {
             vectors: Vec::new(),
             norms: Vec::new(),
             kernel,
+            sieve: Sieve::new(kernel, threshold, policy),
             product: Product::new(kernel, threshold, blocks),
         })
     }
@@ -123,6 +130,7 @@ impl NearIndex {
             + self.norms.capacity() * 8
             + self.group_of_row.capacity() * 8
             + self.groups.nbytes()
+            + self.sieve.nbytes()
             + self.product.nbytes()
     }
 
@@ -167,7 +175,16 @@ impl NearIndex {
         };
         let right = Rows { dim: self.dim, values: &self.vectors, squares: &self.norms, chosen: None };
         let units = described.usability.len();
-        let found = self.product.scan(left, right, units, watch)?;
+        let mut sieved = self.sieve.scan(left, right, units, watch)?;
+        let rest: Vec<usize> = sieved.left_over.iter().map(|&i| distinct.first_rows[i]).collect();
+        let rest = Rows { chosen: Some(&rest), ..left };
+        for mut pairs in self.product.scan(rest, right, units - sieved.advanced, watch)? {
+            for pair in &mut pairs {
+                pair.left = sieved.left_over[pair.left as usize] as u32;
+            }
+            sieved.found.push(pairs);
+        }
+        let found = sieved.found;
         let mut hits = distinct.expand(&found, watch)?;
         hits.usability = described.usability;
         hits.keys = described.keys;

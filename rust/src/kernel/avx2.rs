@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, scalar};
+use super::{Codes, Kernel, LANES, SIEVE_LANES, SIEVE_ROWS, scalar};
 
 const ROWS: usize = 6;
 const COLUMNS: usize = 16;
@@ -19,6 +19,12 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
         multiply: |left, right, tile| unsafe { multiply(left, right, tile) },
         // SAFETY: as above.
         at_least: |values, limit, positions| unsafe { at_least(values, limit, positions) },
+        // SAFETY: as above.
+        project: |left, right, tile| unsafe { project(left, right, tile) },
+        // SAFETY: as above.
+        square_distance: |x, y| unsafe { square_distance(x, y) },
+        // SAFETY: as above.
+        sieve: |left, right, width, positions| unsafe { sieve(left, right, width, positions) },
     };
     (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&KERNEL)
 }
@@ -90,4 +96,109 @@ fn at_least(values: &[f32], limit: f32, positions: &mut Vec<u32>) {
     }
     let base = (values.len() - tail.len()) as u32;
     positions.extend((base..).zip(tail).filter(|&(_, &value)| value >= limit).map(|(i, _)| i));
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn project(left: &[&[f32]], right: &[f32], tile: &mut [f32]) {
+    let panel = right.as_chunks::<COLUMNS>().0;
+    let left: &[&[f32]; ROWS] = left.try_into().expect("as many rows as a tile has");
+    let left = left.map(|row| &row[..panel.len()]);
+    let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+    for (k, y) in panel.iter().enumerate() {
+        let y = y.as_chunks::<8>().0;
+        let (low, high) = (load(&y[0]), load(&y[1]));
+        for i in 0..ROWS {
+            let x = _mm256_set1_ps(left[i][k]);
+            sums[i][0] = _mm256_fmadd_ps(x, low, sums[i][0]);
+            sums[i][1] = _mm256_fmadd_ps(x, high, sums[i][1]);
+        }
+    }
+    for (values, sum) in tile.as_chunks_mut::<8>().0.iter_mut().zip(sums.as_flattened()) {
+        let total = _mm256_add_ps(load(values), *sum);
+        // SAFETY: the reference covers the eight values that are written.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), total) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn square_distance(x: &[f32], y: &[f32]) -> f32 {
+    let (xs, x_tail) = x.as_chunks::<16>();
+    let (ys, y_tail) = y.as_chunks::<16>();
+    let mut sums = [_mm256_setzero_ps(); 2];
+    for (x, y) in xs.iter().zip(ys) {
+        let (x, y) = (x.as_chunks::<8>().0, y.as_chunks::<8>().0);
+        for j in 0..2 {
+            let difference = _mm256_sub_ps(load(&x[j]), load(&y[j]));
+            sums[j] = _mm256_fmadd_ps(difference, difference, sums[j]);
+        }
+    }
+    let mut lanes = [0.0f32; 8];
+    // SAFETY: the array has room for the eight values that are written.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), _mm256_add_ps(sums[0], sums[1])) }
+    lanes.iter().sum::<f32>() + scalar::square_distance(x_tail, y_tail)
+}
+
+/// Thirty-two bytes as they lie.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load_bytes(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: the reference covers the bytes that are read.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+/// The starts of eight rows.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load_starts(starts: &[[i16; 2]; 8]) -> __m256i {
+    // SAFETY: the reference covers the 32 bytes that are read.
+    unsafe { _mm256_loadu_si256(starts.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
+    let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
+    let lane_starts = right.starts.as_chunks::<8>().0;
+    let lane_starts = [load_starts(&lane_starts[0]), load_starts(&lane_starts[1])];
+    let ones = _mm256_set1_epi16(1);
+    let blocks = left.bytes.chunks_exact(SIEVE_ROWS * width);
+    let starts = left.starts.as_chunks::<SIEVE_ROWS>().0;
+    for ((rows, starts), first) in blocks.zip(starts).zip((0u32..).step_by(SIEVE_ROWS)) {
+        let mut x: [&[[u8; 4]]; SIEVE_ROWS] = [&[]; SIEVE_ROWS];
+        for i in 0..SIEVE_ROWS {
+            x[i] = &rows[i * width..][..width].as_chunks::<4>().0[..panel.len()];
+        }
+        // Twelve sums, two of the right panel, one broadcast, one product: all sixteen registers.
+        let mut sums = [[_mm256_setzero_si256(); 2]; SIEVE_ROWS];
+        for i in 0..SIEVE_ROWS {
+            let [low, high] = starts[i];
+            let start = _mm256_set1_epi32(i32::from(low as u16) | (i32::from(high) << 16));
+            sums[i][0] = _mm256_add_epi16(start, lane_starts[0]);
+            sums[i][1] = _mm256_add_epi16(start, lane_starts[1]);
+        }
+        for (k, y) in panel.iter().enumerate() {
+            let y = y.as_chunks::<32>().0;
+            let (low, high) = (load_bytes(&y[0]), load_bytes(&y[1]));
+            for i in 0..SIEVE_ROWS {
+                let x = _mm256_set1_epi32(i32::from_ne_bytes(x[i][k]));
+                // Two products of at most 127 * 127 do not saturate.
+                sums[i][0] = _mm256_add_epi16(sums[i][0], _mm256_maddubs_epi16(low, x));
+                sums[i][1] = _mm256_add_epi16(sums[i][1], _mm256_maddubs_epi16(high, x));
+            }
+        }
+        let mut all_negative = _mm256_set1_epi32(-1);
+        for sum in sums.as_flattened_mut() {
+            *sum = _mm256_madd_epi16(*sum, ones);
+            all_negative = _mm256_and_si256(all_negative, *sum);
+        }
+        if _mm256_movemask_ps(_mm256_castsi256_ps(all_negative)) == 0xff {
+            continue;
+        }
+        for (sum, half) in sums.as_flattened().iter().zip(0u32..) {
+            let mut mask = !_mm256_movemask_ps(_mm256_castsi256_ps(*sum)) as u32 & 0xff;
+            while mask != 0 {
+                positions.push(first * SIEVE_LANES as u32 + half * 8 + mask.trailing_zeros());
+                mask &= mask - 1;
+            }
+        }
+    }
 }

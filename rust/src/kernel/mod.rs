@@ -31,6 +31,25 @@ pub struct Kernel {
     dot: fn(&[f32], &[f32]) -> f64,
     multiply: fn(&[f32], &[f32], &mut [f32]),
     at_least: fn(&[f32], f32, &mut Vec<u32>),
+    project: fn(&[&[f32]], &[f32], &mut [f32]),
+    square_distance: fn(&[f32], &[f32]) -> f32,
+    sieve: fn(&Codes<'_>, &Codes<'_>, usize, &mut Vec<u32>),
+}
+
+/// Rows in each step of [`Kernel::sieve`], of any kernel: blocks of left codes are filled up to it.
+pub const SIEVE_ROWS: usize = 6;
+
+/// Rows in a right panel of [`Kernel::sieve`].
+pub const SIEVE_LANES: usize = 16;
+
+/// Codes of rows: small integers, and what they start the test with.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes<'a> {
+    /// `(rows, width)` signed bytes on the left; on the right panels of [`SIEVE_LANES`] rows, each
+    /// `(width / 4, lanes, 4)` unsigned bytes below 128. Left components are within -127 to 127.
+    pub bytes: &'a [u8],
+    /// Per row the starting values of the sums over components 0 and 1, and 2 and 3, modulo 4.
+    pub starts: &'a [[i16; 2]],
 }
 
 impl Kernel {
@@ -65,6 +84,37 @@ impl Kernel {
         assert_eq!(right.len(), depth * self.tile_lanes, "panels of different depth");
         assert_eq!(tile.len(), self.tile_rows * self.tile_lanes, "a tile of another kernel");
         (self.multiply)(left, right, tile);
+    }
+
+    /// [`Kernel::multiply`] with left rows that are not packed: `(k,)` each, `tile_rows` of them.
+    pub fn project(&self, left: &[&[f32]], right: &[f32], tile: &mut [f32]) {
+        assert_eq!(left.len(), self.tile_rows, "left rows of another kernel");
+        let depth = left[0].len();
+        assert!(left.iter().all(|row| row.len() == depth), "left rows of different length");
+        assert_eq!(right.len(), depth * self.tile_lanes, "a panel of different depth");
+        assert_eq!(tile.len(), self.tile_rows * self.tile_lanes, "a tile of another kernel");
+        (self.project)(left, right, tile);
+    }
+
+    /// The sum of squared differences, in float32, at most n + 2 roundings on any path.
+    pub fn square_distance(&self, x: &[f32], y: &[f32]) -> f32 {
+        assert_eq!(x.len(), y.len(), "a distance of rows of different length");
+        (self.square_distance)(x, y)
+    }
+
+    /// Appends `row * SIEVE_LANES + lane` for every left row and lane of one right panel whose test value
+    /// is not negative, in no order.
+    ///
+    /// With x the left and u the right bytes, the sums `h0 = starts of both + sum of x u over the
+    /// components 0 and 1 modulo 4` and `h1`, over the others, wrap around in 16 bits; the test value is
+    /// h0 + h1 in 32 bits.
+    pub fn sieve(&self, left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
+        assert!(width.is_multiple_of(4), "codes come in fours");
+        assert!(left.starts.len().is_multiple_of(SIEVE_ROWS), "left codes are filled up");
+        assert_eq!(left.bytes.len(), left.starts.len() * width, "left codes and starts differ");
+        assert_eq!(right.starts.len(), SIEVE_LANES, "a right panel of another size");
+        assert_eq!(right.bytes.len(), SIEVE_LANES * width, "a right panel of another size");
+        (self.sieve)(left, right, width, positions);
     }
 
     /// Appends the positions of the values at or above `limit`, ascending.

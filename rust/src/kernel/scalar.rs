@@ -1,12 +1,22 @@
 //! Plain Rust: what runs everywhere, and what the other kernels are tested against.
 
-use super::{Kernel, LANES};
+use super::{Codes, Kernel, LANES, SIEVE_LANES};
 
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 
 pub(super) fn kernel() -> &'static Kernel {
-    &Kernel { name: "scalar", tile_rows: ROWS, tile_lanes: COLUMNS, dot, multiply, at_least }
+    &Kernel {
+        name: "scalar",
+        tile_rows: ROWS,
+        tile_lanes: COLUMNS,
+        dot,
+        multiply,
+        at_least,
+        project,
+        square_distance,
+        sieve,
+    }
 }
 
 pub(super) fn dot(x: &[f32], y: &[f32]) -> f64 {
@@ -52,4 +62,55 @@ fn multiply(left: &[f32], right: &[f32], tile: &mut [f32]) {
 
 fn at_least(values: &[f32], limit: f32, positions: &mut Vec<u32>) {
     positions.extend((0..).zip(values).filter(|&(_, &value)| value >= limit).map(|(i, _)| i));
+}
+
+fn project(left: &[&[f32]], right: &[f32], tile: &mut [f32]) {
+    let mut sums = [[0.0f32; COLUMNS]; ROWS];
+    for (k, y) in right.chunks_exact(COLUMNS).enumerate() {
+        for i in 0..ROWS {
+            let x = left[i][k];
+            for j in 0..COLUMNS {
+                sums[i][j] += x * y[j];
+            }
+        }
+    }
+    for (value, sum) in tile.iter_mut().zip(sums.as_flattened()) {
+        *value += sum;
+    }
+}
+
+pub(super) fn square_distance(x: &[f32], y: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let (xs, x_tail) = x.as_chunks::<8>();
+    let (ys, y_tail) = y.as_chunks::<8>();
+    for (x, y) in xs.iter().zip(ys) {
+        for j in 0..8 {
+            lanes[j] += (x[j] - y[j]) * (x[j] - y[j]);
+        }
+    }
+    let tail: f32 = x_tail.iter().zip(y_tail).map(|(x, y)| (x - y) * (x - y)).sum();
+    lanes.iter().sum::<f32>() + tail
+}
+
+fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
+    let rows = left.bytes.chunks_exact(width).zip(left.starts);
+    for ((x, x_start), row) in rows.zip(0u32..) {
+        let mut sums = [[0i16; 2]; SIEVE_LANES];
+        for (sum, y_start) in sums.iter_mut().zip(right.starts) {
+            *sum = [x_start[0].wrapping_add(y_start[0]), x_start[1].wrapping_add(y_start[1])];
+        }
+        for (x, panel) in x.as_chunks::<4>().0.iter().zip(right.bytes.chunks_exact(4 * SIEVE_LANES)) {
+            let x = x.map(|x| i16::from(x as i8));
+            for (sum, y) in sums.iter_mut().zip(panel.as_chunks::<4>().0) {
+                let y = y.map(i16::from);
+                sum[0] = sum[0].wrapping_add(x[0] * y[0] + x[1] * y[1]);
+                sum[1] = sum[1].wrapping_add(x[2] * y[2] + x[3] * y[3]);
+            }
+        }
+        for (sum, lane) in sums.iter().zip(0u32..) {
+            if i32::from(sum[0]) + i32::from(sum[1]) >= 0 {
+                positions.push(row * SIEVE_LANES as u32 + lane);
+            }
+        }
+    }
 }

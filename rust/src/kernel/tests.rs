@@ -61,6 +61,84 @@ proptest! {
     }
 
     #[test]
+    fn project_is_multiply_without_packing(depth in 1usize..80, seed in prop::collection::vec(-1.0f32..1.0, 64)) {
+        for kernel in available() {
+            let (rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
+            let left: Vec<Vec<f32>> =
+                (0..rows).map(|i| (0..depth).map(|k| seed[(i * 11 + k) % 64]).collect()).collect();
+            let right: Vec<f32> = (0..depth * lanes).map(|i| seed[i * 5 % 64]).collect();
+            let mut tile = vec![1.0f32; rows * lanes];
+            let slices: Vec<&[f32]> = left.iter().map(Vec::as_slice).collect();
+            kernel.project(&slices, &right, &mut tile);
+            for i in 0..rows {
+                for j in 0..lanes {
+                    let terms = (0..depth).map(|k| f64::from(left[i][k]) * f64::from(right[k * lanes + j]));
+                    let (sum, size) = terms.fold((1.0, 1.0), |(s, a): (f64, f64), t| (s + t, a + t.abs()));
+                    let bound = (depth + 2) as f64 * f64::from(f32::EPSILON) * size;
+                    prop_assert!((f64::from(tile[i * lanes + j]) - sum).abs() <= bound, "{}", kernel.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn square_distance_is_within_its_error_bound((x, y) in (0usize..200).prop_flat_map(|n| {
+        let row = prop::collection::vec(-2.0f32..2.0, n);
+        (row.clone(), row)
+    })) {
+        let exact: f64 = x.iter().zip(&y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();
+        let bound = (x.len() + 4) as f64 * f64::from(f32::EPSILON) * exact;
+        for kernel in available() {
+            let got = f64::from(kernel.square_distance(&x, &y));
+            prop_assert!((got - exact).abs() <= bound, "{}: {got} for {exact}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn sieve_finds_the_sums_that_are_not_negative(
+        fours in 1usize..40,
+        blocks in 0usize..4,
+        seed in any::<u64>(),
+        spread in 1i64..64,
+    ) {
+        let width = fours * 4;
+        let mut state = seed;
+        let mut next = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 33) as i64 };
+        let x: Vec<i64> = (0..blocks * SIEVE_ROWS * width).map(|_| next() % (2 * spread + 1) - spread).collect();
+        let u: Vec<i64> = (0..SIEVE_LANES * width).map(|_| 64 + next() % (2 * spread + 1) - spread).collect();
+        let x_starts: Vec<[i16; 2]> = (0..blocks * SIEVE_ROWS).map(|_| [next() as i16, next() as i16]).collect();
+        let y_starts: Vec<[i16; 2]> = (0..SIEVE_LANES).map(|_| [next() as i16, next() as i16]).collect();
+        let wrap = |v: i64| i64::from(v as i16);
+        let mut expected = Vec::new();
+        for (i, x_start) in x_starts.iter().enumerate() {
+            for (j, y_start) in y_starts.iter().enumerate() {
+                let mut halves = [0i64; 2];
+                for k in 0..width {
+                    halves[k % 4 / 2] += x[i * width + k] * u[j * width + k];
+                }
+                let h = [0, 1].map(|h| wrap(halves[h] + i64::from(x_start[h]) + i64::from(y_start[h])));
+                if h[0] + h[1] >= 0 {
+                    expected.push((i * SIEVE_LANES + j) as u32);
+                }
+            }
+        }
+        let bytes: Vec<u8> = x.iter().map(|&x| x as i8 as u8).collect();
+        let mut panel = vec![0u8; SIEVE_LANES * width];
+        for j in 0..SIEVE_LANES {
+            for k in 0..width {
+                panel[k / 4 * 4 * SIEVE_LANES + j * 4 + k % 4] = u[j * width + k] as u8;
+            }
+        }
+        for kernel in available() {
+            let mut found = Vec::new();
+            let left = Codes { bytes: &bytes, starts: &x_starts };
+            kernel.sieve(&left, &Codes { bytes: &panel, starts: &y_starts }, width, &mut found);
+            found.sort_unstable();
+            prop_assert_eq!(&found, &expected, "{}", kernel.name());
+        }
+    }
+
+    #[test]
     fn at_least_finds_what_a_loop_finds(
         values in prop::collection::vec(prop_oneof![-1.0f32..1.0, Just(0.5f32), Just(f32::NAN)], 0..100),
         limit in prop_oneof![Just(0.5f32), -1.5f32..1.5],

@@ -19,7 +19,7 @@ use crate::kernel::Kernel;
 use crate::parallel::Watch;
 
 /// Components multiplied before a tile is stored: a right panel of this depth stays in the first cache.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 
 /// How much is packed at a time. The result does not depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl<'a> Rows<'a> {
         self.chosen.map_or(self.squares.len(), <[usize]>::len)
     }
 
-    fn get(&self, i: usize) -> (&'a [f32], f64) {
+    pub fn get(&self, i: usize) -> (&'a [f32], f64) {
         let row = self.chosen.map_or(i, |chosen| chosen[i]);
         (&self.values[row * self.dim..][..self.dim], self.squares[row])
     }

@@ -56,9 +56,10 @@ fn index_pairs(
     dim: usize,
     threshold: f64,
     blocks: Blocks,
+    policy: Policy,
 ) -> Vec<(usize, usize, u64)> {
     let watch = Watch::new();
-    let mut index = NearIndex::with_kernel(dim, threshold, kernel, blocks).unwrap();
+    let mut index = NearIndex::with_kernel(dim, threshold, kernel, blocks, policy).unwrap();
     let codes = index.add(&eval.concat(), &watch).unwrap();
     let expected: Vec<u8> = eval.iter().map(|row| slow_usability(row) as u8).collect();
     assert_eq!(codes, expected);
@@ -169,7 +170,7 @@ proptest! {
         // Small blocks make many tasks, slabs and ragged ends out of few rows.
         let blocks = if small { Blocks { left: dim * 4 * 7, right: dim * 4 * 17 } } else { Blocks::default() };
         for kernel in kernel::available() {
-            let found = index_pairs(kernel, &train, &eval, dim, threshold, blocks);
+            let found = index_pairs(kernel, &train, &eval, dim, threshold, blocks, Policy::default());
             prop_assert_eq!(&found, &expected, "{}", kernel.name());
         }
     }
@@ -186,6 +187,48 @@ proptest! {
                 prop_assert_eq!(x == y, kx == ky);
             }
         }
+    }
+}
+
+proptest! {
+    // Large rows against slow arithmetic: fewer cases than usual.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_sieve_finds_what_brute_force_finds(
+        seed in any::<u64>(),
+        dim in prop_oneof![86usize..120, Just(384), Just(768), Just(1024)],
+        (n, m) in (40usize..250, 40usize..70),
+        threshold in prop_oneof![4 => Just(0.995), 2 => Just(0.9), 2 => 0.5f64..1.0, 1 => Just(1.0), 1 => threshold()],
+    ) {
+        let mut random = Random(seed);
+        let eval = random.rows(m, dim, &[], threshold);
+        let train = random.rows(n, dim, &eval, threshold);
+        let expected = slow_pairs(&train, &eval, threshold);
+        let policy = Policy { least_dim: 0, worth: 0.0, expected: f64::INFINITY, waste: f64::INFINITY };
+        for kernel in kernel::available() {
+            let found = index_pairs(kernel, &train, &eval, dim, threshold, Blocks::default(), policy);
+            prop_assert_eq!(&found, &expected, "{}", kernel.name());
+        }
+    }
+}
+
+#[test]
+fn a_sieve_takes_rows_of_low_rank() {
+    let mut random = Random(11);
+    let axes: Vec<Vec<f32>> = (0..3).map(|_| random.row(128)).collect();
+    let mut side = |n: usize| -> Vec<Vec<f32>> {
+        let mut combined = |_| {
+            let shares: Vec<f32> = (0..3).map(|_| random.uniform() as f32).collect();
+            (0..128).map(|k| axes.iter().zip(&shares).map(|(axis, share)| axis[k] * share).sum()).collect()
+        };
+        (0..n).map(&mut combined).collect()
+    };
+    let (train, eval) = (side(300), side(200));
+    let policy = Policy { least_dim: 0, worth: 0.0, expected: f64::INFINITY, waste: f64::INFINITY };
+    for kernel in kernel::available() {
+        let found = index_pairs(kernel, &train, &eval, 128, 0.99, Blocks::default(), policy);
+        assert_eq!(found, slow_pairs(&train, &eval, 0.99), "{}", kernel.name());
     }
 }
 

@@ -1,0 +1,482 @@
+//! The directions that a sieve projects on, and how many of them: fitted to a sample of both sides.
+//!
+//! Nothing here can make a scan wrong, only slow: the bound in [`super::sieve`] holds for any matrix
+//! whose norm is known.
+
+use rayon::prelude::*;
+
+use super::product::Rows;
+use crate::error::ScanError;
+use crate::kernel::Kernel;
+use crate::parallel::Watch;
+
+/// Rows of each side that directions are fitted to, and that they are judged by, at most.
+const SAMPLE: usize = 1024;
+
+/// Pairs of sampled rows on which survivors are counted: this many left rows with all right ones.
+const PROBES: usize = 128;
+
+/// Widths that are fitted one after the other until a wider one cannot pay.
+const WIDTHS: [usize; 3] = [64, 192, 384];
+
+/// Widths of the first tile and of the codes that are weighed against each other.
+const CANDIDATES: [usize; 9] = [32, 64, 96, 128, 160, 192, 256, 320, 384];
+
+/// Rounds of subspace iteration from a raw start, and from narrower directions: the sieve needs good
+/// directions, not eigenvectors.
+const ROUNDS: [usize; 2] = [4, 2];
+
+/// Largest norm of either half of a code, so that its products fit sixteen bits.
+pub(super) const HALF_NORM: f32 = 127.0;
+
+/// Largest component of a code: with an offset of 64 it is an unsigned byte below 128.
+pub(super) const PEAK: f32 = 63.0;
+
+/// Projection on `width` nearly orthonormal directions, the first `first` of them mixed so that the
+/// energy is spread evenly.
+#[derive(Debug)]
+pub(super) struct Basis {
+    /// Directions.
+    pub width: usize,
+    /// Directions that the first tile looks at.
+    pub first: usize,
+    /// Directions as panels of the kernel's lanes, each `(dim, lanes)`.
+    pub panels: Vec<f32>,
+    /// What is subtracted from every projection, `(width,)`: about the mean, and any value would do.
+    pub centre: Vec<f32>,
+    /// At least the spectral norm of the matrix of directions.
+    pub norm: f64,
+    /// Size of one unit of a code.
+    pub step: f32,
+}
+
+/// What a sieve is expected to cost per left row, in cycles of one core.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    first: usize,
+    width: usize,
+    cycles: f64,
+    /// The share of the cycles that goes into pairs let through in vain.
+    wasted: f64,
+}
+
+/// Cycles of the blocked product per left row.
+pub(super) fn product_cycles(dim: usize, right: usize) -> f64 {
+    dim as f64 * right as f64 / 13.0
+}
+
+/// Cycles of the second and of the third test of a pair.
+pub(super) fn test_cycles(width: usize, dim: usize) -> (f64, f64) {
+    (60.0 + width as f64 * 0.7, 300.0 + dim as f64 * 0.8)
+}
+
+/// Multiplications that fitting the narrowest directions costs, about.
+pub(super) fn fit_work(dim: usize) -> f64 {
+    (2 * SAMPLE * dim * WIDTHS[0] * 2 * (ROUNDS[0] + 2)) as f64
+}
+
+/// What may be spent on a fit, and what is expected of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The largest distance of a pair to be kept.
+    pub radius: f64,
+    /// A sieve must cost less than this share of the blocked product.
+    pub expected: f64,
+    /// What the counted survivors are multiplied with.
+    pub caution: f64,
+    /// Multiplications that may be spent, beyond the narrowest directions.
+    pub work: f64,
+}
+
+/// Row-major `(rows, depth)`.
+#[derive(Clone)]
+struct Matrix {
+    depth: usize,
+    values: Vec<f32>,
+}
+
+impl Matrix {
+    fn rows(&self) -> usize {
+        self.values.len() / self.depth
+    }
+
+    fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.depth..][..self.depth]
+    }
+
+    fn transposed(&self) -> Self {
+        let (rows, depth) = (self.rows(), self.depth);
+        let mut values = vec![0.0; rows * depth];
+        values.par_chunks_mut(rows).enumerate().for_each(|(k, column)| {
+            for (i, value) in column.iter_mut().enumerate() {
+                *value = self.values[i * depth + k];
+            }
+        });
+        Self { depth: rows, values }
+    }
+
+    /// `self[i] . other[j]` for every i and j.
+    fn times_transposed(&self, other: &Self, kernel: &Kernel, watch: &Watch) -> Result<Self, ScanError> {
+        let (rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
+        let panels = panels(&other.values, self.depth, lanes);
+        let columns = other.rows();
+        let mut values = vec![0.0; self.rows() * columns];
+        values.par_chunks_mut(rows * columns).enumerate().try_for_each(|(block, out)| {
+            watch.check()?;
+            let count = out.len() / columns;
+            let mut left: Vec<&[f32]> = (0..count).map(|i| self.row(block * rows + i)).collect();
+            left.resize(rows, left[0]);
+            let mut tile = vec![0.0; rows * lanes];
+            for (panel, first) in panels.chunks_exact(self.depth * lanes).zip((0..).step_by(lanes)) {
+                tile.fill(0.0);
+                kernel.project(&left, panel, &mut tile);
+                let kept = lanes.min(columns - first);
+                for (out, tile) in out.chunks_exact_mut(columns).zip(tile.chunks_exact(lanes)) {
+                    out[first..first + kept].copy_from_slice(&tile[..kept]);
+                }
+            }
+            Ok::<_, ScanError>(())
+        })?;
+        Ok(Self { depth: columns, values })
+    }
+}
+
+/// Rows of `depth` values as panels of `lanes` rows, each `(depth, lanes)`; rows past the end are zero.
+fn panels(values: &[f32], depth: usize, lanes: usize) -> Vec<f32> {
+    let rows = values.len() / depth;
+    let mut panels = vec![0.0; rows.next_multiple_of(lanes) * depth];
+    for (i, row) in values.chunks_exact(depth).enumerate() {
+        let panel = &mut panels[i / lanes * lanes * depth..][..lanes * depth];
+        for (value, slot) in row.iter().zip(panel[i % lanes..].iter_mut().step_by(lanes)) {
+            *slot = *value;
+        }
+    }
+    panels
+}
+
+impl Basis {
+    /// The basis that makes scans of rows like `left` against `right` cheapest, or none on these terms.
+    pub fn fit(
+        left: Rows<'_>,
+        right: Rows<'_>,
+        terms: Terms,
+        kernel: &Kernel,
+        watch: &Watch,
+    ) -> Result<Option<Self>, ScanError> {
+        let dim = left.dim;
+        let Sample { fitted, probes, probe_left, mean } = Sample::of(left, right);
+        if probe_left == 0 || probe_left == probes.rows() {
+            return Ok(None);
+        }
+        let transposed = fitted.transposed();
+        let product = product_cycles(dim, right.len());
+        let mut best: Option<(Plan, Matrix)> = None;
+        let mut narrower: Option<Matrix> = None;
+        let mut work = 0.0;
+        for width in WIDTHS {
+            let unaffordable =
+                narrower.is_some() && work + fit_work(dim) * (width / WIDTHS[0]) as f64 / 2.0 > terms.work;
+            if width * 4 > dim * 3 || width > fitted.rows() || unaffordable {
+                break;
+            }
+            work += fit_work(dim) * (width / WIDTHS[0]) as f64 / 2.0;
+            let directions = principal(&fitted, &transposed, narrower.as_ref(), width, kernel, watch)?;
+            let projected = probes.times_transposed(&directions, kernel, watch)?;
+            let plan = choose(&projected, probe_left, dim, right.len(), terms);
+            let wider_may_pay = plan.wasted >= 0.25 || plan.width == width && plan.wasted >= 0.1;
+            if best.as_ref().is_none_or(|(old, _)| plan.cycles < old.cycles) {
+                best = Some((plan, directions.clone()));
+            }
+            narrower = Some(directions);
+            if !wider_may_pay {
+                break;
+            }
+        }
+        let Some((plan, directions)) = best.filter(|(plan, _)| plan.cycles < terms.expected * product) else {
+            return Ok(None);
+        };
+        Self::from_directions(directions, plan, &probes, &mean, kernel, watch).map(Some)
+    }
+
+    fn from_directions(
+        mut directions: Matrix,
+        plan: Plan,
+        probes: &Matrix,
+        mean: &[f32],
+        kernel: &Kernel,
+        watch: &Watch,
+    ) -> Result<Self, ScanError> {
+        let Plan { first, width, .. } = plan;
+        directions.values.truncate(width * directions.depth);
+        mix(&mut directions, first);
+        let projected = probes.times_transposed(&directions, kernel, watch)?;
+        let rows = projected.rows();
+        let step = {
+            let mut halves: Vec<f32> = Vec::with_capacity(rows);
+            let mut peaks: Vec<f32> = Vec::with_capacity(rows);
+            for i in 0..rows {
+                let row = &projected.row(i)[..first];
+                halves.push(half_norms(row).into_iter().fold(0.0, f32::max));
+                peaks.push(row.iter().fold(0.0, |peak, v| v.abs().max(peak)));
+            }
+            let rare = rows - 1 - rows / 200;
+            halves.sort_by(f32::total_cmp);
+            peaks.sort_by(f32::total_cmp);
+            (halves[rare] / (HALF_NORM - 1.0)).max(peaks[rare] / PEAK).max(1e-9)
+        };
+        // The probes were centred before it they were projected; what is scanned is centred after.
+        let centre = (0..width).map(|k| kernel.dot(directions.row(k), mean) as f32).collect();
+        Ok(Self {
+            width,
+            first,
+            norm: norm_bound(&directions, kernel),
+            panels: panels(&directions.values, directions.depth, kernel.tile_lanes()),
+            centre,
+            step,
+        })
+    }
+}
+
+/// Norms of the components at positions 0 and 1, and at 2 and 3, modulo 4.
+pub(super) fn half_norms(row: &[f32]) -> [f32; 2] {
+    let mut squares = [0.0f32; 4];
+    for four in row.as_chunks::<4>().0 {
+        for (square, v) in squares.iter_mut().zip(four) {
+            *square += v * v;
+        }
+    }
+    [(squares[0] + squares[1]).sqrt(), (squares[2] + squares[3]).sqrt()]
+}
+
+/// Normalised and centred rows of both sides, at even distances.
+struct Sample {
+    /// What directions are fitted to.
+    fitted: Matrix,
+    /// Other rows, to judge them by: on its own sample every direction looks better than it is.
+    probes: Matrix,
+    /// Rows of the left side among the probes, which come first.
+    probe_left: usize,
+    /// What was subtracted.
+    mean: Vec<f32>,
+}
+
+impl Sample {
+    fn of(left: Rows<'_>, right: Rows<'_>) -> Self {
+        let dim = left.dim;
+        let mut parts = [Vec::new(), Vec::new()];
+        let mut probe_left = 0;
+        for (side, rows) in [left, right].into_iter().enumerate() {
+            // Directions hold more of the rows they were fitted to than of others, which are then too long
+            // for the codes. The right side meets every left row, so few of its rows should be.
+            let share = [16, 128][side];
+            let fit = (rows.len() / share).max(64).min(rows.len() / 2).min(SAMPLE);
+            let count = fit + SAMPLE.min(rows.len() - fit);
+            for i in 0..count {
+                let (row, square) = rows.get(i * rows.len() / count);
+                let scale = 1.0 / square.sqrt();
+                let part = usize::from(i * fit / count == (i + 1) * fit / count);
+                parts[part].extend(row.iter().map(|&x| (f64::from(x) * scale) as f32));
+            }
+            probe_left += if side == 0 { count - fit } else { 0 };
+        }
+        let [mut fitted, mut probes] = parts;
+        let mut sums = vec![0.0f64; dim];
+        for row in fitted.chunks_exact(dim) {
+            sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        let count = (fitted.len() / dim) as f64;
+        let mean: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
+        for row in fitted.chunks_exact_mut(dim).chain(probes.chunks_exact_mut(dim)) {
+            row.iter_mut().zip(&mean).for_each(|(x, m)| *x -= m);
+        }
+        let matrix = |values| Matrix { depth: dim, values };
+        Self { fitted: matrix(fitted), probes: matrix(probes), probe_left, mean }
+    }
+}
+
+/// About the `width` directions of largest energy in a sample, by falling energy: subspace iteration.
+fn principal(
+    sample: &Matrix,
+    transposed: &Matrix,
+    narrower: Option<&Matrix>,
+    width: usize,
+    kernel: &Kernel,
+    watch: &Watch,
+) -> Result<Matrix, ScanError> {
+    // Any start will do that is not orthogonal to what is sought: rows of the sample are close to it.
+    let rows = sample.rows();
+    let mut start = narrower.map_or_else(Vec::new, |directions| directions.values.clone());
+    for k in start.len() / sample.depth..width {
+        start.extend_from_slice(sample.row(k * rows / width));
+    }
+    let mut directions = Matrix { depth: sample.depth, values: start };
+    let rounds = ROUNDS[usize::from(narrower.is_some())];
+    for round in 0..rounds {
+        let projected = sample.times_transposed(&directions, kernel, watch)?;
+        directions = projected.transposed().times_transposed(transposed, kernel, watch)?;
+        orthonormalise(&mut directions, if round + 1 < rounds { 1 } else { 2 }, kernel);
+    }
+    let projected = sample.times_transposed(&directions, kernel, watch)?;
+    let mut order: Vec<(f32, usize)> =
+        (0..width).map(|k| ((0..rows).map(|i| projected.row(i)[k].powi(2)).sum(), k)).collect();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let sorted = order.iter().flat_map(|&(_, k)| directions.row(k)).copied().collect();
+    Ok(Matrix { depth: sample.depth, values: sorted })
+}
+
+/// Gram and Schmidt, of which two passes are enough for the last word. A row that depends on those before it gives way to an axis, so that data of low rank
+/// still have a basis of full rank, whose norm is near one.
+fn orthonormalise(rows: &mut Matrix, passes: usize, kernel: &Kernel) {
+    let depth = rows.depth;
+    let mut axis = 0;
+    for i in 0..rows.rows() {
+        let (done, rest) = rows.values.split_at_mut(i * depth);
+        let row = &mut rest[..depth];
+        while !orthogonal_part(row, done, passes, kernel) && axis < depth {
+            row.fill(0.0);
+            row[axis] = 1.0;
+            axis += 1;
+        }
+    }
+}
+
+/// Reduces `row` to its part orthogonal to the rows before it, at unit length; false if little is left.
+fn orthogonal_part(row: &mut [f32], done: &[f32], passes: usize, kernel: &Kernel) -> bool {
+    let size = kernel.dot(row, row).sqrt();
+    for _ in 0..passes {
+        for other in done.chunks_exact(row.len()) {
+            let share = kernel.dot(row, other) as f32;
+            row.iter_mut().zip(other).for_each(|(x, y)| *x -= share * y);
+        }
+        let norm = kernel.dot(row, row).sqrt();
+        if norm <= 1e-3 * size || norm < 1e-30 {
+            return false;
+        }
+        let scale = (1.0 / norm) as f32;
+        row.iter_mut().for_each(|x| *x *= scale);
+    }
+    true
+}
+
+/// Spreads the energy of the first rows evenly: Hadamard transforms over groups of a power of two that
+/// are interleaved, so that every group has its share of the strong rows.
+fn mix(directions: &mut Matrix, first: usize) {
+    let depth = directions.depth;
+    let size = 1 << first.trailing_zeros();
+    let groups = first / size;
+    let mut half = 1;
+    while half < size {
+        for low in (0..size).filter(|i| i & half == 0) {
+            for group in 0..groups {
+                let (a, b) = (low * groups + group, (low + half) * groups + group);
+                let (head, tail) = directions.values.split_at_mut(b * depth);
+                for (x, y) in head[a * depth..][..depth].iter_mut().zip(&mut tail[..depth]) {
+                    (*x, *y) = (
+                        (*x + *y) * std::f32::consts::FRAC_1_SQRT_2,
+                        (*x - *y) * std::f32::consts::FRAC_1_SQRT_2,
+                    );
+                }
+            }
+        }
+        half *= 2;
+    }
+}
+
+/// sqrt(1 + F), F the Frobenius norm of P P^T - I: no less than the spectral norm of P.
+fn norm_bound(directions: &Matrix, kernel: &Kernel) -> f64 {
+    let rows = directions.rows();
+    let squares: f64 = (0..rows)
+        .into_par_iter()
+        .map(|i| {
+            let off: f64 = (0..i).map(|j| kernel.dot(directions.row(i), directions.row(j)).powi(2)).sum();
+            2.0 * off + (kernel.dot(directions.row(i), directions.row(i)) - 1.0).powi(2)
+        })
+        .sum();
+    // The float64 sums are off by far less than the last term.
+    (1.0 + squares.sqrt()).sqrt() + 1e-9
+}
+
+/// The cheapest widths for the probed pairs.
+fn choose(
+    projected: &Matrix,
+    left_count: usize,
+    dim: usize,
+    right: usize,
+    Terms { radius, caution, .. }: Terms,
+) -> Plan {
+    let width = projected.depth;
+    let lefts: Vec<&[f32]> =
+        (0..left_count.min(PROBES)).map(|i| projected.row(i * left_count / left_count.min(PROBES))).collect();
+    let widths: Vec<usize> = CANDIDATES.into_iter().filter(|&w| w <= width).collect();
+    // How far codes of each width may be off, from the energy they have to hold.
+    let mut energies = vec![Vec::with_capacity(projected.rows()); widths.len()];
+    for i in 0..projected.rows() {
+        let mut from = 0;
+        let mut energy = 0.0f32;
+        for (&to, energies) in widths.iter().zip(&mut energies) {
+            energy += projected.row(i)[from..to].iter().map(|v| v * v).sum::<f32>();
+            energies.push(energy);
+            from = to;
+        }
+    }
+    let code_radius: Vec<f64> = widths
+        .iter()
+        .zip(&mut energies)
+        .map(|(&width, energies)| {
+            energies.sort_by(f32::total_cmp);
+            let large = f64::from(energies[energies.len() - 1 - energies.len() / 200]).sqrt();
+            let mean = (energies.iter().map(|&e| f64::from(e)).sum::<f64>() / energies.len() as f64).sqrt();
+            let step = (large * 0.8 / f64::from(HALF_NORM))
+                .max(4.5 * mean / (width as f64).sqrt() / f64::from(PEAK));
+            radius + 2.0 * step * (width as f64 / 12.0).sqrt()
+        })
+        .collect();
+    // Survivors of each first width, and of each first width and code width together.
+    let mut first = vec![0usize; widths.len()];
+    let mut both = vec![vec![0usize; widths.len()]; widths.len()];
+    let mut hits = 0;
+    let mut pairs = 0usize;
+    for x in &lefts {
+        for j in left_count..projected.rows() {
+            let y = projected.row(j);
+            pairs += 1;
+            let mut distance = 0.0f32;
+            let mut from = 0;
+            let mut passed = [false; CANDIDATES.len()];
+            for (w, &to) in widths.iter().enumerate() {
+                let (x, y) = (&x[from..to], &y[from..to]);
+                distance += x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f32>();
+                let distance = f64::from(distance).sqrt();
+                if distance > code_radius[w..].iter().copied().fold(radius, f64::max) {
+                    break;
+                }
+                passed[w] = distance <= code_radius[w];
+                first[w] += usize::from(passed[w]);
+                if distance <= radius {
+                    for f in 0..=w {
+                        both[f][w] += usize::from(passed[f]);
+                    }
+                    hits += usize::from(w + 1 == widths.len());
+                }
+                from = to;
+            }
+        }
+    }
+    let mut best: Option<Plan> = None;
+    for (f, &first_width) in widths.iter().enumerate() {
+        for (w, &code_width) in widths.iter().enumerate().skip(f) {
+            let (second, third) = test_cycles(code_width, dim);
+            let share = |count: usize| (caution * count as f64 / pairs as f64).min(1.0);
+            // What survives the widest test may well be a match: the product would have to score it too.
+            let tests =
+                right as f64 * (share(first[f]) * second + share(both[f][w].saturating_sub(hits)) * third);
+            let encode = dim as f64 * code_width as f64 / 13.0 + 8.0 * code_width as f64;
+            let tiles = right as f64 * first_width as f64 / 40.0;
+            let cycles = encode + tiles + tests;
+            if best.is_none_or(|plan| cycles < plan.cycles) {
+                best = Some(Plan { first: first_width, width: code_width, cycles, wasted: tests / cycles });
+            }
+        }
+    }
+    best.expect("the narrowest width is a candidate")
+}

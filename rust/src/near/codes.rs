@@ -1,0 +1,214 @@
+//! Rows as the sieve sees them: their projection in float32, and a code of small integers for the first tile.
+
+use super::basis::{Basis, HALF_NORM, PEAK, half_norms};
+use super::product::{DEPTH, Rows};
+use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
+
+/// Added to the components of right codes, so that they are unsigned bytes.
+const OFFSET: i32 = 64;
+
+/// Least value of `Code::need`: the products of a half of two codes are within plus and minus this.
+const LEAST: i32 = -(127 * 127);
+
+/// Norms between these are scaled after the projection; others before it, in float64.
+const PLAIN_SQUARES: std::ops::Range<f64> = 1e-30..1e30;
+
+/// Adding and subtracting it rounds a small float32 to an integer, which stands in the low bits between.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// Room for projecting a batch of rows.
+#[derive(Default)]
+pub(super) struct Scratch {
+    tiles: Vec<f32>,
+    scaled: Vec<f32>,
+    quotients: Vec<f32>,
+    integers: Vec<i8>,
+}
+
+/// Encodes rows under one basis for pairs up to one distance.
+#[derive(Clone, Copy)]
+pub(super) struct Encoder<'a> {
+    pub basis: &'a Basis,
+    pub kernel: &'static Kernel,
+    /// Largest distance that the exact projections of a pair to be kept can have.
+    pub radius: f64,
+    /// Bound of the distance between a row's projection in float32 and the exact one.
+    pub slip: f64,
+}
+
+/// What the first tile needs to know of a row.
+struct Code {
+    /// A pair passes when the product of its codes is at least the sum of both needs.
+    need: i32,
+    /// Sums of the integers over components 0 and 1, and 2 and 3, modulo 4.
+    sums: [i32; 2],
+}
+
+impl Encoder<'_> {
+    /// Projections `(count, width)` of rows `from..from + count`.
+    pub fn project(&self, rows: Rows<'_>, from: usize, projections: &mut [f32], scratch: &mut Scratch) {
+        let Basis { width, ref panels, ref centre, .. } = *self.basis;
+        let (tile_rows, lanes, dim) = (self.kernel.tile_rows(), self.kernel.tile_lanes(), rows.dim);
+        let count = projections.len() / width;
+        let Scratch { tiles, scaled, .. } = scratch;
+        scaled.clear();
+        let plain = |i: usize| PLAIN_SQUARES.contains(&rows.get(from + i).1);
+        for (row, square) in (0..count).filter(|&i| !plain(i)).map(|i| rows.get(from + i)) {
+            let scale = 1.0 / square.sqrt();
+            scaled.extend(row.iter().map(|&x| (f64::from(x) * scale) as f32));
+        }
+        let mut rescaled = scaled.chunks_exact(dim);
+        let mut slices: Vec<&[f32]> = Vec::with_capacity(count.next_multiple_of(tile_rows));
+        let mut scales = Vec::with_capacity(count);
+        for i in 0..count {
+            if plain(i) {
+                let (row, square) = rows.get(from + i);
+                slices.push(row);
+                scales.push((1.0 / square.sqrt()) as f32);
+            } else {
+                slices.push(rescaled.next().expect("a scaled copy of each such row"));
+                scales.push(1.0);
+            }
+        }
+        slices.resize(count.next_multiple_of(tile_rows), slices[0]);
+        let tile = tile_rows * lanes;
+        let row_tiles = slices.len() / tile_rows;
+        tiles.clear();
+        tiles.resize(width / lanes * row_tiles * tile, 0.0);
+        let mut parts: Vec<&[f32]> = Vec::with_capacity(tile_rows);
+        for depth in (0..dim).step_by(DEPTH) {
+            let end = (depth + DEPTH).min(dim);
+            for (panel, tiles) in
+                panels.chunks_exact(dim * lanes).zip(tiles.chunks_exact_mut(row_tiles * tile))
+            {
+                let panel = &panel[depth * lanes..end * lanes];
+                for (rows, tile) in slices.chunks_exact(tile_rows).zip(tiles.chunks_exact_mut(tile)) {
+                    parts.clear();
+                    parts.extend(rows.iter().map(|row| &row[depth..end]));
+                    self.kernel.project(&parts, panel, tile);
+                }
+            }
+        }
+        for ((i, out), scale) in projections.chunks_exact_mut(width).enumerate().zip(&scales) {
+            let columns = out.chunks_exact_mut(lanes).zip(centre.chunks_exact(lanes));
+            for ((out, centre), tiles) in columns.zip(tiles.chunks_exact(row_tiles * tile)) {
+                let sums = &tiles[i * lanes..][..lanes];
+                for ((out, sum), centre) in out.iter_mut().zip(sums).zip(centre) {
+                    *out = sum * scale - centre;
+                }
+            }
+        }
+    }
+
+    /// The integers of a projection, in `scratch.integers`.
+    fn code(&self, projection: &[f32], scratch: &mut Scratch) -> Code {
+        let step = self.basis.step;
+        let Scratch { quotients, integers, .. } = scratch;
+        let exact = &projection[..self.basis.first];
+        let [a, b] = half_norms(exact);
+        let largest = a.max(b) / step;
+        // A long row is shortened to fit, at the price of a large error, which is accounted for.
+        let shrink = if largest > HALF_NORM - 2.0 { (HALF_NORM - 2.0) / largest } else { 1.0 };
+        let unit = shrink / step;
+        quotients.clear();
+        quotients.extend(exact.iter().map(|z| (z * unit).clamp(-PEAK, PEAK) + ROUNDER));
+        integers.clear();
+        integers.extend(quotients.iter().map(|q| q.to_bits() as i8));
+        let mut squares = [0i32; 2];
+        let mut sums = [0i32; 2];
+        for four in integers.as_chunks::<4>().0 {
+            let [p, q, r, s] = four.map(i32::from);
+            squares[0] += p * p + q * q;
+            squares[1] += r * r + s * s;
+            sums[0] += p + q;
+            sums[1] += r + s;
+        }
+        let mut error = 0.0f32;
+        for (z, q) in exact.iter().zip(quotients.iter()) {
+            let difference = z - (q - ROUNDER) * step;
+            error += difference * difference;
+        }
+        let need = self.need(squares[0] + squares[1], error);
+        if need >= LEAST && squares.iter().all(|&square| square <= -LEAST) {
+            return Code { need, sums };
+        }
+        // Nothing can be said of this row: the code zero, whose products are zero, passes every test.
+        integers.iter_mut().for_each(|q| *q = 0);
+        Code { need: LEAST, sums: [0, 0] }
+    }
+
+    /// |q|^2 / 2 - (radius / 2 + error)^2 / step^2, rounded down.
+    fn need(&self, square: i32, squared_error: f32) -> i32 {
+        // The sum of squares has at most `first` + 3 roundings, each below 2^-24, of terms whose own
+        // difference was rounded against the projection; a thousandth more is beyond all of them.
+        let error = f64::from(squared_error).sqrt() * 1.001 + self.slip + self.rounding();
+        let part = (self.radius / 2.0 + error) / f64::from(self.basis.step);
+        (f64::from(square) / 2.0 - part * part - 1e-3).floor() as i32
+    }
+
+    /// Bound of the norm of the roundings of `(q - ROUNDER) * step` and of its difference to z.
+    fn rounding(&self) -> f64 {
+        let largest = f64::from(PEAK) * f64::from(self.basis.step) + 4.0;
+        2.0 * largest * (self.basis.first as f64).sqrt() * f64::from(f32::EPSILON)
+    }
+
+    /// Codes of left rows, filled up to whole blocks.
+    pub fn left(
+        &self,
+        projections: &[f32],
+        bytes: &mut Vec<u8>,
+        starts: &mut Vec<[i16; 2]>,
+        scratch: &mut Scratch,
+    ) {
+        bytes.clear();
+        starts.clear();
+        for projection in projections.chunks_exact(self.basis.width) {
+            let code = self.code(projection, scratch);
+            bytes.extend(scratch.integers.iter().map(|&q| q as u8));
+            starts.push([(-code.need - OFFSET * code.sums[0]) as i16, (-OFFSET * code.sums[1]) as i16]);
+        }
+        let rows = starts.len().next_multiple_of(SIEVE_ROWS);
+        bytes.resize(rows * self.basis.first, 0);
+        starts.resize(rows, [i16::MIN / 2, i16::MIN / 2]);
+    }
+
+    /// One panel of right codes from at most as many projections as it has lanes.
+    pub fn right(
+        &self,
+        projections: &[f32],
+        bytes: &mut [u8],
+        starts: &mut [[i16; 2]],
+        scratch: &mut Scratch,
+    ) {
+        bytes.fill(OFFSET as u8);
+        starts.fill([0, i16::MIN / 2]);
+        for (lane, projection) in projections.chunks_exact(self.basis.width).enumerate() {
+            let code = self.code(projection, scratch);
+            for (k, q) in scratch.integers.iter().enumerate() {
+                bytes[k / 4 * 4 * SIEVE_LANES + lane * 4 + k % 4] = (i32::from(*q) + OFFSET) as u8;
+            }
+            starts[lane] = [0, (-code.need) as i16];
+        }
+    }
+}
+
+/// The codes of the right side and their projections.
+#[derive(Debug, Default)]
+pub(super) struct Encoded {
+    pub projections: Vec<f32>,
+    pub bytes: Vec<u8>,
+    pub starts: Vec<[i16; 2]>,
+}
+
+impl Encoded {
+    pub fn panels(&self, first: usize) -> impl Iterator<Item = Codes<'_>> {
+        self.bytes
+            .chunks_exact(SIEVE_LANES * first)
+            .zip(self.starts.chunks_exact(SIEVE_LANES))
+            .map(|(bytes, starts)| Codes { bytes, starts })
+    }
+
+    pub fn nbytes(&self) -> usize {
+        self.projections.capacity() * 4 + self.bytes.capacity() + self.starts.capacity() * 4
+    }
+}

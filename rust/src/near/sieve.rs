@@ -1,0 +1,319 @@
+//! The sieve: most pairs are ruled out by a few small integers, and only the rest is looked at closer.
+//!
+//! `docs/near-duplicates.md` has the proof that no pair is lost. In short: for unit vectors
+//! |x - y|^2 = 2 - 2 cos, so a pair at or above the threshold is within a radius; a projection of known
+//! norm does not take it further apart than that; and what rounding to integers does to a row is measured
+//! row by row and added to the radius.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
+use super::codes::{Encoded, Encoder, Scratch as Coding};
+use super::product::{DEPTH, Rows};
+use super::{Pair, cosine};
+use crate::error::ScanError;
+use crate::kernel::{Codes, Kernel, SIEVE_LANES};
+use crate::parallel::Watch;
+
+/// Left rows of a task.
+const TASK_ROWS: usize = 192;
+
+/// Right panels between two looks at what has survived.
+const PANELS_PER_CHECK: usize = 32;
+
+/// When a sieve is tried and when it is given up. The result does not depend on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// Below this dimension the blocked product is as cheap as any sieve.
+    pub least_dim: usize,
+    /// The product must have this many times the work of a fit ahead of it.
+    pub worth: f64,
+    /// A sieve must be expected to cost less than this share of the product,
+    pub expected: f64,
+    /// and a task that wastes more than this share of the product's cost on pairs that are no match is
+    /// left to the product.
+    pub waste: f64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3 }
+    }
+}
+
+/// Fits that may prove wrong before the sieve is given up.
+const FITS: usize = 3;
+
+const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+
+/// A sieve for the scans of one index.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    kernel: &'static Kernel,
+    threshold: f64,
+    policy: Policy,
+    /// Multiplications that the product would have done since the last fit.
+    seen: f64,
+    /// Groups at the last fit, and fits for as many.
+    groups: usize,
+    fits: usize,
+    fitted: Option<Fitted>,
+}
+
+/// A basis and the right side encoded with it.
+#[derive(Debug)]
+struct Fitted {
+    basis: Basis,
+    right: Encoded,
+}
+
+/// What a scan found, and what it left to the product.
+#[derive(Default)]
+pub(super) struct Sieved {
+    /// Pairs in chunks of left rows, sorted within them.
+    pub found: Vec<Vec<Pair>>,
+    /// Left rows that were not scanned.
+    pub left_over: Vec<usize>,
+    /// Units of progress given to the watch.
+    pub advanced: usize,
+}
+
+impl Sieve {
+    pub fn new(kernel: &'static Kernel, threshold: f64, policy: Policy) -> Self {
+        Self { kernel, threshold, policy, seen: 0.0, groups: 0, fits: 0, fitted: None }
+    }
+
+    pub fn nbytes(&self) -> usize {
+        self.fitted.as_ref().map_or(0, |f| f.right.nbytes() + f.basis.panels.capacity() * 4)
+    }
+
+    /// The largest distance of the projections of a pair that scores at or above the threshold, under a
+    /// basis of this norm. The score is off from the cosine by less than the float64 term.
+    fn radius(&self, dim: usize, norm: f64) -> f64 {
+        let score_error = (dim as f64 / 4.0 + 64.0) * f64::EPSILON;
+        norm * (2.0 - 2.0 * (self.threshold - score_error)).max(0.0).sqrt() * (1.0 + 1e-12)
+    }
+
+    /// Bound of the distance between a projection in float32 and the exact one.
+    fn slip(dim: usize, basis: &Basis) -> f64 {
+        // Sums of DEPTH terms, added up: at most this many roundings on a path, of terms that add up to
+        // no more than the norm of a direction, in each of `width` components.
+        let roundings = (DEPTH.min(dim) + dim.div_ceil(DEPTH) + 2) as f64 * UNIT;
+        let sums = basis.norm * roundings / (1.0 - roundings) * (basis.width as f64).sqrt();
+        let centre = basis.centre.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>().sqrt();
+        // The scale is rounded once, the scaled row or the scaled sum once, the centred sum once.
+        (sums + UNIT * (4.0 * basis.norm + centre)) * 1.01 + 1e-9
+    }
+
+    /// Scans what it can of the left rows.
+    pub fn scan(
+        &mut self,
+        left: Rows<'_>,
+        right: Rows<'_>,
+        units: usize,
+        watch: &Watch,
+    ) -> Result<Sieved, ScanError> {
+        self.prepare(left, right, watch)?;
+        let Some(fitted) = &self.fitted else {
+            return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
+        };
+        let encoder = self.encoder(&fitted.basis, left.dim);
+        let gauge = Gauge::default();
+        let of_tasks: Vec<Option<Vec<Pair>>> = (0..left.len().div_ceil(TASK_ROWS))
+            .into_par_iter()
+            .with_max_len(1)
+            .map_init(Scratch::default, |scratch, task| {
+                watch.check()?;
+                let from = task * TASK_ROWS;
+                let count = TASK_ROWS.min(left.len() - from);
+                let pairs = if gauge.hopeless() {
+                    None
+                } else {
+                    self.task(encoder, &fitted.right, left, right, (from, count), scratch, watch)?
+                };
+                gauge.record(pairs.is_some());
+                if pairs.is_some() {
+                    let share = |rows: usize| rows * units / left.len();
+                    let done = share(from + count) - share(from);
+                    gauge.advanced.fetch_add(done, Ordering::Relaxed);
+                    watch.advance(done as u64);
+                }
+                Ok(pairs)
+            })
+            .collect::<Result<_, ScanError>>()?;
+        let mut sieved = Sieved { advanced: gauge.advanced.load(Ordering::Relaxed), ..Sieved::default() };
+        for (task, pairs) in of_tasks.into_iter().enumerate() {
+            match pairs {
+                Some(pairs) => sieved.found.push(pairs),
+                None => {
+                    let from = task * TASK_ROWS;
+                    sieved.left_over.extend(from..(from + TASK_ROWS).min(left.len()));
+                }
+            }
+        }
+        if gauge.hopeless() {
+            self.fitted = None;
+        }
+        Ok(sieved)
+    }
+
+    fn encoder<'a>(&self, basis: &'a Basis, dim: usize) -> Encoder<'a> {
+        let radius = self.radius(dim, basis.norm);
+        Encoder { basis, kernel: self.kernel, radius, slip: Self::slip(dim, basis) }
+    }
+
+    /// Fits a basis when it is worth it, and encodes the right side when it has grown.
+    fn prepare(&mut self, left: Rows<'_>, right: Rows<'_>, watch: &Watch) -> Result<(), ScanError> {
+        let dim = left.dim;
+        self.seen += left.len() as f64 * right.len() as f64 * dim as f64;
+        if self.groups != right.len() {
+            self.groups = right.len();
+            self.fits = 0;
+            self.fitted = None;
+        }
+        if self.fitted.is_some()
+            || self.fits == FITS
+            || dim < self.policy.least_dim
+            || self.seen < self.policy.worth * fit_work(dim)
+        {
+            return Ok(());
+        }
+        let work = self.seen / self.policy.worth;
+        self.seen = 0.0;
+        self.fits += 1;
+        // A fit that proved wrong counted too few survivors.
+        let caution = 10f64.powi(self.fits as i32 - 1);
+        let expected = self.policy.expected;
+        let terms = Terms { radius: self.radius(dim, 1.0), expected, caution, work };
+        let fit = Basis::fit(left, right, terms, self.kernel, watch)?;
+        let Some(basis) = fit else {
+            self.fits = FITS;
+            return Ok(());
+        };
+        let encoder = self.encoder(&basis, dim);
+        let panels = right.len().div_ceil(SIEVE_LANES);
+        let mut encoded = Encoded {
+            projections: vec![0.0; right.len() * basis.width],
+            bytes: vec![0; panels * SIEVE_LANES * basis.first],
+            starts: vec![[0; 2]; panels * SIEVE_LANES],
+        };
+        encoded
+            .projections
+            .par_chunks_mut(SIEVE_LANES * basis.width)
+            .zip(encoded.bytes.par_chunks_mut(SIEVE_LANES * basis.first))
+            .zip(encoded.starts.par_chunks_mut(SIEVE_LANES))
+            .enumerate()
+            .try_for_each_init(Coding::default, |scratch, (panel, ((projections, bytes), starts))| {
+                watch.check()?;
+                encoder.project(right, panel * SIEVE_LANES, projections, scratch);
+                encoder.right(projections, bytes, starts, scratch);
+                Ok::<_, ScanError>(())
+            })?;
+        self.fitted = Some(Fitted { basis, right: encoded });
+        Ok(())
+    }
+
+    /// The pairs of left rows `(from, count)`, or none when so many survive that the product is cheaper.
+    #[expect(clippy::too_many_arguments)]
+    fn task(
+        &self,
+        encoder: Encoder<'_>,
+        codes: &Encoded,
+        left: Rows<'_>,
+        right: Rows<'_>,
+        (from, count): (usize, usize),
+        scratch: &mut Scratch,
+        watch: &Watch,
+    ) -> Result<Option<Vec<Pair>>, ScanError> {
+        let Basis { width, first, .. } = *encoder.basis;
+        let Scratch { coding, projections, bytes, starts, positions, candidates } = scratch;
+        projections.resize(count * width, 0.0);
+        encoder.project(left, from, projections, coding);
+        encoder.left(projections, bytes, starts, coding);
+        let left_codes = Codes { bytes, starts };
+
+        // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
+        let reach = (encoder.radius + 2.0 * encoder.slip).powi(2) * (1.0 + (width + 8) as f64 * 2.0 * UNIT);
+        let limit = (reach as f32).next_up();
+        let (second, third) = test_cycles(width, left.dim);
+        let budget = self.policy.waste * count as f64 * product_cycles(left.dim, right.len());
+        let mut spent = 0.0;
+        let mut pairs = Vec::new();
+        candidates.clear();
+        for (panel, right_codes) in codes.panels(first).enumerate() {
+            positions.clear();
+            self.kernel.sieve(&left_codes, &right_codes, first, positions);
+            spent += positions.len() as f64 * second;
+            for &position in positions.iter() {
+                let (i, j) = (position as usize / SIEVE_LANES, position as usize % SIEVE_LANES);
+                let j = panel * SIEVE_LANES + j;
+                if i < count && j < right.len() {
+                    let (x, y) =
+                        (&projections[i * width..][..width], &codes.projections[j * width..][..width]);
+                    if self.kernel.square_distance(x, y) <= limit {
+                        candidates.push((i as u32, j as u32));
+                    }
+                }
+            }
+            let last = (panel + 1) * SIEVE_LANES >= right.len();
+            if (panel + 1) % PANELS_PER_CHECK == 0 || last {
+                watch.check()?;
+                let before = pairs.len();
+                for &(i, j) in candidates.iter() {
+                    let ((x, xx), (y, yy)) = (left.get(from + i as usize), right.get(j as usize));
+                    let score = cosine(self.kernel.dot(x, y), xx, yy);
+                    if score >= self.threshold {
+                        pairs.push(Pair { left: from as u32 + i, right: j, cosine: score });
+                    }
+                }
+                // A match costs the product as much, so it is not held against the sieve.
+                spent += (candidates.len() - (pairs.len() - before)) as f64 * third;
+                candidates.clear();
+                if spent > budget {
+                    return Ok(None);
+                }
+            }
+        }
+        // The positions of a panel are in no order.
+        pairs.sort_unstable_by_key(|pair| (pair.left, pair.right));
+        Ok(Some(pairs))
+    }
+}
+
+/// Room for one task, kept by its thread.
+#[derive(Default)]
+struct Scratch {
+    coding: Coding,
+    projections: Vec<f32>,
+    bytes: Vec<u8>,
+    starts: Vec<[i16; 2]>,
+    positions: Vec<u32>,
+    candidates: Vec<(u32, u32)>,
+}
+
+/// How the tasks of a scan fare, seen by all threads.
+#[derive(Default)]
+struct Gauge {
+    tasks: AtomicUsize,
+    given_up: AtomicUsize,
+    hopeless: AtomicBool,
+    advanced: AtomicUsize,
+}
+
+impl Gauge {
+    fn hopeless(&self) -> bool {
+        self.hopeless.load(Ordering::Relaxed)
+    }
+
+    fn record(&self, scanned: bool) {
+        let tasks = self.tasks.fetch_add(1, Ordering::Relaxed) + 1;
+        if !scanned {
+            let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+            if given_up >= 4 && given_up * 4 > tasks {
+                self.hopeless.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
