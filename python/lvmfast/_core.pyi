@@ -35,6 +35,20 @@ def intersect(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Every (train row, eval row) of equal (n, width) keys, sorted by both."""
 
+def scan_within(
+    rows: npt.NDArray[np.float32], threshold: float, threads: int
+) -> tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.uint8],
+]:
+    """Each pair of distinct (n, d) rows once: arrays left, right, cosine of the first rows of two groups of equal
+    rows, left < right, sorted by both; then (n,) first_row, the first equal row of every row (-1 for an unusable
+    one), and the usability code of every row. The rows are borrowed, not copied: a memory map will do.
+    """
+
 def window_cosines(
     targets: npt.NDArray[np.float32], windows: npt.NDArray[np.float32], threads: int
 ) -> npt.NDArray[np.float64]:
