@@ -224,10 +224,11 @@ def test_near_duplicates_equal_brute_force(train, eval_, threshold):
         assert found.train_group[i] == (equal[0] if usable else -1)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @settings(max_examples=60, deadline=None)
 @given(SMALL, st.sampled_from([-1.0, 0.0, 0.6, 0.9, 1.0]))
-def test_near_duplicates_within_equal_brute_force(rows, threshold):
-    x = np.array(rows, np.float32).reshape(-1, 3)
+def test_near_duplicates_within_equal_brute_force(dtype, rows, threshold):
+    x = np.array(rows, dtype).reshape(-1, 3)
     found = lvmfast.near_duplicates(x, threshold=threshold)
     expected = {pair for pair in brute_force(x, x, threshold) if pair[0] < pair[1]}
     expanded = [(i, j) for i, j, _ in zip(*(a.tolist() for a in found.expand()), strict=True)]

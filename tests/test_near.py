@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -152,6 +153,39 @@ def test_one_and_two_threads_give_equal_bytes() -> None:
         index.add(eval)
         results.append([array.tobytes() for array in (*index.scan(train), index.group_of_row)])
     assert results[0] == results[1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    dim=st.sampled_from(DIMS),
+    threshold=st.sampled_from([1.0, 0.995, 0.9, 0.0, -1.0]),
+)
+def test_scan_within_is_brute_force(seed: int, dim: int, threshold: float) -> None:
+    rows = np.concatenate(sides(seed, dim, threshold))
+    left, right, scores, first_row, codes = _core.scan_within(rows, threshold, 2)
+    np.testing.assert_array_equal(codes, usability(rows))
+    equal = {(row + 0.0).tobytes(): i for i, row in reversed(list(enumerate(rows)))}
+    groups = [
+        equal[(row + 0.0).tobytes()] if code == USABLE else -1 for row, code in zip(rows, codes, strict=True)
+    ]
+    assert first_row.tolist() == groups
+    expected = {
+        (i, j): score
+        for (i, j), score in brute_force(rows, rows, threshold).items()
+        if i < j and groups[i] == i and groups[j] == j
+    }
+    found = list(zip(left.tolist(), right.tolist(), strict=True))
+    assert found == sorted(expected)
+    assert scores.tolist() == [expected[pair] for pair in found]
+
+
+def test_a_set_of_copies_is_one_group(tmp_path: Path) -> None:
+    row = np.random.default_rng(0).standard_normal((1, 64)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", np.repeat(row, 200_000, axis=0))
+    left, _, _, first_row, _ = _core.scan_within(np.load(tmp_path / "rows.npy", mmap_mode="r"), 0.9, 2)
+    assert len(left) == 0
+    assert not first_row.any()
 
 
 def test_repeated_rows_of_a_block_are_all_reported() -> None:

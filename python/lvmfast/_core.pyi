@@ -22,6 +22,7 @@ __all__ = [
     "intersect",
     "kernel_name",
     "normalize_text",
+    "scan_within",
     "string_keys",
     "thread_count",
     "unicode_version",
@@ -51,6 +52,20 @@ def intersect(
     train: npt.NDArray[np.uint64], eval: npt.NDArray[np.uint64], threads: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Every (train row, eval row) of equal (n, width) keys, sorted by both."""
+
+def scan_within(
+    rows: npt.NDArray[np.float32], threshold: float, threads: int
+) -> tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.uint8],
+]:
+    """Each pair of distinct (n, d) rows once: arrays left, right, cosine of the first rows of two groups of
+    equal rows, left < right, sorted by both; then (n,) first_row, the first equal row of every row (-1 for an
+    unusable one), and the usability code of every row. The rows are borrowed: a memory map is not copied.
+    """
 
 def window_cosines(
     targets: npt.NDArray[np.float32], windows: npt.NDArray[np.float32], threads: int

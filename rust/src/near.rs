@@ -79,14 +79,7 @@ impl NearIndex {
     /// [`ScanError::Value`] when `dim` is 0, the threshold is not in [-1, 1], or the kernel that the
     /// environment asks for is not to be had.
     pub fn new(dim: usize, threshold: f64) -> Result<Self, ScanError> {
-        if dim == 0 {
-            return Err(ScanError::Value("vectors have no components".into()));
-        }
-        if !(-1.0..=1.0).contains(&threshold) {
-            return Err(ScanError::Value(format!(
-                "threshold: expected a cosine in [-1, 1], got {threshold}"
-            )));
-        }
+        check_space(dim, threshold)?;
         Self::with_kernel(dim, threshold, kernel::active()?, Blocks::default(), Policy::default())
     }
 
@@ -175,21 +168,115 @@ impl NearIndex {
         };
         let right = Rows { dim: self.dim, values: &self.vectors, squares: &self.norms, chosen: None };
         let units = described.usability.len();
-        let mut sieved = self.sieve.scan(left, right, units, watch)?;
-        let rest: Vec<usize> = sieved.left_over.iter().map(|&i| distinct.first_rows[i]).collect();
-        let rest = Rows { chosen: Some(&rest), ..left };
-        for mut pairs in self.product.scan(rest, right, units - sieved.advanced, watch)? {
-            for pair in &mut pairs {
-                pair.left = sieved.left_over[pair.left as usize] as u32;
-            }
-            sieved.found.push(pairs);
-        }
-        let found = sieved.found;
+        let found = join(&mut self.sieve, &mut self.product, left, right, Pairing::All, units, watch)?;
         let mut hits = distinct.expand(&found, watch)?;
         hits.usability = described.usability;
         hits.keys = described.keys;
         Ok(hits)
     }
+}
+
+/// Which left rows meet which right rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pairing {
+    /// Two sides: all with all.
+    All,
+    /// One side: each row with those after it.
+    Within,
+}
+
+/// The pairs of two sides: the sieve first, and the product for the left rows that the sieve leaves over.
+fn join(
+    sieve: &mut Sieve,
+    product: &mut Product,
+    left: Rows<'_>,
+    right: Rows<'_>,
+    pairing: Pairing,
+    units: usize,
+    watch: &Watch,
+) -> Result<Vec<Vec<Pair>>, ScanError> {
+    let mut sieved = sieve.scan(left, right, pairing, units, watch)?;
+    let rest: Vec<usize> = sieved.left_over.iter().map(|&i| left.chosen.map_or(i, |c| c[i])).collect();
+    let rest = Rows { chosen: Some(&rest), ..left };
+    let places = (pairing == Pairing::Within).then_some(&sieved.left_over[..]);
+    for mut pairs in product.scan(rest, right, places, units - sieved.advanced, watch)? {
+        for pair in &mut pairs {
+            pair.left = sieved.left_over[pair.left as usize] as u32;
+        }
+        sieved.found.push(pairs);
+    }
+    Ok(sieved.found)
+}
+
+/// What a scan of one set of rows against itself found.
+#[derive(Debug, Default)]
+pub struct Within {
+    /// First row of the earlier group of each pair, ascending.
+    pub left: Vec<i64>,
+    /// First row of the later group, ascending within a left row.
+    pub right: Vec<i64>,
+    /// The cosine of the two.
+    pub cosine: Vec<f64>,
+    /// For every row the first row that equals it, itself included; -1 for a row that takes no part.
+    pub first_row: Vec<i64>,
+    /// A [`Usability`] per row.
+    pub usability: Vec<u8>,
+}
+
+/// Every pair of distinct rows, `(n, dim)` row-major, with cosine at or above `threshold`, each once. The
+/// rows are borrowed: what is held beside them is about `4 * width + 100` bytes per row, with `width` a
+/// small part of `dim`, and the pairs.
+///
+/// # Errors
+/// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] as [`NearIndex::new`] has it, or past
+/// 2^32 - 1 distinct rows.
+pub fn scan_within(rows: &[f32], dim: usize, threshold: f64, watch: &Watch) -> Result<Within, ScanError> {
+    check_space(dim, threshold)?;
+    within(rows, dim, threshold, kernel::active()?, Blocks::default(), Policy::default(), watch)
+}
+
+fn within(
+    rows: &[f32],
+    dim: usize,
+    threshold: f64,
+    kernel: &'static Kernel,
+    blocks: Blocks,
+    policy: Policy,
+    watch: &Watch,
+) -> Result<Within, ScanError> {
+    let described = describe(rows, dim, kernel, watch)?;
+    let Distinct { first_rows, place } = Distinct::of(&described, watch)?;
+    let side = Rows { dim, values: rows, squares: &described.squares, chosen: Some(&first_rows) };
+    let mut sieve = Sieve::new(kernel, threshold, policy);
+    let mut product = Product::new(kernel, threshold, blocks);
+    let units = described.usability.len();
+    let found = join(&mut sieve, &mut product, side, side, Pairing::Within, units, watch)?;
+    let mut pairs = found.concat();
+    // The product's chunks come after the sieve's, whatever rows they hold.
+    pairs.par_sort_unstable_by_key(|pair| (pair.left, pair.right));
+    let mut out = Within {
+        first_row: place.iter().map(|p| p.map_or(-1, |p| first_rows[p as usize] as i64)).collect(),
+        usability: described.usability,
+        ..Within::default()
+    };
+    let row = |place: u32| first_rows[place as usize] as i64;
+    for pair in &pairs {
+        out.left.push(row(pair.left));
+        out.right.push(row(pair.right));
+        out.cosine.push(pair.cosine);
+    }
+    Ok(out)
+}
+
+/// Whether vectors of `dim` components can be compared at `threshold`.
+fn check_space(dim: usize, threshold: f64) -> Result<(), ScanError> {
+    if dim == 0 {
+        return Err(ScanError::Value("vectors have no components".into()));
+    }
+    if !(-1.0..=1.0).contains(&threshold) {
+        return Err(ScanError::Value(format!("threshold: expected a cosine in [-1, 1], got {threshold}")));
+    }
+    Ok(())
 }
 
 /// Rows of a loop that does little per row, between two looks at the watch.

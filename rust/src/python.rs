@@ -320,9 +320,36 @@ impl NearIndex {
     }
 }
 
+/// Left row, right row and cosine of every pair, the first equal row and the usability of every row.
+type WithinArrays<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<u8>>,
+);
+
+#[pyfunction]
+fn scan_within<'py>(
+    py: Python<'py>,
+    rows: PyReadonlyArray2<'py, f32>,
+    threshold: f64,
+    threads: usize,
+) -> PyResult<WithinArrays<'py>> {
+    let dim = rows.as_array().ncols();
+    let rows = slice("vectors", &rows)?;
+    let found = interruptible(py, threads, |watch| near::scan_within(rows, dim, threshold, watch))?;
+    Ok((
+        found.left.into_pyarray(py),
+        found.right.into_pyarray(py),
+        found.cosine.into_pyarray(py),
+        found.first_row.into_pyarray(py),
+        found.usability.into_pyarray(py),
+    ))
+}
+
 /// Cosine `(n, length)`, target usability `(n,)` and position usability `(n, length)` arrays.
 type WindowArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u8>>);
-
 #[pyfunction]
 fn window_cosines<'py>(
     py: Python<'py>,
@@ -374,6 +401,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(hash_texts_64, m)?)?;
     m.add_function(wrap_pyfunction!(string_keys, m)?)?;
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
+    m.add_function(wrap_pyfunction!(scan_within, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
     m.add_function(wrap_pyfunction!(kernel_name, m)?)?;

@@ -233,20 +233,29 @@ def _between(train: npt.NDArray[Any], eval: npt.NDArray[Any], options: ScanOptio
 
 
 def _within(vectors: npt.NDArray[Any], options: ScanOptions) -> NearDuplicates:
+    if vectors.dtype == np.float32 and vectors.flags.c_contiguous and vectors.flags.aligned:
+        left, right, score, first, _ = _core.scan_within(vectors, options.threshold, options.threads)
+    else:
+        left, right, score, first = _within_in_blocks(vectors, options)
+    size = np.bincount(first[first >= 0], minlength=len(first))
+    repeated = np.flatnonzero(size > 1)
+    left, right = np.r_[left, repeated], np.r_[right, repeated]
+    score = np.r_[score, np.ones(len(repeated))]
+    weight = np.where(left == right, size[left] * (size[left] - 1) // 2, size[left] * size[right])
+    order = np.lexsort((right, left))
+    return NearDuplicates(
+        left[order], right[order], score[order], first, first, int(weight.sum()), within=True
+    )
+
+
+def _within_in_blocks(vectors: npt.NDArray[Any], options: ScanOptions) -> tuple[Rows, Rows, Scores, Rows]:
+    """What `_core.scan_within` gives of rows that it could not borrow: they are cast block by block."""
     dim = vectors.shape[1]
     groups = group_rows(_cells(vectors, options), dim, options)
-    repeated = np.flatnonzero(groups.size > 1)
-    lower, higher, scores = [repeated], [repeated], [np.ones(len(repeated))]
+    lower, higher, scores = [NO_ROWS], [NO_ROWS], [np.empty(0)]
     for a, b, score in group_pairs(lambda: _cells(vectors, options), groups, dim, options):
-        lower.append(a)
-        higher.append(b)
+        lower.append(groups.first[a])
+        higher.append(groups.first[b])
         scores.append(score)
-    a, b, score = np.concatenate(lower), np.concatenate(higher), np.concatenate(scores)
-    size = groups.size
-    weight = np.where(a == b, size[a] * (size[a] - 1) // 2, size[a] * size[b])
-    order = np.lexsort((b, a))
-    a, b, score = a[order], b[order], score[order]
-    group = np.where(groups.group >= 0, groups.first[groups.group] if len(groups.first) else -1, -1)
-    return NearDuplicates(
-        groups.first[a], groups.first[b], score, group, group, int(weight.sum()), within=True
-    )
+    first = np.where(groups.group >= 0, groups.first[groups.group] if len(groups.first) else -1, -1)
+    return np.concatenate(lower), np.concatenate(higher), np.concatenate(scores), first

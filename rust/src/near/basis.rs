@@ -467,7 +467,7 @@ fn choose(
         for (w, &code_width) in widths.iter().enumerate().skip(f) {
             let (second, third) = test_cycles(code_width, dim);
             let share = |count: usize| (caution * count as f64 / pairs as f64).min(1.0);
-            // What survives the widest test may well be a match: the product would have to score it too.
+            // What survives the widest test may well be a match, which the product has to score too.
             let tests =
                 right as f64 * (share(first[f]) * second + share(both[f][w].saturating_sub(hits)) * third);
             let encode = dim as f64 * code_width as f64 / 13.0 + 8.0 * code_width as f64;

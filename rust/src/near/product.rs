@@ -121,11 +121,14 @@ impl Product {
     /// Every pair of a left and a right row that scores at or above the threshold, sorted by left and
     /// right row, in chunks of left rows.
     ///
+    /// With `places`, left row i meets only the right rows after `places[i]`, which ascend.
+    ///
     /// `units` of progress are given to the watch, spread over the work.
     pub fn scan(
         &mut self,
         left: Rows<'_>,
         right: Rows<'_>,
+        places: Option<&[usize]>,
         units: usize,
         watch: &Watch,
     ) -> Result<Vec<Vec<Pair>>, ScanError> {
@@ -168,10 +171,13 @@ impl Product {
                 .map_init(Scratch::default, |scratch, task| {
                     let rows = (task / parts * left_rows, left_rows);
                     let part = (task % parts * part_rows).min(slab_rows);
-                    let panels = &packed[part * dim..(part + part_rows).min(slab_rows) * dim];
+                    let end = (part + part_rows).min(slab_rows);
+                    let past = places.map_or(0, |places| (places[rows.0] + 1).saturating_sub(first));
+                    let part = (past / lanes * lanes).clamp(part, end);
+                    let panels = &packed[part * dim..end * dim];
                     candidates(kernel, left, rows, panels, limit, scratch, watch)?;
-                    let pairs =
-                        rescore(kernel, left, rows.0, right, first + part, threshold, scratch, watch)?;
+                    let from = (rows.0, first + part);
+                    let pairs = rescore(kernel, left, right, from, places, threshold, scratch, watch)?;
                     // Shares of the units that add up to them exactly.
                     let (step, steps) = (slab * tasks + task, slabs * tasks);
                     watch.advance(((step + 1) * units / steps - step * units / steps) as u64);
@@ -225,6 +231,9 @@ fn candidates(
     let (tile_rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
     let Scratch { left: packed, tiles, positions, candidates } = scratch;
     candidates.clear();
+    if panels.is_empty() {
+        return Ok(());
+    }
     packed.resize(count * dim, 0.0);
     left.pack(from, tile_rows, packed);
     tiles.resize(count * lanes, 0.0);
@@ -257,9 +266,9 @@ fn candidates(
 fn rescore(
     kernel: &Kernel,
     left: Rows<'_>,
-    left_from: usize,
     right: Rows<'_>,
-    right_from: usize,
+    (left_from, right_from): (usize, usize),
+    places: Option<&[usize]>,
     threshold: f64,
     scratch: &mut Scratch,
     watch: &Watch,
@@ -272,6 +281,9 @@ fn rescore(
         let (i, j) = (left_from + row as usize, right_from + lane as usize);
         if i >= left.len() || j >= right.len() {
             continue; // padding, where the limit is not above zero
+        }
+        if places.is_some_and(|places| j <= places[i]) {
+            continue;
         }
         let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
         let score = cosine(kernel.dot(x, y), xx, yy);

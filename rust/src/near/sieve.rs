@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
 use super::codes::{Encoded, Encoder, Scratch as Coding};
 use super::product::{DEPTH, Rows};
-use super::{Pair, cosine};
+use super::{Pair, Pairing, cosine};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES};
 use crate::parallel::Watch;
@@ -112,6 +112,7 @@ impl Sieve {
         &mut self,
         left: Rows<'_>,
         right: Rows<'_>,
+        pairing: Pairing,
         units: usize,
         watch: &Watch,
     ) -> Result<Sieved, ScanError> {
@@ -131,7 +132,7 @@ impl Sieve {
                 let pairs = if gauge.hopeless() {
                     None
                 } else {
-                    self.task(encoder, &fitted.right, left, right, (from, count), scratch, watch)?
+                    self.task(encoder, &fitted.right, left, right, pairing, (from, count), scratch, watch)?
                 };
                 gauge.record(pairs.is_some());
                 if pairs.is_some() {
@@ -223,6 +224,7 @@ impl Sieve {
         codes: &Encoded,
         left: Rows<'_>,
         right: Rows<'_>,
+        pairing: Pairing,
         (from, count): (usize, usize),
         scratch: &mut Scratch,
         watch: &Watch,
@@ -238,18 +240,22 @@ impl Sieve {
         let reach = (encoder.radius + 2.0 * encoder.slip).powi(2) * (1.0 + (width + 8) as f64 * 2.0 * UNIT);
         let limit = (reach as f32).next_up();
         let (second, third) = test_cycles(width, left.dim);
-        let budget = self.policy.waste * count as f64 * product_cycles(left.dim, right.len());
+        // Within one side the rows before the task's have met these already.
+        let skipped = if pairing == Pairing::Within { from / SIEVE_LANES } else { 0 };
+        let met = right.len() - skipped * SIEVE_LANES;
+        let budget = self.policy.waste * count as f64 * product_cycles(left.dim, met);
         let mut spent = 0.0;
         let mut pairs = Vec::new();
         candidates.clear();
-        for (panel, right_codes) in codes.panels(first).enumerate() {
+        for (panel, right_codes) in codes.panels(first).enumerate().skip(skipped) {
             positions.clear();
             self.kernel.sieve(&left_codes, &right_codes, first, positions);
             spent += positions.len() as f64 * second;
             for &position in positions.iter() {
                 let (i, j) = (position as usize / SIEVE_LANES, position as usize % SIEVE_LANES);
                 let j = panel * SIEVE_LANES + j;
-                if i < count && j < right.len() {
+                let met = pairing == Pairing::All || j > from + i;
+                if met && i < count && j < right.len() {
                     let (x, y) =
                         (&projections[i * width..][..width], &codes.projections[j * width..][..width]);
                     if self.kernel.square_distance(x, y) <= limit {
