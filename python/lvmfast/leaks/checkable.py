@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
@@ -23,6 +23,9 @@ def checkable(
     possible = LEVELS if eval else WITHIN_LEVELS
     wanted = options.levels or possible
     missing: dict[Level, str] = {}
+    for side, dataset in (("train", train), ("eval", eval)):
+        if dataset is not None and dataset.rows == 0:
+            raise no_rows(side, [file.name for file in dataset.files])
     for level in wanted:
         if level not in possible:
             missing[level] = f"within one split only {' and '.join(WITHIN_LEVELS)} mean something"
@@ -51,6 +54,11 @@ def checkable(
             if dataset and "doc_id" not in dataset.columns:
                 raise DataError(f"max_df counts documents, and {side} has no doc_id")
     return levels, missing
+
+
+def no_rows(side: str, names: Sequence[str]) -> DataError:
+    """The error of a side that is empty."""
+    return DataError(f"{side}: {named_files(names)}: no rows")
 
 
 def nothing_checkable(reasons: Mapping[Level, str | None]) -> DataError:

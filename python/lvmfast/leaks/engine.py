@@ -11,7 +11,7 @@ from typing import Protocol
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
-from lvmfast.leaks.checkable import checkable, nothing_checkable
+from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
 from lvmfast.leaks.keyed import MISSING_COLUMN, KeyedLevel, KeyedResult, TextDuplicates
@@ -72,7 +72,7 @@ def scan(
     )
     for side, info in found.sides.items():
         if info.rows == 0:
-            raise DataError(f"{side}: {info.named}: no rows")
+            raise no_rows(side, info.names)
     judged: dict[Level, LevelFinding] = {}
     for level in LEVELS:
         if level in missing:

@@ -50,11 +50,6 @@ class SideInfo:
     file_rows: Rows
 
     @property
-    def named(self) -> str:
-        """The files in a few words."""
-        return named_files(self.names)
-
-    @property
     def rows(self) -> int:
         """Rows of all files."""
         return int(self.file_rows.sum())

@@ -4,65 +4,60 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
+
+from lvmfast.leaks.engine import Progress, silent
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class RowRate(ProgressColumn):
+class RowRate(bars.ProgressColumn):
     """Rows per second."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: bars.Task) -> Text:
         """The rate, once there is one."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.0f} rows/s", style="dim")
 
 
-class Bars:
-    """One bar per phase."""
-
-    def __init__(self) -> None:
-        """Draws on stderr, so that stdout stays with the answer."""
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+@contextmanager
+def progress_display(quiet: bool) -> Iterator[Progress]:
+    """The display that fits: silent when asked, bars on a terminal, lines elsewhere."""
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        with bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
             RowRate(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+            bars.TimeRemainingColumn(),
+            console=Console(stderr=True),  # stdout stays with the answer
             transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        ) as drawn:
+            yield Bars(drawn)
+    else:
+        yield Lines()
 
-    def __enter__(self) -> Bars:
-        """Starts drawing."""
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Takes the bars away."""
-        self._progress.stop()
+class Bars:
+    """One bar per phase; a phase that starts again starts at its beginning."""
+
+    def __init__(self, drawn: bars.Progress) -> None:
+        """Draws on `drawn`, which is running."""
+        self._drawn = drawn
+        self._tasks: dict[str, bars.TaskID] = {}
 
     def __call__(self, phase: str, done: int, total: int | None) -> None:
-        """Moves the bar of `phase`; a phase that starts again starts at its beginning."""
+        """Moves the bar of `phase`."""
         if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(phase, total=total)
-        self._progress.update(self._tasks[phase], completed=done, total=total)
+            self._tasks[phase] = self._drawn.add_task(phase, total=total)
+        self._drawn.update(self._tasks[phase], completed=done, total=total)
 
 
 class Lines:
@@ -72,15 +67,6 @@ class Lines:
         """Prints on stderr."""
         self._phase = ""
         self._started = self._last = 0.0
-
-    def __enter__(self) -> Lines:
-        """Nothing to start."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to take away."""
 
     def __call__(self, phase: str, done: int, total: int | None) -> None:
         """Prints when the last line of this phase is some seconds old."""
@@ -94,26 +80,3 @@ class Lines:
         of = f"/{total:,}" if total else ""
         left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
         print(f"{phase}: {done:,}{of} rows, {rate:,.0f} rows/s{left}", file=sys.stderr, flush=True)
-
-
-class Silent:
-    """Shows nothing."""
-
-    def __enter__(self) -> Silent:
-        """Nothing to start."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to take away."""
-
-    def __call__(self, phase: str, done: int, total: int | None) -> None:
-        """Does nothing."""
-
-
-def progress_display(quiet: bool) -> Bars | Lines | Silent:
-    """The display that fits: silent when asked, bars on a terminal, lines elsewhere."""
-    if quiet:
-        return Silent()
-    return Bars() if sys.stderr.isatty() else Lines()
