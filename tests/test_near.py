@@ -221,6 +221,28 @@ def test_values_out_of_range_are_refused(dim: int, threshold: float) -> None:
         _core.NearIndex(dim, threshold, 1)
 
 
+def test_an_interrupted_scan_stops_within_a_second() -> None:
+    code = """if True:
+        import _thread, threading, time
+        import numpy as np
+        from lvmfast import _core
+        rows = np.random.default_rng(0).standard_normal((60_000, 256)).astype(np.float32)
+        interrupted = []
+        def interrupt():
+            interrupted.append(time.monotonic())
+            _thread.interrupt_main()
+        index = _core.NearIndex(256, 0.3, 1)
+        index.add(rows)
+        threading.Timer(0.5, interrupt).start()
+        try:
+            index.scan(rows[::-1].copy())
+        except KeyboardInterrupt:
+            print(time.monotonic() - interrupted[0])
+    """
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 1.0
+
+
 def kernel_in_a_new_process(name: str) -> subprocess.CompletedProcess[str]:
     code = "from lvmfast import _core; print(_core.kernel_name()); _core.NearIndex(2, 0.5, 1)"
     environment = {**os.environ, "LVMFAST_KERNEL": name}

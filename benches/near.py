@@ -1,0 +1,153 @@
+"""The cosine scan against faiss IndexFlatIP.range_search in the same run, on data made here.
+
+    python benches/near.py [--rows 396258] [--eval-rows 5244] [--dim 768] [--thresholds 0.995 0.9] [--within]
+
+`syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold; `random`
+is uniform on the sphere with planted pairs, the worst case there is. Arrays are kept in `.bench/`. The pair
+sets of both programs are compared before a time is printed: pairs on which they differ must lie within
+faiss's float32 rounding of the threshold.
+"""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
+
+Rows = npt.NDArray[np.float32]
+CACHE = Path(__file__).resolve().parent.parent / ".bench"
+PLANTED = 200  # pairs per threshold
+PLANTED_AT = (0.995, 0.98, 0.95, 0.90)
+BLOCK = 32_768  # train rows per scan
+ROUNDING = 1e-5  # of a float32 product of unit vectors, with room to spare
+
+
+def draw(rng: np.random.Generator, recipe: str, n: int, dim: int, centres: Rows, spectrum: Rows) -> Rows:
+    rows = rng.standard_normal((n, dim), dtype=np.float32) * spectrum
+    if recipe == "syn":
+        rows = 0.7 * rows + 0.7 * centres[rng.integers(len(centres), size=n)] + 0.6 * spectrum
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def make(recipe: str, n: int, m: int, dim: int) -> tuple[Rows, Rows]:
+    """(n, dim) train and (m, dim) eval rows of unit length."""
+    paths = [CACHE / f"{recipe}-{n}-{m}-{dim}-{side}.npy" for side in ("train", "eval")]
+    if not all(path.exists() for path in paths):
+        CACHE.mkdir(exist_ok=True)
+        rng = np.random.default_rng(7)
+        spectrum = (1.0 + np.arange(dim)) ** (-0.5 if recipe == "syn" else 0.0)
+        spectrum = rng.permutation(spectrum).astype(np.float32)
+        centres = rng.standard_normal((3000, dim), dtype=np.float32) * spectrum
+        parts = [min(20_000, n - i) for i in range(0, n, 20_000)]
+        train = np.concatenate([draw(rng, recipe, part, dim, centres, spectrum) for part in parts])
+        eval = draw(rng, recipe, m, dim, centres, spectrum)
+        planted = rng.permutation(m)[: len(PLANTED_AT) * PLANTED]
+        for i, threshold in zip(planted, np.resize(PLANTED_AT, len(planted)), strict=True):
+            row = train[rng.integers(n)].astype(np.float64)
+            across = rng.standard_normal(dim) * spectrum
+            across -= row * (row @ across) / (row @ row)
+            cosine = threshold + rng.uniform(-1e-4, 1e-4)
+            sine = np.sqrt(1 - cosine**2)
+            eval[i] = cosine * row / np.linalg.norm(row) + sine * across / np.linalg.norm(across)
+        for path, rows in zip(paths, (train, eval), strict=True):
+            np.save(path, rows)
+    train, eval = (np.load(path) for path in paths)
+    return train, eval
+
+
+def timed(work: Callable[[], tuple[npt.NDArray[np.int64], ...]], repeats: int) -> tuple[float, float, tuple]:
+    """The shortest wall time, its CPU time, and the result."""
+    best = (np.inf, np.inf)
+    for _ in range(repeats):
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        best = min(best, (time.perf_counter() - wall, time.process_time() - cpu))
+    return *best, result
+
+
+def scan(train: Rows, eval: Rows, threshold: float, threads: int) -> tuple[npt.NDArray[np.int64], ...]:
+    index = _core.NearIndex(eval.shape[1], threshold, threads)
+    index.add(eval)
+    pairs = []
+    for start in range(0, len(train), BLOCK):
+        rows, groups, *_ = index.scan(train[start : start + BLOCK])
+        pairs.append((rows + start, groups))
+    rows, groups = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return rows, groups, index.group_of_row
+
+
+def by_faiss(index: faiss.IndexFlatIP, eval: Rows, threshold: float) -> tuple[npt.NDArray[np.int64], ...]:
+    # Its comparison is "greater than", and its rounding may fall either way: the pairs are compared below.
+    limits, _, rows = index.range_search(eval, float(np.nextafter(np.float32(threshold), np.float32(0))))
+    return rows, np.repeat(np.arange(len(eval)), np.diff(limits).astype(np.int64))
+
+
+def compare(train: Rows, eval: Rows, threshold: float, ours: tuple, theirs: tuple) -> int:
+    """The number of pairs; an error if the two sets differ by more than faiss's rounding."""
+    rows, groups, group_of_row = ours
+    firsts = np.unique(group_of_row, return_index=True)[1]
+    assert len(firsts) == group_of_row.max() + 1, "the benchmark's data have no unusable rows"
+    found = set(zip(rows.tolist(), groups.tolist(), strict=True))
+    other = set(zip(theirs[0].tolist(), group_of_row[theirs[1]].tolist(), strict=True))
+    for i, group in found ^ other:
+        x, y = train[i].astype(np.float64), eval[firsts[group]].astype(np.float64)
+        cosine = x @ y / np.sqrt((x @ x) * (y @ y))
+        if abs(cosine - threshold) > ROUNDING or ((i, group) in found) != (cosine >= threshold):
+            raise SystemExit(f"pair sets differ at train row {i}, eval group {group}: cosine {cosine}")
+    return len(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=396_258)
+    parser.add_argument("--eval-rows", type=int, default=5_244)
+    parser.add_argument("--dim", type=int, default=768)
+    parser.add_argument("--recipes", nargs="+", default=["syn", "random"], choices=["syn", "random"])
+    parser.add_argument("--thresholds", nargs="+", type=float, default=[0.995, 0.98, 0.95, 0.90])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--within", action="store_true", help="also scan each train set against itself")
+    options = parser.parse_args()
+    faiss.omp_set_num_threads(options.threads)
+
+    names = Path("/proc/cpuinfo")
+    models = (
+        [line for line in names.read_text().splitlines() if "model name" in line] if names.exists() else []
+    )
+    machine = models[0].split(":")[1].strip() if models else platform.processor()
+    print(f"{machine}, {options.threads} threads, kernel {_core.kernel_name()}, faiss {faiss.__version__}")
+    size = f"{options.rows} x {options.eval_rows} x {options.dim}"
+    print(f"{size}; shortest of {options.repeats} runs, faiss of one\n")
+    print("| data | threshold | pairs | lvmfast s (cpu s) | faiss s (cpu s) | ratio | ratio of cpu |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for recipe in options.recipes:
+        train, eval = make(recipe, options.rows, options.eval_rows, options.dim)
+        index = faiss.IndexFlatIP(options.dim)
+        index.add(train)
+        for threshold in options.thresholds:
+            wall, cpu, ours = timed(lambda: scan(train, eval, threshold, options.threads), options.repeats)  # noqa: B023
+            slow, slow_cpu, theirs = timed(lambda: by_faiss(index, eval, threshold), 1)  # noqa: B023
+            count = compare(train, eval, threshold, ours, theirs)
+            times = f"{wall:.2f} ({cpu:.2f}) | {slow:.2f} ({slow_cpu:.2f})"
+            print(
+                f"| {recipe} | {threshold} | {count} | {times} | {slow / wall:.1f} | {slow_cpu / cpu:.1f} |",
+                flush=True,
+            )
+        if options.within:
+            for threshold in options.thresholds:
+                wall, cpu, found = timed(lambda: _core.scan_within(train, threshold, options.threads), 1)  # noqa: B023
+                times = f"{wall:.2f} ({cpu:.2f})"
+                print(f"| {recipe} with itself | {threshold} | {len(found[0])} | {times} | | | |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
