@@ -24,7 +24,7 @@ def checkable(
     wanted = options.levels or possible
     missing: dict[Level, str] = {}
     for side, dataset in (("train", train), ("eval", eval)):
-        if dataset is not None and dataset.rows == 0:
+        if dataset is not None and (dataset.rows == 0 or not dataset.columns):
             raise no_rows(side, [file.name for file in dataset.files])
     for level in wanted:
         if level not in possible:
