@@ -143,8 +143,9 @@ impl Product {
             .next_multiple_of(tile_rows)
             .max(tile_rows);
         let chunks = left.len().div_ceil(left_rows);
-        let slab_rows = (blocks.right / 4 / dim).min(right.len()).next_multiple_of(lanes).max(lanes);
-        let slabs = right.len().div_ceil(slab_rows);
+        // Slabs of equal size: a short last one would be multiplied as if it were full.
+        let slabs = right.len().div_ceil((blocks.right / 4 / dim).max(lanes));
+        let slab_rows = right.len().div_ceil(slabs.max(1)).next_multiple_of(lanes);
         if chunks == 0 || slabs == 0 {
             watch.advance(units as u64);
             return Ok(Vec::new());
