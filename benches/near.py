@@ -1,24 +1,24 @@
 """The cosine scan against faiss IndexFlatIP.range_search in the same run, on data made here.
 
-    python benches/near.py [--rows 396258] [--eval-rows 5244] [--dim 768] [--thresholds 0.995 0.9] [--within]
-
 `syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold; `random`
 is uniform on the sphere with planted pairs, the worst case there is. Arrays are kept in `.bench/`. The pair
 sets of both programs are compared before a time is printed: pairs on which they differ must lie within
 faiss's float32 rounding of the threshold.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
-import platform
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from common import machine, race
 from lvmfast import _core
 
 Rows = npt.NDArray[np.float32]
@@ -62,16 +62,6 @@ def make(recipe: str, n: int, m: int, dim: int) -> tuple[Rows, Rows]:
     return train, eval
 
 
-def timed(work: Callable[[], tuple[npt.NDArray[np.int64], ...]], repeats: int) -> tuple[float, float, tuple]:
-    """The shortest wall time, its CPU time, and the result."""
-    best = (np.inf, np.inf)
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = work()
-        best = min(best, (time.perf_counter() - wall, time.process_time() - cpu))
-    return *best, result
-
-
 def scan(train: Rows, eval: Rows, threshold: float, threads: int) -> tuple[npt.NDArray[np.int64], ...]:
     index = _core.NearIndex(eval.shape[1], threshold, threads)
     index.add(eval)
@@ -112,41 +102,37 @@ def main() -> None:
     parser.add_argument("--eval-rows", type=int, default=5_244)
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--recipes", nargs="+", default=["syn", "random"], choices=["syn", "random"])
-    parser.add_argument("--thresholds", nargs="+", type=float, default=[0.995, 0.98, 0.95, 0.90])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--thresholds", nargs="+", type=float, default=[0.995, 0.90])
+    parser.add_argument("--rounds", type=int, default=3, help="timed runs of each, in turn (default 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--within", action="store_true", help="also scan each train set against itself")
     options = parser.parse_args()
     faiss.omp_set_num_threads(options.threads)
-
-    names = Path("/proc/cpuinfo")
-    models = (
-        [line for line in names.read_text().splitlines() if "model name" in line] if names.exists() else []
+    print(f"{machine()}, {options.threads} threads, kernel {_core.kernel_name()}, faiss {faiss.__version__}")
+    print(
+        f"{options.rows:,} x {options.eval_rows:,} x {options.dim}; medians of {options.rounds} runs in turn"
     )
-    machine = models[0].split(":")[1].strip() if models else platform.processor()
-    print(f"{machine}, {options.threads} threads, kernel {_core.kernel_name()}, faiss {faiss.__version__}")
-    size = f"{options.rows} x {options.eval_rows} x {options.dim}"
-    print(f"{size}; shortest of {options.repeats} runs, faiss of one\n")
-    print("| data | threshold | pairs | lvmfast s (cpu s) | faiss s (cpu s) | ratio | ratio of cpu |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
     for recipe in options.recipes:
         train, eval = make(recipe, options.rows, options.eval_rows, options.dim)
         index = faiss.IndexFlatIP(options.dim)
         index.add(train)
         for threshold in options.thresholds:
-            wall, cpu, ours = timed(lambda: scan(train, eval, threshold, options.threads), options.repeats)  # noqa: B023
-            slow, slow_cpu, theirs = timed(lambda: by_faiss(index, eval, threshold), 1)  # noqa: B023
-            count = compare(train, eval, threshold, ours, theirs)
-            times = f"{wall:.2f} ({cpu:.2f}) | {slow:.2f} ({slow_cpu:.2f})"
+            raced = race(
+                partial(scan, train, eval, threshold, options.threads),
+                partial(by_faiss, index, eval, threshold),
+                options.rounds,
+            )
+            count = compare(train, eval, threshold, raced.our_answer, raced.peer_answer)
             print(
-                f"| {recipe} | {threshold} | {count} | {times} | {slow / wall:.1f} | {slow_cpu / cpu:.1f} |",
+                f"{recipe} at {threshold}: {count} pairs, ours {raced.ours:.2f} s, "
+                f"faiss range_search {raced.peer:.2f} s, ratio {raced.ratio:.1f}",
                 flush=True,
             )
-        if options.within:
-            for threshold in options.thresholds:
-                wall, cpu, found = timed(lambda: _core.scan_within(train, threshold, options.threads), 1)  # noqa: B023
-                times = f"{wall:.2f} ({cpu:.2f})"
-                print(f"| {recipe} with itself | {threshold} | {len(found[0])} | {times} | | | |", flush=True)
+        for threshold in options.thresholds if options.within else ():
+            start = time.perf_counter()
+            left, *_ = _core.scan_within(train, threshold, options.threads)
+            seconds = time.perf_counter() - start
+            print(f"{recipe} with itself at {threshold}: {len(left)} pairs, ours {seconds:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
