@@ -74,7 +74,7 @@ def peak_anonymous(command: list[str]) -> tuple[float, int, subprocess.Completed
                     peak = max(peak, int(line.split()[1]) * 1024)
         except (FileNotFoundError, ProcessLookupError):
             break
-        time.sleep(0.01)
+        time.sleep(0.05)  # a look holds the locks that page faults want
     output, errors = process.communicate()
     seconds = time.perf_counter() - start
     return seconds, peak, subprocess.CompletedProcess(command, process.returncode, output, errors)
