@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -132,6 +134,22 @@ def test_a_million_equal_rows_cost_a_line():
     assert report.matches.num_rows == 1
     assert report.matched_rows.num_rows == 1_500_000
     assert lvmfast.leakscan({"vector": one}).levels["vector"].pairs == 999_999 * 500_000
+
+
+def test_a_forked_process_scans_with_threads_of_its_own():
+    # A data loader's worker is a fork: the parent's pool is there, its threads are not.
+    script = """
+import os, lvmfast
+expected = lvmfast.hash_texts(["one text"]).tolist()
+child = os.fork()
+if child == 0:
+    os._exit(0 if lvmfast.hash_texts(["one text"]).tolist() == expected else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "0"
 
 
 def test_rethreshold_goes_up_alone(files):

@@ -171,6 +171,9 @@ def test_help_and_version_load_nothing_heavy():
         (["--train", "{train}", "--eval", "{eval}", "--column", "vector=x"], ["x", "targets"]),
         (["--train", "{train}", "--eval", "{eval}", "--normalize", "loud"], ["normalize", "loud"]),
         (["--train", "{train}", "--eval", "{eval}", "--max-pairs", "0"], ["max_pairs", "0"]),
+        (["--train", "{train}", "--eval", "{eval}", "--threads", "-1"], ["threads", "-1"]),
+        (["--train", "{train}", "--eval", "{eval}", "--threads", "99999"], ["threads", "99999"]),
+        (["--train", "{train}", "--eval", "{nothing}"], ["nothing.jsonl", "no rows"]),
         (["--train", "{train}", "--eval", "{narrow}"], ["16", "8", "narrow.npz"]),
         (["--train", "{train}", "--eval", "{empty}"], ["empty.npz", "no rows"]),
         (["--train", "{train}", "--eval", "{eval}", "--payload", "{unrelated}"], ["unrelated", "0"]),
@@ -188,7 +191,9 @@ def test_bad_usage_is_one_line_and_exit_2(files, tmp_path, arguments, words):
         "{narrow}": str(tmp_path / "narrow.npz"),
         "{empty}": str(tmp_path / "empty.npz"),
         "{unrelated}": str(tmp_path / "unrelated.parquet"),
+        "{nothing}": str(tmp_path / "nothing.jsonl"),
     }
+    (tmp_path / "nothing.jsonl").write_text("")
     out = tmp_path / "report"
     result = run("leakscan", *(names.get(a, a) for a in arguments), "--out", str(out))
     refused(result, *words)
@@ -264,6 +269,21 @@ except lvmfast.DataError as error:
     (tmp_path / "train.npz").write_bytes(Path(files["train.npz"]).read_bytes())
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "train.npz: changed while it was read" in done.stdout
+
+
+def test_a_crash_is_not_a_verdict(files):
+    script = (
+        "import lvmfast.cli as cli\n"
+        "def crash(*args, **options): raise RuntimeError('boom')\n"
+        "cli.run_leakscan = crash\n"
+        "cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *data.arguments(files)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "boom" in done.stderr
+    assert "not a verdict" in done.stderr
 
 
 def test_demo_finds_the_natural_leak(tmp_path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
 from lvmfast import __version__
 from lvmfast.api import leakscan as run_leakscan
@@ -31,26 +32,35 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., None])
 
 
-class ExitCodes(TyperGroup):
-    """Turns what a command raises into one line on stderr and an exit code."""
+def exit_codes(command: Command) -> Command:
+    """Turns what `command` raises into one line on stderr and an exit code."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Runs the command."""
+    @wraps(command)
+    def run(*args: Any, **options: Any) -> None:
         try:
-            return super().invoke(ctx)
+            command(*args, **options)
+        except typer.Exit:
+            raise
         except LvmfastError as error:
             print(f"lvmfast: {error}", file=sys.stderr)
             raise typer.Exit(EXIT_BAD_INPUT) from error
         except KeyboardInterrupt:
             print("lvmfast: interrupted; nothing was written", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            # Python's own exit code for a crash is 1, which would read as a leak.
+            traceback.print_exc()
+            print("lvmfast: a bug, not a verdict; please report the lines above", file=sys.stderr)
+            raise typer.Exit(EXIT_BAD_INPUT) from error
+
+    return cast(Command, run)
 
 
 app = typer.Typer(
     name="lvmfast",
-    cls=ExitCodes,
     help="Was my evaluation set seen in training? Exact leak scans over ids, texts and vectors.",
     no_args_is_help=True,
     add_completion=False,
@@ -78,23 +88,33 @@ def _common(
 
 
 @app.command()
+@exit_codes
 def leakscan(
     train: Annotated[
-        Paths | None, typer.Option(help="Training file, folder or quoted glob. Repeat for many.")
+        Paths | None,
+        typer.Option(metavar="PATH", help="Training file, folder or quoted glob. Repeat for many."),
     ] = None,
     eval: Annotated[
         Paths | None,
-        typer.Option(help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train."),
+        typer.Option(
+            metavar="PATH",
+            help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train.",
+        ),
     ] = None,
-    stray: Annotated[Paths | None, typer.Argument(hidden=True)] = None,
+    stray: Annotated[Paths | None, typer.Argument(hidden=True, metavar="")] = None,
     payload: Annotated[
-        str | None, typer.Option(help="Texts by (doc_id, chunk_id), for both sides: parquet or jsonl.")
+        str | None,
+        typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id), for both sides: parquet or jsonl."),
     ] = None,
-    train_payload: Annotated[str | None, typer.Option(help="Texts for --train alone.")] = None,
-    eval_payload: Annotated[str | None, typer.Option(help="Texts for --eval alone.")] = None,
+    train_payload: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Texts for --train alone.")
+    ] = None,
+    eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Texts for --eval alone.")] = None,
     levels: Annotated[
         str | None,
-        typer.Option(help=f"Some of {','.join(LEVELS)}. Default: all whose columns are there."),
+        typer.Option(
+            metavar="LEVELS", help=f"Some of {','.join(LEVELS)}. Default: all whose columns are there."
+        ),
     ] = None,
     threshold: Annotated[
         float, typer.Option(help="Cosine from which two vectors match.")
@@ -115,7 +135,9 @@ def leakscan(
     max_pairs: Annotated[
         int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
-    out: Annotated[Path | None, typer.Option(help="Folder for the summary and the tables.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the summary and the tables.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[
         list[str] | None,
@@ -123,7 +145,7 @@ def leakscan(
     ] = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
-        str | None, typer.Option(help="Refuse scans that need more, such as 4GiB.")
+        str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
     ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
@@ -200,6 +222,7 @@ def _size(text: str) -> int:
 
 
 @app.command()
+@exit_codes
 def convert(
     old: Annotated[Path, typer.Argument(help="The .npy file with a pickled payload.")],
     new: Annotated[Path, typer.Argument(help="The parquet file to write.")],
@@ -210,8 +233,11 @@ def convert(
 
 
 @app.command()
+@exit_codes
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the splits and the report.")] = Path("lvmfast-demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the splits and the report.")] = Path(
+        "lvmfast-demo"
+    ),
 ) -> None:
     """Build two splits from Python's own documentation and scan them. Ends with exit code 1: they leak."""
     splits = build_demo(out)

@@ -16,6 +16,8 @@ DEFAULT_THRESHOLD = 0.995
 DEFAULT_MIN_CHARS = 16
 DEFAULT_MAX_PAIRS = 1_000_000
 
+MOST_THREADS = 1024
+
 #: Bytes of a block of rows where memory is no matter; a tight `memory_limit` makes blocks smaller.
 BLOCK_BYTES = 64 << 20
 LEAST_BLOCK_BYTES = 1 << 20
@@ -64,3 +66,5 @@ class ScanOptions:
         ):
             if value is not None and value < least:
                 raise DataError(f"{name}: expected at least {least}, got {value}")
+        if self.threads > MOST_THREADS:
+            raise DataError(f"threads: expected at most {MOST_THREADS}, got {self.threads}")
