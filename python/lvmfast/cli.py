@@ -87,9 +87,10 @@ def _common(
     pass
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})  # a stray path is answered below, with a hint
 @exit_codes
 def leakscan(
+    context: typer.Context,
     train: Annotated[
         Paths | None,
         typer.Option(metavar="PATH", help="Training file, folder or quoted glob. Repeat for many."),
@@ -101,7 +102,6 @@ def leakscan(
             help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train.",
         ),
     ] = None,
-    stray: Annotated[Paths | None, typer.Argument(hidden=True, metavar="")] = None,
     payload: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id), for both sides: parquet or jsonl."),
@@ -150,8 +150,10 @@ def leakscan(
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
     """Find every evaluation row that was seen in training. Exit 0: clean, 1: leak, 2: bad input."""
-    if stray:
-        raise DataError(f"unexpected {stray[0]!r}: name its side with --train or --eval, once per path")
+    if context.args:
+        raise DataError(
+            f"unexpected {context.args[0]!r}: name its side with --train or --eval, once per path"
+        )
     if not train:
         raise DataError("nothing to scan: --train PATH [--eval PATH] is missing")
     if out is not None:
