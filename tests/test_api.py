@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -261,3 +262,30 @@ def test_near_duplicates_refuse_what_are_no_vectors():
             lvmfast.near_duplicates(good, wrong)
     with pytest.raises(lvmfast.DataError, match="limit of 3"):
         lvmfast.near_duplicates(good, good).expand(limit=3)
+
+
+def test_near_duplicates_take_any_float_in_any_layout():
+    rng = np.random.default_rng(4)
+    # Small integers are the same in every float, so that every layout has the same answer.
+    rows = rng.integers(-3, 4, (300, 4)).astype(np.float32)
+    expected = lvmfast.near_duplicates(rows, threshold=0.9).expand()
+    strided = np.repeat(rows, 2, axis=0)[::2]
+    for other in (
+        rows.astype(np.float64),
+        rows.astype(np.float16),
+        rows.astype(ml_dtypes.bfloat16),
+        np.asfortranarray(rows),
+        strided,
+        rows.tolist(),
+    ):
+        found = lvmfast.near_duplicates(other, threshold=0.9).expand()
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_near_duplicates_take_tensors():
+    torch = pytest.importorskip("torch")
+    rows = np.random.default_rng(4).integers(-3, 4, (300, 4)).astype(np.float32)
+    expected = lvmfast.near_duplicates(rows, threshold=0.9).expand()
+    for dtype in (torch.float32, torch.bfloat16):
+        found = lvmfast.near_duplicates(torch.from_numpy(rows).to(dtype), threshold=0.9).expand()
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -4,7 +4,8 @@ from lvmfast._core import __version__
 from lvmfast.api import leakscan
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError, LeakError, LvmfastError
-from lvmfast.leaks.arrays import NearDuplicates, hash_texts, intersect_pairs, near_duplicates
+from lvmfast.leaks.arrays import hash_texts, intersect_pairs
+from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
 from lvmfast.report.leak_report import LeakReport
 
 __all__ = [
