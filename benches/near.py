@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from common import machine, race
 from lvmfast import _core
+from lvmfast.leaks.memory import available
 
 Rows = npt.NDArray[np.float32]
 CACHE = Path(__file__).resolve().parent.parent / ".bench"
