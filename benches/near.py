@@ -108,6 +108,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--within", action="store_true", help="also scan each train set against itself")
     options = parser.parse_args()
+    room = available()
+    # The rows, their copy in faiss, and both once more while they are made.
+    most = None if room is None else room // (4 * 4 * options.dim)
+    if most is not None and options.rows > most:
+        print(f"scaled down from {options.rows:,} to {most:,} rows: there is no more memory")
+        options.rows = most
     faiss.omp_set_num_threads(options.threads)
     print(f"{machine()}, {options.threads} threads, kernel {_core.kernel_name()}, faiss {faiss.__version__}")
     print(
