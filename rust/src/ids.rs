@@ -152,13 +152,14 @@ impl KeyTable {
         self.slots.find(hash_key(key), |&s| self.key(s) == key).copied()
     }
 
-    /// Calls `found` with the place and the slot of each of `keys`, in order.
-    fn find_each(&self, keys: &[u64], found: impl FnMut(usize, Option<u32>)) {
+    /// Calls `found` with the place and the slot of each of `keys`, in order; it may pass over keys that
+    /// `filter` knows to be absent.
+    fn find_each(&self, keys: &[u64], filter: &Filter, found: impl FnMut(usize, Option<u32>)) {
         // A width that the compiler sees turns the comparison of two keys from a call into a few
         // instructions.
         match self.width {
-            2 => self.find_each_of::<2>(keys, found),
-            4 => self.find_each_of::<4>(keys, found),
+            2 => self.find_each_of::<2>(keys, filter, found),
+            4 => self.find_each_of::<4>(keys, filter, found),
             width => {
                 let mut found = found;
                 keys.chunks_exact(width).enumerate().for_each(|(i, key)| found(i, self.find_one(key)));
@@ -166,10 +167,18 @@ impl KeyTable {
         }
     }
 
-    fn find_each_of<const WIDTH: usize>(&self, keys: &[u64], mut found: impl FnMut(usize, Option<u32>)) {
+    fn find_each_of<const WIDTH: usize>(
+        &self,
+        keys: &[u64],
+        filter: &Filter,
+        mut found: impl FnMut(usize, Option<u32>),
+    ) {
         let (stored, _) = self.keys.as_chunks::<WIDTH>();
         for (i, key) in keys.as_chunks::<WIDTH>().0.iter().enumerate() {
-            found(i, self.slots.find(hash_key(key), |&s| stored[s as usize] == *key).copied());
+            let hash = hash_key(key);
+            if filter.may_hold(hash) {
+                found(i, self.slots.find(hash, |&s| stored[s as usize] == *key).copied());
+            }
         }
     }
 
@@ -200,7 +209,7 @@ impl KeyTable {
         out.par_chunks_mut(ROWS_PER_TASK).zip(keys.par_chunks(ROWS_PER_TASK * self.width)).try_for_each(
             |(slots, keys)| {
                 watch.check()?;
-                self.find_each(keys, |i, slot| slots[i] = slot.map_or(ABSENT, i64::from));
+                self.find_each(keys, &Filter::none(), |i, slot| slots[i] = slot.map_or(ABSENT, i64::from));
                 Ok::<_, ScanError>(())
             },
         )?;
@@ -211,13 +220,14 @@ impl KeyTable {
     /// something of every row.
     fn hits(&self, keys: &[u64], watch: &Watch) -> Result<Vec<Hit>, ScanError> {
         self.check_shape(keys)?;
+        let filter = Filter::of(self);
         let found: Vec<Vec<Hit>> = keys
             .par_chunks(ROWS_PER_TASK * self.width)
             .enumerate()
             .map(|(task, keys)| {
                 watch.check()?;
                 let mut hits = Vec::new();
-                self.find_each(keys, |i, slot| {
+                self.find_each(keys, &filter, |i, slot| {
                     hits.extend(slot.map(|slot| Hit { row: task * ROWS_PER_TASK + i, slot }));
                 });
                 Ok(hits)
@@ -231,6 +241,36 @@ impl KeyTable {
             return Ok(());
         }
         Err(ScanError::Shape(format!("keys: expected (n, {}) words, got {}", self.width, keys.len())))
+    }
+}
+
+/// One bit per hash: a key whose bit is not set is not in the table, which spares the look into it.
+struct Filter {
+    bits: Vec<u64>,
+    mask: usize,
+}
+
+impl Filter {
+    /// Bits per key: one absent key in sixteen passes, and a few thousand keys stay in the first cache.
+    const SPARSITY: usize = 16;
+
+    /// A filter that every key passes.
+    fn none() -> Self {
+        Self { bits: vec![u64::MAX], mask: 0 }
+    }
+
+    fn of(table: &KeyTable) -> Self {
+        let words = (table.len() * Self::SPARSITY).div_ceil(64).next_power_of_two();
+        let mut filter = Self { bits: vec![0; words], mask: words - 1 };
+        for key in table.keys.chunks_exact(table.width) {
+            let hash = hash_key(key);
+            filter.bits[(hash >> 6) as usize & filter.mask] |= 1 << (hash & 63);
+        }
+        filter
+    }
+
+    fn may_hold(&self, hash: u64) -> bool {
+        self.bits[(hash >> 6) as usize & self.mask] >> (hash & 63) & 1 == 1
     }
 }
 
