@@ -33,6 +33,15 @@ def pair_keys(doc: pa.Array, chunk: pa.Array, threads: int = 0) -> tuple[Keys, V
     return np.hstack((doc_keys, chunk_keys)), doc_valid & chunk_valid
 
 
+def newly_inserted(slots: npt.NDArray[np.int64], known: int) -> npt.NDArray[np.bool_]:
+    """Where `_core.KeyTable.insert` gave a key its slot, in a table that held `known` keys before.
+
+    New slots count up from `known`, so the first row of each is where the maximum grows.
+    """
+    highest = np.maximum.accumulate(np.maximum(slots, known - 1))
+    return np.asarray(np.diff(highest, prepend=known - 1) > 0)
+
+
 def text_bytes(array: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The UTF-8 bytes of a large_string array and its int64 offsets (n + 1,), without a copy."""
     _, offsets, data = array.buffers()

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Coverage, Dataset, Rows, SplitFile
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.keys import Keys, pair_keys, text_bytes
+from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys, text_bytes
 from lvmfast.corpus.values import TEXT_BYTES
 from lvmfast.errors import DataError
 
@@ -73,8 +73,7 @@ class Payload:
                     room = np.empty((2 * len(self._table), 2), np.uint64)
                     room[:before] = digests[:before]
                     digests = room
-                # New slots count up from `before`, so the first row of each is where the maximum grows.
-                fresh = np.flatnonzero(slots > np.maximum.accumulate(np.r_[before - 1, slots])[:-1])
+                fresh = np.flatnonzero(newly_inserted(slots, before))
                 digests[slots[fresh]] = digest[fresh]
                 clash = np.flatnonzero((digests[slots] != digest).any(axis=1))
                 if len(clash):

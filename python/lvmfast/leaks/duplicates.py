@@ -17,7 +17,7 @@ from lvmfast.corpus.dataset import Vectors
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
 from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 
 #: The vectors of a set in order; can be read again and again.
 Blocks = Callable[[], Iterable[Cells]]
@@ -42,8 +42,7 @@ class Groups:
         """The second row of each group of at least two rows, in group order."""
         rows = np.flatnonzero(self.group >= 0)
         later = rows[rows != self.first[self.group[rows]]]
-        second = np.full(len(self.first), -1, np.int64)
-        second[self.group[later][::-1]] = later[::-1]
+        second = first_rows(later, self.group[later], len(self.first))
         return second[second >= 0]
 
 
@@ -62,8 +61,7 @@ def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups
         codes.append(np.r_[np.full(gap, LEFT_OUT, np.uint8), code])
     group = np.concatenate(groups)
     usable = np.flatnonzero(group >= 0)
-    first = np.empty(len(table), np.int64)
-    first[group[usable][::-1]] = usable[::-1]
+    first = first_rows(usable, group[usable], len(table))
     return Groups(group, np.concatenate(codes), first, np.bincount(group[usable], minlength=len(table)))
 
 

@@ -21,6 +21,7 @@ from lvmfast.leaks.levels import (
     Level,
     Side,
     columns_of,
+    other_side,
 )
 from lvmfast.leaks.near import UNUSABLE, Cells, Codes, IndexedVectors
 from lvmfast.leaks.options import ScanOptions
@@ -96,7 +97,7 @@ def _two_sides(
 ) -> Findings:
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     indexed: Side = "eval" if eval.estimated_rows() <= train.estimated_rows() else "train"
-    streamed: Side = "train" if indexed == "eval" else "eval"
+    streamed: Side = other_side(indexed)
     index_bytes = memory.index_bytes(levels, sides[indexed], sides[streamed])
     memory.check(memory.working_bytes(options) + index_bytes, options.memory_limit)
     files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
-from lvmfast.corpus.keys import Keys, Valid, id_keys, pair_keys, text_bytes
+from lvmfast.corpus.keys import Keys, Valid, id_keys, newly_inserted, pair_keys, text_bytes
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
-from lvmfast.leaks.levels import SIDES, Level, Side
+from lvmfast.leaks.levels import SIDES, Level, Side, other_side
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
+from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, first_rows
 
 NULL_ID = -4
 NO_TEXT = -5
@@ -137,10 +137,7 @@ class DocumentFrequency:
             keys[valid, 2:] = docs[valid]
         known = len(self._seen)
         places = self._seen.insert(keys)
-        # A key is new at the row where it took the next place.
-        highest = np.maximum.accumulate(np.maximum(places, known - 1))
-        new = np.flatnonzero(np.diff(highest, prepend=known - 1))
-        self._slots.append(slots[rows][new])
+        self._slots.append(slots[rows][newly_inserted(places, known)])
 
     def above(self, limit: int, slot_count: int) -> Valid:
         """Whether each slot stands in more than `limit` documents."""
@@ -165,7 +162,7 @@ class KeyedLevel:
         """Nothing read yet; `indexed` names the side that `index` will be given."""
         self.level = level
         self._indexed: Side = indexed
-        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._streamed: Side = other_side(indexed)
         self._options = options
         self._source: IdKeys | TextKeys = TextKeys(options) if level == "text" else IdKeys(level, options)
         self._tally = {side: SideTally(n) for side, n in files.items()}
@@ -224,7 +221,7 @@ class KeyedLevel:
         for side in slots:
             matched = rows[side][shared[slots[side]]]
             self._tally[side].match(matched, np.ones(len(matched)))
-            first[side] = _first_rows(rows[side], slots[side], slot_count)[shared]
+            first[side] = first_rows(rows[side], slots[side], slot_count)[shared]
         matches = _evidence(first, {side: count[side][shared] for side in count})
         return KeyedResult(
             tally=self._tally,
@@ -240,12 +237,6 @@ class KeyedLevel:
             return None
         indexed, streamed = self._source.distinct
         return {self._indexed: indexed, self._streamed: streamed}
-
-
-def _first_rows(rows: Rows, slots: Rows, slot_count: int) -> Rows:
-    first = np.full(slot_count, -1, np.int64)
-    first[slots[::-1]] = rows[::-1]  # rows ascend, so the last assignment is the lowest row
-    return first
 
 
 def _evidence(first: Mapping[Side, Rows], count: Mapping[Side, Rows]) -> Evidence:
@@ -299,9 +290,9 @@ class TextDuplicates:
             self._tally.uncheck_rows(rows[boilerplate[slots]], BOILERPLATE)
         matched = rows[repeated[slots]]
         self._tally.match(matched, np.ones(len(matched)))
-        first = _first_rows(rows, slots, slot_count)
+        first = first_rows(rows, slots, slot_count)
         later = rows != first[slots]
-        second = _first_rows(rows[later], slots[later], slot_count)
+        second = first_rows(rows[later], slots[later], slot_count)
         counts = count[repeated]
         matches = replace(
             _evidence(

@@ -39,6 +39,11 @@ CANNOT_SEE: dict[Level, str] = {
 }
 
 
+def other_side(side: Side) -> Side:
+    """train for eval, eval for train."""
+    return "train" if side == "eval" else "eval"
+
+
 def parse_levels(names: Iterable[str]) -> tuple[Level, ...]:
     """The named levels in canonical order.
 

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
-from lvmfast.corpus.keys import Keys
+from lvmfast.corpus.keys import Keys, newly_inserted
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
-from lvmfast.leaks.levels import Side
+from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 
 #: Lower edges of the histogram of matches; those below a scan's threshold are left out.
 EDGES = (0.90, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -82,8 +82,7 @@ class IndexedVectors:
         usable = np.flatnonzero(self.group >= 0)
         #: vectors in each group
         self.size = np.bincount(self.group[usable], minlength=self.near.group_count)
-        first = np.empty(self.near.group_count, np.int64)
-        first[self.group[usable][::-1]] = usable[::-1]
+        first = first_rows(usable, self.group[usable], self.near.group_count)
         #: row and position that name each group: those of its first vector
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
@@ -152,8 +151,7 @@ class StreamedGroups:
         added = np.bincount(groups, minlength=len(self._table))
         added[: len(self.size)] += self.size
         self.size = added
-        highest = np.maximum.accumulate(np.maximum(groups, known - 1))
-        return groups, np.diff(highest, prepend=known - 1) > 0
+        return groups, newly_inserted(groups, known)
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ class NearJoin:
     def __init__(self, indexed: Side, vectors: IndexedVectors, options: ScanOptions) -> None:
         """A join against `vectors`, which is closed and stands on the side `indexed`."""
         self._indexed: Side = indexed
-        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._streamed: Side = other_side(indexed)
         self._vectors = vectors
         self._scan = BoundedScan(vectors.near, options)
         self._groups = StreamedGroups(options)

@@ -15,7 +15,7 @@ from lvmfast.leaks.duplicates import group_pairs, group_rows
 from lvmfast.leaks.memory import block_rows
 from lvmfast.leaks.near import Cells
 from lvmfast.leaks.options import DEFAULT_THRESHOLD, ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,11 @@ def _cells(vectors: Dataset, options: ScanOptions) -> Iterator[Cells]:
             yield Cells(batch.vector, batch.start)
 
 
-def _first_rows(groups: Sequence[Rows]) -> tuple[Rows, Rows]:
+def _first_equal_rows(groups: Sequence[Rows]) -> tuple[Rows, Rows]:
     """The first row of each group, and each row's first equal row."""
     group = np.concatenate([NO_ROWS, *groups])
     rows = np.flatnonzero(group >= 0)
-    first = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
-    first[group[rows][::-1]] = rows[::-1]
+    first = first_rows(rows, group[rows], int(group.max(initial=-1)) + 1)
     return first, np.where(group >= 0, first[group] if len(first) else -1, -1)
 
 
@@ -132,8 +131,8 @@ def _between(train: Dataset, eval: Dataset, options: ScanOptions) -> NearDuplica
         groups.append(group)
         scores.append(score)
         streamed_groups.append(of_row)
-    indexed_first, indexed_group = _first_rows([index.group_of_row])
-    _, streamed_group = _first_rows(streamed_groups)
+    indexed_first, indexed_group = _first_equal_rows([index.group_of_row])
+    _, streamed_group = _first_equal_rows(streamed_groups)
     row, group, score = np.concatenate(rows), np.concatenate(groups), np.concatenate(scores)
     size = np.bincount(index.group_of_row[index.group_of_row >= 0], minlength=index.group_count)
     named = streamed_group[row] == row

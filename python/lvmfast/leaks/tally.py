@@ -90,6 +90,13 @@ def starts_of(file_rows: Rows) -> Rows:
     return np.cumsum(file_rows) - file_rows
 
 
+def first_rows(rows: Rows, slots: Rows, slot_count: int) -> Rows:
+    """The lowest of the ascending `rows` in each slot, -1 for a slot without any."""
+    first = np.full(slot_count, -1, np.int64)
+    first[slots[::-1]] = rows[::-1]  # the last assignment stays, and it is that of the lowest row
+    return first
+
+
 def count_by_file(rows: Rows, file_starts: Rows) -> Rows:
     """How many of `rows` lie in each file, given the dataset row at which each file starts."""
     # An empty file shares its start with the next one, which side="right" then picks.

@@ -11,7 +11,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer
 from lvmfast.leaks.keyed import MISSING_COLUMN
-from lvmfast.leaks.levels import Side
+from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.near import EDGES, UNUSABLE, Cells, Codes, IndexedVectors, NearJoin, NearResult
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideTally
@@ -41,7 +41,7 @@ class VectorLevel:
     ) -> None:
         """`targets` is filled through `index` alone and may be shared with the context level."""
         self._indexed: Side = indexed
-        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._streamed: Side = other_side(indexed)
         self._targets = targets
         self._options = options
         self._tally = {side: SideTally(n) for side, n in files.items()}
@@ -105,7 +105,7 @@ class ContextLevel:
     ) -> None:
         """`targets` and `windows` hold the vectors of the indexed side."""
         self._indexed: Side = indexed
-        self._streamed: Side = "train" if indexed == "eval" else "eval"
+        self._streamed: Side = other_side(indexed)
         self._targets, self._windows = targets, windows
         self._options = options
         self._tally = {side: SideTally(n) for side, n in files.items()}
