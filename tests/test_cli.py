@@ -275,7 +275,7 @@ def test_a_crash_is_not_a_verdict(files):
     script = (
         "import lvmfast.cli as cli\n"
         "def crash(*args, **options): raise RuntimeError('boom')\n"
-        "cli.run_leakscan = crash\n"
+        "cli.leakscan.run_leakscan = crash\n"
         "cli.main()"
     )
     done = subprocess.run(

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lvmfast.durable import flush
 from lvmfast.errors import DataError
 
 SUMMARY = "summary.json"
@@ -55,16 +56,12 @@ def write_scan(
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (staging / SUMMARY).write_text(text, "utf-8")
         for name in (MATCHED_ROWS, MATCHES, SUMMARY):
-            _flush(staging / name)
+            flush(staging / name)
         (path / SUMMARY).unlink(missing_ok=True)
         for name in (MATCHED_ROWS, MATCHES, SUMMARY):
             os.replace(staging / name, path / name)
+        flush(path)
     except OSError as error:
         raise DataError(f"{path}: cannot write the report: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

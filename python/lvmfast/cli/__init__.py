@@ -1,0 +1,19 @@
+"""The command line: parse, call, render, exit code. No arithmetic; one file per command.
+
+A module hangs its command on the app when it is imported, so this order is the order of `lvmfast --help`.
+"""
+
+# isort: off
+from lvmfast.cli import leakscan
+from lvmfast.cli import demo
+from lvmfast.cli import convert
+
+# isort: on
+from lvmfast.cli.app import app
+
+__all__ = ["app", "convert", "demo", "leakscan", "main"]
+
+
+def main() -> None:
+    """The entry point of the `lvmfast` command."""
+    app()

@@ -1,0 +1,117 @@
+"""`lvmfast leakscan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.api import leakscan as run_leakscan
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.render import render
+from lvmfast.cli.values import assignments, rate, size
+from lvmfast.errors import DataError
+from lvmfast.leaks.levels import LEVELS
+from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
+from lvmfast.report.progress import progress_display
+from lvmfast.report.summary import EXIT_CODES
+from lvmfast.report.write import prepare_directory
+
+Paths = list[str]
+
+
+@app.command(context_settings={"allow_extra_args": True})  # a stray path is answered below, with a hint
+@exit_codes
+def leakscan(
+    context: typer.Context,
+    train: Annotated[
+        Paths | None,
+        typer.Option(metavar="PATH", help="Training file, folder or quoted glob. Repeat for many."),
+    ] = None,
+    eval: Annotated[
+        Paths | None,
+        typer.Option(
+            metavar="PATH",
+            help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train.",
+        ),
+    ] = None,
+    payload: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id), for both sides: parquet or jsonl."),
+    ] = None,
+    train_payload: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Texts for --train alone.")
+    ] = None,
+    eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Texts for --eval alone.")] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVELS", help=f"Some of {','.join(LEVELS)}. Default: all whose columns are there."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Cosine from which two vectors match.")
+    ] = DEFAULT_THRESHOLD,
+    normalize: Annotated[
+        str, typer.Option(help="How texts are made comparable: default, none, strict.")
+    ] = "default",
+    min_chars: Annotated[
+        int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")
+    ] = DEFAULT_MIN_CHARS,
+    max_df: Annotated[
+        int | None, typer.Option(help="Set texts apart that stand in more documents than this.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
+    ] = None,
+    max_pairs: Annotated[
+        int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
+    ] = DEFAULT_MAX_PAIRS,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the summary and the tables.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    memory_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+) -> None:
+    """Find every evaluation row that was seen in training. Exit 0: clean, 1: leak, 2: bad input."""
+    if context.args:
+        raise DataError(
+            f"unexpected {context.args[0]!r}: name its side with --train or --eval, once per path"
+        )
+    if not train:
+        raise DataError("nothing to scan: --train PATH [--eval PATH] is missing")
+    if out is not None:
+        prepare_directory(out)
+    with progress_display(quiet or as_json) as progress:
+        report = run_leakscan(
+            train,
+            eval or None,
+            payload=payload,
+            train_payload=train_payload,
+            eval_payload=eval_payload,
+            levels=levels.split(",") if levels is not None else None,
+            threshold=threshold,
+            normalize=normalize,  # type: ignore[arg-type]
+            min_chars=min_chars,
+            max_df=max_df,
+            allow=dict(assignments("--allow", allow, rate)),
+            max_pairs=max_pairs,
+            columns=dict(assignments("--column", column, str)),
+            threads=threads,
+            memory_limit=None if memory_limit is None else size(memory_limit),
+            progress=progress,
+        )
+    if out is not None:
+        report.save(out)
+    render(report, out, as_json=as_json, quiet=quiet)
+    raise typer.Exit(EXIT_CODES[report.findings.verdict])

@@ -1,0 +1,27 @@
+"""What a scan prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.sentences import closing_line, verdict_sentence
+from lvmfast.report.terminal import show
+
+
+def render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Prints a scan: JSON alone, or the table, the verdict and the closing line."""
+    if as_json:
+        print(json.dumps(report.summary, indent=2, ensure_ascii=False))
+        return
+    if not quiet:
+        console = Console()
+        show(report.findings, console)
+        console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
+        if out is not None:
+            files = f"Report: {out}/ summary.json, matches.parquet, matched_rows.parquet"
+            console.print(files, highlight=False, markup=False, soft_wrap=True)
+    print(closing_line(report.findings))

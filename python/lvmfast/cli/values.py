@@ -1,0 +1,45 @@
+"""Values of options that typer does not parse itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from lvmfast.errors import DataError
+
+T = TypeVar("T")
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+def assignments(option: str, values: Iterable[str] | None, parse: Callable[[str], T]) -> list[tuple[str, T]]:
+    """The pairs of a repeated `NAME=VALUE` option.
+
+    Raises:
+        DataError: one has no name or no value.
+    """
+    pairs = []
+    for value in values or ():
+        name, equals, right = value.partition("=")
+        if not (name and equals and right):
+            raise DataError(f"{option}: expected NAME=VALUE, got {value!r}")
+        pairs.append((name, parse(right)))
+    return pairs
+
+
+def rate(text: str) -> float:
+    """A fraction of `--allow`."""
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(f"--allow: expected a fraction such as 0.01, got {text!r}") from None
+
+
+def size(text: str) -> int:
+    """The bytes of a size such as 4GiB or 500MB."""
+    match = SIZE.fullmatch(text.strip())
+    if match is None:
+        raise DataError(f"--memory-limit: expected a size such as 4GiB or 500MB, got {text!r}")
+    number, prefix, binary = match.groups()
+    power = " kmgt".index(prefix.lower()) if prefix else 0
+    return int(float(number) * (1024 if binary else 1000) ** power)
