@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 
@@ -22,17 +21,10 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; what stood there still does.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    staged = Path(name)
+    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that their owner alone may read; a report is for everyone whom the folder admits.
-        umask = os.umask(0)
-        os.umask(umask)
-        staged.chmod(0o666 & ~umask)
+        staged.write_text(text, "utf-8")
+        flush(staged)
         os.replace(staged, path)
     except BaseException:
         staged.unlink(missing_ok=True)
