@@ -7,6 +7,7 @@ from lvmfast.errors import DataError, LeakError, LvmfastError
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.splits.quarantine import quarantine, quarantined, restore, resume
 
 __all__ = [
     "DataError",
@@ -21,4 +22,8 @@ __all__ = [
     "leakscan",
     "load_split",
     "near_duplicates",
+    "quarantine",
+    "quarantined",
+    "restore",
+    "resume",
 ]

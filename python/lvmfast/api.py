@@ -37,6 +37,7 @@ def leakscan(
     allow: Mapping[Any, float] | None = None,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     columns: Mapping[str, str] | None = None,
+    allow_leaked: bool = False,
     threads: int = 0,
     memory_limit: int | None = None,
     progress: Progress = silent,
@@ -63,6 +64,7 @@ def leakscan(
         allow: tolerated fraction of matched rows per level.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
         columns: column -> field, where a field has an unusual name.
+        allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
         threads: 0 for one per available core.
         memory_limit: bytes; a scan that would need more is refused.
         progress: called as (phase, rows done, rows in all or None).
@@ -83,10 +85,12 @@ def leakscan(
     )
     clock = Clock()
     with clock.phase("open"):
-        common = None if payload is None else load_payload(payload, columns=columns)
-        splits: dict[Side, OpenSplit] = {"train": _open(train, train_payload, common, columns)}
+        common = None
+        if payload is not None:
+            common = load_payload(payload, columns=columns, allow_leaked=allow_leaked)
+        splits: dict[Side, OpenSplit] = {"train": _open(train, train_payload, common, columns, allow_leaked)}
         if eval is not None:
-            splits["eval"] = _open(eval, eval_payload, common, columns)
+            splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
     with clock.phase("hash"):
         inputs = Inputs(splits, threads)
@@ -94,10 +98,13 @@ def leakscan(
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
     inputs.check_unchanged()
-    run = RunRecord(inputs.described(), dict(columns or {}), environment(options), clock.seconds)
+    leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
+    run = RunRecord(inputs.described(), dict(columns or {}), environment(options), clock.seconds, leaked)
     return LeakReport(findings, options, run, evidence)
 
 
-def _open(split: Any, own: Any, common: Payload | None, columns: Mapping[str, str] | None) -> OpenSplit:
-    payload = common if own is None else load_payload(own, columns=columns)
-    return OpenSplit(load_split(split, columns=columns, payload=payload), payload)
+def _open(
+    split: Any, own: Any, common: Payload | None, columns: Mapping[str, str] | None, allow_leaked: bool
+) -> OpenSplit:
+    payload = common if own is None else load_payload(own, columns=columns, allow_leaked=allow_leaked)
+    return OpenSplit(load_split(split, columns=columns, payload=payload, allow_leaked=allow_leaked), payload)

@@ -77,6 +77,9 @@ def leakscan(
         list[str] | None,
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
     ] = None,
+    allow_leaked: Annotated[
+        bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
+    ] = False,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
@@ -107,6 +110,7 @@ def leakscan(
             allow=dict(assignments("--allow", allow, rate)),
             max_pairs=max_pairs,
             columns=dict(assignments("--column", column, str)),
+            allow_leaked=allow_leaked,
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
             progress=progress,

@@ -15,7 +15,7 @@ from lvmfast.errors import DataError, LeakError
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
 from lvmfast.leaks.levels import COSINE_LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.report.sentences import closing_line, verdict_sentence
+from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.tables import matched_rows
 from lvmfast.report.write import write_scan
@@ -54,8 +54,11 @@ class LeakReport:
         return matched_rows(self.findings)
 
     def __str__(self) -> str:
-        """The closing line and the sentence of the verdict."""
-        return f"{closing_line(self.findings)}\n{verdict_sentence(self.findings)}"
+        """The closing line, the sentence of the verdict, and the stamp if there is one."""
+        lines = [closing_line(self.findings), verdict_sentence(self.findings)]
+        if self.run.leaked:
+            lines.append(leaked_sentence(self.run.leaked))
+        return "\n".join(lines)
 
     def raise_if_leaky(self) -> None:
         """Does nothing when the scan passed.

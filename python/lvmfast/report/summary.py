@@ -12,6 +12,8 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideCount
 
 SCHEMA_VERSION = 1
+#: On whatever was made from a quarantined file.
+STAMP = "LEAKED"
 
 EXIT_CODES: Mapping[Verdict, int] = {"clean": 0, "allowed": 0, "part": 0, "leak": 1, "incomplete": 3}
 
@@ -24,6 +26,7 @@ class RunRecord:
     columns: Mapping[str, str]
     environment: Mapping[str, Any]
     timings: Mapping[str, float]
+    leaked: tuple[str, ...] = ()  #: quarantined files that it read all the same
 
 
 def summarize(findings: Findings, options: ScanOptions, run: RunRecord) -> dict[str, Any]:
@@ -33,6 +36,8 @@ def summarize(findings: Findings, options: ScanOptions, run: RunRecord) -> dict[
         "schema_version": SCHEMA_VERSION,
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],
+        "stamp": STAMP if run.leaked else None,
+        "leaked_inputs": list(run.leaked),
         "levels": {level: _level(finding) for level, finding in findings.levels.items()},
         "files": _files(findings),
         "inputs": dict(run.inputs),

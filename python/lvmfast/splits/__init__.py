@@ -1,0 +1,1 @@
+"""ACT: what mends a leak: quarantine."""
