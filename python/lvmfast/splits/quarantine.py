@@ -67,9 +67,8 @@ def quarantine(
     found = [pair for path in given for pair in _scanned(os.fspath(path), scan, force)]
     leaky = {file: scanned for file, scanned in found if force or _leaked_levels(scan, scanned)}
     if not leaky:
-        raise DataError(
-            f"{', '.join([os.fspath(path) for path in given])}: no file there leaked; --force moves clean files"
-        )
+        names = ", ".join([os.fspath(path) for path in given])
+        raise DataError(f"{names}: no file there leaked; --force moves clean files, too")
     targets = _targets(list(leaky), into)
     entries = [
         QuarantinedFile(targets[file].parent, _entry(file, scan, scanned)) for file, scanned in leaky.items()

@@ -10,9 +10,9 @@ _HEAD = """# Do not evaluate on these files
 They were seen in training, wholly or in part. A model that was trained on the training set named below can
 have memorised what is in them, so a score on them does not say how it does on new data.
 
-- **Invalid:** every score, of a model that was trained on that training set or on data that holds it, that was
-  measured on these files or on copies of them, under whatever name; and every choice made by such a score (a
-  checkpoint, a setting, a comparison of models).
+- **Invalid:** every score, of a model that was trained on that training set or on data that holds it, that
+  was measured on these files or on copies of them, under whatever name; and every choice made by such a score
+  (a checkpoint, a setting, a comparison of models).
 - **Use instead:** rows that the training set does not hold. `lvmfast clean` writes the split without the rows
   that matched; `lvmfast split` makes training and evaluation sets that are disjoint by document;
   `lvmfast ingest` makes new ones. Whichever it is, `lvmfast leakscan` should find it clean before it is used.
