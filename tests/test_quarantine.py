@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -365,64 +367,80 @@ def test_a_disk_that_is_full_in_the_middle_of_a_copy(place, monkeypatch):
     assert (place / "eval.npz").read_bytes() == content
 
 
-# Dies just before the k-th call that changes the disk, as if the power went: nothing is cleaned up.
-DYING = """
-import os, pathlib, shutil, sys
-left = int(sys.argv.pop(1))
-def dying(call):
-    def counted(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os._exit(99)
-        return call(*arguments, **options)
-    return counted
-for module, names in ((os, ("rename", "replace", "unlink", "mkdir", "fsync")), (shutil, ("copy2",)),
-                      (pathlib.Path, ("write_text", "unlink", "mkdir"))):
-    for name in names:
-        setattr(module, name, dying(getattr(module, name)))
-from lvmfast.cli import main
-main()
-"""
+STEPS = (
+    (os, ("rename", "replace", "unlink", "mkdir", "fsync")),
+    (shutil, ("copy2",)),
+    (Path, ("write_text", "unlink", "mkdir")),
+)
+
+
+def dies_before(step: int, action: Callable[[], object]) -> bool:
+    """Runs `action` in a child that ends just before its `step`-th call that changes the disk, as if the
+    power went: nothing is cleaned up. False if it came to its end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of every fork beside threads
+        child = os.fork()
+    if child == 0:
+        left = step
+
+        def dying(call):
+            def counted(*arguments, **options):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    os._exit(99)
+                return call(*arguments, **options)
+
+            return counted
+
+        for module, names in STEPS:
+            for name in names:
+                setattr(module, name, dying(getattr(module, name)))
+        try:
+            action()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 99)
+    return code == 99
 
 
 @pytest.mark.parametrize("action", ["quarantine", "restore"])
 def test_killed_at_each_step_nothing_is_lost_and_resume_finishes(place, into, action):
     content = (place / "eval.npz").read_bytes()
+
+    def there():
+        lvmfast.quarantine(place / "eval.npz", place / "report", into=into)
+
+    def back():
+        lvmfast.restore(into / "eval.npz")
+
+    begin, undo = (there, back) if action == "quarantine" else (back, there)
     start, end = place / "eval.npz", into / "eval.npz"
-    command = ["quarantine", start, "--report", place / "report", "--into", into]
     if action == "restore":
-        assert run(*command).returncode == 0
-        command, start, end = ["quarantine", "restore", end], end, start
+        there()
+        start, end = end, start
+    resumed = 0
     for step in range(60):
-        done = subprocess.run(
-            [sys.executable, "-c", DYING, str(step), *map(str, command)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        if not dies_before(step, begin):
+            break
         whole = [path for path in (start, end) if path.exists() and path.read_bytes() == content]
         assert whole, f"lost at step {step}"
-        if done.returncode == 0:
-            break
-        assert done.returncode == 99, done.stderr
-        pending = [e for e in (manifest(into) if (into / MANIFEST).exists() else []) if e["pending"]]
-        resumed = run("quarantine", "--resume", "--into", into, cwd=place)
-        assert resumed.returncode == 0, resumed.stderr
-        if pending:  # it had begun, so now it is done
-            assert not start.exists()
-            assert end.read_bytes() == content
-            assert ("restore" if action == "restore" else "quarantine") + " finished" in resumed.stdout
-            assert [e["pending"] for e in manifest(into)] == ([] if action == "restore" else [None])
-            assert (into / WARNING).exists() == (action == "quarantine")
-            assert not [name for name in os.listdir(into) if name.endswith("npz.part")]
-            again = ["quarantine", "restore", end] if action == "quarantine" else None
-            undone = run(*(again or ["quarantine", end, "--report", place / "report", "--into", into]))
-            assert undone.returncode == 0, undone.stderr
+        if (into / MANIFEST).exists():
+            resumed += bool(lvmfast.resume(into))
+        if not resumed:
+            assert start.exists()
+            continue  # it had not begun
+        assert not start.exists()
+        assert end.read_bytes() == content
+        assert [entry["pending"] for entry in manifest(into)] == ([None] if action == "quarantine" else [])
+        assert (into / WARNING).exists() == (action == "quarantine")
+        assert not [name for name in os.listdir(into) if name.endswith("npz.part")]
+        undo()
     else:
-        pytest.fail("the command never finished")
-    assert step > 6
+        pytest.fail("it never came to its end")
+    assert resumed > 3
     assert not start.exists()
     assert end.read_bytes() == content
 

@@ -26,7 +26,7 @@ from lvmfast.durable import flush
 from lvmfast.errors import DataError
 from lvmfast.report.saved import SavedScan, ScannedFile
 from lvmfast.report.write import SUMMARY
-from lvmfast.splits.manifest import drop, locked, put
+from lvmfast.splits.manifest import drop, locked, put, write_manifest
 from lvmfast.splits.move import holds, move
 
 
@@ -117,6 +117,7 @@ def resume(folder: str | PathLike[str]) -> tuple[QuarantinedFile, ...]:
         begun = tuple(entry for entry in read_manifest(path) or () if entry.pending)
         for entry in begun:
             _finish(entry)
+        write_manifest(path, read_manifest(path) or ())  # the warning may be older than the manifest
     return begun
 
 
