@@ -39,6 +39,7 @@ def leakscan(
     columns: Mapping[str, str] | None = None,
     threads: int = 0,
     memory_limit: int | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> LeakReport:
     """Finds every row of `eval` that was seen in `train`, or every duplicate inside `train` alone.
@@ -65,6 +66,7 @@ def leakscan(
         columns: column -> field, where a field has an unusual name.
         threads: 0 for one per available core.
         memory_limit: bytes; a scan that would need more is refused.
+        device: where vectors are compared: cpu, or cuda or cuda:N (needs torch). The answer is the same.
         progress: called as (phase, rows done, rows in all or None).
 
     Raises:
@@ -80,7 +82,9 @@ def leakscan(
         max_pairs=max_pairs,
         threads=threads,
         memory_limit=memory_limit,
+        device=device,
     )
+    machine = environment(options)
     clock = Clock()
     with clock.phase("open"):
         common = None if payload is None else load_payload(payload, columns=columns)
@@ -94,7 +98,7 @@ def leakscan(
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
     inputs.check_unchanged()
-    run = RunRecord(inputs.described(), dict(columns or {}), environment(options), clock.seconds)
+    run = RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds)
     return LeakReport(findings, options, run, evidence)
 
 

@@ -1,5 +1,7 @@
 //! Exact cosine near-duplicates: every pair at or above a threshold, none missed and none too many.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::error::ScanError;
@@ -117,6 +119,18 @@ impl NearIndex {
         self.norms.len()
     }
 
+    /// Row-major vectors of the groups in `range`.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] when there are no such groups.
+    pub fn vectors(&self, range: Range<usize>) -> Result<&[f32], ScanError> {
+        let (start, stop, count) = (range.start, range.end, self.group_count());
+        if start > stop || stop > count {
+            return Err(ScanError::Value(format!("groups {start} to {stop}: there are {count}")));
+        }
+        Ok(&self.vectors[start * self.dim..stop * self.dim])
+    }
+
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
         self.vectors.capacity() * 4
@@ -173,6 +187,65 @@ impl NearIndex {
         hits.usability = described.usability;
         hits.keys = described.keys;
         Ok(hits)
+    }
+}
+
+/// Pairs that are scored between two looks at the watch.
+const PAIRS_PER_TASK: usize = 1024;
+
+impl NearIndex {
+    /// The [`Usability`] and the [`row_key`] of each row, as [`NearIndex::scan`] gives them.
+    ///
+    /// # Errors
+    /// [`ScanError::Shape`]; [`ScanError::Cancelled`].
+    pub fn describe(&self, rows: &[f32], watch: &Watch) -> Result<(Vec<u8>, Vec<[u64; 2]>), ScanError> {
+        let described = describe(rows, self.dim, self.kernel, watch)?;
+        Ok((described.usability, described.keys))
+    }
+
+    /// The cosine of pairs of a usable row of a block and a group, for scans that rule pairs out elsewhere.
+    ///
+    /// # Errors
+    /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] when a pair names no row or group.
+    pub fn score(
+        &self,
+        rows: &[f32],
+        row: &[i64],
+        group: &[i64],
+        watch: &Watch,
+    ) -> Result<Vec<f64>, ScanError> {
+        if row.len() != group.len() || !rows.len().is_multiple_of(self.dim) {
+            return Err(ScanError::Shape(format!(
+                "pairs: {} rows and {} groups, of (n, {}) values, got {}",
+                row.len(),
+                group.len(),
+                self.dim,
+                rows.len()
+            )));
+        }
+        let vector = |values: &'_ [f32], place: i64| -> Result<(usize, usize), ScanError> {
+            let start = usize::try_from(place).ok().and_then(|place| place.checked_mul(self.dim));
+            start
+                .filter(|start| *start < values.len())
+                .map(|start| (start, start + self.dim))
+                .ok_or_else(|| ScanError::Value(format!("pairs: there is no vector {place}")))
+        };
+        let mut cosines = vec![0.0; row.len()];
+        row.par_chunks(PAIRS_PER_TASK)
+            .zip(group.par_chunks(PAIRS_PER_TASK))
+            .zip(cosines.par_chunks_mut(PAIRS_PER_TASK))
+            .try_for_each(|((row, group), cosines)| {
+                watch.check()?;
+                for ((row, group), out) in row.iter().zip(group).zip(cosines) {
+                    let (start, stop) = vector(rows, *row)?;
+                    let x = &rows[start..stop];
+                    let (start, stop) = vector(&self.vectors, *group)?;
+                    let dot_xy = self.kernel.dot(x, &self.vectors[start..stop]);
+                    *out = cosine(dot_xy, self.kernel.dot(x, x), self.norms[*group as usize]);
+                }
+                Ok::<_, ScanError>(())
+            })?;
+        Ok(cosines)
     }
 }
 
