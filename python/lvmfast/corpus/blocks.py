@@ -50,19 +50,19 @@ def read_into(file: BinaryIO, offset: int, block: Bytes, where: str) -> None:
         DataError: the file ends before that; `where` names it.
     """
     file.seek(offset)
-    view, done = memoryview(block), 0
+    view, done = memoryview(block.data), 0
     while done < len(view):
         got = file.readinto(view[done:])  # type: ignore[attr-defined]
         if not got:
             raise DataError(
-                f"{where}: expected {len(view)} bytes at {offset}, got {done}: the file was cut short while it "
-                "was read"
+                f"{where}: expected {len(view)} bytes at {offset}, got {done}: "
+                "the file was cut short while it was read"
             )
         done += got
 
 
 def read_ahead(read: Callable[[Span], Block], spans: Iterable[Span]) -> Iterator[Block]:
-    """Yields `read` of each span in turn; a thread is at the next one meanwhile, so that files and cores both work.
+    """Yields `read` of each span in turn; a thread is at the next one meanwhile.
 
     Raises what `read` raises, in its turn.
     """

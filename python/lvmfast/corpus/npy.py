@@ -116,12 +116,13 @@ class StoredArray:
         (rows, *shape), size = self.shape, self.dtype.itemsize
         columns, count = math.prod(shape), stop - start
         block = memory.lend(count * columns * size)
+        values: npt.NDArray[Any] = block.view(self.dtype)
         if not self._header.fortran:
             read_into(file, self._offset + start * columns * size, block, self._where)
-            return block.view(self.dtype).reshape(count, *shape)
-        for column, values in enumerate(block.reshape(columns, count * size)):
-            read_into(file, self._offset + (column * rows + start) * size, values, self._where)
-        return block.view(self.dtype).reshape(*reversed(shape), count).T
+            return values.reshape(count, *shape)
+        for column, part in enumerate(block.reshape(columns, count * size)):
+            read_into(file, self._offset + (column * rows + start) * size, part, self._where)
+        return values.reshape(*reversed(shape), count).T
 
 
 def check_fits(header: NpyHeader, available: int, where: str) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from lvmfast.corpus.arrays import ArraysFile, ArraySource
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
-from lvmfast.corpus.npy import StoredArray, NpyHeader, Readable, StreamedArray, check_fits, read_header
+from lvmfast.corpus.npy import NpyHeader, Readable, StoredArray, StreamedArray, check_fits, read_header
 from lvmfast.errors import DataError
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")

@@ -30,8 +30,8 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
     texts = {field.name for field in schema if is_text_type(field.type)}
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        # Through a buffer per column: a row group is never in memory as a whole. And not mapped, for to touch a
-        # map whose file was cut short in the meantime would kill the process.
+        # Through a buffer per column: a row group is never in memory as a whole. And not mapped, for a map
+        # whose file was cut short in the meantime kills the process that touches it.
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
             start = 0
             for group in range(file.num_row_groups):

@@ -81,7 +81,9 @@ def near_duplicates(
     Exact and exhaustive. The cosine is x.y / sqrt((x.x)(y.y)) in float64 over float32 values.
 
     Args:
-        train: (n, d) floats: an array, a memory map, or a torch tensor; read in blocks.
+        train: (n, d) floats: an array, a memory map, or a torch tensor; read in blocks. The file behind a map
+            must keep its length meanwhile (the system ends processes that touch what is gone); paths given to
+            `leakscan` and `load_split` are read with that checked.
         eval: (m, d) floats, or None to compare `train` with itself.
         threshold: cosine in [-1, 1].
         threads: 0 for one per available core.
@@ -183,7 +185,7 @@ def _can_be_borrowed(values: Any) -> bool:
 
 
 def _within_in_blocks(vectors: Dataset, options: ScanOptions) -> tuple[Rows, Rows, Scores, Rows]:
-    """What `_core.scan_within` gives of rows that it cannot borrow, or that a device compares: block by block."""
+    """What `_core.scan_within` gives of rows that it cannot borrow, or that another device compares."""
     dim = vectors.dim or 0
     groups = group_rows(_cells(vectors, options), dim, options)
     lower, higher, scores = [NO_ROWS], [NO_ROWS], [np.empty(0)]

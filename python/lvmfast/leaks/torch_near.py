@@ -53,7 +53,7 @@ def open_device(name: str) -> Any:
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < LEAST_TORCH:
         raise DataError(
-            f"device {name}: expected torch {LEAST_TORCH[0]}.{LEAST_TORCH[1]} or newer, got {torch.__version__}: "
+            f"device {name}: expected torch {'.'.join(map(str, LEAST_TORCH))} or newer, got {torch.__version__}: "
             "pip install -U 'lvmfast[cuda]'"
         )
     device = torch.device(name)
@@ -175,7 +175,7 @@ class TorchNearIndex:
         return stop
 
     def _normalized(self, vectors: Vectors) -> tuple[Any, npt.NDArray[np.float64]]:
-        """(n, d) unit vectors in bfloat16 on the device, and (n,) bounds on their distances from the true ones."""
+        """(n, d) unit vectors in bfloat16 on the device; (n,) bounds on their distances from the exact ones."""
         import torch
 
         step = max(1, NORMALIZED_VALUES // self._dim)
@@ -229,7 +229,8 @@ class TorchNearIndex:
         score_rounding = (self._dim / 4 + 64) * 2.0**-52
         margin = errors + error + errors * error + accumulation + score_rounding
         limits = (self._threshold - margin - 1e-12).astype(np.float32)  # 1e-12: of this line's own float64
-        return np.nextafter(limits, np.float32(-np.inf))
+        below: npt.NDArray[np.float32] = np.nextafter(limits, np.float32(-np.inf))
+        return below
 
     def _survivors(
         self, block: Any, limits: npt.NDArray[np.float32], tile: _Tile
@@ -255,7 +256,7 @@ class TorchNearIndex:
             start = stop
 
     def _passed(self, block: Any, limits: npt.NDArray[np.float32], tile: _Tile) -> Any | None:
-        """(rows, groups), which pairs reach the limits of their rows; None where none does, as is the rule."""
+        """(rows, groups), which pairs reach the limits of their rows; None where none does, the usual case."""
         import torch
 
         limit = torch.from_numpy(limits).to(self._device)  # (rows,)
