@@ -1,8 +1,8 @@
 """Self-scans on a GPU, `near_duplicates(..., device="cuda")`, against a plain torch loop in the same run.
 
 Each is given in seconds and as a share of what a large bfloat16 product reaches on the same GPU; n rows of d
-components count as n^2 d operations, each pair once. Before that, some of the rows are compared on the CPU, too,
-and the answers held against each other, bit for bit. Where torch is missing or sees no GPU, it says so and ends.
+components count as n^2 d operations, each pair once. Before that, some of the rows are compared on the CPU as
+well, and the two answers must be the same bits. Where torch is missing or sees no GPU, it says so and ends.
 """
 
 from __future__ import annotations

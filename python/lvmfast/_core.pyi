@@ -134,7 +134,7 @@ class NearIndex:
     def score(
         self, rows: npt.NDArray[np.float32], row: npt.NDArray[np.int64], group: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
-        """The cosines (k,) of pairs of a usable row of (n, d) rows and a group: the same bits as in `scan`."""
+        """The cosine (k,) of each pair of a usable row and a group: the same bits as in `scan`."""
 
     def vectors(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         """A copy of the vectors of groups `start` to `stop`, (stop - start, d)."""

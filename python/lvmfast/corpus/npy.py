@@ -117,12 +117,14 @@ class StoredArray:
         columns, count = math.prod(shape), stop - start
         block = memory.lend(count * columns * size)
         values: npt.NDArray[Any] = block.view(self.dtype)
-        if not self._header.fortran:
+        if self._header.fortran:
+            for column, part in enumerate(block.reshape(columns, count * size)):
+                read_into(file, self._offset + (column * rows + start) * size, part, self._where)
+            values = values.reshape(*reversed(shape), count).T
+        else:
             read_into(file, self._offset + start * columns * size, block, self._where)
-            return values.reshape(count, *shape)
-        for column, part in enumerate(block.reshape(columns, count * size)):
-            read_into(file, self._offset + (column * rows + start) * size, part, self._where)
-        return values.reshape(*reversed(shape), count).T
+            values = values.reshape(count, *shape)
+        return values
 
 
 def check_fits(header: NpyHeader, available: int, where: str) -> None:

@@ -53,7 +53,8 @@ def open_device(name: str) -> Any:
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < LEAST_TORCH:
         raise DataError(
-            f"device {name}: expected torch {'.'.join(map(str, LEAST_TORCH))} or newer, got {torch.__version__}: "
+            f"device {name}: expected torch {'.'.join(map(str, LEAST_TORCH))} or newer, "
+            f"got {torch.__version__}: "
             "pip install -U 'lvmfast[cuda]'"
         )
     device = torch.device(name)
@@ -175,7 +176,7 @@ class TorchNearIndex:
         return stop
 
     def _normalized(self, vectors: Vectors) -> tuple[Any, npt.NDArray[np.float64]]:
-        """(n, d) unit vectors in bfloat16 on the device; (n,) bounds on their distances from the exact ones."""
+        """(n, d) unit vectors in bfloat16 on the device; (n,) bounds on what the rounding moved them by."""
         import torch
 
         step = max(1, NORMALIZED_VALUES // self._dim)
@@ -256,7 +257,7 @@ class TorchNearIndex:
             start = stop
 
     def _passed(self, block: Any, limits: npt.NDArray[np.float32], tile: _Tile) -> Any | None:
-        """(rows, groups), which pairs reach the limits of their rows; None where none does, the usual case."""
+        """(rows, groups), which pairs reach the limits of their rows; None where none does, as is usual."""
         import torch
 
         limit = torch.from_numpy(limits).to(self._device)  # (rows,)
