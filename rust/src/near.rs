@@ -188,12 +188,7 @@ impl NearIndex {
         hits.keys = described.keys;
         Ok(hits)
     }
-}
 
-/// Pairs that are scored between two looks at the watch.
-const PAIRS_PER_TASK: usize = 1024;
-
-impl NearIndex {
     /// The [`Usability`] and the [`row_key`] of each row, as [`NearIndex::scan`] gives them.
     ///
     /// # Errors
@@ -214,39 +209,36 @@ impl NearIndex {
         group: &[i64],
         watch: &Watch,
     ) -> Result<Vec<f64>, ScanError> {
-        if row.len() != group.len() || !rows.len().is_multiple_of(self.dim) {
-            return Err(ScanError::Shape(format!(
-                "pairs: {} rows and {} groups, of (n, {}) values, got {}",
-                row.len(),
-                group.len(),
-                self.dim,
-                rows.len()
-            )));
+        if row.len() != group.len() {
+            return Err(ScanError::Shape(format!("pairs: {} rows and {} groups", row.len(), group.len())));
         }
-        let vector = |values: &'_ [f32], place: i64| -> Result<(usize, usize), ScanError> {
-            let start = usize::try_from(place).ok().and_then(|place| place.checked_mul(self.dim));
-            start
-                .filter(|start| *start < values.len())
-                .map(|start| (start, start + self.dim))
-                .ok_or_else(|| ScanError::Value(format!("pairs: there is no vector {place}")))
-        };
         let mut cosines = vec![0.0; row.len()];
         row.par_chunks(PAIRS_PER_TASK)
             .zip(group.par_chunks(PAIRS_PER_TASK))
             .zip(cosines.par_chunks_mut(PAIRS_PER_TASK))
             .try_for_each(|((row, group), cosines)| {
                 watch.check()?;
-                for ((row, group), out) in row.iter().zip(group).zip(cosines) {
-                    let (start, stop) = vector(rows, *row)?;
-                    let x = &rows[start..stop];
-                    let (start, stop) = vector(&self.vectors, *group)?;
-                    let dot_xy = self.kernel.dot(x, &self.vectors[start..stop]);
-                    *out = cosine(dot_xy, self.kernel.dot(x, x), self.norms[*group as usize]);
+                for ((&row, &group), out) in row.iter().zip(group).zip(cosines) {
+                    let x = vector(rows, self.dim, row)?;
+                    let y = vector(&self.vectors, self.dim, group)?;
+                    let dot_xx = self.kernel.dot(x, x);
+                    *out = cosine(self.kernel.dot(x, y), dot_xx, self.norms[group as usize]);
                 }
                 Ok::<_, ScanError>(())
             })?;
         Ok(cosines)
     }
+}
+
+/// Pairs that are scored between two looks at the watch.
+const PAIRS_PER_TASK: usize = 1024;
+
+/// Row `place` of `values`, `(n, dim)` row-major.
+fn vector(values: &[f32], dim: usize, place: i64) -> Result<&[f32], ScanError> {
+    let start = usize::try_from(place).ok().and_then(|place| place.checked_mul(dim));
+    start
+        .and_then(|start| values.get(start..)?.get(..dim))
+        .ok_or_else(|| ScanError::Value(format!("pairs: there is no vector {place}")))
 }
 
 /// Which left rows meet which right rows.
