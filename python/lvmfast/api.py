@@ -40,6 +40,7 @@ def leakscan(
     allow_leaked: bool = False,
     threads: int = 0,
     memory_limit: int | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> LeakReport:
     """Finds every row of `eval` that was seen in `train`, or every duplicate inside `train` alone.
@@ -67,6 +68,7 @@ def leakscan(
         allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
         threads: 0 for one per available core.
         memory_limit: bytes; a scan that would need more is refused.
+        device: where vectors are compared: cpu, or cuda or cuda:N (needs torch). The answer is the same.
         progress: called as (phase, rows done, rows in all or None).
 
     Raises:
@@ -82,7 +84,9 @@ def leakscan(
         max_pairs=max_pairs,
         threads=threads,
         memory_limit=memory_limit,
+        device=device,
     )
+    machine = environment(options)
     clock = Clock()
     with clock.phase("open"):
         common = None
@@ -99,7 +103,7 @@ def leakscan(
         evidence = matches(findings, datasets)
     inputs.check_unchanged()
     leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
-    run = RunRecord(inputs.described(), dict(columns or {}), environment(options), clock.seconds, leaked)
+    run = RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds, leaked)
     return LeakReport(findings, options, run, evidence)
 
 

@@ -1,5 +1,7 @@
 //! Exact cosine near-duplicates: every pair at or above a threshold, none missed and none too many.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::error::ScanError;
@@ -117,6 +119,18 @@ impl NearIndex {
         self.norms.len()
     }
 
+    /// Row-major vectors of the groups in `range`.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] when there are no such groups.
+    pub fn vectors(&self, range: Range<usize>) -> Result<&[f32], ScanError> {
+        let (start, stop, count) = (range.start, range.end, self.group_count());
+        if start > stop || stop > count {
+            return Err(ScanError::Value(format!("groups {start} to {stop}: there are {count}")));
+        }
+        Ok(&self.vectors[start * self.dim..stop * self.dim])
+    }
+
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
         self.vectors.capacity() * 4
@@ -174,6 +188,57 @@ impl NearIndex {
         hits.keys = described.keys;
         Ok(hits)
     }
+
+    /// The [`Usability`] and the [`row_key`] of each row, as [`NearIndex::scan`] gives them.
+    ///
+    /// # Errors
+    /// [`ScanError::Shape`]; [`ScanError::Cancelled`].
+    pub fn describe(&self, rows: &[f32], watch: &Watch) -> Result<(Vec<u8>, Vec<[u64; 2]>), ScanError> {
+        let described = describe(rows, self.dim, self.kernel, watch)?;
+        Ok((described.usability, described.keys))
+    }
+
+    /// The cosine of pairs of a usable row of a block and a group, for scans that rule pairs out elsewhere.
+    ///
+    /// # Errors
+    /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] when a pair names no row or group.
+    pub fn score(
+        &self,
+        rows: &[f32],
+        row: &[i64],
+        group: &[i64],
+        watch: &Watch,
+    ) -> Result<Vec<f64>, ScanError> {
+        if row.len() != group.len() {
+            return Err(ScanError::Shape(format!("pairs: {} rows and {} groups", row.len(), group.len())));
+        }
+        let mut cosines = vec![0.0; row.len()];
+        row.par_chunks(PAIRS_PER_TASK)
+            .zip(group.par_chunks(PAIRS_PER_TASK))
+            .zip(cosines.par_chunks_mut(PAIRS_PER_TASK))
+            .try_for_each(|((row, group), cosines)| {
+                watch.check()?;
+                for ((&row, &group), out) in row.iter().zip(group).zip(cosines) {
+                    let x = vector(rows, self.dim, row)?;
+                    let y = vector(&self.vectors, self.dim, group)?;
+                    let dot_xx = self.kernel.dot(x, x);
+                    *out = cosine(self.kernel.dot(x, y), dot_xx, self.norms[group as usize]);
+                }
+                Ok::<_, ScanError>(())
+            })?;
+        Ok(cosines)
+    }
+}
+
+/// Pairs that are scored between two looks at the watch.
+const PAIRS_PER_TASK: usize = 1024;
+
+/// Row `place` of `values`, `(n, dim)` row-major.
+fn vector(values: &[f32], dim: usize, place: i64) -> Result<&[f32], ScanError> {
+    let start = usize::try_from(place).ok().and_then(|place| place.checked_mul(dim));
+    start
+        .and_then(|start| values.get(start..)?.get(..dim))
+        .ok_or_else(|| ScanError::Value(format!("pairs: there is no vector {place}")))
 }
 
 /// Which left rows meet which right rows.

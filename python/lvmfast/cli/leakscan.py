@@ -84,6 +84,9 @@ def leakscan(
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same.")
+    ] = "cpu",
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
     """Find every evaluation row that was seen in training. Exit 0: clean, 1: leak, 2: bad input."""
@@ -113,6 +116,7 @@ def leakscan(
             allow_leaked=allow_leaked,
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
+            device=device,
             progress=progress,
         )
     if out is not None:

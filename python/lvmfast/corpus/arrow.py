@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.tables import TableFile
+from lvmfast.errors import DataError
 
 _FILE_MAGIC = b"ARROW1\0\0"
 
@@ -22,6 +24,7 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
         DataError: no Arrow file, a truncated or corrupt one, or fields that do not fit their columns.
     """
     with reading(path):
+        size = os.path.getsize(path)
         with open(path, "rb") as raw:
             seekable = raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
         with pa.memory_map(path) as mapped:
@@ -36,7 +39,7 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
         options = pa.ipc.IpcReadOptions(included_fields=[schema.names.index(field) for field in fields])
         with pa.memory_map(path) as mapped:
             start = 0
-            for batch in _record_batches(mapped, seekable, options):
+            for batch in _record_batches(mapped, seekable, options, partial(_check_whole, path, size)):
                 stop = start + batch.num_rows
                 if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
                     kept = batch.select(fields)
@@ -44,15 +47,30 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
                     yield start, kept
                 start = stop
 
-    return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
+    return TableFile(path, path, size, rows, schema, scan, mapping, strict=strict)
 
 
 def _record_batches(
-    mapped: pa.MemoryMappedFile, seekable: bool, options: pa.ipc.IpcReadOptions
+    mapped: pa.MemoryMappedFile, seekable: bool, options: pa.ipc.IpcReadOptions, check: Callable[[], None]
 ) -> Iterator[pa.RecordBatch]:
+    check()
     if not seekable:
-        yield from pa.ipc.open_stream(mapped, options=options)
+        for batch in pa.ipc.open_stream(mapped, options=options):
+            yield batch
+            check()
         return
     reader = pa.ipc.open_file(mapped, options=options)
     for number in range(reader.num_record_batches):
+        check()
         yield reader.get_batch(number)
+
+
+def _check_whole(path: str, size: int) -> None:
+    """To touch a map whose file was cut short kills the process, so that is looked at before each batch.
+
+    Raises:
+        DataError: it was.
+    """
+    now = os.path.getsize(path)
+    if now < size:
+        raise DataError(f"{path}: expected {size} bytes, got {now}: the file was cut short while it was read")

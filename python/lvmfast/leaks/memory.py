@@ -12,8 +12,9 @@ from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
 
 MOST_BLOCK_ROWS = 16_384
-#: Blocks that are alive at once: as read, in the core's own form, and the hits with all that is made of them.
-BLOCKS_HELD = 10
+#: Blocks that are alive at once: as read, the next one, in the core's own form, and the hits with all that is
+#: made of them.
+BLOCKS_HELD = 11
 #: A hash table holds each key, a slot and a byte of control at a load of 7/8, doubled while it grows.
 TABLE_BYTES = {"doc": 56, "chunk": 80, "text": 80, "group": 56}
 #: Where texts have not been read yet, a row's text is taken to be this long.

@@ -11,6 +11,7 @@ import numpy as np
 from lvmfast import _core
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError
+from lvmfast.leaks.devices import device_name, near_index
 from lvmfast.leaks.duplicates import group_pairs, group_rows
 from lvmfast.leaks.memory import block_rows
 from lvmfast.leaks.near import Cells
@@ -68,22 +69,33 @@ class _Members:
 
 
 def near_duplicates(
-    train: Any, eval: Any | None = None, threshold: float = DEFAULT_THRESHOLD, *, threads: int = 0
+    train: Any,
+    eval: Any | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    *,
+    threads: int = 0,
+    device: str = "cpu",
 ) -> NearDuplicates:
     """Every pair at or above `threshold`: between two sets of vectors, or inside `train` alone.
 
     Exact and exhaustive. The cosine is x.y / sqrt((x.x)(y.y)) in float64 over float32 values.
 
     Args:
-        train: (n, d) floats: an array, a memory map, or a torch tensor; read in blocks.
+        train: (n, d) floats: an array, a memory map, or a torch tensor; read in blocks. The file behind a map
+            must keep its length meanwhile (the system ends processes that touch what is gone); paths given to
+            `leakscan` and `load_split` are read with that checked.
         eval: (m, d) floats, or None to compare `train` with itself.
         threshold: cosine in [-1, 1].
         threads: 0 for one per available core.
+        device: where rows are compared: ``"cpu"``, or ``"cuda"`` or ``"cuda:N"`` (needs torch). The pairs and
+            the scores are the same bits.
 
     Raises:
-        DataError: the dimensions differ, the arrays are not 2-d floats, or the threshold is no cosine.
+        DataError: the dimensions differ, the arrays are not 2-d floats, the threshold is no cosine, or there
+            is no such device.
     """
-    options = ScanOptions(threshold=threshold, threads=threads)
+    options = ScanOptions(threshold=threshold, threads=threads, device=device)
+    device_name(options.device)
     left = _open("train", train)
     if eval is None:
         return _within(train, left, options)
@@ -118,7 +130,7 @@ def _first_equal_rows(groups: Sequence[Rows]) -> tuple[Rows, Rows]:
 def _between(train: Dataset, eval: Dataset, options: ScanOptions) -> NearDuplicates:
     swapped = train.estimated_rows() < eval.estimated_rows()
     indexed, streamed = (train, eval) if swapped else (eval, train)
-    index = _core.NearIndex(train.dim or 0, options.threshold, options.threads)
+    index = near_index(train.dim or 0, options)
     for block in _cells(indexed, options):
         index.add(block.vectors)
     table = _core.KeyTable(2, options.threads)
@@ -148,7 +160,7 @@ def _between(train: Dataset, eval: Dataset, options: ScanOptions) -> NearDuplica
 
 
 def _within(values: Any, vectors: Dataset, options: ScanOptions) -> NearDuplicates:
-    if _can_be_borrowed(values):
+    if options.device == "cpu" and _can_be_borrowed(values):
         left, right, score, first, _ = _core.scan_within(values, options.threshold, options.threads)
     else:
         left, right, score, first = _within_in_blocks(vectors, options)
@@ -173,7 +185,7 @@ def _can_be_borrowed(values: Any) -> bool:
 
 
 def _within_in_blocks(vectors: Dataset, options: ScanOptions) -> tuple[Rows, Rows, Scores, Rows]:
-    """What `_core.scan_within` gives of rows that it cannot borrow: they are cast block by block."""
+    """What `_core.scan_within` gives of rows that it cannot borrow, or that another device compares."""
     dim = vectors.dim or 0
     groups = group_rows(_cells(vectors, options), dim, options)
     lower, higher, scores = [NO_ROWS], [NO_ROWS], [np.empty(0)]

@@ -37,6 +37,7 @@ class ScanOptions:
     max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut
 
     threads: int = 0  #: 0: one per available core
+    device: str = "cpu"  #: where vectors are compared: cpu, cuda or cuda:N
     memory_limit: int | None = None  #: bytes; None: what the system has available
 
     @property
