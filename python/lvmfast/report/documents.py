@@ -15,8 +15,6 @@ from lvmfast.leaks.levels import Side
 
 MOST_NAMED = 20  #: documents that the summary names; how many there are is never cut
 
-NO_DOCUMENT = -1
-
 
 @dataclass(frozen=True)
 class MatchedDocuments:
@@ -24,7 +22,9 @@ class MatchedDocuments:
 
     side: Side
     rows: Rows  #: ascending rows of the dataset
-    document: npt.NDArray[np.int64]  #: place of each row's document in `names`, or NO_DOCUMENT
+    document: npt.NDArray[
+        np.int64
+    ]  #: place of each row's document in `names`; len(names) where the id is null
     names: tuple[str, ...]  #: document ids in order of first appearance
 
     def described(self, findings: Findings) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class MatchedDocuments:
         Every row of `findings` that matched on this side must be among `rows`. Ties go to the document that
         comes first.
         """
-        counts = len(self.names) + 1  # the last one is NO_DOCUMENT
+        counts = len(self.names) + 1  # the last one is that of null ids
         by_level = {}
         matched = np.zeros(len(self.rows), np.bool_)
         for level, finding in findings.levels.items():
@@ -76,5 +76,6 @@ def matched_documents(findings: Findings, side: Side, dataset: Dataset) -> Match
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *matched]))
     ids = dataset.take(rows, ["doc_id"])["doc_id"].combine_chunks().cast(pa.large_string())
     encoded = ids.dictionary_encode()
-    places = encoded.indices.fill_null(NO_DOCUMENT).to_numpy().astype(np.int64)
-    return MatchedDocuments(side, rows, places, tuple(encoded.dictionary.to_pylist()))
+    names = tuple(encoded.dictionary.to_pylist())
+    places = encoded.indices.fill_null(len(names)).to_numpy().astype(np.int64)
+    return MatchedDocuments(side, rows, places, names)

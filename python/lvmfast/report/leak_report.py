@@ -69,8 +69,7 @@ class LeakReport:
             raise LeakError(str(self))
 
     def save(self, directory: str | PathLike[str]) -> None:
-        """Writes `summary.json`, `matched_rows.parquet`, `matches.parquet` and `report.html`, each whole or not
-        at all.
+        """Writes the files of a scan (docs/output.md), each whole or not at all.
 
         Raises:
             DataError: the directory cannot be written.

@@ -15,7 +15,9 @@ import pyarrow as pa
 PAGE = "report.html"
 
 #: Characters that change the order of the text around them, or that nobody sees.
-INVISIBLE = frozenset("\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+INVISIBLE = frozenset(
+    "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+)
 
 
 def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
@@ -81,7 +83,9 @@ def _visible(character: str) -> str:
 
 def _at(summary: Mapping[str, Any], path: str) -> Any:
     return reduce(
-        lambda value, key: value[int(key)] if isinstance(value, list) else value[key], path.split("."), summary
+        lambda value, key: value[int(key)] if isinstance(value, list) else value[key],
+        path.split("."),
+        summary,
     )
 
 
