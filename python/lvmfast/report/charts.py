@@ -24,7 +24,7 @@ def side_bar(matched: int, checked: int, unchecked: int) -> Markup:
     The numbers stand beside it as text, so it is hidden from screen readers.
     """
     width, height = BAR
-    drawing = drawsvg.Drawing(width, height, class_="bar", aria_hidden="true")
+    drawing = drawsvg.Drawing(width, height, class_="bar", aria_hidden="true", preserveAspectRatio="none")
     parts = (("matched", matched), ("passed", checked - matched), ("unchecked", unchecked))
     x = 0.0
     for (name, _), span in zip(parts, _spans([n for _, n in parts], width), strict=True):
@@ -37,7 +37,7 @@ def side_bar(matched: int, checked: int, unchecked: int) -> Markup:
 def share_bar(part: int, whole: int) -> Markup:
     """`part` of `whole`, for a cell of a table that says both."""
     width, height = BAR
-    drawing = drawsvg.Drawing(width, height, class_="bar", aria_hidden="true")
+    drawing = drawsvg.Drawing(width, height, class_="bar", aria_hidden="true", preserveAspectRatio="none")
     span = 0.0 if not part else max(LEAST_VISIBLE, width * part / whole)
     drawing.append(drawsvg.Rectangle(0, 0, width, height, class_="track"))
     drawing.append(drawsvg.Rectangle(0, 0, _round(span), height, class_="matched"))

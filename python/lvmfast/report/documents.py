@@ -22,9 +22,7 @@ class MatchedDocuments:
 
     side: Side
     rows: Rows  #: ascending rows of the dataset
-    document: npt.NDArray[
-        np.int64
-    ]  #: place of each row's document in `names`; len(names) where the id is null
+    document: npt.NDArray[np.int64]  #: place of each row's id in `names`; len(names) where it is null
     names: tuple[str, ...]  #: document ids in order of first appearance
 
     def described(self, findings: Findings) -> dict[str, Any]:

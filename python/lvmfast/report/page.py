@@ -68,7 +68,7 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with control characters and changes of direction written out, so that it reads as it is stored."""
+    """`text` with control characters and changes of direction written out: it reads as it is stored."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_visible, text))

@@ -33,7 +33,7 @@ class Pair:
 
 
 def worst_pairs(matches: pa.Table) -> list[Pair]:
-    """The highest scores of each level, most rows behind them first; a pair found by two levels comes once."""
+    """The highest scores of each level, most rows behind them first; a pair of two levels comes once."""
     return _merged(
         row
         for level in LEVELS
