@@ -16,6 +16,7 @@ from lvmfast.leaks.options import (
     Normalization,
     ScanOptions,
 )
+from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord
@@ -101,10 +102,12 @@ def leakscan(
     findings = scan(datasets["train"], datasets.get("eval"), options, progress, clock)
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
+        judged: Side = "eval" if "eval" in datasets else "train"
+        documents = matched_documents(findings, judged, datasets[judged])
     inputs.check_unchanged()
     leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
     run = RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds, leaked)
-    return LeakReport(findings, options, run, evidence)
+    return LeakReport(findings, options, run, evidence, documents)
 
 
 def _open(

@@ -5,6 +5,7 @@ A module hangs its command on the app when it is imported, so this order is the 
 
 # isort: off
 from lvmfast.cli import leakscan
+from lvmfast.cli import report
 from lvmfast.cli import demo
 from lvmfast.cli import quarantine
 from lvmfast.cli import convert
@@ -12,7 +13,7 @@ from lvmfast.cli import convert
 # isort: on
 from lvmfast.cli.app import app
 
-__all__ = ["app", "convert", "demo", "leakscan", "main", "quarantine"]
+__all__ = ["app", "convert", "demo", "leakscan", "main", "quarantine", "report"]
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool) 
         show(report.findings, console)
         console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
         if out is not None:
-            files = f"Report: {out}/ summary.json, matches.parquet, matched_rows.parquet"
+            files = f"Report: {out}/ report.html, summary.json, matches.parquet, matched_rows.parquet"
             console.print(files, highlight=False, markup=False, soft_wrap=True)
     if report.run.leaked:
         print(leaked_sentence(report.run.leaked))

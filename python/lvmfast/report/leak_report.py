@@ -15,6 +15,7 @@ from lvmfast.errors import DataError, LeakError
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
 from lvmfast.leaks.levels import COSINE_LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.tables import matched_rows
@@ -32,6 +33,7 @@ class LeakReport:
     options: ScanOptions
     run: RunRecord
     matches: pa.Table
+    documents: MatchedDocuments | None = None  #: None where the judged side has no document ids
 
     @property
     def passed(self) -> bool:
@@ -46,7 +48,7 @@ class LeakReport:
     @property
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says."""
-        return summarize(self.findings, self.options, self.run)
+        return summarize(self.findings, self.options, self.run, self.documents)
 
     @property
     def matched_rows(self) -> pa.Table:
@@ -70,7 +72,7 @@ class LeakReport:
             raise LeakError(str(self))
 
     def save(self, directory: str | PathLike[str]) -> None:
-        """Writes `summary.json`, `matched_rows.parquet` and `matches.parquet`, each whole or not at all.
+        """Writes the files of a scan (docs/output.md), each whole or not at all.
 
         Raises:
             DataError: the directory cannot be written.
@@ -99,7 +101,7 @@ class LeakReport:
         cosine = pc.is_in(self.matches["level"], pa.array(COSINE_LEVELS))
         keep = pc.or_(pc.invert(cosine), pc.greater_equal(self.matches["score"], threshold))
         findings = replace(self.findings, levels=levels)
-        return LeakReport(findings, options, self.run, self.matches.filter(keep))
+        return replace(self, findings=findings, options=options, matches=self.matches.filter(keep))
 
     def _raised(self, finding: LevelFinding, threshold: float) -> LevelFinding:
         if finding.cut and (len(finding.matches) == 0 or finding.matches.score.min() >= threshold):

@@ -10,6 +10,8 @@ from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideCount
+from lvmfast.report.documents import MatchedDocuments
+from lvmfast.report.sentences import verdict_sentence
 
 SCHEMA_VERSION = 1
 #: On whatever was made from a quarantined file.
@@ -29,16 +31,20 @@ class RunRecord:
     leaked: tuple[str, ...] = ()  #: quarantined files that it read all the same
 
 
-def summarize(findings: Findings, options: ScanOptions, run: RunRecord) -> dict[str, Any]:
+def summarize(
+    findings: Findings, options: ScanOptions, run: RunRecord, documents: MatchedDocuments | None
+) -> dict[str, Any]:
     """The summary as plain JSON values."""
     verdict = findings.verdict
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],
+        "sentence": verdict_sentence(findings),
         "stamp": STAMP if run.leaked else None,
         "leaked_inputs": list(run.leaked),
         "levels": {level: _level(finding) for level, finding in findings.levels.items()},
+        "documents": None if documents is None else documents.described(findings),
         "files": _files(findings),
         "inputs": dict(run.inputs),
         "options": _options(options, run.columns),

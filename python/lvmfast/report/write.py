@@ -15,10 +15,13 @@ import pyarrow.parquet as pq
 
 from lvmfast.durable import flush
 from lvmfast.errors import DataError
+from lvmfast.report.page import PAGE, draw_page
 
 SUMMARY = "summary.json"
 MATCHES = "matches.parquet"
 MATCHED_ROWS = "matched_rows.parquet"
+
+WRITTEN = (MATCHED_ROWS, MATCHES, PAGE, SUMMARY)  #: in this order
 
 
 def prepare_directory(directory: str | PathLike[str]) -> Path:
@@ -40,7 +43,7 @@ def prepare_directory(directory: str | PathLike[str]) -> Path:
 def write_scan(
     directory: str | PathLike[str], summary: dict[str, Any], matched_rows: pa.Table, matches: pa.Table
 ) -> None:
-    """Writes the three files of a scan into `directory`, the summary last.
+    """Writes the four files of a scan into `directory`, the summary last.
 
     An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
 
@@ -55,10 +58,12 @@ def write_scan(
             pq.write_table(table, staging / name, compression="zstd", row_group_size=1 << 20)
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (staging / SUMMARY).write_text(text, "utf-8")
-        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+        # Drawn from the text and not from `summary`, as it is when it is drawn again.
+        (staging / PAGE).write_text(draw_page(json.loads(text), matches), "utf-8")
+        for name in WRITTEN:
             flush(staging / name)
         (path / SUMMARY).unlink(missing_ok=True)
-        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+        for name in WRITTEN:
             os.replace(staging / name, path / name)
         flush(path)
     except OSError as error:
