@@ -7,16 +7,24 @@ from lvmfast.errors import DataError, LeakError, LvmfastError
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
 from lvmfast.report.leak_report import LeakReport
-from lvmfast.splits.quarantine import quarantine, quarantined, restore, resume
+from lvmfast.splits.clean import clean
+from lvmfast.splits.quarantine import quarantine, quarantined, restore
+from lvmfast.splits.quarantine import resume as resume_quarantine
+from lvmfast.splits.result import CleanSplit
+from lvmfast.splits.split import split
+from lvmfast.splits.verify import Verification, verify
 
 __all__ = [
+    "CleanSplit",
     "DataError",
     "Dataset",
     "LeakError",
     "LeakReport",
     "LvmfastError",
     "NearDuplicates",
+    "Verification",
     "__version__",
+    "clean",
     "hash_texts",
     "intersect_pairs",
     "leakscan",
@@ -25,5 +33,7 @@ __all__ = [
     "quarantine",
     "quarantined",
     "restore",
-    "resume",
+    "resume_quarantine",
+    "split",
+    "verify",
 ]

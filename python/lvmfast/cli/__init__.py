@@ -6,6 +6,9 @@ A module hangs its command on the app when it is imported, so this order is the 
 # isort: off
 from lvmfast.cli import leakscan
 from lvmfast.cli import report
+from lvmfast.cli import clean
+from lvmfast.cli import split
+from lvmfast.cli import verify
 from lvmfast.cli import demo
 from lvmfast.cli import quarantine
 from lvmfast.cli import convert
@@ -13,7 +16,7 @@ from lvmfast.cli import convert
 # isort: on
 from lvmfast.cli.app import app
 
-__all__ = ["app", "convert", "demo", "leakscan", "main", "quarantine", "report"]
+__all__ = ["app", "clean", "convert", "demo", "leakscan", "main", "quarantine", "report", "split", "verify"]
 
 
 def main() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +24,8 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
     """
     with reading(path):
         size = os.path.getsize(path)
-        with open(path, "rb") as raw:
-            seekable = raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
         with pa.memory_map(path) as mapped:
-            if seekable:
+            if is_file_format(path):
                 reader = pa.ipc.open_file(mapped)
                 schema, rows = reader.schema, reader.count_rows()
             else:
@@ -37,40 +34,47 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         options = pa.ipc.IpcReadOptions(included_fields=[schema.names.index(field) for field in fields])
-        with pa.memory_map(path) as mapped:
-            start = 0
-            for batch in _record_batches(mapped, seekable, options, partial(_check_whole, path, size)):
-                stop = start + batch.num_rows
-                if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
-                    kept = batch.select(fields)
-                    kept.validate(full=True)  # offsets in a corrupt file could point anywhere
-                    yield start, kept
-                start = stop
+        start = 0
+        for batch in record_batches(path, size, options):
+            stop = start + batch.num_rows
+            if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
+                kept = batch.select(fields)
+                kept.validate(full=True)  # offsets in a corrupt file could point anywhere
+                yield start, kept
+            start = stop
 
     return TableFile(path, path, size, rows, schema, scan, mapping, strict=strict)
 
 
-def _record_batches(
-    mapped: pa.MemoryMappedFile, seekable: bool, options: pa.ipc.IpcReadOptions, check: Callable[[], None]
+def is_file_format(path: str) -> bool:
+    """Whether the Arrow file at `path` has the file format, and not the stream format."""
+    with open(path, "rb") as raw:
+        return raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+
+
+def record_batches(
+    path: str, size: int, options: pa.ipc.IpcReadOptions | None = None
 ) -> Iterator[pa.RecordBatch]:
-    check()
-    if not seekable:
-        for batch in pa.ipc.open_stream(mapped, options=options):
-            yield batch
-            check()
-        return
-    reader = pa.ipc.open_file(mapped, options=options)
-    for number in range(reader.num_record_batches):
-        check()
-        yield reader.get_batch(number)
+    """The record batches of an Arrow file of `size` bytes, in either format, mapped.
+
+    Raises:
+        DataError: the file was cut short: to touch a map of it would kill the process.
+    """
+    options = options or pa.ipc.IpcReadOptions()
+    with pa.memory_map(path) as mapped:
+        if is_file_format(path):
+            reader = pa.ipc.open_file(mapped, options=options)
+            for number in range(reader.num_record_batches):
+                _check_whole(path, size)
+                yield reader.get_batch(number)
+        else:
+            _check_whole(path, size)
+            for batch in pa.ipc.open_stream(mapped, options=options):
+                yield batch
+                _check_whole(path, size)
 
 
 def _check_whole(path: str, size: int) -> None:
-    """To touch a map whose file was cut short kills the process, so that is looked at before each batch.
-
-    Raises:
-        DataError: it was.
-    """
     now = os.path.getsize(path)
     if now < size:
         raise DataError(f"{path}: expected {size} bytes, got {now}: the file was cut short while it was read")

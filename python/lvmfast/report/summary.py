@@ -47,7 +47,7 @@ def summarize(
         "documents": None if documents is None else documents.described(findings),
         "files": _files(findings),
         "inputs": dict(run.inputs),
-        "options": _options(options, run.columns),
+        "options": summarized_options(options, run.columns),
         "environment": dict(run.environment),
         "timings": {phase: round(seconds, 6) for phase, seconds in run.timings.items()},
     }
@@ -97,7 +97,8 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
     return files
 
 
-def _options(options: ScanOptions, columns: Mapping[str, str]) -> dict[str, Any]:
+def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict[str, Any]:
+    """The part `options` of the summary: what changes the answer."""
     return {
         "levels": list(options.levels) if options.levels else None,
         "threshold": options.threshold,

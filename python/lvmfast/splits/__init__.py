@@ -1,1 +1,1 @@
-"""ACT: what mends a leak: quarantine."""
+"""ACT: what is done about a leak once it is found, and splits that have none to begin with."""
