@@ -8,6 +8,7 @@ use crate::kernel::{self, Kernel};
 use crate::parallel::Watch;
 
 mod basis;
+mod cells;
 mod codes;
 mod product;
 mod rows;

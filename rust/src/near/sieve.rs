@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
+use super::cells::join::{Join, Order};
+use super::cells::{self, Bound, Points};
 use super::codes::{Encoded, Encoder, Scratch as Coding};
 use super::product::{DEPTH, Rows};
 use super::{Pair, Pairing, cosine};
@@ -35,14 +37,17 @@ pub(super) struct Policy {
     /// and a task that wastes more than this share of the product's cost on pairs that are no match is
     /// left to the product.
     pub waste: f64,
+    /// A join over cells must be expected to cost less than this share of the sieve over all pairs.
+    pub cells: f64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3 }
+        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3, cells: 0.6 }
     }
 }
 
+fn cpu() -> f64 { let s = std::fs::read_to_string("/proc/self/stat").unwrap(); let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect(); f[11].parse::<f64>().unwrap() / 100.0 + f[12].parse::<f64>().unwrap() / 100.0 }
 /// Fits that may prove wrong before the sieve is given up.
 const FITS: usize = 3;
 
@@ -117,9 +122,15 @@ impl Sieve {
         watch: &Watch,
     ) -> Result<Sieved, ScanError> {
         self.prepare(left, right, watch)?;
-        let Some(fitted) = &self.fitted else {
+        if self.fitted.is_none() {
             return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
         };
+        if pairing == Pairing::Within
+            && let Some(found) = self.join_cells(left, units, watch)?
+        {
+            return Ok(Sieved { found, left_over: Vec::new(), advanced: units });
+        }
+        let fitted = self.fitted.as_ref().expect("cells leave the basis as it is");
         let encoder = self.encoder(&fitted.basis, left.dim);
         let gauge = Gauge::default();
         let of_tasks: Vec<Option<Vec<Pair>>> = (0..left.len().div_ceil(TASK_ROWS))
@@ -158,6 +169,62 @@ impl Sieve {
             self.fitted = None;
         }
         Ok(sieved)
+    }
+
+    /// The pairs of a side with itself by way of cells, or none where those do not pay.
+    fn join_cells(
+        &mut self,
+        side: Rows<'_>,
+        units: usize,
+        watch: &Watch,
+    ) -> Result<Option<Vec<Vec<Pair>>>, ScanError> {
+        let mut fitted = self.fitted.take().expect("a basis");
+        let found = self.join_cells_of(&mut fitted, side, units, watch);
+        self.fitted = Some(fitted);
+        found
+    }
+
+    fn join_cells_of(
+        &self,
+        Fitted { basis, right }: &mut Fitted,
+        side: Rows<'_>,
+        units: usize,
+        watch: &Watch,
+    ) -> Result<Option<Vec<Vec<Pair>>>, ScanError> {
+        let encoder = self.encoder(basis, side.dim);
+        let centre = basis.centre.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>().sqrt();
+        let bound = Bound {
+            reach: encoder.radius + 2.0 * encoder.slip,
+            norm: basis.norm + centre + encoder.slip,
+        };
+        let all_pairs = basis.cycles * side.len() as f64 / 2.0;
+        let points = Points { values: &right.projections, width: basis.width, depth: basis.first };
+        let t0 = cpu();
+        let Some((centroids, estimate)) = cells::fit(points, bound, self.kernel, watch)? else {
+            return Ok(None);
+        };
+        eprintln!("cells fit {:?}: {} {:?} of {:e}, {} {}", cpu() - t0, centroids.len(), estimate, all_pairs, basis.first, basis.width);
+        if estimate.cycles >= self.policy.cells * all_pairs {
+            return Ok(None);
+        }
+        let order = Order::of(&centroids, points, self.kernel, watch)?;
+        eprintln!("order {:?}", cpu() - t0);
+        order.apply(&mut right.projections, basis.width);
+        eprintln!("permuted {:?}", cpu() - t0);
+        let join = Join {
+            encoder,
+            side,
+            threshold: self.threshold,
+            limit: encoder.limit(),
+            bound,
+            budget: all_pairs,
+        };
+        let found = join.scan(&order, &centroids, &right.projections, units, watch)?;
+        eprintln!("joined {:?}", cpu() - t0);
+        if found.is_none() {
+            order.undo(&mut right.projections, basis.width);
+        }
+        Ok(found)
     }
 
     fn encoder<'a>(&self, basis: &'a Basis, dim: usize) -> Encoder<'a> {
@@ -236,9 +303,7 @@ impl Sieve {
         encoder.left(projections, bytes, starts, coding);
         let left_codes = Codes { bytes, starts };
 
-        // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
-        let reach = (encoder.radius + 2.0 * encoder.slip).powi(2) * (1.0 + (width + 8) as f64 * 2.0 * UNIT);
-        let limit = (reach as f32).next_up();
+        let limit = encoder.limit();
         let (second, third) = test_cycles(width, left.dim);
         // Within one side the rows before the task's have met these already.
         let skipped = if pairing == Pairing::Within { from / SIEVE_LANES } else { 0 };

@@ -235,7 +235,7 @@ fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, p
 }
 
 const SIEVE_ALWAYS: Policy =
-    Policy { least_dim: 0, worth: 0.0, expected: f64::INFINITY, waste: f64::INFINITY };
+    Policy { least_dim: 0, worth: 0.0, expected: f64::INFINITY, waste: f64::INFINITY, cells: 0.0 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
