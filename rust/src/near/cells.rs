@@ -25,10 +25,7 @@ const ROUNDS: usize = 3;
 const PROBES: usize = 768;
 
 /// Counts of cells that are weighed against each other, one after the other until more do not pay.
-const COUNTS: [usize; 6] = [128, 256, 512, 1024, 2048, 4096];
-
-/// Rows per cell below which more cells are not tried.
-const LEAST_ROWS: usize = 64;
+const COUNTS: [usize; 7] = [16, 128, 256, 512, 1024, 2048, 4096];
 
 /// Points in the space of projections: of each row the first `depth` of `width` values.
 #[derive(Clone, Copy)]
@@ -76,7 +73,8 @@ impl Centroids {
     }
 
     fn distance(&self, a: usize, b: usize) -> f64 {
-        let squares = self.get(a).iter().zip(self.get(b)).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2));
+        let squares =
+            self.get(a).iter().zip(self.get(b)).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2));
         squares.sum::<f64>().sqrt()
     }
 
@@ -235,15 +233,16 @@ pub(super) struct Estimate {
 }
 
 /// The centroids that make a join of the points with themselves cheapest, and what it is expected to cost
-/// beside the tests of what the first tile lets through.
+/// beside the tests of what the first tile lets through; no cells of fewer than `least_rows` rows.
 pub(super) fn fit(
     points: Points<'_>,
     bound: Bound,
+    least_rows: usize,
     kernel: &Kernel,
     watch: &Watch,
 ) -> Result<Option<(Centroids, Estimate)>, ScanError> {
     let mut best: Option<(Centroids, Estimate)> = None;
-    for count in COUNTS.into_iter().filter(|count| count * LEAST_ROWS <= points.len()) {
+    for count in COUNTS.into_iter().filter(|count| count * least_rows <= points.len()) {
         let centroids = Centroids::fit(points, count, kernel, watch)?;
         let estimate = estimate(&centroids, points, bound, kernel, watch)?;
         let worse = best.as_ref().is_some_and(|(_, old)| estimate.cycles > old.cycles);
@@ -296,7 +295,8 @@ fn estimate(
                 panels.scores(panel, &own_centroids, kernel, &mut between);
                 for (i, &(cell, score)) in own.iter().enumerate() {
                     for lane in 0..panels.lanes {
-                        let square = 2.0 * (centroids.halves[cell as usize] - between[i * panels.lanes + lane]);
+                        let square =
+                            2.0 * (centroids.halves[cell as usize] - between[i * panels.lanes + lane]);
                         let margin = score - tile[i * panels.lanes + lane];
                         let room = square.max(0.0).sqrt() * bound.reach as f32 + roundings - margin;
                         margins[i * stride + panel * panels.lanes + lane] = margin;

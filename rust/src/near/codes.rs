@@ -182,7 +182,8 @@ impl Encoder<'_> {
 
     /// The need of a left code that starts so: what was put into the start taken off again.
     pub fn need_of(&self, code: &[u8], [start, _]: [i16; 2]) -> i16 {
-        let sum: i32 = code.as_chunks::<4>().0.iter().map(|q| i32::from(q[0] as i8) + i32::from(q[1] as i8)).sum();
+        let sum: i32 =
+            code.as_chunks::<4>().0.iter().map(|q| i32::from(q[0] as i8) + i32::from(q[1] as i8)).sum();
         (-OFFSET * sum - i32::from(start)) as i16
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
-use super::cells::join::{Join, Order};
+use super::cells::join::{Join, Joined, Order};
 use super::cells::{self, Bound, Points};
 use super::codes::{Encoded, Encoder, Scratch as Coding};
 use super::product::{DEPTH, Rows};
@@ -37,17 +37,29 @@ pub(super) struct Policy {
     /// and a task that wastes more than this share of the product's cost on pairs that are no match is
     /// left to the product.
     pub waste: f64,
-    /// A join over cells must be expected to cost less than this share of the sieve over all pairs.
+    /// One side with itself: a join over cells must be expected to cost less than this share of the sieve
+    /// over all pairs,
     pub cells: f64,
+    /// it is given up when it comes to cost this share of it,
+    pub cells_budget: f64,
+    /// and cells have at least this many rows on average.
+    pub cell_rows: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3, cells: 0.6 }
+        Self {
+            least_dim: 96,
+            worth: 10.0,
+            expected: 0.5,
+            waste: 0.3,
+            cells: 0.8,
+            cells_budget: 1.0,
+            cell_rows: 64,
+        }
     }
 }
 
-fn cpu() -> f64 { let s = std::fs::read_to_string("/proc/self/stat").unwrap(); let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect(); f[11].parse::<f64>().unwrap() / 100.0 + f[12].parse::<f64>().unwrap() / 100.0 }
 /// Fits that may prove wrong before the sieve is given up.
 const FITS: usize = 3;
 
@@ -125,11 +137,14 @@ impl Sieve {
         if self.fitted.is_none() {
             return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
         };
-        if pairing == Pairing::Within
-            && let Some(found) = self.join_cells(left, units, watch)?
-        {
-            return Ok(Sieved { found, left_over: Vec::new(), advanced: units });
+        let joined = match pairing {
+            Pairing::Within => self.join_cells(left, units, watch)?,
+            Pairing::All => Joined::default(),
+        };
+        if let Some(found) = joined.found {
+            return Ok(Sieved { found, left_over: Vec::new(), advanced: joined.advanced });
         }
+        let units = units - joined.advanced;
         let fitted = self.fitted.as_ref().expect("cells leave the basis as it is");
         let encoder = self.encoder(&fitted.basis, left.dim);
         let gauge = Gauge::default();
@@ -155,7 +170,8 @@ impl Sieve {
                 Ok(pairs)
             })
             .collect::<Result<_, ScanError>>()?;
-        let mut sieved = Sieved { advanced: gauge.advanced.load(Ordering::Relaxed), ..Sieved::default() };
+        let advanced = joined.advanced + gauge.advanced.load(Ordering::Relaxed);
+        let mut sieved = Sieved { advanced, ..Sieved::default() };
         for (task, pairs) in of_tasks.into_iter().enumerate() {
             match pairs {
                 Some(pairs) => sieved.found.push(pairs),
@@ -171,17 +187,12 @@ impl Sieve {
         Ok(sieved)
     }
 
-    /// The pairs of a side with itself by way of cells, or none where those do not pay.
-    fn join_cells(
-        &mut self,
-        side: Rows<'_>,
-        units: usize,
-        watch: &Watch,
-    ) -> Result<Option<Vec<Vec<Pair>>>, ScanError> {
+    /// The pairs of a side with itself by way of cells, where those pay.
+    fn join_cells(&mut self, side: Rows<'_>, units: usize, watch: &Watch) -> Result<Joined, ScanError> {
         let mut fitted = self.fitted.take().expect("a basis");
-        let found = self.join_cells_of(&mut fitted, side, units, watch);
+        let joined = self.join_cells_of(&mut fitted, side, units, watch);
         self.fitted = Some(fitted);
-        found
+        joined
     }
 
     fn join_cells_of(
@@ -190,41 +201,36 @@ impl Sieve {
         side: Rows<'_>,
         units: usize,
         watch: &Watch,
-    ) -> Result<Option<Vec<Vec<Pair>>>, ScanError> {
+    ) -> Result<Joined, ScanError> {
         let encoder = self.encoder(basis, side.dim);
         let centre = basis.centre.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>().sqrt();
-        let bound = Bound {
-            reach: encoder.radius + 2.0 * encoder.slip,
-            norm: basis.norm + centre + encoder.slip,
-        };
+        let bound =
+            Bound { reach: encoder.radius + 2.0 * encoder.slip, norm: basis.norm + centre + encoder.slip };
         let all_pairs = basis.cycles * side.len() as f64 / 2.0;
         let points = Points { values: &right.projections, width: basis.width, depth: basis.first };
-        let t0 = cpu();
-        let Some((centroids, estimate)) = cells::fit(points, bound, self.kernel, watch)? else {
-            return Ok(None);
+        let Some((centroids, estimate)) =
+            cells::fit(points, bound, self.policy.cell_rows, self.kernel, watch)?
+        else {
+            return Ok(Joined::default());
         };
-        eprintln!("cells fit {:?}: {} {:?} of {:e}, {} {}", cpu() - t0, centroids.len(), estimate, all_pairs, basis.first, basis.width);
         if estimate.cycles >= self.policy.cells * all_pairs {
-            return Ok(None);
+            return Ok(Joined::default());
         }
         let order = Order::of(&centroids, points, self.kernel, watch)?;
-        eprintln!("order {:?}", cpu() - t0);
         order.apply(&mut right.projections, basis.width);
-        eprintln!("permuted {:?}", cpu() - t0);
         let join = Join {
             encoder,
             side,
             threshold: self.threshold,
             limit: encoder.limit(),
             bound,
-            budget: all_pairs,
+            budget: self.policy.cells_budget * all_pairs,
         };
-        let found = join.scan(&order, &centroids, &right.projections, units, watch)?;
-        eprintln!("joined {:?}", cpu() - t0);
-        if found.is_none() {
+        let joined = join.scan(&order, &centroids, &right.projections, units, watch)?;
+        if joined.found.is_none() {
             order.undo(&mut right.projections, basis.width);
         }
-        Ok(found)
+        Ok(joined)
     }
 
     fn encoder<'a>(&self, basis: &'a Basis, dim: usize) -> Encoder<'a> {

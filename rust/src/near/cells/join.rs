@@ -20,6 +20,9 @@ const CHUNK_ROWS: usize = 1024;
 /// Pairs of rows that are tested one by one: too few to be packed for the first tile.
 const FEW: usize = 48;
 
+/// Share of the budget that may be spent before a task has ended.
+const ADVANCE: f64 = 0.05;
+
 /// Candidates that are scored between two looks at the watch.
 const SCORES_PER_CHECK: usize = 4096;
 
@@ -44,8 +47,24 @@ struct Chunk {
     rows: Range<usize>,
 }
 
-/// A row in a join: its margin to the other cell, and its place in the order.
-type Entry = (f32, u32);
+/// A row in a join: its margin to the other cell, and its place in the order; sorted by margin.
+type Entry = i64;
+
+fn entry(margin: f32, place: usize) -> Entry {
+    let bits = margin.to_bits() as i32;
+    // The order of float32 values is that of their bits, but for the sign.
+    let key = bits ^ (((bits >> 31) as u32) >> 1) as i32;
+    (i64::from(key) << 32) | place as i64
+}
+
+fn margin(entry: Entry) -> f32 {
+    let key = (entry >> 32) as i32;
+    f32::from_bits((key ^ (((key >> 31) as u32) >> 1) as i32) as u32)
+}
+
+fn place(entry: Entry) -> usize {
+    entry as u32 as usize
+}
 
 /// Rows of one side in the order of their cells, encoded.
 pub(in crate::near) struct Join<'a> {
@@ -55,8 +74,17 @@ pub(in crate::near) struct Join<'a> {
     /// The second test: largest square of the distance of two projections in float32.
     pub limit: f32,
     pub bound: Bound,
-    /// Cycles that the whole may cost; beyond them it is given up.
+    /// Cycles that the whole may cost; it is given up as soon as more is to be expected.
     pub budget: f64,
+}
+
+/// What a join found.
+#[derive(Default)]
+pub(in crate::near) struct Joined {
+    /// All pairs in chunks, or none if the join was not tried or was given up.
+    pub found: Option<Vec<Vec<Pair>>>,
+    /// Units of progress given to the watch.
+    pub advanced: usize,
 }
 
 /// The rows by cell.
@@ -148,7 +176,8 @@ impl Coded {
     fn of(encoder: Encoder<'_>, projections: &[f32], watch: &Watch) -> Result<Self, ScanError> {
         let (first, width) = (encoder.basis.first, encoder.basis.width);
         let rows = projections.len() / width;
-        let mut coded = Self { bytes: vec![0; rows * first], starts: vec![[0; 2]; rows], needs: vec![0; rows] };
+        let mut coded =
+            Self { bytes: vec![0; rows * first], starts: vec![[0; 2]; rows], needs: vec![0; rows] };
         coded
             .bytes
             .par_chunks_mut(TASK_ROWS * first)
@@ -185,8 +214,7 @@ impl Gauge {
     fn spend(&self, cycles: f64) -> bool {
         let spent = cycles as u64 + self.spent.fetch_add(cycles as u64, Ordering::Relaxed);
         let done = self.done.load(Ordering::Relaxed) as f64 / self.tasks as f64;
-        // A share in advance, for tasks that have not ended.
-        spent as f64 <= self.budget * (done + 0.05)
+        spent as f64 <= self.budget * (done + ADVANCE)
     }
 }
 
@@ -200,7 +228,7 @@ impl Join<'_> {
         projections: &[f32],
         units: usize,
         watch: &Watch,
-    ) -> Result<Option<Vec<Vec<Pair>>>, ScanError> {
+    ) -> Result<Joined, ScanError> {
         let coded = Coded::of(self.encoder, projections, watch)?;
         let lanes = self.encoder.kernel.tile_lanes();
         let cells = order.chunks.iter().map(|chunk| chunk.cell);
@@ -233,7 +261,9 @@ impl Join<'_> {
                 Ok(pairs)
             })
             .collect::<Result<_, ScanError>>()?;
-        Ok(found.into_iter().collect())
+        let found: Option<Vec<Vec<Pair>>> = found.into_iter().collect();
+        let done = gauge.done.load(Ordering::Relaxed) as usize;
+        Ok(Joined { found, advanced: done * units / gauge.tasks })
     }
 }
 
@@ -256,21 +286,11 @@ struct Context<'a> {
     roundings: f64,
 }
 
-/// How the rows of one group of chunks stand to the cells of another.
-#[derive(Default)]
-struct Sight {
-    /// `(rows, lanes)`.
-    margins: Vec<f32>,
-    /// The least of each chunk, `(chunks, lanes)`.
-    least: Vec<f32>,
-    /// The rows of each chunk that may have a match in each cell, `(chunks, lanes)`.
-    entries: Vec<Vec<Entry>>,
-}
-
 /// Room for one task, kept by its thread.
 #[derive(Default)]
 struct Scratch {
-    sights: [Sight; 2],
+    /// The rows of each chunk that reach into each cell of the other group, `(chunks, lanes)`.
+    lists: [Vec<Vec<Entry>>; 2],
     limits: Vec<f32>,
     tile: Vec<f32>,
     whole: Vec<Entry>,
@@ -313,10 +333,8 @@ impl Context<'_> {
         }
         let lanes = self.panels.lanes;
         let (lefts, rights) = (self.group(left), self.group(right));
-        let Scratch { sights, limits, tile, whole, packed, candidates } = scratch;
-        let [of_left, of_right] = sights;
-        self.look(lefts, right, of_left, tile);
-        self.look(rights, left, of_right, tile);
+        let Scratch { lists, limits, tile, whole, packed, candidates } = scratch;
+        let [of_left, of_right] = lists;
         let rows: usize = lefts.iter().chain(rights).map(|chunk| chunk.rows.len()).sum();
         let routing = routing_cycles(rows as f64, lanes, self.panels.depth) / 2.0;
         limits.clear();
@@ -327,9 +345,8 @@ impl Context<'_> {
                 limits[i * lanes + j] = self.join.bound.limit(self.centroids, self.roundings, a.cell, b.cell);
             }
         }
-        self.list(lefts, of_left, lanes, |i, j| limits[i * lanes + j] - of_right.least[j * lanes + i]);
-        self.list(rights, of_right, lanes, |j, i| limits[i * lanes + j] - of_left.least[i * lanes + j]);
-
+        self.reach(lefts, right, |i, j| limits[i * lanes + j], of_left, tile);
+        self.reach(rights, left, |j, i| limits[i * lanes + j], of_right, tile);
         let mut pairs = Vec::new();
         candidates.clear();
         let mut spent = routing;
@@ -337,11 +354,11 @@ impl Context<'_> {
             watch.check()?;
             if left == right {
                 whole.clear();
-                whole.extend(chunk.rows.clone().map(|place| (0.0, place as u32)));
+                whole.extend(chunk.rows.clone().map(|place| entry(0.0, place)));
                 spent += self.tiles(whole, whole, None, packed, candidates);
             }
             for j in 0..rights.len() {
-                let (a, b) = (&mut of_left.entries[i * lanes + j], &mut of_right.entries[j * lanes + i]);
+                let (a, b) = (&mut of_left[i * lanes + j], &mut of_right[j * lanes + i]);
                 if a.is_empty() || b.is_empty() {
                     continue;
                 }
@@ -359,54 +376,35 @@ impl Context<'_> {
         Ok(gauge.spend(spent).then_some(pairs))
     }
 
-    /// The margins of the rows of some chunks to the cells of a group.
-    fn look(&self, chunks: &[Chunk], group: usize, sight: &mut Sight, tile: &mut Vec<f32>) {
+    /// Lists the rows of some chunks by the cells of a group that they reach into: those whose margins are
+    /// within a limit per chunk and cell.
+    fn reach(
+        &self,
+        chunks: &[Chunk],
+        group: usize,
+        limit: impl Fn(usize, usize) -> f32,
+        lists: &mut Vec<Vec<Entry>>,
+        tile: &mut Vec<f32>,
+    ) {
         let lanes = self.panels.lanes;
         let kernel = self.join.encoder.kernel;
         let points = self.points();
-        sight.margins.clear();
-        sight.least.clear();
-        for chunk in chunks {
-            let first = sight.margins.len();
+        lists.resize_with(lanes * lanes, Vec::new);
+        lists.iter_mut().for_each(Vec::clear);
+        for ((c, chunk), lists) in chunks.iter().enumerate().zip(lists.chunks_exact_mut(lanes)) {
+            let limits: Vec<f32> = (0..lanes).map(|lane| limit(c, lane)).collect();
             for from in chunk.rows.clone().step_by(kernel.tile_rows()) {
                 let count = kernel.tile_rows().min(chunk.rows.end - from);
                 let rows = tile_of(points, from, count, kernel.tile_rows());
                 self.panels.scores(group, &rows, kernel, tile);
-                let own = &self.order.scores[from..from + count];
-                for (score, scores) in own.iter().zip(tile.chunks_exact(lanes)) {
-                    sight.margins.extend(scores.iter().map(|other| score - other));
-                }
-            }
-            let from = sight.least.len();
-            sight.least.resize(from + lanes, f32::INFINITY);
-            for margins in sight.margins[first..].chunks_exact(lanes) {
-                for (least, &margin) in sight.least[from..].iter_mut().zip(margins) {
-                    *least = if margin < *least { margin } else { *least };
-                }
-            }
-        }
-        sight.least.resize(lanes * lanes, f32::INFINITY);
-    }
-
-    /// Lists the rows of each chunk whose margins to each cell are within a limit.
-    fn list(&self, chunks: &[Chunk], sight: &mut Sight, lanes: usize, limit: impl Fn(usize, usize) -> f32) {
-        sight.entries.resize_with(lanes * lanes, Vec::new);
-        sight.entries.iter_mut().for_each(Vec::clear);
-        let mut rows = sight.margins.chunks_exact(lanes);
-        for (c, chunk) in chunks.iter().enumerate() {
-            let limits: Vec<f32> = (0..lanes).map(|lane| limit(c, lane)).collect();
-            let entries = &mut sight.entries[c * lanes..][..lanes];
-            let least = &sight.least[c * lanes..][..lanes];
-            if least.iter().zip(&limits).all(|(least, limit)| least > limit) {
-                rows.nth(chunk.rows.len() - 1);
-                continue;
-            }
-            for (place, margins) in chunk.rows.clone().zip(&mut rows) {
-                let within = margins.iter().zip(&limits).fold(false, |any, (m, limit)| any | (m <= limit));
-                if within {
-                    for ((entries, &margin), limit) in entries.iter_mut().zip(margins).zip(&limits) {
-                        if margin <= *limit {
-                            entries.push((margin, place as u32));
+                for (place, scores) in (from..from + count).zip(tile.chunks_exact(lanes)) {
+                    let own = self.order.scores[place];
+                    let within = |(&score, &limit): (&f32, &f32)| own - score <= limit;
+                    if scores.iter().zip(&limits).fold(false, |any, pair| any | within(pair)) {
+                        for ((list, score), limit) in lists.iter_mut().zip(scores).zip(&limits) {
+                            if within((score, limit)) {
+                                list.push(entry(own - score, place));
+                            }
                         }
                     }
                 }
@@ -424,17 +422,17 @@ impl Context<'_> {
         candidates: &mut Vec<(u32, u32)>,
     ) -> f64 {
         if a.len() * b.len() <= FEW {
-            for &(x_margin, x) in a.iter() {
-                for &(y_margin, y) in b.iter() {
-                    if x_margin <= limit - y_margin && self.near(x, y) {
-                        candidates.push((x, y));
+            for &x in a.iter() {
+                for &y in b.iter() {
+                    if margin(x) <= limit - margin(y) && self.near(place(x), place(y)) {
+                        candidates.push((place(x) as u32, place(y) as u32));
                     }
                 }
             }
             return (a.len() * b.len()) as f64 * test_cycles(self.join.encoder.basis.width, 0).0;
         }
-        a.sort_unstable_by(|x, y| x.0.total_cmp(&y.0));
-        b.sort_unstable_by(|x, y| x.0.total_cmp(&y.0));
+        a.sort_unstable();
+        b.sort_unstable();
         // The longer list is gathered once, the shorter panel by panel.
         let (left, right) = if a.len() >= b.len() { (a, b) } else { (b, a) };
         self.tiles(left, right, Some(limit), packed, candidates)
@@ -455,9 +453,9 @@ impl Context<'_> {
         let Packed { left_bytes, left_starts, right_bytes, right_starts, positions } = packed;
         left_bytes.clear();
         left_starts.clear();
-        for &(_, place) in left {
-            left_bytes.extend_from_slice(self.code(place));
-            left_starts.push(self.coded.starts[place as usize]);
+        for &x in left {
+            left_bytes.extend_from_slice(self.code(place(x)));
+            left_starts.push(self.coded.starts[place(x)]);
         }
         let filled = left.len().next_multiple_of(SIEVE_ROWS);
         left_bytes.resize(filled * first, 0);
@@ -468,16 +466,16 @@ impl Context<'_> {
         let mut passed = 0;
         for (panel, entries) in right.chunks(SIEVE_LANES).enumerate() {
             let met = match limit {
-                Some(limit) => left.partition_point(|(margin, _)| *margin <= limit - entries[0].0),
+                Some(limit) => left.partition_point(|&x| margin(x) <= limit - margin(entries[0])),
                 None => (panel * SIEVE_LANES + entries.len()).min(left.len()),
             };
             if met == 0 {
                 break;
             }
             right_starts.fill([0, i16::MIN / 2]);
-            for (lane, &(_, place)) in entries.iter().enumerate() {
-                self.join.encoder.to_right_panel(self.code(place), lane, right_bytes);
-                right_starts[lane] = [0, -self.coded.needs[place as usize]];
+            for (lane, &y) in entries.iter().enumerate() {
+                self.join.encoder.to_right_panel(self.code(place(y)), lane, right_bytes);
+                right_starts[lane] = [0, -self.coded.needs[place(y)]];
             }
             let met = met.next_multiple_of(SIEVE_ROWS);
             let left_codes = Codes { bytes: &left_bytes[..met * first], starts: &left_starts[..met] };
@@ -490,9 +488,9 @@ impl Context<'_> {
                 let (i, j) = (position as usize / SIEVE_LANES, position as usize % SIEVE_LANES);
                 let once = limit.is_some() || i < panel * SIEVE_LANES + j;
                 if once && i < left.len() && j < entries.len() {
-                    let (x, y) = (left[i].1, entries[j].1);
+                    let (x, y) = (place(left[i]), place(entries[j]));
                     if self.near(x, y) {
-                        candidates.push((x, y));
+                        candidates.push((x as u32, y as u32));
                     }
                 }
             }
@@ -501,15 +499,15 @@ impl Context<'_> {
         packing + tested as f64 * tile_cycles(first) + passed as f64 * test_cycles(basis.width, 0).0
     }
 
-    fn code(&self, place: u32) -> &[u8] {
+    fn code(&self, place: usize) -> &[u8] {
         let first = self.join.encoder.basis.first;
-        &self.coded.bytes[place as usize * first..][..first]
+        &self.coded.bytes[place * first..][..first]
     }
 
     /// The second test.
-    fn near(&self, x: u32, y: u32) -> bool {
+    fn near(&self, x: usize, y: usize) -> bool {
         let width = self.join.encoder.basis.width;
-        let projection = |place: u32| &self.projections[place as usize * width..][..width];
+        let projection = |place: usize| &self.projections[place * width..][..width];
         self.join.encoder.kernel.square_distance(projection(x), projection(y)) <= self.join.limit
     }
 
