@@ -188,7 +188,7 @@ impl Encoder<'_> {
     }
 
     /// Puts a left code into a lane of a right panel.
-    pub fn to_right_panel(&self, code: &[u8], lane: usize, bytes: &mut [u8]) {
+    pub fn fill_lane(&self, code: &[u8], lane: usize, bytes: &mut [u8]) {
         let panel = bytes.as_chunks_mut::<{ 4 * SIEVE_LANES }>().0;
         for (part, four) in panel.iter_mut().zip(code.as_chunks::<4>().0) {
             part[lane * 4..][..4].copy_from_slice(&four.map(|q| q.wrapping_add(OFFSET as u8)));

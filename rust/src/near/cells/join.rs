@@ -474,7 +474,7 @@ impl Context<'_> {
             }
             right_starts.fill([0, i16::MIN / 2]);
             for (lane, &y) in entries.iter().enumerate() {
-                self.join.encoder.to_right_panel(self.code(place(y)), lane, right_bytes);
+                self.join.encoder.fill_lane(self.code(place(y)), lane, right_bytes);
                 right_starts[lane] = [0, -self.coded.needs[place(y)]];
             }
             let met = met.next_multiple_of(SIEVE_ROWS);
