@@ -4,6 +4,9 @@
 is uniform on the sphere with planted pairs, the worst case there is. Arrays are kept in `.bench/`. The pair
 sets of both programs are compared before a time is printed: pairs on which they differ must lie within
 faiss's float32 rounding of the threshold.
+
+`--ladder` compares at thresholds from 0.0 to 1.0 (20k x 2k) with what cannot be beaten by much: numpy's
+blocked product and the positions at or above the threshold, which gives no exact scores.
 """
 
 from __future__ import annotations
@@ -95,6 +98,42 @@ def compare(train: Rows, eval: Rows, threshold: float, ours: tuple, theirs: tupl
     return len(found)
 
 
+LADDER = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0)
+LADDER_SHAPE = (20_000, 2_000)
+
+
+def by_product(train: Rows, eval: Rows, threshold: float) -> tuple[npt.NDArray[np.int64], ...]:
+    pairs = []
+    for start in range(0, len(train), 4096):
+        rows, columns = np.nonzero(train[start : start + 4096] @ eval.T >= threshold - ROUNDING)
+        pairs.append((rows + start, columns))
+    rows, columns = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return rows, columns
+
+
+def ladder(recipes: list[str], dim: int, rounds: int, threads: int) -> None:
+    """Prints the seconds of both, and what a pair of the answer costs beyond the product."""
+    print(f"{LADDER_SHAPE[0]:,} x {LADDER_SHAPE[1]:,} x {dim}; medians of {rounds} runs in turn")
+    for recipe in recipes:
+        train, eval = make(recipe, *LADDER_SHAPE, dim)
+        for threshold in LADDER:
+            raced = race(
+                partial(scan, train, eval, threshold, threads),
+                partial(by_product, train, eval, threshold),
+                rounds,
+            )
+            count, others = len(raced.our_answer[0]), len(raced.peer_answer[0])
+            if count > others:
+                raise SystemExit(f"{recipe} at {threshold}: {count} pairs, of which the product has {others}")
+            beyond = max(0.0, raced.ours - raced.peer) / max(count, 1)
+            print(
+                f"{recipe} at {threshold}: {count} pairs, ours {raced.ours:.3f} s, product and positions "
+                f"{raced.peer:.3f} s, {raced.ours / raced.peer:.2f} of it, "
+                f"beyond it {beyond * 1e9:.0f} ns per pair",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -107,6 +146,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="timed runs of each, in turn (default 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--within", action="store_true", help="also scan each train set against itself")
+    parser.add_argument("--ladder", action="store_true", help="all thresholds on 20k x 2k, and nothing else")
     options = parser.parse_args()
     room = available()
     # The rows, their copy in faiss, and both once more while they are made.
@@ -116,6 +156,9 @@ def main() -> None:
         options.rows = most
     faiss.omp_set_num_threads(options.threads)
     print(f"{machine()}, {options.threads} threads, kernel {_core.kernel_name()}, faiss {faiss.__version__}")
+    if options.ladder:
+        ladder(options.recipes, options.dim, options.rounds, options.threads)
+        return
     print(
         f"{options.rows:,} x {options.eval_rows:,} x {options.dim}; medians of {options.rounds} runs in turn"
     )

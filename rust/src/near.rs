@@ -10,6 +10,7 @@ use crate::kernel::{self, Kernel};
 use crate::parallel::Watch;
 
 mod basis;
+mod cells;
 mod codes;
 mod product;
 mod rows;
@@ -289,8 +290,8 @@ pub struct Within {
 }
 
 /// Every pair of distinct rows, `(n, dim)` row-major, with cosine at or above `threshold`, each once. The
-/// rows are borrowed: what is held beside them is about `4 * width + 100` bytes per row, with `width` a
-/// small part of `dim`, and the pairs.
+/// rows are borrowed: what is held beside them is about `6 * width + 150` bytes per row, with `width` a
+/// small part of `dim`, a few MiB per thread, and the pairs.
 ///
 /// # Errors
 /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] as [`NearIndex::new`] has it, or past

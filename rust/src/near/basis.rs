@@ -48,6 +48,8 @@ pub(super) struct Basis {
     pub norm: f64,
     /// Size of one unit of a code.
     pub step: f32,
+    /// What a left row is expected to cost, in cycles of one core.
+    pub cycles: f64,
 }
 
 /// What a sieve is expected to cost per left row, in cycles of one core.
@@ -206,7 +208,7 @@ impl Basis {
         kernel: &Kernel,
         watch: &Watch,
     ) -> Result<Self, ScanError> {
-        let Plan { first, width, .. } = plan;
+        let Plan { first, width, cycles, .. } = plan;
         directions.values.truncate(width * directions.depth);
         mix(&mut directions, first);
         let projected = probes.times_transposed(&directions, kernel, watch)?;
@@ -233,6 +235,7 @@ impl Basis {
             panels: panels(&directions.values, directions.depth, kernel.tile_lanes()),
             centre,
             step,
+            cycles,
         })
     }
 }

@@ -45,6 +45,14 @@ struct Code {
 }
 
 impl Encoder<'_> {
+    /// The largest square of the distance of two projections of a pair to be kept, in float32.
+    pub fn limit(&self) -> f32 {
+        // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
+        let roundings = (self.basis.width + 8) as f64 * f64::from(f32::EPSILON);
+        let reach = (self.radius + 2.0 * self.slip).powi(2) * (1.0 + roundings);
+        (reach as f32).next_up()
+    }
+
     /// Projections `(count, width)` of rows `from..from + count`.
     pub fn project(&self, rows: Rows<'_>, from: usize, projections: &mut [f32], scratch: &mut Scratch) {
         let Basis { width, ref panels, ref centre, .. } = *self.basis;
@@ -170,6 +178,21 @@ impl Encoder<'_> {
         let rows = starts.len().next_multiple_of(SIEVE_ROWS);
         bytes.resize(rows * self.basis.first, 0);
         starts.resize(rows, [i16::MIN / 2, i16::MIN / 2]);
+    }
+
+    /// The need of a left code that starts so: what was put into the start taken off again.
+    pub fn need_of(&self, code: &[u8], [start, _]: [i16; 2]) -> i16 {
+        let sum: i32 =
+            code.as_chunks::<4>().0.iter().map(|q| i32::from(q[0] as i8) + i32::from(q[1] as i8)).sum();
+        (-OFFSET * sum - i32::from(start)) as i16
+    }
+
+    /// Puts a left code into a lane of a right panel.
+    pub fn fill_lane(&self, code: &[u8], lane: usize, bytes: &mut [u8]) {
+        let panel = bytes.as_chunks_mut::<{ 4 * SIEVE_LANES }>().0;
+        for (part, four) in panel.iter_mut().zip(code.as_chunks::<4>().0) {
+            part[lane * 4..][..4].copy_from_slice(&four.map(|q| q.wrapping_add(OFFSET as u8)));
+        }
     }
 
     /// One panel of right codes from at most as many projections as it has lanes.
