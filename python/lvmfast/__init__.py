@@ -6,6 +6,7 @@ from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError, LeakError, LvmfastError
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
+from lvmfast.leaks.nearest import Nearest, nearest
 from lvmfast.report.leak_report import LeakReport
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "LeakReport",
     "LvmfastError",
     "NearDuplicates",
+    "Nearest",
     "__version__",
     "hash_texts",
     "intersect_pairs",
     "leakscan",
     "load_split",
     "near_duplicates",
+    "nearest",
 ]

@@ -128,6 +128,14 @@ class NearIndex:
         """Scans an (n, d) block: arrays row, group, cosine of every hit, sorted by row and group, then the
         usability (n,) and the key (n, 2) of every row; equal rows, and no others, share a key."""
 
+    def seek(self, rows: npt.NDArray[np.float32], first_row: int) -> npt.NDArray[np.uint8]:
+        """Takes an (n, d) block, numbered from `first_row`, into the search for the nearest row of every
+        group, whatever the threshold; the usability code of each row. Groups are added before the first."""
+
+    def nearest(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Of the blocks that `seek` took: arrays (groups,) of the highest cosine, NaN without a usable row,
+        and of the first row that has it, else -1."""
+
     @property
     def group_of_row(self) -> npt.NDArray[np.int64]:
         """The group of every added row, -1 for an unusable one."""

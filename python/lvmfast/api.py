@@ -35,6 +35,7 @@ def leakscan(
     min_chars: int = DEFAULT_MIN_CHARS,
     max_df: int | None = None,
     allow: Mapping[Any, float] | None = None,
+    nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     columns: Mapping[str, str] | None = None,
     threads: int = 0,
@@ -61,6 +62,7 @@ def leakscan(
         min_chars: texts with fewer characters after normalisation are unchecked.
         max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
         allow: tolerated fraction of matched rows per level.
+        nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
         columns: column -> field, where a field has an unusual name.
         threads: 0 for one per available core.
@@ -77,6 +79,7 @@ def leakscan(
         min_chars=min_chars,
         max_df=max_df,
         allow=dict(allow or {}),
+        nearest=nearest,
         max_pairs=max_pairs,
         threads=threads,
         memory_limit=memory_limit,

@@ -9,11 +9,16 @@ use crate::parallel::Watch;
 
 mod basis;
 mod codes;
+mod nearest;
 mod product;
+mod rising;
 mod rows;
 mod sieve;
 
+pub use nearest::Nearest;
+use nearest::Search;
 use product::{Blocks, Product, Rows};
+use rising::RisingSieve;
 use rows::{Described, describe};
 pub use rows::{Usability, row_key, usability};
 use sieve::{Policy, Sieve};
@@ -70,6 +75,7 @@ pub struct NearIndex {
     kernel: &'static Kernel,
     sieve: Sieve,
     product: Product,
+    search: Search,
 }
 
 impl NearIndex {
@@ -99,6 +105,7 @@ impl NearIndex {
             kernel,
             sieve: Sieve::new(kernel, threshold, policy),
             product: Product::new(kernel, threshold, blocks),
+            search: Search::new(RisingSieve::new(kernel, policy)),
         })
     }
 
@@ -125,6 +132,7 @@ impl NearIndex {
             + self.groups.nbytes()
             + self.sieve.nbytes()
             + self.product.nbytes()
+            + self.search.nbytes()
     }
 
     /// Adds rows, `(n, dim)` row-major; a [`Usability`] for each.

@@ -258,6 +258,9 @@ type HitArrays<'py> = (
     Bound<'py, PyArray2<u64>>,
 );
 
+/// The highest cosine of every group and the row that has it.
+type NearestArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>);
+
 #[pyclass(module = "lvmfast._core")]
 struct NearIndex {
     index: near::NearIndex,
@@ -302,6 +305,22 @@ impl NearIndex {
             hits.usability.into_pyarray(py),
             pairs_array(py, &hits.keys)?,
         ))
+    }
+
+    fn seek<'py>(
+        &mut self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        first_row: i64,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let rows = self.checked(&rows)?;
+        let index = &mut self.index;
+        Ok(interruptible(py, self.threads, |watch| index.seek(rows, first_row, watch))?.into_pyarray(py))
+    }
+
+    fn nearest<'py>(&self, py: Python<'py>) -> NearestArrays<'py> {
+        let nearest = self.index.nearest();
+        (nearest.cosine.into_pyarray(py), nearest.row.into_pyarray(py))
     }
 
     #[getter]

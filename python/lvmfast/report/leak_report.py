@@ -17,7 +17,7 @@ from lvmfast.leaks.levels import COSINE_LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.sentences import closing_line, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
-from lvmfast.report.tables import matched_rows
+from lvmfast.report.tables import matched_rows, nearest_rows
 from lvmfast.report.write import write_scan
 
 
@@ -53,6 +53,14 @@ class LeakReport:
         """Every matched row of both sides: level, side, file, row. Never cut."""
         return matched_rows(self.findings)
 
+    @property
+    def nearest(self) -> pa.Table | None:
+        """The nearest training row of every eval row (eval_file, eval_row, cosine, train_file, train_row).
+
+        None unless the scan was asked for it.
+        """
+        return nearest_rows(self.findings)
+
     def __str__(self) -> str:
         """The closing line and the sentence of the verdict."""
         return f"{closing_line(self.findings)}\n{verdict_sentence(self.findings)}"
@@ -67,12 +75,13 @@ class LeakReport:
             raise LeakError(str(self))
 
     def save(self, directory: str | PathLike[str]) -> None:
-        """Writes `summary.json`, `matched_rows.parquet` and `matches.parquet`, each whole or not at all.
+        """Writes `summary.json`, `matched_rows.parquet`, `matches.parquet` and, if the scan has it,
+        `nearest.parquet`, each whole or not at all.
 
         Raises:
             DataError: the directory cannot be written.
         """
-        write_scan(directory, self.summary, self.matched_rows, self.matches)
+        write_scan(directory, self.summary, self.matched_rows, self.matches, self.nearest)
 
     def rethreshold(self, threshold: float) -> LeakReport:
         """The report of the same scan at a higher cosine threshold, without scanning again.

@@ -10,6 +10,7 @@ from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideCount
+from lvmfast.report.nearest import distribution
 
 SCHEMA_VERSION = 1
 
@@ -59,6 +60,8 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
     if finding.padding is not None:
         level["padding"] = dict(finding.padding)
+    if finding.nearest is not None:
+        level["nearest"] = distribution(finding.nearest)
     level["evidence"] = {"found": finding.match_count, "kept": len(finding.matches)}
     return level
 
@@ -93,6 +96,7 @@ def _options(options: ScanOptions, columns: Mapping[str, str]) -> dict[str, Any]
         "normalize": options.normalize,
         "min_chars": options.min_chars,
         "max_df": options.max_df,
+        "nearest": options.nearest,
         "max_pairs": options.max_pairs,
         "allow": dict(options.allow),
         "columns": dict(columns),

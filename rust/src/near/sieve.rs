@@ -18,10 +18,10 @@ use crate::kernel::{Codes, Kernel, SIEVE_LANES};
 use crate::parallel::Watch;
 
 /// Left rows of a task.
-const TASK_ROWS: usize = 192;
+pub(super) const TASK_ROWS: usize = 192;
 
 /// Right panels between two looks at what has survived.
-const PANELS_PER_CHECK: usize = 32;
+pub(super) const PANELS_PER_CHECK: usize = 32;
 
 /// When a sieve is tried and when it is given up. The result does not depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +35,21 @@ pub(super) struct Policy {
     /// and a task that wastes more than this share of the product's cost on pairs that are no match is
     /// left to the product.
     pub waste: f64,
+    /// Rows that a search for nearest ones multiplies in full before a sieve is fitted: its thresholds must
+    /// be somewhere near where they will end.
+    pub seeds: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3 }
+        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3, seeds: 4096 }
     }
 }
 
 /// Fits that may prove wrong before the sieve is given up.
 const FITS: usize = 3;
 
-const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
 /// A sieve for the scans of one index.
 #[derive(Debug)]
@@ -97,7 +100,7 @@ impl Sieve {
     }
 
     /// Bound of the distance between a projection in float32 and the exact one.
-    fn slip(dim: usize, basis: &Basis) -> f64 {
+    pub fn slip(dim: usize, basis: &Basis) -> f64 {
         // Sums of DEPTH terms, added up: at most this many roundings on a path, of terms that add up to
         // no more than the norm of a direction, in each of `width` components.
         let roundings = (DEPTH.min(dim) + dim.div_ceil(DEPTH) + 2) as f64 * UNIT;
@@ -301,19 +304,19 @@ struct Scratch {
 
 /// How the tasks of a scan fare, seen by all threads.
 #[derive(Default)]
-struct Gauge {
+pub(super) struct Gauge {
     tasks: AtomicUsize,
     given_up: AtomicUsize,
     hopeless: AtomicBool,
-    advanced: AtomicUsize,
+    pub advanced: AtomicUsize,
 }
 
 impl Gauge {
-    fn hopeless(&self) -> bool {
+    pub fn hopeless(&self) -> bool {
         self.hopeless.load(Ordering::Relaxed)
     }
 
-    fn record(&self, scanned: bool) {
+    pub fn record(&self, scanned: bool) {
         let tasks = self.tasks.fetch_add(1, Ordering::Relaxed) + 1;
         if !scanned {
             let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
