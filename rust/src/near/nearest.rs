@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::product::Rows;
-use super::rising::RisingSieve;
+use super::rising::{REFIT, RisingSieve};
 use super::rows::describe;
 use super::{Distinct, NearIndex};
 use crate::error::ScanError;
@@ -17,6 +17,9 @@ use crate::parallel::Watch;
 /// that few pairs are scored in vain.
 const FIRST_SEEDS: usize = 8;
 const SEED_GROWTH: usize = 8;
+
+/// Rows that a block is not cut below.
+const LEAST_PART: usize = 64;
 
 /// The highest score of one group so far.
 #[derive(Debug)]
@@ -118,7 +121,9 @@ impl NearIndex {
         while done < usable {
             let seeds =
                 (*seen * (SEED_GROWTH - 1)).max(FIRST_SEEDS).min(sieve.policy.seeds.saturating_sub(*seen));
-            let part = &first_rows[done..(done + if seeds == 0 { usable } else { seeds }).min(usable)];
+            // Between the parts of a long block the sieve may be fitted to thresholds that have risen.
+            let most = if seeds > 0 { seeds } else { (*seen * (REFIT - 1)).max(LEAST_PART) };
+            let part = &first_rows[done..(done + most).min(usable)];
             let units = share(done + part.len()) - share(done);
             let left = Rows { dim: self.dim, values: rows, squares: &described.squares, chosen: Some(part) };
             let number = |place: usize| first_row + part[place] as i64;

@@ -17,23 +17,36 @@ use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 use crate::parallel::Watch;
 
-/// The directions are fitted for the threshold that this share of the right rows is above: pairs that
-/// survive belong to the others in the main.
-const TYPICAL: f64 = 0.25;
+/// The directions are fitted for the radius that this share of the right rows is within.
+const TYPICAL: f64 = 0.6;
 
 /// The share of right rows that the codes must be able to speak of.
 const SPOKEN_OF: f64 = 0.995;
 
 /// After this many times the rows thresholds are much higher, and other directions may be better.
-const REFIT: usize = 8;
+pub(super) const REFIT: usize = 3;
+
+/// A fit may cost this share of the product that is ahead, for as much again will come.
+const FIT_SHARE: f64 = 0.25;
+
+/// A task may waste this share of the product's cost: its thresholds rise as it goes.
+const WASTE: f64 = 0.6;
+
+/// A sieve must be expected to cost less than this share of the product.
+const EXPECTED: f64 = 0.6;
+
+/// What the counted survivors are multiplied with after each fit that proved wrong.
+const CAUTION: f64 = 3.0;
 
 /// A sieve for the nearest rows of one index.
 #[derive(Debug)]
 pub(super) struct RisingSieve {
     kernel: &'static Kernel,
     pub policy: Policy,
-    /// Left rows at which directions are fitted (again).
+    /// Left rows at which directions are fitted (again), and multiplications that the product would have
+    /// done since the last fit.
     next_fit: usize,
+    work: f64,
     /// Fits that proved wrong.
     failures: i32,
     fitted: Option<Fitted>,
@@ -67,7 +80,9 @@ fn quantile(values: &mut [f64], share: f64) -> f64 {
 
 impl RisingSieve {
     pub fn new(kernel: &'static Kernel, policy: Policy) -> Self {
-        Self { kernel, policy, next_fit: 0, failures: 0, fitted: None }
+        let policy =
+            Policy { waste: policy.waste.max(WASTE), expected: policy.expected.max(EXPECTED), ..policy };
+        Self { kernel, policy, next_fit: 0, work: 0.0, failures: 0, fitted: None }
     }
 
     pub fn nbytes(&self) -> usize {
@@ -118,7 +133,7 @@ impl RisingSieve {
         if gauge.hopeless() {
             self.fitted = None;
             self.failures += 1;
-            self.next_fit = (seen + left.len()) * 2;
+            self.next_fit = 0;
         }
         Ok(Sieved { found: Vec::new(), left_over, advanced: gauge.advanced.load(Ordering::Relaxed) })
     }
@@ -133,17 +148,21 @@ impl RisingSieve {
         watch: &Watch,
     ) -> Result<(), ScanError> {
         let dim = left.dim;
-        let ahead = left.len() as f64 * right.len() as f64 * dim as f64;
-        if seen < self.next_fit || dim < self.policy.least_dim || ahead < self.policy.worth * fit_work(dim) {
+        self.work += left.len() as f64 * right.len() as f64 * dim as f64;
+        if seen < self.next_fit
+            || dim < self.policy.least_dim
+            || self.work < self.policy.worth * fit_work(dim)
+        {
             return Ok(());
         }
-        self.next_fit = (seen + left.len()) * REFIT;
+        let work = std::mem::take(&mut self.work) * FIT_SHARE;
+        self.next_fit = seen * REFIT;
         let mut radii: Vec<f64> = (0..right.len()).map(|j| radius(dim, 1.0, bests.score(j))).collect();
         let terms = Terms {
-            radius: quantile(&mut radii, 1.0 - TYPICAL),
+            radius: quantile(&mut radii, TYPICAL),
             expected: self.policy.expected,
-            caution: 10f64.powi(self.failures),
-            work: ahead / self.policy.worth,
+            caution: CAUTION.powi(self.failures),
+            work,
         };
         let Some(mut basis) = Basis::fit(left, right, terms, self.kernel, watch)? else {
             self.fitted = None;

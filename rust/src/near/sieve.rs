@@ -42,7 +42,7 @@ pub(super) struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3, seeds: 4096 }
+        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3, seeds: 2048 }
     }
 }
 
