@@ -257,7 +257,7 @@ fn check_nearest(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn the_nearest_row_is_that_of_brute_force(
