@@ -26,8 +26,8 @@ const SPOKEN_OF: f64 = 0.995;
 /// After this many times the rows thresholds are much higher, and other directions may be better.
 pub(super) const REFIT: usize = 3;
 
-/// A fit may cost this share of the product that is ahead, for as much again will come.
-const FIT_SHARE: f64 = 0.25;
+/// A fit may cost this share of the product since the last one, for it may be in vain.
+const FIT_SHARE: f64 = 0.1;
 
 /// A task may waste this share of the product's cost: its thresholds rise as it goes.
 const WASTE: f64 = 0.6;
