@@ -6,6 +6,7 @@ from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError, LeakError, LvmfastError
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
+from lvmfast.leaks.nearest import Nearest, nearest
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.splits.clean import clean
 from lvmfast.splits.quarantine import quarantine, quarantined, restore
@@ -22,6 +23,7 @@ __all__ = [
     "LeakReport",
     "LvmfastError",
     "NearDuplicates",
+    "Nearest",
     "Verification",
     "__version__",
     "clean",
@@ -30,6 +32,7 @@ __all__ = [
     "leakscan",
     "load_split",
     "near_duplicates",
+    "nearest",
     "quarantine",
     "quarantined",
     "restore",

@@ -36,6 +36,7 @@ def leakscan(
     min_chars: int = DEFAULT_MIN_CHARS,
     max_df: int | None = None,
     allow: Mapping[Any, float] | None = None,
+    nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     columns: Mapping[str, str] | None = None,
     allow_leaked: bool = False,
@@ -64,6 +65,7 @@ def leakscan(
         min_chars: texts with fewer characters after normalisation are unchecked.
         max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
         allow: tolerated fraction of matched rows per level.
+        nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
         columns: column -> field, where a field has an unusual name.
         allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
@@ -82,6 +84,7 @@ def leakscan(
         min_chars=min_chars,
         max_df=max_df,
         allow=dict(allow or {}),
+        nearest=nearest,
         max_pairs=max_pairs,
         threads=threads,
         memory_limit=memory_limit,

@@ -12,11 +12,16 @@ use crate::parallel::Watch;
 mod basis;
 mod cells;
 mod codes;
+mod nearest;
 mod product;
+mod rising;
 mod rows;
 mod sieve;
 
+pub use nearest::Nearest;
+use nearest::Search;
 use product::{Blocks, Product, Rows};
+use rising::RisingSieve;
 use rows::{Described, describe};
 pub use rows::{Usability, row_key, usability};
 use sieve::{Policy, Sieve};
@@ -73,6 +78,7 @@ pub struct NearIndex {
     kernel: &'static Kernel,
     sieve: Sieve,
     product: Product,
+    search: Search,
 }
 
 impl NearIndex {
@@ -102,6 +108,7 @@ impl NearIndex {
             kernel,
             sieve: Sieve::new(kernel, threshold, policy),
             product: Product::new(kernel, threshold, blocks),
+            search: Search::new(RisingSieve::new(kernel, policy)),
         })
     }
 
@@ -140,6 +147,7 @@ impl NearIndex {
             + self.groups.nbytes()
             + self.sieve.nbytes()
             + self.product.nbytes()
+            + self.search.nbytes()
     }
 
     /// Adds rows, `(n, dim)` row-major; a [`Usability`] for each.

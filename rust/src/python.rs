@@ -261,6 +261,9 @@ type HitArrays<'py> = (
 /// Usability and key arrays of one described block.
 type RowArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u64>>);
 
+/// The highest cosine of every group and the row that has it.
+type NearestArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>);
+
 #[pyclass(module = "lvmfast._core")]
 struct NearIndex {
     index: near::NearIndex,
@@ -334,6 +337,22 @@ impl NearIndex {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let values = self.index.vectors(start..stop)?;
         PyArray1::from_slice(py, values).reshape([stop - start, self.index.dim()])
+    }
+
+    fn seek<'py>(
+        &mut self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        first_row: i64,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let rows = self.checked(&rows)?;
+        let index = &mut self.index;
+        Ok(interruptible(py, self.threads, |watch| index.seek(rows, first_row, watch))?.into_pyarray(py))
+    }
+
+    fn nearest<'py>(&self, py: Python<'py>) -> NearestArrays<'py> {
+        let nearest = self.index.nearest();
+        (nearest.cosine.into_pyarray(py), nearest.row.into_pyarray(py))
     }
 
     #[getter]

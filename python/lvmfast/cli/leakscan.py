@@ -66,6 +66,9 @@ def leakscan(
         list[str] | None,
         typer.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
     ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Also find the nearest training vector of every eval row.")
+    ] = False,
     max_pairs: Annotated[
         int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
@@ -111,6 +114,7 @@ def leakscan(
             min_chars=min_chars,
             max_df=max_df,
             allow=dict(assignments("--allow", allow, rate)),
+            nearest=nearest,
             max_pairs=max_pairs,
             columns=dict(assignments("--column", column, str)),
             allow_leaked=allow_leaked,

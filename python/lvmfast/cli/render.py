@@ -22,7 +22,10 @@ def render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool) 
         show(report.findings, console)
         console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
         if out is not None:
-            files = f"Report: {out}/ report.html, summary.json, matches.parquet, matched_rows.parquet"
+            nearest = "" if report.nearest is None else ", nearest.parquet"
+            files = (
+                f"Report: {out}/ report.html, summary.json, matches.parquet, matched_rows.parquet{nearest}"
+            )
             console.print(files, highlight=False, markup=False, soft_wrap=True)
     if report.run.leaked:
         print(leaked_sentence(report.run.leaked))

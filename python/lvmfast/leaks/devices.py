@@ -29,6 +29,14 @@ class NearIndex(Protocol):
         """Scans an (n, d) block."""
         ...
 
+    def seek(self, rows: Vectors, first_row: int) -> npt.NDArray[np.uint8]:
+        """Takes an (n, d) block into the search for the nearest row of every group."""
+        ...
+
+    def nearest(self) -> tuple[npt.NDArray[np.float64], Rows]:
+        """Cosine and row of the nearest row of every group."""
+        ...
+
     @property
     def group_of_row(self) -> Rows:
         """The group of every added row."""

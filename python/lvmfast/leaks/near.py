@@ -88,6 +88,11 @@ class IndexedVectors:
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
 
+    @property
+    def rows(self) -> Rows:
+        """The dataset row of every added vector, once closed."""
+        return self._rows[0]
+
     def rows_of(self, best_of_group: Scores) -> tuple[Rows, Scores]:
         """The row of every vector whose group has a score (not NaN), with that score."""
         cells = np.flatnonzero(self.group >= 0)

@@ -34,6 +34,7 @@ class ScanOptions:
     min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked
     max_df: int | None = None  #: a text in more documents than this is boilerplate, set apart
     allow: Mapping[Level, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
+    nearest: bool = False  #: whether to find the nearest training row of every evaluation row
     max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut
 
     threads: int = 0  #: 0: one per available core

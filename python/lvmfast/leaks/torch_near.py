@@ -134,6 +134,14 @@ class TorchNearIndex:
         """Bytes held in the memory of the host."""
         return self._host.nbytes
 
+    def seek(self, rows: Vectors, first_row: int) -> npt.NDArray[np.uint8]:
+        """As `_core.NearIndex.seek`, and done by the core: nearest rows have no path on a device."""
+        return self._host.seek(rows, first_row)
+
+    def nearest(self) -> tuple[Scores, Rows]:
+        """As `_core.NearIndex.nearest`."""
+        return self._host.nearest()
+
     def add(self, rows: Vectors) -> npt.NDArray[np.uint8]:
         """As `_core.NearIndex.add`.
 

@@ -18,7 +18,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
-from lvmfast.report.tables import matched_rows
+from lvmfast.report.tables import matched_rows, nearest_rows
 from lvmfast.report.write import write_scan
 
 
@@ -55,6 +55,14 @@ class LeakReport:
         """Every matched row of both sides: level, side, file, row. Never cut."""
         return matched_rows(self.findings)
 
+    @property
+    def nearest(self) -> pa.Table | None:
+        """The nearest training row of every eval row (eval_file, eval_row, cosine, train_file, train_row).
+
+        None unless the scan was asked for it.
+        """
+        return nearest_rows(self.findings)
+
     def __str__(self) -> str:
         """The closing line, the sentence of the verdict, and the stamp if there is one."""
         lines = [closing_line(self.findings), verdict_sentence(self.findings)]
@@ -77,7 +85,7 @@ class LeakReport:
         Raises:
             DataError: the directory cannot be written.
         """
-        write_scan(directory, self.summary, self.matched_rows, self.matches)
+        write_scan(directory, self.summary, self.matched_rows, self.matches, self.nearest)
 
     def rethreshold(self, threshold: float) -> LeakReport:
         """The report of the same scan at a higher cosine threshold, without scanning again.

@@ -11,6 +11,7 @@ from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideCount
 from lvmfast.report.documents import MatchedDocuments
+from lvmfast.report.nearest import distribution
 from lvmfast.report.sentences import verdict_sentence
 
 SCHEMA_VERSION = 1
@@ -70,6 +71,8 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
     if finding.padding is not None:
         level["padding"] = dict(finding.padding)
+    if finding.nearest is not None:
+        level["nearest"] = distribution(finding.nearest)
     level["evidence"] = {"found": finding.match_count, "kept": len(finding.matches)}
     return level
 
@@ -105,6 +108,7 @@ def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict
         "normalize": options.normalize,
         "min_chars": options.min_chars,
         "max_df": options.max_df,
+        "nearest": options.nearest,
         "max_pairs": options.max_pairs,
         "allow": dict(options.allow),
         "columns": dict(columns),

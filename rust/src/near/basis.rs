@@ -185,7 +185,9 @@ impl Basis {
             let directions = principal(&fitted, &transposed, narrower.as_ref(), width, kernel, watch)?;
             let projected = probes.times_transposed(&directions, kernel, watch)?;
             let plan = choose(&projected, probe_left, dim, right.len(), terms);
-            let wider_may_pay = plan.wasted >= 0.25 || plan.width == width && plan.wasted >= 0.1;
+            // Where these directions did not pay against a third of them, more will not either.
+            let wider_may_pay =
+                plan.width > width / 3 && (plan.wasted >= 0.25 || plan.width == width && plan.wasted >= 0.1);
             if best.as_ref().is_none_or(|(old, _)| plan.cycles < old.cycles) {
                 best = Some((plan, directions.clone()));
             }

@@ -20,10 +20,10 @@ use crate::kernel::{Codes, Kernel, SIEVE_LANES};
 use crate::parallel::Watch;
 
 /// Left rows of a task.
-const TASK_ROWS: usize = 192;
+pub(super) const TASK_ROWS: usize = 192;
 
 /// Right panels between two looks at what has survived.
-const PANELS_PER_CHECK: usize = 32;
+pub(super) const PANELS_PER_CHECK: usize = 32;
 
 /// When a sieve is tried and when it is given up. The result does not depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,9 @@ pub(super) struct Policy {
     pub cells_budget: f64,
     /// and cells have at least this many rows on average.
     pub cell_rows: usize,
+    /// Rows that a search for nearest ones multiplies in full before a sieve is fitted: its thresholds must
+    /// be somewhere near where they will end.
+    pub seeds: usize,
 }
 
 impl Default for Policy {
@@ -56,6 +59,7 @@ impl Default for Policy {
             cells: 0.8,
             cells_budget: 1.0,
             cell_rows: 64,
+            seeds: 2048,
         }
     }
 }
@@ -63,7 +67,7 @@ impl Default for Policy {
 /// Fits that may prove wrong before the sieve is given up.
 const FITS: usize = 3;
 
-const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
 /// A sieve for the scans of one index.
 #[derive(Debug)]
@@ -114,7 +118,7 @@ impl Sieve {
     }
 
     /// Bound of the distance between a projection in float32 and the exact one.
-    fn slip(dim: usize, basis: &Basis) -> f64 {
+    pub fn slip(dim: usize, basis: &Basis) -> f64 {
         // Sums of DEPTH terms, added up: at most this many roundings on a path, of terms that add up to
         // no more than the norm of a direction, in each of `width` components.
         let roundings = (DEPTH.min(dim) + dim.div_ceil(DEPTH) + 2) as f64 * UNIT;
@@ -372,19 +376,19 @@ struct Scratch {
 
 /// How the tasks of a scan fare, seen by all threads.
 #[derive(Default)]
-struct Gauge {
+pub(super) struct Gauge {
     tasks: AtomicUsize,
     given_up: AtomicUsize,
     hopeless: AtomicBool,
-    advanced: AtomicUsize,
+    pub advanced: AtomicUsize,
 }
 
 impl Gauge {
-    fn hopeless(&self) -> bool {
+    pub fn hopeless(&self) -> bool {
         self.hopeless.load(Ordering::Relaxed)
     }
 
-    fn record(&self, scanned: bool) {
+    pub fn record(&self, scanned: bool) {
         let tasks = self.tasks.fetch_add(1, Ordering::Relaxed) + 1;
         if !scanned {
             let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;

@@ -212,6 +212,83 @@ proptest! {
     }
 }
 
+/// Of every eval row the highest score and the first train row that has it.
+fn slow_nearest(train: &[Vec<f32>], eval: &[Vec<f32>]) -> Vec<(u64, i64)> {
+    let mut best = vec![(f64::NAN, -1); eval.len()];
+    for (i, j, score) in slow_pairs(train, eval, -1.0) {
+        let score = f64::from_bits(score);
+        // Pairs come by train row.
+        if best[j].1 < 0 || score > best[j].0 {
+            best[j] = (score, i as i64);
+        }
+    }
+    best.iter().map(|&(score, row)| (score.to_bits(), row)).collect()
+}
+
+/// The same out of an index that blocks of train rows go by.
+fn check_nearest(
+    train: &[Vec<f32>],
+    eval: &[Vec<f32>],
+    dim: usize,
+    block: usize,
+    blocks: Blocks,
+    policy: Policy,
+) {
+    let expected = slow_nearest(train, eval);
+    for kernel in kernel::available() {
+        let watch = Watch::new();
+        let mut index = NearIndex::with_kernel(dim, 0.9, kernel, blocks, policy).unwrap();
+        index.add(&eval.concat(), &watch).unwrap();
+        for (place, rows) in train.chunks(block).enumerate() {
+            let codes = index.seek(&rows.concat(), (place * block) as i64, &watch).unwrap();
+            let expected: Vec<u8> = rows.iter().map(|row| slow_usability(row) as u8).collect();
+            assert_eq!(codes, expected);
+        }
+        assert_eq!(watch.done(), (train.len() + eval.len()) as u64);
+        let nearest = index.nearest();
+        let found: Vec<_> = (0..eval.len())
+            .map(|j| match index.group_of_row()[j] {
+                -1 => (f64::NAN.to_bits(), -1),
+                group => (nearest.cosine[group as usize].to_bits(), nearest.row[group as usize]),
+            })
+            .collect();
+        assert_eq!(found, expected, "{}", kernel.name());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_nearest_row_is_that_of_brute_force(
+        seed in any::<u64>(),
+        dim in prop_oneof![1usize..20, Just(63), Just(65), Just(257), Just(384)],
+        (n, m) in (0usize..120, 0usize..40),
+        block in 1usize..130,
+        small in any::<bool>(),
+    ) {
+        let mut random = Random(seed);
+        let eval = random.rows(m, dim, &[], 0.9);
+        let train = random.rows(n, dim, &eval, 0.9);
+        let blocks = if small { Blocks { left: dim * 4 * 7, right: dim * 4 * 17 } } else { Blocks::default() };
+        check_nearest(&train, &eval, dim, block, blocks, Policy::default());
+    }
+
+    #[test]
+    fn a_rising_sieve_finds_what_brute_force_finds(
+        seed in any::<u64>(),
+        dim in prop_oneof![86usize..120, Just(384), Just(768)],
+        (n, m) in (100usize..500, 40usize..70),
+        block in 60usize..600,
+        threshold in prop_oneof![Just(0.999), Just(0.9), Just(0.5), Just(0.0)],
+    ) {
+        let mut random = Random(seed);
+        let eval = random.rows(m, dim, &[], threshold);
+        let train = random.rows(n, dim, &eval, threshold);
+        check_nearest(&train, &eval, dim, block, Blocks::default(), Policy { seeds: 9, ..SIEVE_ALWAYS });
+    }
+}
+
 /// Each pair of one set once, through the groups.
 fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, policy: Policy) {
     let usable = |i: usize| slow_usability(&rows[i]) == Usability::Usable;
@@ -242,6 +319,7 @@ const SIEVE_ALWAYS: Policy = Policy {
     cells: 0.0,
     cells_budget: f64::INFINITY,
     cell_rows: 4,
+    seeds: 0,
 };
 
 const CELLS_ALWAYS: Policy = Policy { cells: f64::INFINITY, ..SIEVE_ALWAYS };
