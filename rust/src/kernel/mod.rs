@@ -140,7 +140,7 @@ pub fn available() -> &'static [&'static Kernel] {
         #[cfg(target_arch = "x86_64")]
         kernels.extend(avx2::kernel());
         #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
-        kernels.push(neon::kernel());
+        kernels.extend([neon::kernel()]);
         kernels.push(scalar::kernel());
         kernels
     })

@@ -93,9 +93,19 @@ fn multiply(left: &[f32], right: &[f32], tile: &mut [f32]) {
 #[target_feature(enable = "neon")]
 fn project(left: &[&[f32]], right: &[f32], tile: &mut [f32]) {
     let panel = right.as_chunks::<COLUMNS>().0;
-    let left: &[&[f32]; ROWS] = left.try_into().expect("as many rows as a tile has");
-    let left = left.map(|row| &row[..panel.len()]);
-    add_products(|k| left.map(|row| row[k]), panel, tile);
+    // Loops, because `array::map` stays a call in functions with target features.
+    let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
+    for i in 0..ROWS {
+        rows[i] = &left[i][..panel.len()];
+    }
+    let component = |k: usize| {
+        let mut x = [0.0; ROWS];
+        for i in 0..ROWS {
+            x[i] = rows[i][k];
+        }
+        x
+    };
+    add_products(component, panel, tile);
 }
 
 /// Appends `base` plus the place of every lane that is all ones, of eight.
@@ -172,11 +182,14 @@ fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<
         // sums wrap around, so it makes no difference that the pairs are added last.
         let mut sums = [[vdupq_n_s16(0); SIEVE_LANES / 2]; SIEVE_PART];
         for (k, y) in panel.iter().enumerate() {
-            let x = x.map(|x| vreinterpret_s8_s32(vdup_n_s32(i32::from_ne_bytes(x[k]))));
+            let mut broadcasts = [vdup_n_s8(0); SIEVE_PART];
+            for i in 0..SIEVE_PART {
+                broadcasts[i] = vreinterpret_s8_s32(vdup_n_s32(i32::from_ne_bytes(x[i][k])));
+            }
             for (j, y) in y.as_chunks().0.iter().enumerate() {
                 let y = load_codes(y);
                 for i in 0..SIEVE_PART {
-                    sums[i][j] = vmlal_s8(sums[i][j], x[i], y);
+                    sums[i][j] = vmlal_s8(sums[i][j], broadcasts[i], y);
                 }
             }
         }
