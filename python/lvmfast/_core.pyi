@@ -18,6 +18,7 @@ __all__ = [
     "Sketcher",
     "TextIndex",
     "__version__",
+    "blake3_bytes",
     "blake3_file",
     "hash_texts_64",
     "hash_texts_128",
@@ -82,6 +83,7 @@ def window_cosines(
     """Cosines (n, length) of (n, d) targets with their (n, length, d) windows, NaN where either is unusable,
     then the usability codes of the targets (n,) and of the windows (n, length)."""
 
+def blake3_bytes(data: bytes, threads: int) -> str: ...
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
 def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""

@@ -494,6 +494,11 @@ fn blake3_file(py: Python<'_>, path: std::path::PathBuf, threads: usize) -> PyRe
     interruptible(py, threads, |watch| digest::blake3_file(&path, watch))
 }
 
+#[pyfunction]
+fn blake3_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<String> {
+    interruptible(py, threads, |_| Ok(digest::blake3_bytes(data)))
+}
+
 /// Name of the kernel that the cosine scans of this process run on.
 #[pyfunction]
 fn kernel_name() -> PyResult<&'static str> {
@@ -518,6 +523,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
     m.add_function(wrap_pyfunction!(scan_within, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
+    m.add_function(wrap_pyfunction!(blake3_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
     m.add_function(wrap_pyfunction!(kernel_name, m)?)?;
     m.add_function(wrap_pyfunction!(thread_count, m)?)?;

@@ -7,11 +7,12 @@ A module hangs its command on the app when it is imported, so this order is the 
 from lvmfast.cli import leakscan
 from lvmfast.cli import demo
 from lvmfast.cli import convert
+from lvmfast.cli import fingerprint
 
 # isort: on
 from lvmfast.cli.app import app
 
-__all__ = ["app", "convert", "demo", "leakscan", "main"]
+__all__ = ["app", "convert", "demo", "fingerprint", "leakscan", "main"]
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ def render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool) 
         show(report.findings, console)
         console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
         if out is not None:
-            files = f"Report: {out}/ summary.json, matches.parquet, matched_rows.parquet"
+            undecided = "" if report.undecided is None else ", undecided.parquet"
+            files = f"Report: {out}/ summary.json, matches.parquet, matched_rows.parquet{undecided}"
             console.print(files, highlight=False, markup=False, soft_wrap=True)
     print(closing_line(report.findings))

@@ -17,7 +17,7 @@ from lvmfast.leaks.levels import COSINE_LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.sentences import closing_line, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
-from lvmfast.report.tables import matched_rows
+from lvmfast.report.tables import matched_rows, undecided_rows
 from lvmfast.report.write import write_scan
 
 
@@ -53,6 +53,11 @@ class LeakReport:
         """Every matched row of both sides: level, side, file, row. Never cut."""
         return matched_rows(self.findings)
 
+    @property
+    def undecided(self) -> pa.Table | None:
+        """The eval rows that a fingerprint leaves undecided: level, file, row, bound. None without one."""
+        return undecided_rows(self.findings)
+
     def __str__(self) -> str:
         """The closing line and the sentence of the verdict."""
         return f"{closing_line(self.findings)}\n{verdict_sentence(self.findings)}"
@@ -69,10 +74,12 @@ class LeakReport:
     def save(self, directory: str | PathLike[str]) -> None:
         """Writes `summary.json`, `matched_rows.parquet` and `matches.parquet`, each whole or not at all.
 
+        A scan against a fingerprint also writes `undecided.parquet`.
+
         Raises:
             DataError: the directory cannot be written.
         """
-        write_scan(directory, self.summary, self.matched_rows, self.matches)
+        write_scan(directory, self.summary, self.matched_rows, self.matches, self.undecided)
 
     def rethreshold(self, threshold: float) -> LeakReport:
         """The report of the same scan at a higher cosine threshold, without scanning again.
@@ -112,5 +119,6 @@ class LeakReport:
             pairs_at={edge: n for edge, n in finding.pairs_at.items() if edge >= threshold},
             matches=matches,
             match_count=len(matches),
+            undecided=finding.undecided and finding.undecided.at_least(threshold),
             sides={side: count.at_least(threshold) for side, count in finding.sides.items()},
         )

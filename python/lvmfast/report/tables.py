@@ -37,6 +37,9 @@ MATCHES = pa.schema(
         ("eval_text", pa.large_string()),
     ]
 )
+UNDECIDED = pa.schema(
+    [("level", pa.string()), ("file", pa.string()), ("row", pa.int64()), ("bound", pa.float64())]
+)
 LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
 
 
@@ -55,6 +58,18 @@ def matched_rows(findings: Findings) -> pa.Table:
                     )
                 )
     return pa.concat_tables(parts).combine_chunks()
+
+
+def undecided_rows(findings: Findings) -> pa.Table | None:
+    """The eval rows that a fingerprint leaves undecided, by level and row; None where none was scanned."""
+    parts = []
+    for level, finding in findings.levels.items():
+        if finding.undecided is not None:
+            rows, bounds = finding.undecided.rows, finding.undecided.bounds
+            files, file_rows = _locate(rows, findings.sides["eval"])
+            columns = [_same(level, len(rows)), files, file_rows, pa.array(bounds)]
+            parts.append(pa.table(columns, schema=UNDECIDED))
+    return pa.concat_tables(parts).combine_chunks() if parts else None
 
 
 def matches(findings: Findings, datasets: Mapping[Side, Dataset]) -> pa.Table:

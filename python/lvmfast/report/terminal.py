@@ -10,6 +10,7 @@ from rich.table import Table
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.tally import FileCount, SideCount
+from lvmfast.report.sentences import undecided_count
 
 COLOURS: dict[Status, str] = {
     "clean": "green",
@@ -31,6 +32,12 @@ def show(findings: Findings, console: Console) -> None:
             _say(console, f"{finding.level}: not checkable: {finding.reason}")
         elif unchecked := _unchecked(finding):
             _say(console, f"{finding.level}: rows not checked: {unchecked}")
+        if undecided := undecided_count(finding):
+            _say(
+                console,
+                f"{finding.level}: {undecided:,} eval rows may match at {finding.threshold:g}: "
+                "the fingerprint neither finds a match nor rules it out",
+            )
         if finding.cut:
             kept, found = len(finding.matches), finding.match_count
             _say(

@@ -19,6 +19,7 @@ from lvmfast.errors import DataError
 SUMMARY = "summary.json"
 MATCHES = "matches.parquet"
 MATCHED_ROWS = "matched_rows.parquet"
+UNDECIDED = "undecided.parquet"
 
 
 def prepare_directory(directory: str | PathLike[str]) -> Path:
@@ -38,9 +39,13 @@ def prepare_directory(directory: str | PathLike[str]) -> Path:
 
 
 def write_scan(
-    directory: str | PathLike[str], summary: dict[str, Any], matched_rows: pa.Table, matches: pa.Table
+    directory: str | PathLike[str],
+    summary: dict[str, Any],
+    matched_rows: pa.Table,
+    matches: pa.Table,
+    undecided: pa.Table | None = None,
 ) -> None:
-    """Writes the three files of a scan into `directory`, the summary last.
+    """Writes the files of a scan into `directory`, the summary last.
 
     An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
 
@@ -48,17 +53,21 @@ def write_scan(
         DataError: the directory cannot be written, or the disk is full.
     """
     path = prepare_directory(directory)
+    tables = {MATCHED_ROWS: matched_rows, MATCHES: matches}
+    if undecided is not None:
+        tables[UNDECIDED] = undecided
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
     try:
         # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
-        for name, table in ((MATCHED_ROWS, matched_rows), (MATCHES, matches)):
+        for name, table in tables.items():
             pq.write_table(table, staging / name, compression="zstd", row_group_size=1 << 20)
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (staging / SUMMARY).write_text(text, "utf-8")
-        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+        for name in (*tables, SUMMARY):
             flush(staging / name)
         (path / SUMMARY).unlink(missing_ok=True)
-        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+        (path / UNDECIDED).unlink(missing_ok=True)
+        for name in (*tables, SUMMARY):
             os.replace(staging / name, path / name)
         flush(path)
     except OSError as error:
