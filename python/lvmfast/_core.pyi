@@ -157,9 +157,7 @@ class Sketcher:
     ) -> Sketcher: ...
     def sketch(
         self, rows: npt.NDArray[np.float32]
-    ) -> tuple[
-        npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.uint64]
-    ]:
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
         """Of (n, d) rows: codes (n, width); bounds of the norms of what a code leaves of its row, in the whole
         space and along the directions, in units of 2^-15 (n, 2); usability (n,); keys (n, 2)."""
 

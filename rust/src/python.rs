@@ -481,11 +481,7 @@ impl SketchIndex {
     ) -> PyResult<BoundArrays<'py>> {
         let rows = checked_rows(self.index.dim(), &rows)?;
         let found = interruptible(py, self.threads, |watch| self.index.bounds(rows, threshold, watch))?;
-        Ok((
-            found.bound.into_pyarray(py),
-            found.usability.into_pyarray(py),
-            pairs_array(py, &found.keys)?,
-        ))
+        Ok((found.bound.into_pyarray(py), found.usability.into_pyarray(py), pairs_array(py, &found.keys)?))
     }
 }
 

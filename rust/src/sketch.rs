@@ -239,7 +239,8 @@ impl Sketcher {
             off += (c - z) * (c - z);
         }
         let (length, slip) = (square.sqrt(), self.slip());
-        let rest = (1.0 - 2.0 * product + 2.0 * length * slip + (1.0 + self.defect) * square + SLACK).max(0.0);
+        let rest =
+            (1.0 - 2.0 * product + 2.0 * length * slip + (1.0 + self.defect) * square + SLACK).max(0.0);
         let error = off.sqrt() + slip + self.defect * length + SLACK;
         Some([grains(rest.sqrt() + SLACK)?, grains(error)?])
     }

@@ -27,7 +27,9 @@ def leakscan(
     context: typer.Context,
     train: Annotated[
         Paths | None,
-        typer.Option(metavar="PATH", help="Training file, folder, quoted glob or fingerprint. Repeat for many."),
+        typer.Option(
+            metavar="PATH", help="Training file, folder, quoted glob or fingerprint. Repeat for many."
+        ),
     ] = None,
     eval: Annotated[
         Paths | None,

@@ -146,10 +146,11 @@ class Fingerprint(Dataset):
                 taken[name] = pa.nulls(len(rows), pa.large_string())
                 continue
             column = self.column(name)
-            index = column.index[rows]
-            keys = column.keys[index]
-            unknown = (index == NO_KEY) | (keys[:, 0] != 0)
-            taken[name] = pa.array(keys[:, 1].view(np.int64), mask=unknown).cast(pa.large_string())
+            # Where a row has no key, the last one is picked: a string's, which stays unknown.
+            unknown = np.array([[NO_WORD + 1, 0]], np.uint64)
+            keys = np.concatenate((column.keys, unknown))[column.index[rows]]
+            integers = np.ascontiguousarray(keys[:, 1]).view(np.int64)
+            taken[name] = pa.array(integers, mask=keys[:, 0] != 0).cast(pa.large_string())
         return pa.table(taken)
 
 

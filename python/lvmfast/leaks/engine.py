@@ -123,7 +123,8 @@ def _two_sides(
                 memory.check(memory.working_bytes(options) + running.nbytes, options.memory_limit)
     with clock.phase("count"):
         return Findings(
-            running.findings(), {side: side_info(dataset, running.seen[side]) for side, dataset in sides.items()}
+            running.findings(),
+            {side: side_info(dataset, running.seen[side]) for side, dataset in sides.items()},
         )
 
 
@@ -275,7 +276,9 @@ def _within(
     if "text" in levels:
         duplicates = TextDuplicates(len(train.files), options)
         with clock.phase("scan"):
-            for batch in read(train, columns_read(["text"], "train", options), "scan text", options, progress):
+            for batch in read(
+                train, columns_read(["text"], "train", options), "scan text", options, progress
+            ):
                 duplicates.index(batch)
                 seen.see(batch)
         found["text"] = keyed_finding("text", duplicates.result())

@@ -183,7 +183,11 @@ class SketchedVectors:
         self._slots = np.append(slots, NO_TEXT)[column.index]  # a place of -1 is that of the last
         try:
             self._index = _core.SketchIndex(
-                sketches.directions, sketches.steps, sketches.codes[real], sketches.rests[real], options.threads
+                sketches.directions,
+                sketches.steps,
+                sketches.codes[real],
+                sketches.rests[real],
+                options.threads,
             )
         except ValueError as error:
             raise DataError(f"{train.path}: {error}") from error
@@ -218,4 +222,3 @@ class SketchedVectors:
     def nbytes(self) -> int:
         """Bytes held."""
         return self._table.nbytes + self._slots.nbytes
-

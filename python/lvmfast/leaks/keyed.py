@@ -169,9 +169,7 @@ class DocumentFrequency:
         return np.asarray(frequency > limit)
 
 
-def see(
-    tally: SideTally, batch: Batch, slots: Rows | None, reasons: Mapping[int, str] = REASONS
-) -> Rows:
+def see(tally: SideTally, batch: Batch, slots: Rows | None, reasons: Mapping[int, str] = REASONS) -> Rows:
     """Counts the rows of `batch` and those without a slot; `slots`, with codes where the column lacks."""
     tally.see(batch)
     if slots is None:
