@@ -120,9 +120,7 @@ def shares() -> None:
     chosen = rng.permutation(np.unique(document))
     is_eval = np.isin(document, chosen[: len(chosen) // 6])
     train, eval_ = rows[~is_eval], rows[is_eval]
-    print(
-        f"real embeddings, {rows.shape[1]} dims, {len(eval_):,} eval rows of other documents than the train rows"
-    )
+    print(f"real embeddings, {rows.shape[1]} dims, {len(eval_):,} eval rows of other documents")
     with tempfile.TemporaryDirectory() as folder:
         for part in (8, 4, 2, 1):
             some = train[: len(train) // part]
