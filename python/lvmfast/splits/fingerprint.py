@@ -36,8 +36,8 @@ WIDTH = 80
 STEP = 1 / 126
 
 #: Rows that the directions are fitted to: this many blocks at even distances.
-SAMPLE_BLOCKS = 64
-SAMPLE_BLOCK_ROWS = 64
+SAMPLE_BLOCKS = 16
+SAMPLE_BLOCK_ROWS = 256
 ROUNDS = 4
 
 
