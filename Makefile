@@ -6,7 +6,7 @@ RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-slow test-gpu lint format bench wheel clean
+.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm lint format bench wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,18 @@ test-slow: $(VENV)/.built $(VENV)/.test  ## the tests that take minutes: wheel, 
 
 test-gpu: $(VENV)/.built $(VENV)/.test  ## the tests that need a GPU, skipped where there is none
 	$(PYTEST) -m gpu -rs
+
+ARM := aarch64-unknown-linux-gnu
+ARM_TOOLS := aarch64-linux-gnu-gcc qemu-aarch64-static
+
+test-arm:  ## the tests of the kernels for 64-bit ARM, emulated
+	@for tool in $(ARM_TOOLS); do command -v $$tool >/dev/null || { echo "test-arm: no $$tool: on Debian," \
+		"apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static" >&2; exit 1; }; done
+	@test -e "$$(rustc --print target-libdir --target $(ARM))" || { echo "test-arm: no standard library for $(ARM):" \
+		"rustup target add $(ARM)" >&2; exit 1; }
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu" \
+	cargo test --quiet --lib --target $(ARM) kernel::
 
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules
 	cargo fmt --check

@@ -11,6 +11,8 @@ use crate::error::ScanError;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+mod neon;
 mod scalar;
 
 /// The environment variable that forces a kernel by name.
@@ -137,6 +139,8 @@ pub fn available() -> &'static [&'static Kernel] {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
         kernels.extend(avx2::kernel());
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+        kernels.push(neon::kernel());
         kernels.push(scalar::kernel());
         kernels
     })

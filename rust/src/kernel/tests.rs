@@ -177,3 +177,10 @@ fn scalar_is_always_there_and_a_kernel_can_be_forced_by_name() {
     let message = choose(Some("mmx")).unwrap_err();
     assert!(message.contains("LVMFAST_KERNEL") && message.contains("scalar") && message.contains("mmx"));
 }
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn neon_comes_first_where_it_is_part_of_the_target() {
+    assert_eq!(choose(None).unwrap().name(), "neon");
+    assert_eq!(choose(Some("neon")).unwrap().name(), "neon");
+}

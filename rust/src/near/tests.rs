@@ -212,6 +212,23 @@ proptest! {
     }
 }
 
+#[test]
+fn every_kernel_takes_the_dimensions_that_models_have() {
+    for (dim, seed) in [1, 3, 63, 65, 384, 768, 1024, 1536, 4096].into_iter().zip(0..) {
+        let mut random = Random(seed);
+        let eval = random.rows(41, dim, &[], 0.9);
+        let train = random.rows(67, dim, &eval, 0.9);
+        let expected = slow_pairs(&train, &eval, 0.9);
+        assert!(!expected.is_empty());
+        for kernel in kernel::available() {
+            for policy in [Policy::default(), SIEVE_ALWAYS] {
+                let found = index_pairs(kernel, &train, &eval, dim, 0.9, Blocks::default(), policy);
+                assert_eq!(found, expected, "{} {dim}", kernel.name());
+            }
+        }
+    }
+}
+
 /// Of every eval row the highest score and the first train row that has it.
 fn slow_nearest(train: &[Vec<f32>], eval: &[Vec<f32>]) -> Vec<(u64, i64)> {
     let mut best = vec![(f64::NAN, -1); eval.len()];
