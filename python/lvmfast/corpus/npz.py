@@ -21,6 +21,7 @@ from lvmfast.corpus.arrays import ArraysFile, ArraySource
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
 from lvmfast.corpus.npy import MappedArray, NpyHeader, Readable, StreamedArray, check_fits, read_header
+from lvmfast.corpus.windows import WINDOWS, windowed
 from lvmfast.errors import DataError
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -53,6 +54,8 @@ def open_npz(path: str, mapping: dict[Column, str], *, strict: bool = True) -> A
                     provenance = _provenance(path, header, stream, notes)
                     continue
             sources[key] = _source(path, key, info, header, offsets[key])
+    if WINDOWS in sources:
+        sources = windowed(path, sources)
     return ArraysFile(path, path, size, sources, mapping, strict=strict, provenance=provenance, notes=notes)
 
 

@@ -1,0 +1,162 @@
+"""`ingest`: all stages in one resumable call."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lvmfast import __version__
+from lvmfast.durable import write_text
+from lvmfast.errors import DataError
+from lvmfast.ingest.articles import Domains, write_articles
+from lvmfast.ingest.chunks import ChunkOptions, write_chunks
+from lvmfast.ingest.embeddings import write_embeddings
+from lvmfast.ingest.encoder import Encoder
+from lvmfast.ingest.selection import Selection
+from lvmfast.ingest.sequences import Layout, write_sequences
+from lvmfast.leaks.engine import Progress, silent
+
+RECORD = "ingest.json"
+ARTICLES, CHUNKS, EMBEDDINGS, SEQUENCES = (
+    "articles.parquet",
+    "chunks.parquet",
+    "embeddings.npz",
+    "sequences.npz",
+)
+
+
+@dataclass
+class Ingested:
+    """What a run of `ingest` made, stage by stage."""
+
+    out: Path
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Run:
+    """The record of a run: what it was asked for, and which stages are done."""
+
+    path: Path
+    asked: dict[str, Any]
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of a stage: an earlier run's, or that of doing it now."""
+        if name not in self.stages:
+            self.stages[name] = work()
+            self.save()
+        return self.stages[name]
+
+    def save(self) -> None:
+        """Writes the record."""
+        record = {"version": __version__, "asked": self.asked, "stages": self.stages}
+        try:
+            write_text(self.path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def ingest(
+    source: str,
+    out: str | os.PathLike[str],
+    *,
+    encoder: str,
+    selection: Selection | None = None,
+    chunk_options: ChunkOptions | None = None,
+    context: int = 5,
+    layout: Layout = "chunks",
+    language: str = "en",
+    domains: Domains | None = None,
+    device: str | None = None,
+    bf16: bool = False,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Ingested:
+    """Makes sequences of a dump's articles: articles, chunks, embeddings, windows.
+
+    Raises:
+        DataError: bad input, in any stage; or `out` holds another run, or an unfinished one without `resume`.
+    """
+    folder = Path(out)
+    selection = selection or Selection()
+    chunk_options = chunk_options or ChunkOptions()
+    asked = {
+        "source": _identity(source),
+        "selection": {
+            **asdict(selection),
+            "page_ids": sorted(selection.page_ids),
+            "titles": sorted(selection.titles),
+        },
+        "chunks": asdict(chunk_options),
+        "language": language,
+        "domains": {name: list(patterns) for name, patterns in (domains or {}).items()},
+        "encoder": {"name": encoder, "bf16": bf16},
+        "context": context,
+        "layout": layout,
+    }
+    run = _begin(folder, json.loads(json.dumps(asked)), resume)
+    articles, chunks = folder / ARTICLES, folder / CHUNKS
+    embeddings, sequences = folder / EMBEDDINGS, folder / SEQUENCES
+
+    def embed() -> dict[str, Any]:
+        model = Encoder(encoder, device=device, bf16=bf16)
+        return asdict(write_embeddings(chunks, embeddings, model, resume=resume, progress=progress))
+
+    def window() -> dict[str, Any]:
+        count = write_sequences(embeddings, sequences, context, layout)
+        embeddings.unlink()
+        return {"sequences": count}
+
+    done = Ingested(folder)
+    done.stages["articles"] = run.stage(
+        "articles",
+        lambda: asdict(write_articles(source, articles, selection, domains=domains, progress=progress)),
+    )
+    done.stages["chunks"] = run.stage(
+        "chunks",
+        lambda: asdict(write_chunks(articles, chunks, chunk_options, language=language, progress=progress)),
+    )
+    done.stages["embeddings"] = run.stage("embeddings", embed)
+    done.stages["sequences"] = run.stage("sequences", window)
+    return done
+
+
+def _identity(source: str) -> dict[str, Any]:
+    try:
+        stat = os.stat(source)
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror}") from error
+    return {"path": os.path.abspath(source), "size": stat.st_size, "modified": stat.st_mtime_ns}
+
+
+def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> _Run:
+    path = folder / RECORD
+    if path.exists():
+        if not resume:
+            raise DataError(f"{folder}: holds an earlier run: --resume goes on with it")
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            earlier, stages, made_by = record["asked"], record["stages"], record["version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: no record of a run: {error}") from error
+        if made_by != __version__:
+            raise DataError(f"{path}: was made by lvmfast {made_by}, this is {__version__}: begin anew")
+        for what, value in asked.items():
+            if earlier.get(what) != value:
+                raise DataError(f"{path}: {what}: the run was for {earlier.get(what)}, not {value}")
+        return _Run(path, asked, stages)
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder}: is not empty and holds no earlier run")
+    run = _Run(path, asked)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror}") from error
+    run.save()
+    return run
