@@ -5,13 +5,14 @@ A module hangs its command on the app when it is imported, so this order is the 
 
 # isort: off
 from lvmfast.cli import leakscan
+from lvmfast.cli import ingest
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
 # isort: on
 from lvmfast.cli.app import app
 
-__all__ = ["app", "convert", "demo", "leakscan", "main"]
+__all__ = ["app", "convert", "demo", "ingest", "leakscan", "main"]
 
 
 def main() -> None:

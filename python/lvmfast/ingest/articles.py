@@ -141,18 +141,22 @@ def _from_dump(
 def _pages(dump: Dump, selection: Selection, read: ArticlesRead, progress: Progress) -> Iterator[Page]:
     """The pages whose wikitext is to be parsed."""
     size = os.path.getsize(dump.path)
+    last = selection.last_index
+
+    def through(bytes_read: int) -> None:
+        met = dump.passed.articles
+        progress("articles", met, int(met * size / bytes_read) if last is None else last + 1)
+
     sample: Sample[Page] | None = Sample(selection.random) if selection.random else None
-    progress("articles", 0, size)
-    met = dump.pages(selection.wants, lambda done: progress("articles", done, size), selection.last_index)
-    for page in met:
+    for page in dump.pages(selection.wants, through, last):
         if is_disambiguation(page.title, page.wikitext):
             read.dropped["disambiguation"] += 1
         elif sample is not None:
             sample.offer(selection.priority(page.index), page.index, page)
         else:
             yield page
-    progress("articles", size, size)
     read.passed = dump.passed.articles
+    progress("articles", read.passed, read.passed)
     if sample is not None:
         yield from sample.items()
 

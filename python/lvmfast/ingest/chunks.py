@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +17,9 @@ from lvmfast.ingest.tables import parquet_writer
 from lvmfast.ingest.wikitext import is_boilerplate
 from lvmfast.leaks.engine import Progress, silent
 
+if TYPE_CHECKING:
+    from lvmfast.ingest.encoder import Encoder
+
 SCHEMA = pa.schema(
     [("doc_id", pa.int64()), ("chunk_id", pa.int64()), ("text", pa.large_string()), ("domain", pa.string())]
 )
@@ -25,7 +28,9 @@ SCHEMA = pa.schema(
 _AT_SECTION, _AT_PARAGRAPH, _AT_SENTENCE = 0.0, 0.05, 0.15
 _TOO_SHORT = 1e3
 
-#: The length of a text in words, or in an encoder's tokens.
+#: What a length counts: words between blanks, or tokens of the encoder.
+LengthUnit = Literal["words", "tokens"]
+#: The length of a text.
 Length = Callable[[str], int]
 
 
@@ -40,10 +45,13 @@ class ChunkOptions:
     target: int = 90
     minimum: int = 30
     maximum: int = 180
+    unit: LengthUnit = "words"
     drop_boilerplate: bool = True
 
     def __post_init__(self) -> None:
         """Refuses lengths that nothing could have."""
+        if self.unit not in get_args(LengthUnit):
+            raise DataError(f"chunks: expected lengths in words or tokens, got {self.unit!r}")
         if not 1 <= self.minimum <= self.target <= self.maximum:
             raise DataError(
                 f"chunks: expected 1 <= minimum <= target <= maximum, "
@@ -164,17 +172,28 @@ def write_chunks(
     out: Path,
     options: ChunkOptions,
     *,
+    encoder: Encoder | None = None,
     language: str = "en",
-    length: Length = words,
     progress: Progress = silent,
 ) -> ChunksCut:
     """Cuts the articles of stage 1 and writes `doc_id, chunk_id, text, domain` to the parquet file `out`.
 
     Chunks are numbered from 0 in each article. Equal articles and options make equal bytes.
 
+    Args:
+        articles: what stage 1 wrote.
+        out: the file to write; it appears when it is whole.
+        options: how long chunks are.
+        encoder: whose tokens are counted, where lengths are in tokens.
+        language: for the ends of sentences, an ISO 639 code.
+        progress: called as ("chunks", articles done, articles in all).
+
     Raises:
         DataError: `articles` is no file of stage 1, or no article is long enough for a chunk.
     """
+    if options.unit == "tokens" and encoder is None:
+        raise DataError("chunks: lengths in tokens need an encoder")
+    length = words if encoder is None or options.unit == "words" else _tokens_of(encoder)
     cut = ChunksCut()
     with reading(str(articles)), pq.ParquetFile(articles) as file:
         missing = {"doc_id", "sections"} - set(file.schema_arrow.names)
@@ -208,6 +227,10 @@ def write_chunks(
             if not cut.chunks:
                 raise DataError(f"{articles}: none of {cut.articles:,} articles is as long as a chunk")
     return cut
+
+
+def _tokens_of(encoder: Encoder) -> Length:
+    return lambda text: encoder.tokens([text])[0]
 
 
 def _prose(article: dict[str, Any], options: ChunkOptions) -> list[list[str]]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def ingest(
     domains: Domains | None = None,
     device: str | None = None,
     bf16: bool = False,
+    batch_size: int = 64,
     resume: bool = False,
     progress: Progress = silent,
 ) -> Ingested:
@@ -104,9 +106,19 @@ def ingest(
     articles, chunks = folder / ARTICLES, folder / CHUNKS
     embeddings, sequences = folder / EMBEDDINGS, folder / SEQUENCES
 
+    @cache
+    def model() -> Encoder:
+        return Encoder(encoder, device=device, bf16=bf16, batch_size=batch_size)
+
+    def cut() -> dict[str, Any]:
+        counted = model() if chunk_options.unit == "tokens" else None
+        done = write_chunks(
+            articles, chunks, chunk_options, encoder=counted, language=language, progress=progress
+        )
+        return asdict(done)
+
     def embed() -> dict[str, Any]:
-        model = Encoder(encoder, device=device, bf16=bf16)
-        return asdict(write_embeddings(chunks, embeddings, model, resume=resume, progress=progress))
+        return asdict(write_embeddings(chunks, embeddings, model(), resume=resume, progress=progress))
 
     def window() -> dict[str, Any]:
         count = write_sequences(embeddings, sequences, context, layout)
@@ -118,10 +130,7 @@ def ingest(
         "articles",
         lambda: asdict(write_articles(source, articles, selection, domains=domains, progress=progress)),
     )
-    done.stages["chunks"] = run.stage(
-        "chunks",
-        lambda: asdict(write_chunks(articles, chunks, chunk_options, language=language, progress=progress)),
-    )
+    done.stages["chunks"] = run.stage("chunks", cut)
     done.stages["embeddings"] = run.stage("embeddings", embed)
     done.stages["sequences"] = run.stage("sequences", window)
     return done

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lvmfast.corpus.windows import KEYS, VECTORS, WINDOWS
 from lvmfast.errors import DataError
 from lvmfast.ingest.npz import Blocks, write_npz
 
+#: ``chunks`` stores each vector once; ``seed`` is the customary layout of copied contexts.
 Layout = Literal["chunks", "seed"]
 _COPIED_ROWS = 4096
 
@@ -46,6 +47,8 @@ def write_sequences(embeddings: Path, out: Path, context: int = 5, layout: Layou
     Raises:
         DataError: the file cannot be read or written, or no article has more than `context` chunks.
     """
+    if layout not in get_args(Layout):
+        raise DataError(f"layout: expected chunks or seed, got {layout!r}")
     if context < 1:
         raise DataError(f"context: expected at least 1 chunk, got {context}")
     keys, vectors, provenance = _read(embeddings)
