@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -71,7 +72,7 @@ class Sentence:
     text: str
     length: int
     cut: float
-    ends_paragraph: bool
+    glue: str  #: what joins it to the next: a line feed, a blank, or nothing in scripts without blanks
 
 
 def words(text: str) -> int:
@@ -110,8 +111,10 @@ def chunk_article(
     stop = len(sentences)
     while stop:
         start = best[stop][1]
-        if ends[stop] - ends[start] >= options.minimum:
-            chunks.append(_joined(sentences[start:stop]))
+        text = "".join(sentence.text + sentence.glue for sentence in sentences[start:stop]).strip()
+        # The sum counts a word twice that the splitter cut in two.
+        if length(text) >= options.minimum:
+            chunks.append(text)
         stop = start
     return chunks[::-1]
 
@@ -126,35 +129,31 @@ def _sentences(
 
     for paragraphs in sections:
         for i, paragraph in enumerate(paragraphs):
-            found = [text.strip() for text in segment(language, paragraph)]
-            pieces = [piece for text in found if text for piece in _pieces(text, options.maximum, length)]
+            found = [text for text in segment(language, paragraph) if text.strip()]
+            pieces = [piece for text in found for piece in _pieces(text, options.maximum, length)]
             for j, (text, size) in enumerate(pieces):
                 last = j == len(pieces) - 1
                 at_section = last and i == len(paragraphs) - 1
                 cut = _AT_SECTION if at_section else _AT_PARAGRAPH if last else _AT_SENTENCE
-                yield Sentence(text, size, cut, last)
+                glue = "\n" if last else " " if text[-1].isspace() else ""
+                yield Sentence(text.strip(), size, cut, glue)
 
 
 def _pieces(sentence: str, maximum: int, length: Length) -> Iterator[tuple[str, int]]:
-    """The sentence, or parts of about equal length where it is too long."""
+    """The sentence, or parts of about equal length where it is too long; blanks stay at the ends of parts."""
     size = length(sentence)
-    if size <= maximum:
+    if size <= maximum or len(sentence) < 2:
         yield sentence, size
         return
-    parts = sentence.split()
+    parts = re.findall(r"\S+\s*", sentence)
     if len(parts) == 1:  # a script without blanks, or no sentence at all
         middle = len(sentence) // 2
         halves = [sentence[:middle], sentence[middle:]]
     else:
         middle = len(parts) // 2
-        halves = [" ".join(parts[:middle]), " ".join(parts[middle:])]
+        halves = ["".join(parts[:middle]), "".join(parts[middle:])]
     for half in halves:
         yield from _pieces(half, maximum, length)
-
-
-def _joined(sentences: Sequence[Sentence]) -> str:
-    text = "".join(sentence.text + ("\n" if sentence.ends_paragraph else " ") for sentence in sentences)
-    return text.strip()
 
 
 @dataclass

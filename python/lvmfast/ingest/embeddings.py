@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from lvmfast import _core
+from lvmfast.corpus import load_split
 from lvmfast.corpus.failures import reading
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
@@ -49,8 +50,12 @@ def write_embeddings(
     with reading(str(chunks)):
         rows = pq.read_metadata(chunks).num_rows
     parts = out.with_name(f".{out.name}.parts")
-    _begin(parts, {"chunks": _core.blake3_file(str(chunks), 0), "encoder": encoder.provenance}, resume)
-    done = Embedded()
+    provenance = {**encoder.provenance, "chunks": f"blake3:{_core.blake3_file(str(chunks), 0)}"}
+    if resume and out.exists() and load_split(str(out)).files[0].provenance == provenance:
+        shutil.rmtree(parts, ignore_errors=True)
+        return Embedded(rows, resumed=rows, truncated=_truncated(chunks, encoder))
+    _begin(parts, provenance, resume)
+    done = Embedded(truncated=_truncated(chunks, encoder))
     progress("embeddings", 0, rows)
     files = []
     for number, texts in enumerate(_texts(chunks)):
@@ -60,19 +65,23 @@ def write_embeddings(
         else:
             with appearing(path) as staged, staged.open("wb") as file:
                 np.save(file, encoder.encode(texts))
-        window = encoder.window
-        if window is not None:
-            # Two places are taken by the special tokens at both ends.
-            done.truncated += sum(length > window - 2 for length in encoder.tokens(texts))
         done.chunks += len(texts)
         files.append(path)
         progress("embeddings", done.chunks, rows)
     keys = pq.read_table(chunks, columns=["doc_id", "chunk_id"])
     truth = np.stack([keys[c].to_numpy() for c in ("doc_id", "chunk_id")], axis=1)
     vectors = Blocks((rows, encoder.dim), (np.load(path, allow_pickle=False) for path in files))
-    write_npz(out, {"truth_keys": truth, "embeddings": vectors}, encoder.provenance)
+    write_npz(out, {"truth_keys": truth, "embeddings": vectors}, provenance)
     shutil.rmtree(parts)
     return done
+
+
+def _truncated(chunks: Path, encoder: Encoder) -> int:
+    """How many texts the encoder does not read to their end."""
+    if encoder.window is None:
+        return 0
+    read = encoder.window - encoder.special_tokens
+    return sum(length > read for texts in _texts(chunks) for length in encoder.tokens(texts))
 
 
 def _begin(parts: Path, run: dict[str, Any], resume: bool) -> None:
@@ -82,7 +91,9 @@ def _begin(parts: Path, run: dict[str, Any], resume: bool) -> None:
             earlier = json.loads(record.read_text("utf-8"))
             for what, value in run.items():
                 if earlier.get(what) != value:
-                    raise DataError(f"{parts}: an earlier run had other {what}: it cannot be resumed")
+                    raise DataError(
+                        f"{parts}: {what}: expected {earlier.get(what)} as in the unfinished run, got {value}"
+                    )
             return
         if parts.exists():
             shutil.rmtree(parts)

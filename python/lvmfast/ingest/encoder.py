@@ -63,6 +63,11 @@ class Encoder:
         length = self._model.max_seq_length
         return int(length) if length else None
 
+    @cached_property
+    def special_tokens(self) -> int:
+        """Places of the window that marks at both ends take."""
+        return int(self._model.tokenizer.num_special_tokens_to_add(pair=False))
+
     def tokens(self, texts: Sequence[str]) -> list[int]:
         """How long each text is in tokens, the special ones not counted."""
         encoded = self._model.tokenizer(

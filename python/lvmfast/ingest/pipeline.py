@@ -121,9 +121,7 @@ def ingest(
         return asdict(write_embeddings(chunks, embeddings, model(), resume=resume, progress=progress))
 
     def window() -> dict[str, Any]:
-        count = write_sequences(embeddings, sequences, context, layout)
-        embeddings.unlink()
-        return {"sequences": count}
+        return {"sequences": write_sequences(embeddings, sequences, context, layout)}
 
     done = Ingested(folder)
     done.stages["articles"] = run.stage(
@@ -133,6 +131,7 @@ def ingest(
     done.stages["chunks"] = run.stage("chunks", cut)
     done.stages["embeddings"] = run.stage("embeddings", embed)
     done.stages["sequences"] = run.stage("sequences", window)
+    embeddings.unlink(missing_ok=True)  # its vectors stand in the sequences
     return done
 
 
