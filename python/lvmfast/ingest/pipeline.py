@@ -145,6 +145,8 @@ def _identity(source: str) -> dict[str, Any]:
 
 def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> _Run:
     path = folder / RECORD
+    for stale in folder.glob(".*.part"):  # a killed run's; whole files have other names
+        stale.unlink()
     if path.exists():
         if not resume:
             raise DataError(f"{folder}: holds an earlier run: --resume goes on with it")
