@@ -1,8 +1,8 @@
 """Writing in `lvmfast.clean` and `lvmfast.split` of a large npz, against `cp` and `sync` of the same file.
 
 Both end with a scan of what they wrote, which is timed apart, and so is the search for what belongs together
-in `split`. The data is made as for `leakscan.py`, but no two documents share a chunk; where the disk lacks the
-room for the file and a copy, the rows are scaled down, and the output says so.
+in `split`. The data is made as for `leakscan.py`, but no two documents share a chunk; where the disk lacks
+the room for the file and a copy, the rows are scaled down, and the output says so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of files into files of the same format: the same values, types, bytes and metadata, for every format."""
+"""Rows of files into files of the same format: values, types, bytes and metadata stay as they are."""
 
 from __future__ import annotations
 
@@ -189,13 +189,13 @@ def test_tables_of_other_schemas(tmp_path):
     pq.write_table(pa.table({"doc_id": [1], "text": ["a"]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"doc_id": ["1"], "text": ["a"]}), tmp_path / "b.parquet")
     one = np.zeros(1, np.int8)
+    sources = [str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]
     with pytest.raises(
-        DataError, match="b.parquet: expected the schema of .*: doc_id: string instead of int64"
+        DataError, match=r"b.parquet: expected the schema of .*: doc_id: string instead of int64"
     ):
-        sources = [str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]
         rewrite(sources, [one, one], [tmp_path / "0.parquet"])
     np.save(tmp_path / "c.npy", np.eye(1))
-    with pytest.raises(DataError, match="c.npy: npy beside the parquet of"):
+    with pytest.raises(DataError, match=r"c.npy: npy beside the parquet of"):
         rewrite([str(tmp_path / "a.parquet"), str(tmp_path / "c.npy")], [one, one], [tmp_path / "1.parquet"])
 
 
@@ -217,9 +217,8 @@ def plain(path) -> bytes:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".ndjson", ".jsonl.zst"])
 def test_jsonl_lines_stay_as_they_are(tmp_path, part, suffix):
-    lines = [
-        f' {{"doc_id":{i}, "text": "\\u00e4 ä", "x": 1.0}}{"\r" * (i % 2)}'.encode() for i in range(ROWS)
-    ]
+    end = "\r"
+    lines = [f' {{"doc_id":{i}, "text": "\\u00e4 ä", "x": 1.0}}{end * (i % 2)}'.encode() for i in range(ROWS)]
     data = b"\xef\xbb\xbf" + b"\n \n".join(lines)
     compressed(tmp_path / f"in{suffix}", data)
     targets = [tmp_path / f"{place}{suffix}" for place in (0, 1)]

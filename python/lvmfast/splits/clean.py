@@ -19,7 +19,7 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Clock, Progress, silent
 from lvmfast.leaks.levels import SIDES, Side, other_side
 from lvmfast.report.record import Inputs, OpenSplit
-from lvmfast.report.saved import SavedScan
+from lvmfast.report.saved import SavedScan, ScannedFile
 from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.layout import check_destination, local_files, names_below, write_saved_datasets
@@ -69,11 +69,13 @@ def clean(
         raise DataError(f"--drop: expected eval or train, got {drop!r}")
     clock = Clock()
     with clock.phase("open"):
-        saved = SavedScan.read(report)
-        summary = _complete(saved.summary, Path(report))
-        columns = summary["options"]["columns"]
+        saved = SavedScan.open(report)
+        saved.require_complete()
+        if saved.sides != SIDES:
+            raise DataError(f"{saved.path}: a scan inside one split; clean needs one of --train and --eval")
+        options = saved.summary["options"]
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
-        splits = {side: load_split(source, columns=columns) for side, source in given.items()}
+        splits = {side: load_split(source, columns=options["columns"]) for side, source in given.items()}
         sources = local_files(splits[drop].files)
         place = check_destination(Path(out), _listed(given[drop]))
         names = names_below(sources)
@@ -82,14 +84,21 @@ def clean(
         described = inputs.described()
         for side in SIDES:
             local_files(splits[side].files)
-            _check_same(side, described[side]["files"], summary["inputs"][side]["files"], Path(report))
+            _check_same(side, described[side]["files"], saved.files(side), saved.path)
         own: Mapping[Side, Any] = {"train": train_payload, "eval": eval_payload}
         payloads = {
-            side: _payload(side, moved if moved is not None else payload, summary, Path(report), threads)
+            side: _payload(side, moved if moved is not None else payload, saved, threads)
             for side, moved in own.items()
         }
-    leaked = _leaked(saved, summary, drop, Path(report))
-    _check_worth(leaked, summary)
+    files = saved.files(drop)
+    leaked = leaked_rows(
+        saved.matched_rows,
+        drop,
+        tuple(file.name for file in files),
+        np.array([file.rows for file in files], np.int64),
+        saved.path,
+    )
+    _check_worth(leaked, saved)
     bounds = np.append(leaked.starts, len(leaked.at))
     parts = [np.where(leaked.at[low:high] > 0, -1, 0).astype(np.int8) for low, high in pairwise(bounds)]
     kept = [bool((part == 0).any()) for part in parts]
@@ -117,7 +126,7 @@ def clean(
                     sides["train"],
                     sides["eval"],
                     (payloads["train"], payloads["eval"]),
-                    summary["options"],
+                    options,
                     threads=threads,
                     memory_limit=memory_limit,
                     progress=progress,
@@ -146,59 +155,46 @@ def _listed(source: Any) -> Sequence[Any]:
     return source if isinstance(source, (list, tuple)) else [source]
 
 
-def _complete(summary: dict[str, Any], report: Path) -> dict[str, Any]:
-    """A report that can be acted on: a whole scan of two sides."""
-    if "eval" not in summary["inputs"]:
-        raise DataError(f"{report}: a scan inside one split; clean needs one of --train and --eval")
-    if summary["verdict"] in ("incomplete", "part"):
-        raise DataError(f"{report}: the scan is {summary['verdict']}: rows that leak may not be in it")
-    return summary
-
-
 def _check_same(
-    side: Side, found: Sequence[Mapping[str, Any]], stated: Sequence[Mapping[str, Any]], report: Path
+    side: Side, found: Sequence[Mapping[str, Any]], scanned: Sequence[ScannedFile], report: Path
 ) -> None:
-    """Holds files to those of the report, by content; they may have moved since."""
-    if len(found) != len(stated):
-        raise DataError(f"--{side}: {len(found)} files, but {report} is a scan of {len(stated)}")
-    for here, there in zip(found, stated, strict=True):
-        if there["blake3"] is None:
-            raise DataError(f"{report}: {there['path']} was no local file, so nobody can say what it held")
-        if here["blake3"] != there["blake3"]:
-            raise DataError(
-                f"{here['path']}: not what {report} is a scan of: expected BLAKE3 {there['blake3'][:16]}... "
-                f"({there['path']}), found {here['blake3'][:16]}..."
-            )
+    """Holds all files of a side to those of the report, by content; they may have moved since."""
+    if len(found) != len(scanned):
+        raise DataError(f"--{side}: {len(found)} files, but {report} is a scan of {len(scanned)}")
+    for here, there in zip(found, scanned, strict=True):
+        _check_hash(here["path"], here["blake3"], there.name, there.blake3, report)
 
 
-def _payload(
-    side: Side, moved: Any, summary: Mapping[str, Any], report: Path, threads: int
-) -> list[str] | None:
-    """The payload of a side, where the report or the user says it is; None where the scan had none."""
-    stated = summary["inputs"][side]["payload"]
+def _check_hash(path: str, found: str, name: str, stated: str | None, report: Path) -> None:
     if stated is None:
-        if moved is not None:
-            raise DataError(f"--payload: {report} is a scan without a payload for {side}")
+        raise DataError(f"{report}: {name} was no local file, so nobody can say what it held")
+    if found != stated:
+        raise DataError(
+            f"{path}: not what {report} is a scan of: expected BLAKE3 {stated[:16]}... ({name}), "
+            f"found {found[:16]}..."
+        )
+
+
+def _payload(side: Side, moved: Any, saved: SavedScan, threads: int) -> list[str] | None:
+    """The payload of a side, where the report or the user says it is; None where the scan had none."""
+    stated = saved.summary["inputs"][side]["payload"]
+    if stated is None:
         return None
-    paths = [file["path"] for file in stated["files"]]
+    paths = [str(file["path"]) for file in stated["files"]]
     if moved is not None:
         paths = expand([os.fspath(path) for path in _listed(moved)]).files
-    for path in paths:
+    if len(paths) != len(stated["files"]):
+        raise DataError(
+            f"--{side}-payload: {len(paths)} files, but {saved.path} is a scan with {len(stated['files'])}"
+        )
+    for path, file in zip(paths, stated["files"], strict=True):
         if not os.path.isfile(path):
             raise DataError(f"{path}: no such file: the payload of {side}; --{side}-payload says where it is")
-    found = [{"path": path, "blake3": _core.blake3_file(path, threads)} for path in paths]
-    _check_same(side, found, stated["files"], report)
+        _check_hash(path, _core.blake3_file(path, threads), file["path"], file["blake3"], saved.path)
     return paths
 
 
-def _leaked(saved: SavedScan, summary: Mapping[str, Any], side: Side, report: Path) -> Leaked:
-    files = [file for file in summary["files"] if file["side"] == side]
-    names = tuple(file["file"] for file in files)
-    rows = np.array([file["rows"] for file in files], np.int64)
-    return leaked_rows(saved.matched_rows, side, names, rows, report)
-
-
-def _check_worth(leaked: Leaked, summary: Mapping[str, Any]) -> None:
+def _check_worth(leaked: Leaked, saved: SavedScan) -> None:
     """Refuses what dropping rows of this side cannot mend, or would leave nothing of."""
     total, dropped = len(leaked.at), len(leaked.rows)
     if dropped == total:
@@ -207,7 +203,7 @@ def _check_worth(leaked: Leaked, summary: Mapping[str, Any]) -> None:
             f"{leaked.files[0]}: all {total} {leaked.side} rows leak ({by_level}): 0 rows would be left, "
             "so nothing was written"
         )
-    oracle = summary["levels"].get("oracle")
+    oracle = saved.summary["levels"].get("oracle")
     if leaked.side == "train" and oracle and oracle["eval_rows_matched"]:
         raise DataError(
             f"--drop train: {oracle['eval_rows_matched']} eval rows hold their own answer (oracle), which "
