@@ -56,7 +56,7 @@ format: $(VENV)/.lint  ## let the formatters write
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
-	for bench in text ids near leakscan; do $(BIN)/python benches/$$bench.py || exit 1; done
+	for bench in text ids near leakscan splits; do $(BIN)/python benches/$$bench.py || exit 1; done
 
 wheel: $(VENV)/.wheel  ## one abi3 wheel for manylinux into dist/
 	rm -rf dist

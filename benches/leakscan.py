@@ -23,14 +23,27 @@ from common import machine
 
 ROWS, EVAL_ROWS, LENGTH, DIM = 396_258, 5_244, 5, 768
 BLOCK = 4_096
+ROWS_PER_DOC = 65
 ROW_BYTES = 4 * DIM * (LENGTH + 1) + 16
 FOLDER = Path(__file__).parent.parent / ".bench"
 
 
-def write_split(path: Path, rows: int, first_doc: int, seed: int, planted: np.ndarray | None = None) -> None:
-    """Windows over one long random text: row i is chunks i to i + 4 and then chunk i + 5."""
+def write_split(
+    path: Path,
+    rows: int,
+    first_doc: int,
+    seed: int,
+    planted: np.ndarray | None = None,
+    chunks_per_doc: int = ROWS_PER_DOC,
+) -> None:
+    """Windows over one long random text: row i is chunks i to i + 4 and then chunk i + 5.
+
+    With ROWS_PER_DOC + LENGTH chunks per document, no two documents share a chunk.
+    """
     partial = path.with_suffix(".partial")
-    keys = np.column_stack([first_doc + np.arange(rows) // 65, np.arange(rows) % 65])
+    document, place = np.divmod(np.arange(rows), ROWS_PER_DOC)
+    keys = np.column_stack([first_doc + document, place])
+    first_chunk = document * chunks_per_doc + place
 
     def chunks(start: int, stop: int) -> np.ndarray:
         # Each block of chunks comes from its own seed, so that any part can be made again.
@@ -50,16 +63,21 @@ def write_split(path: Path, rows: int, first_doc: int, seed: int, planted: np.nd
                 np.lib.format.write_array_header_1_0(member, header)
                 for start in range(0, rows, BLOCK):
                     stop = min(start + BLOCK, rows)
-                    block = chunks(start, stop + LENGTH)
-                    if planted is not None and start < len(planted):
-                        block[: min(len(planted) - start, len(block))] = planted[start : start + len(block)]
+                    low = first_chunk[start]
+                    block = chunks(low, first_chunk[stop - 1] + LENGTH + 1)
+                    if planted is not None and low < len(planted):
+                        block[: min(len(planted) - low, len(block))] = planted[low : low + len(block)]
+                    within = first_chunk[start:stop] - low
                     if name == "targets":
-                        member.write(np.ascontiguousarray(block[LENGTH:]).tobytes())
+                        member.write(block[within + LENGTH].tobytes())
                     else:
-                        windows = np.lib.stride_tricks.sliding_window_view(block, LENGTH, axis=0)
-                        windows = windows[: stop - start].transpose(0, 2, 1)
-                        member.write(np.ascontiguousarray(windows).tobytes())
+                        member.write(block[within[:, None] + np.arange(LENGTH)].tobytes())
     partial.rename(path)
+
+
+def planted_eval() -> np.ndarray:
+    """The first 300 chunks of the eval text are the training text's."""
+    return np.random.default_rng([1, 0]).normal(size=(BLOCK, DIM)).astype(np.float32)[:300]
 
 
 def peak_anonymous(command: list[str]) -> tuple[float, int, subprocess.CompletedProcess[bytes]]:
@@ -96,9 +114,7 @@ def main() -> None:
     if not train.exists():
         write_split(train, rows, 0, seed=1)
     if not eval_.exists():
-        # The first 300 chunks of the eval text are the training text's.
-        planted = np.random.default_rng([1, 0]).normal(size=(BLOCK, DIM)).astype(np.float32)[:300]
-        write_split(eval_, EVAL_ROWS, 10_000, seed=2, planted=planted)
+        write_split(eval_, EVAL_ROWS, 10_000, seed=2, planted=planted_eval())
     size = train.stat().st_size
     print(f"{machine()}\n{train.name}: {size / 1e9:.2f} GB, {rows:,} rows; eval {EVAL_ROWS:,} rows")
     scan = [

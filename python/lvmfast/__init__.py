@@ -7,18 +7,27 @@ from lvmfast.errors import DataError, LeakError, LvmfastError
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.splits.clean import clean
+from lvmfast.splits.result import CleanSplit
+from lvmfast.splits.split import split
+from lvmfast.splits.verify import Verification, verify
 
 __all__ = [
+    "CleanSplit",
     "DataError",
     "Dataset",
     "LeakError",
     "LeakReport",
     "LvmfastError",
     "NearDuplicates",
+    "Verification",
     "__version__",
+    "clean",
     "hash_texts",
     "intersect_pairs",
     "leakscan",
     "load_split",
     "near_duplicates",
+    "split",
+    "verify",
 ]

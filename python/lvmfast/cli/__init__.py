@@ -5,6 +5,9 @@ A module hangs its command on the app when it is imported, so this order is the 
 
 # isort: off
 from lvmfast.cli import leakscan
+from lvmfast.cli import clean
+from lvmfast.cli import split
+from lvmfast.cli import verify
 from lvmfast.cli import ingest
 from lvmfast.cli import demo
 from lvmfast.cli import convert
@@ -12,7 +15,7 @@ from lvmfast.cli import convert
 # isort: on
 from lvmfast.cli.app import app
 
-__all__ = ["app", "convert", "demo", "ingest", "leakscan", "main"]
+__all__ = ["app", "clean", "convert", "demo", "ingest", "leakscan", "main", "split", "verify"]
 
 
 def main() -> None:

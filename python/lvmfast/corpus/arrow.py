@@ -22,8 +22,7 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
         DataError: no Arrow file, a truncated or corrupt one, or fields that do not fit their columns.
     """
     with reading(path):
-        with open(path, "rb") as raw:
-            seekable = raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+        seekable = is_file_format(path)
         with pa.memory_map(path) as mapped:
             if seekable:
                 reader = pa.ipc.open_file(mapped)
@@ -36,7 +35,7 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
         options = pa.ipc.IpcReadOptions(included_fields=[schema.names.index(field) for field in fields])
         with pa.memory_map(path) as mapped:
             start = 0
-            for batch in _record_batches(mapped, seekable, options):
+            for batch in record_batches(mapped, seekable, options):
                 stop = start + batch.num_rows
                 if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
                     kept = batch.select(fields)
@@ -47,9 +46,16 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
     return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
 
 
-def _record_batches(
+def is_file_format(path: str) -> bool:
+    """Whether the Arrow file at `path` has the file format, and not the stream format."""
+    with open(path, "rb") as raw:
+        return raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+
+
+def record_batches(
     mapped: pa.MemoryMappedFile, seekable: bool, options: pa.ipc.IpcReadOptions
 ) -> Iterator[pa.RecordBatch]:
+    """The record batches of a mapped Arrow file in either format."""
     if not seekable:
         yield from pa.ipc.open_stream(mapped, options=options)
         return

@@ -55,7 +55,7 @@ def open_jsonl(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
         asked = {field: columns[field] for field in fields}
         row = 0
         with decompressed(path) as stream:
-            for line, block in _blocks(path, stream):
+            for line, block in line_blocks(path, stream):
                 batch = _parse_block(path, block, line, asked)
                 yield row, batch
                 row += batch.num_rows
@@ -65,7 +65,7 @@ def open_jsonl(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
     )
 
 
-def _blocks(path: str, stream: Readable) -> Iterator[tuple[int, bytes]]:
+def line_blocks(path: str, stream: Readable) -> Iterator[tuple[int, bytes]]:
     """(number of the first line, block of whole lines), to the end of the stream."""
     line, rest = 1, b""
     while True:
@@ -231,7 +231,7 @@ def _schema(path: str, mapping: dict[Column, str], strict: bool) -> tuple[pa.Sch
     cut = block.rfind(b"\n") + 1
     if not start.complete and not cut:  # a first line of over a MiB
         with decompressed(path) as stream:
-            block = next((block for _, block in _blocks(path, stream)), b"").split(b"\n", 1)[0]
+            block = next((block for _, block in line_blocks(path, stream)), b"").split(b"\n", 1)[0]
     elif not start.complete:
         block = block[:cut]
     examples: dict[str, Any] = {}

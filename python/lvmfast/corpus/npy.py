@@ -202,6 +202,18 @@ def open_npy(path: str, mapping: dict[Column, str], *, strict: bool = True) -> A
     Raises:
         DataError: no ``.npy`` file, a pickle, another dtype or shape, or a file shorter than its header says.
     """
+    source = npy_array(path)
+    field = mapping.get("vector", "vector")
+    size = os.path.getsize(path)
+    return ArraysFile(path, path, size, {field: source}, {"vector": field}, strict=strict)
+
+
+def npy_array(path: str) -> MappedArray:
+    """The array of an ``.npy`` file.
+
+    Raises:
+        DataError: no ``.npy`` file, a pickle, or a file shorter than its header says.
+    """
     with reading(path), open(path, "rb") as file:
         header = read_header(file, path)
         size = os.fstat(file.fileno()).st_size
@@ -211,6 +223,4 @@ def open_npy(path: str, mapping: dict[Column, str], *, strict: bool = True) -> A
             f"{path}: expected (n, d) float, got {header.shape} object: a pickle, never opened here; "
             f"`lvmfast convert {os.path.basename(path)} NEW.parquet` reads old payloads"
         )
-    field = mapping.get("vector", "vector")
-    source = MappedArray(path, header, header.length, path)
-    return ArraysFile(path, path, size, {field: source}, {"vector": field}, strict=strict)
+    return MappedArray(path, header, header.length, path)

@@ -12,6 +12,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -29,6 +30,7 @@ _ENCRYPTED = 0x1
 #: Deflate cannot do better than 1032:1; a bigger promise is a lie.
 _DEFLATE_LIMIT = 1032
 _LONGEST_PROVENANCE = 1 << 20
+PROVENANCE = "provenance.npy"
 
 
 def open_npz(path: str, mapping: dict[Column, str], *, strict: bool = True) -> ArraysFile:
@@ -37,26 +39,69 @@ def open_npz(path: str, mapping: dict[Column, str], *, strict: bool = True) -> A
     Raises:
         DataError: no zip file, a hostile or damaged one, or arrays that do not fit their columns.
     """
+    sources: dict[str, ArraySource] = {}
+    provenance: dict[str, Any] | None = None
+    notes: list[str] = []
+    for member in npz_members(path):
+        if member.name == PROVENANCE:
+            provenance = _provenance(member, notes)
+        elif member.array is not None:
+            sources[member.key] = member.array
+    if WINDOWS in sources:
+        sources = windowed(path, sources)
+    size = os.path.getsize(path)
+    return ArraysFile(path, path, size, sources, mapping, strict=strict, provenance=provenance, notes=notes)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of an ``.npz`` file."""
+
+    path: str  #: of the file
+    info: zipfile.ZipInfo
+    array: MappedArray | StreamedArray | None  #: None for a member that is no ``.npy``
+
+    @property
+    def name(self) -> str:
+        """Its name in the archive, ``.npy`` included."""
+        return self.info.filename
+
+    @property
+    def key(self) -> str:
+        """The name by which numpy knows the array."""
+        return self.name.removesuffix(".npy")
+
+    @contextmanager
+    def opened(self) -> Iterator[Readable]:
+        """All of its bytes, decompressed, the array's header included."""
+        with (
+            reading(self.path),
+            zipfile.ZipFile(self.path) as archive,
+            _opening(self.path, self.key, archive, self.info) as stream,
+        ):
+            yield stream
+
+
+def npz_members(path: str) -> list[Member]:
+    """The members of an ``.npz`` file in their order, each held to what the file can hold.
+
+    Raises:
+        DataError: no zip file, or a hostile or damaged one.
+    """
+    members = []
     with reading(path), open(path, "rb") as raw, zipfile.ZipFile(raw) as archive:
         size = os.fstat(raw.fileno()).st_size
         offsets = _checked_offsets(path, archive, raw, size)
-        sources: dict[str, ArraySource] = {}
-        provenance: dict[str, Any] | None = None
-        notes: list[str] = []
         for info in archive.infolist():
             key = info.filename.removesuffix(".npy")
-            if key == info.filename:
-                continue
-            with _opening(path, key, archive, info) as stream:
-                header = read_header(stream, f"{path}: {key}")
+            array = None
+            if key != info.filename:
+                with _opening(path, key, archive, info) as stream:
+                    header = read_header(stream, f"{path}: {key}")
                 _check_promise(f"{path}: {key}", header, info)
-                if key == "provenance":
-                    provenance = _provenance(path, header, stream, notes)
-                    continue
-            sources[key] = _source(path, key, info, header, offsets[key])
-    if WINDOWS in sources:
-        sources = windowed(path, sources)
-    return ArraysFile(path, path, size, sources, mapping, strict=strict, provenance=provenance, notes=notes)
+                array = _array(path, key, info, header, offsets[key])
+            members.append(Member(path, info, array))
+    return members
 
 
 def _checked_offsets(path: str, archive: zipfile.ZipFile, raw: BinaryIO, size: int) -> dict[str, int]:
@@ -108,7 +153,9 @@ def _check_promise(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> None
         )
 
 
-def _source(path: str, key: str, info: zipfile.ZipInfo, header: NpyHeader, offset: int) -> ArraySource:
+def _array(
+    path: str, key: str, info: zipfile.ZipInfo, header: NpyHeader, offset: int
+) -> MappedArray | StreamedArray:
     where = f"{path}: {key}"
     if info.compress_type == zipfile.ZIP_STORED:
         return MappedArray(path, header, offset + header.length, where)
@@ -137,16 +184,21 @@ def _opening(path: str, key: str, archive: zipfile.ZipFile, info: zipfile.ZipInf
         yield stream
 
 
-def _provenance(path: str, header: NpyHeader, stream: Readable, notes: list[str]) -> dict[str, Any] | None:
+def _provenance(member: Member, notes: list[str]) -> dict[str, Any] | None:
     """The JSON object in a one-string array; a note where it is something else, as no answer hangs on it."""
-    where = f"{path}: provenance"
-    if header.dtype.hasobject:
-        raise DataError(f"{where}: expected a JSON string, got an object array (a pickle, never opened here)")
-    size = header.value_bytes
-    if header.dtype.kind not in "US" or size != header.dtype.itemsize or size > _LONGEST_PROVENANCE:
-        notes.append(f"provenance: expected one JSON string, got {header.shape} {header.dtype}; ignored")
-        return None
-    value = np.frombuffer(stream.read(size).ljust(size, b"\0"), header.dtype, 1)[0]
+    where = f"{member.path}: {member.key}"
+    with member.opened() as stream:
+        header = read_header(stream, where)
+        if header.dtype.hasobject:
+            raise DataError(
+                f"{where}: expected a JSON string, got an object array (a pickle, never opened here)"
+            )
+        size = header.value_bytes
+        if header.dtype.kind not in "US" or size != header.dtype.itemsize or size > _LONGEST_PROVENANCE:
+            notes.append(f"provenance: expected one JSON string, got {header.shape} {header.dtype}; ignored")
+            return None
+        content = stream.read(size).ljust(size, b"\0")
+    value = np.frombuffer(content, header.dtype, 1)[0]
     try:
         stated = json.loads(value.decode() if isinstance(value, bytes) else str(value))
     except ValueError as error:

@@ -35,7 +35,9 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
                 stop = start + file.metadata.row_group(group).num_rows
                 if stop > start and (wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]):
                     first = start
-                    rows_at_once = step if texts.isdisjoint(fields) else min(step, _rows_of_text(file, group))
+                    rows_at_once = (
+                        step if texts.isdisjoint(fields) else min(step, rows_of(TEXT_BYTES, file, group))
+                    )
                     for batch in file.iter_batches(rows_at_once, [group], fields):
                         yield first, batch
                         first += batch.num_rows
@@ -44,10 +46,10 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
     return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
 
 
-def _rows_of_text(file: Any, group: int) -> int:
-    """How many rows of a row group make up TEXT_BYTES, by the size of all its columns together.
+def rows_of(size: int, file: Any, group: int) -> int:
+    """How many rows of a row group make up `size` bytes, by the size of all its columns together.
 
     The sizes of single columns would tell more, but pyarrow aborts the process over corrupt statistics there.
     """
     meta = file.metadata.row_group(group)
-    return max(1, TEXT_BYTES * int(meta.num_rows) // max(1, int(meta.total_byte_size)))
+    return max(1, size * int(meta.num_rows) // max(1, int(meta.total_byte_size)))

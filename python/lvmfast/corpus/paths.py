@@ -26,6 +26,10 @@ _PLAIN = {
 }
 _COMPRESSED = (".gz", ".zst")
 
+#: What a folder that `lvmfast clean` or `lvmfast split` wrote holds beside data.
+CERTIFICATE = "clean.json"
+LEDGER = "_dropped.parquet"
+
 
 @dataclass
 class Expansion:
@@ -52,8 +56,8 @@ def expand(paths: Sequence[str]) -> Expansion:
     stands for the Arrow files that its ``state.json`` lists.
 
     Raises:
-        DataError: a path does not exist, a glob matches nothing, a folder holds no data, a file has no
-            known format, or one file is given twice.
+        DataError: a path does not exist, a glob matches nothing, a folder holds no data or both sides of a
+            split, a file has no known format or is a ledger, or one file is given twice.
     """
     expansion = Expansion()
     for path in paths:
@@ -77,6 +81,8 @@ def _add_file(path: str, expansion: Expansion) -> None:
         raise DataError(f"{path}: no such file")
     if not os.path.isfile(path):
         raise DataError(f"{path}: expected a file or a folder")
+    if os.path.basename(path) == LEDGER:
+        raise DataError(f"{path}: the ledger of what `lvmfast clean` dropped, never read as data")
     if format_of(path) is None:
         raise DataError(f"{path}: unknown format (known: {_known()})")
     expansion.files.append(path)
@@ -85,6 +91,8 @@ def _add_file(path: str, expansion: Expansion) -> None:
 def _add_matches(pattern: str, expansion: Expansion) -> None:
     skipped: list[str] = []
     for match in sorted(glob.glob(pattern, recursive=True)):
+        if os.path.basename(match) in (CERTIFICATE, LEDGER):
+            continue
         if os.path.isfile(match):
             (expansion.files if format_of(match) else skipped).append(match)
         elif "**" not in pattern:
@@ -108,17 +116,32 @@ def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
         names = sorted(os.listdir(folder))
     if "dataset_dict.json" in names:
         raise DataError(f"{folder}: a DatasetDict; give one of its splits: {', '.join(_splits(folder))}")
+    if CERTIFICATE in names:
+        _refuse_both_sides(folder)
     if "state.json" in names and "dataset_info.json" in names:
         yield from saved_dataset_files(folder)
         return
     for name in names:
         path = os.path.join(folder, name)
-        if name.startswith(("_", ".")):
+        if name.startswith(("_", ".")) or name == CERTIFICATE:
             continue
         if os.path.isdir(path):
             yield from _walk(path, above | {real})
         elif os.path.isfile(path):
             yield path
+
+
+def _refuse_both_sides(folder: str) -> None:
+    """Refuses a folder of `lvmfast split`: read as one, its sides would be mixed again."""
+    with reading(folder):
+        text = Path(folder, CERTIFICATE).read_text(encoding="utf-8", errors="replace")
+    try:
+        sides = [[file["file"] for file in side["files"]] for side in json.loads(text)["sides"].values()]
+        inside = [os.path.join(folder, files[0]) for files in sides if files[0] is not None]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return  # somebody else's clean.json
+    if len(inside) > 1:
+        raise DataError(f"{folder}: the sides of a split; give one of them: {', '.join(inside)}")
 
 
 def _splits(folder: str) -> list[str]:

@@ -6,31 +6,35 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
 
 _DIMENSION = re.compile(r"[-_]\d+d?$")
 
 
-def check_same_encoder(*splits: Dataset) -> None:
+#: What a file states about its vectors: `embedder_id`, `weights`, `norm` and more, each optional.
+Provenance = Mapping[str, Any]
+
+
+def check_same_encoder(*stated: Mapping[str, Provenance]) -> None:
     """Refuses vectors of different encoders: their cosines mean nothing. Files that state nothing pass.
+
+    Args:
+        stated: what files state, by file name: `Dataset.provenance` of each split.
 
     Raises:
         DataError: two files state different encoders.
     """
-    first: tuple[str, Mapping[str, Any]] | None = None
-    for split in splits:
-        for name, stated in split.provenance.items():
-            if first is None:
-                first = name, stated
-            elif differ(first[1], stated):
-                raise DataError(
-                    f"{name}: vectors of {_named(stated)}, but those of {first[0]} of {_named(first[1])}: "
-                    "cosines between two encoders mean nothing"
-                )
+    named = [(name, provenance) for files in stated for name, provenance in files.items()]
+    for name, provenance in named[1:]:
+        first, expected = named[0]
+        if differ(expected, provenance):
+            raise DataError(
+                f"{name}: vectors of {_named(provenance)}, but those of {first} of {_named(expected)}: "
+                "cosines between two encoders mean nothing"
+            )
 
 
-def differ(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+def differ(a: Provenance, b: Provenance) -> bool:
     """Whether two statements are of different encoders, by the hash of the weights, else by name."""
     if a.get("weights") and b.get("weights"):
         return bool(a["weights"] != b["weights"])
@@ -45,6 +49,6 @@ def _plain(name: Any) -> str | None:
     return _DIMENSION.sub("", name.rstrip("/").rpartition("/")[2].lower().replace("_", "-"))
 
 
-def _named(stated: Mapping[str, Any]) -> str:
+def _named(stated: Provenance) -> str:
     weights = f" (weights {stated['weights']})" if stated.get("weights") else ""
     return f"{stated.get('embedder_id', 'an unnamed encoder')}{weights}"

@@ -17,6 +17,11 @@ _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _HEAD_BYTES = 1 << 20
 
 
+def codec_of(path: str) -> str | None:
+    """How the file of this name is compressed, in Arrow's words; None for a plain one."""
+    return _CODECS.get(os.path.splitext(path.lower())[1])
+
+
 @contextmanager
 def decompressed(path: str) -> Iterator[Readable]:
     """The bytes of `path`, decompressed where its name ends in ``.gz`` or ``.zst``.
@@ -30,7 +35,7 @@ def decompressed(path: str) -> Iterator[Readable]:
 
 @contextmanager
 def _decoder(path: str, raw: pa.OSFile) -> Iterator[Readable]:
-    codec = _CODECS.get(os.path.splitext(path.lower())[1])
+    codec = codec_of(path)
     if codec is None:
         yield raw
         return

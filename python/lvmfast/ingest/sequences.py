@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from lvmfast.corpus import load_split
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.npz import npz_members
 from lvmfast.corpus.windows import KEYS, VECTORS, WINDOWS
 from lvmfast.errors import DataError
 from lvmfast.ingest.npz import Blocks, write_npz
@@ -28,6 +30,12 @@ class Sequences:
     vectors: Vectors  #: (m, d)
     windows: Rows  #: (n, length + 1): rows of the two above, the target last
     provenance: Mapping[str, Any]
+
+    def chosen(self, keep: npt.NDArray[np.bool_]) -> Sequences:
+        """The windows that `keep`, (n,), holds, and the chunks that stand in one of them."""
+        windows = self.windows[keep]
+        used, numbers = np.unique(windows, return_inverse=True)
+        return Sequences(self.keys[used], self.vectors[used], numbers.reshape(windows.shape), self.provenance)
 
 
 def write_sequences(embeddings: Path, out: Path, context: int = 5, layout: Layout = "chunks") -> int:
@@ -90,6 +98,25 @@ def store_sequences(out: Path, sequences: Sequences, layout: Layout) -> None:
     targets = Blocks((shape[0], shape[2]), (vectors[windows[i : i + _COPIED_ROWS, -1]] for i in starts))
     truth_keys = keys[windows[:, -1]]
     write_npz(out, {"truth_keys": truth_keys, "targets": targets, "contexts": contexts}, sequences.provenance)
+
+
+def read_sequences(path: Path) -> Sequences:
+    """What `store_sequences` wrote in the layout ``chunks``.
+
+    Raises:
+        DataError: it is something else, or broken.
+    """
+    arrays = {member.key: member.array for member in npz_members(str(path))}
+    found = []
+    for name in (KEYS, VECTORS, WINDOWS):
+        array = arrays.get(name)
+        if array is None:
+            raise DataError(f"{path}: {name} is missing: expected what `lvmfast ingest sequences` writes")
+        with array.opened() as read:
+            found.append(np.array(read(0, array.shape[0])))
+    provenance = load_split(str(path)).files[0].provenance or {}
+    keys, vectors, windows = found
+    return Sequences(keys, vectors, windows.astype(np.int64), provenance)
 
 
 def _read(embeddings: Path) -> tuple[Rows, Vectors, Mapping[str, Any]]:

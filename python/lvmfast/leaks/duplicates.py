@@ -66,12 +66,16 @@ def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups
 
 
 def group_pairs(
-    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions
+    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions, lower_groups: int | None = None
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
-    """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match."""
+    """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match.
+
+    With `lower_groups`, only pairs whose lower group is one of the first so many.
+    """
     per_pass = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
-    for start in range(0, len(groups.first), per_pass):
-        stop = min(start + per_pass, len(groups.first))
+    lowest = len(groups.first) if lower_groups is None else lower_groups
+    for start in range(0, lowest, per_pass):
+        stop = min(start + per_pass, lowest)
         index = _core.NearIndex(dim, options.threshold, options.threads)
         for vectors, _ in _first_rows(blocks, groups, start, stop):
             index.add(vectors)

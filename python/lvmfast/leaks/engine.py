@@ -68,7 +68,7 @@ def scan(
     """
     levels, missing = checkable(train, eval, options)
     if any(level in COSINE_LEVELS for level in levels):
-        check_same_encoder(train, *([eval] if eval else []))
+        check_same_encoder(train.provenance, eval.provenance if eval else {})
     found = (
         _two_sides(train, eval, levels, options, progress, clock)
         if eval

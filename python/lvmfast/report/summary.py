@@ -36,7 +36,7 @@ def summarize(findings: Findings, options: ScanOptions, run: RunRecord) -> dict[
         "levels": {level: _level(finding) for level, finding in findings.levels.items()},
         "files": _files(findings),
         "inputs": dict(run.inputs),
-        "options": _options(options, run.columns),
+        "options": summarized_options(options, run.columns),
         "environment": dict(run.environment),
         "timings": {phase: round(seconds, 6) for phase, seconds in run.timings.items()},
     }
@@ -86,7 +86,8 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
     return files
 
 
-def _options(options: ScanOptions, columns: Mapping[str, str]) -> dict[str, Any]:
+def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict[str, Any]:
+    """The part `options` of the summary: what changes the answer."""
     return {
         "levels": list(options.levels) if options.levels else None,
         "threshold": options.threshold,

@@ -1,0 +1,87 @@
+"""What `clean` and `split` print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from lvmfast.report.sentences import closing_line, verdict_sentence
+from lvmfast.report.terminal import show
+from lvmfast.splits.certificate import ClosingScan
+from lvmfast.splits.result import CleanSplit
+
+
+def show_split(result: CleanSplit, *, as_json: bool, quiet: bool) -> None:
+    """Prints the sides, the closing scans and their closing lines; or the certificate alone."""
+    if as_json and result.certificate is not None:
+        print(json.dumps(result.certificate, indent=2, ensure_ascii=False))
+        return
+    console = Console(stderr=as_json)
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    if result.certificate is not None and not quiet:
+        for line in _made(result.certificate):
+            say(line)
+    for scan in result.scans:
+        if not quiet:
+            show(scan.report.findings, console)
+            if scan is result.scans[0] or scan.report.findings.verdict != "clean":
+                say(verdict_sentence(scan.report.findings))
+        say(_closing(scan))
+    if result.certificate is None:
+        say(f"{result.folder}: not written: a closing scan still finds a leak")
+    elif not quiet:
+        say(f"Certified: {result.folder / 'clean.json'}; `lvmfast verify {result.folder}` checks it again")
+
+
+def _closing(scan: ClosingScan) -> str:
+    names = (
+        ""
+        if scan.sides["eval"] == "eval" and scan.sides["train"] == "train"
+        else (f"{scan.sides['train']} and {scan.sides['eval']}: ")
+    )
+    return names + closing_line(scan.report.findings)
+
+
+def _made(certificate: Mapping[str, Any]) -> list[str]:
+    if certificate["made_by"] == "clean":
+        return _dropped(certificate)
+    return _divided(certificate)
+
+
+def _dropped(certificate: Mapping[str, Any]) -> list[str]:
+    dropped = certificate["dropped"]
+    side = dropped["side"]
+    left = certificate["sides"][side]["rows"]
+    by_level = ", ".join(f"{level} {rows:,}" for level, rows in dropped["levels"].items())
+    lines = [f"{side}: dropped {dropped['rows']:,} rows ({by_level or 'no match'}), {left:,} are left"]
+    lines += [f"{name}: nothing is left of it, so it was not written" for name in dropped["empty_files"]]
+    return lines
+
+
+def _divided(certificate: Mapping[str, Any]) -> list[str]:
+    split = certificate["split"]
+    lines = []
+    for name, side in certificate["sides"].items():
+        file = side["files"][0]["file"]
+        lines.append(f"{file}: {split['documents'][name]:,} documents, {side['rows']:,} rows")
+    if split["joined_components"]:
+        lines.append(
+            f"{split['joined_components']:,} sets of documents share text or vectors; each was kept together"
+        )
+    kept = [
+        (split["documents_too_small"], f"with fewer than {split['min_chunks_per_doc']} rows or no id"),
+        (split["documents_with_answer"], "in which a row holds its own answer"),
+    ]
+    lines += [f"{n:,} documents {why}, or joined to one: in train" for n, why in kept if n]
+    for component in split["too_large"]:
+        others = component["documents"] - len(component["examples"])
+        names = ", ".join(component["examples"]) + (f" and {others:,} more" if others > 0 else "")
+        lines.append(f"too large to hold out, in train: {names} ({component['rows']:,} rows)")
+    unnamed = split["components_too_large"] - len(split["too_large"])
+    return [*lines, *([f"and {unnamed:,} more that are too large"] if unnamed else [])]

@@ -1,0 +1,55 @@
+"""`lvmfast clean`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.certified import show_split
+from lvmfast.cli.values import size
+from lvmfast.report.progress import progress_display
+from lvmfast.splits.clean import clean as run_clean
+
+
+@app.command()
+@exit_codes
+def clean(
+    train: Annotated[
+        list[str], typer.Option(metavar="PATH", help="Training files of the scan. Repeat for many.")
+    ],
+    eval: Annotated[list[str], typer.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")],
+    report: Annotated[Path, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")],
+    drop: Annotated[str, typer.Option(metavar="SIDE", help="Side to drop rows from: eval, train.")] = "eval",
+    payload: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Texts of both sides, if moved since the scan.")
+    ] = None,
+    train_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")] = None,
+    eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")] = None,
+    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    memory_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Refuse a closing scan that needs more, such as 4GiB.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+) -> None:
+    """Write a side without the rows that leaked, and prove it. Exit 0: proven clean, 1: not, 2: bad input."""
+    with progress_display(quiet or as_json) as progress:
+        result = run_clean(
+            train,
+            eval,
+            report,
+            out=out,
+            drop=drop,  # type: ignore[arg-type]
+            payload=payload,
+            train_payload=train_payload,
+            eval_payload=eval_payload,
+            threads=threads,
+            memory_limit=None if memory_limit is None else size(memory_limit),
+            progress=progress,
+        )
+    show_split(result, as_json=as_json, quiet=quiet)
+    raise typer.Exit(0 if result.passed else 1)

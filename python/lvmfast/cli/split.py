@@ -1,0 +1,81 @@
+"""`lvmfast split`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.certified import show_split
+from lvmfast.cli.values import assignments, size
+from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
+from lvmfast.report.progress import progress_display
+from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS
+from lvmfast.splits.split import DOC_ID
+from lvmfast.splits.split import split as run_split
+
+
+@app.command()
+@exit_codes
+def split(
+    data: Annotated[list[str], typer.Argument(help="File, folder or quoted glob; all of one format.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")],
+    by: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column or field of the rows that belong together.")
+    ] = DOC_ID,
+    eval_docs: Annotated[int | None, typer.Option(help="Documents to hold out for evaluation.")] = None,
+    eval_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
+    val_docs: Annotated[int | None, typer.Option(help="Documents of a third side.")] = None,
+    val_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
+    min_chunks_per_doc: Annotated[
+        int, typer.Option(help="Documents with fewer rows are not held out.")
+    ] = DEFAULT_MIN_CHUNKS,
+    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    payload: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Cosine from which two vectors match.")
+    ] = DEFAULT_THRESHOLD,
+    normalize: Annotated[
+        str, typer.Option(help="How texts are made comparable: default, none, strict.")
+    ] = "default",
+    min_chars: Annotated[
+        int, typer.Option(help="Shorter texts are not compared, counted after normalisation.")
+    ] = DEFAULT_MIN_CHARS,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    memory_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Refuse what needs more, such as 4GiB.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+) -> None:
+    """Divide one dataset into train and eval that share nothing. Exit 0: proven clean, 2: bad input."""
+    with progress_display(quiet or as_json) as progress:
+        result = run_split(
+            data,
+            out=out,
+            by=by,
+            eval_docs=eval_docs,
+            eval_fraction=eval_fraction,
+            val_docs=val_docs,
+            val_fraction=val_fraction,
+            min_chunks_per_doc=min_chunks_per_doc,
+            seed=seed,
+            payload=payload,
+            threshold=threshold,
+            normalize=normalize,  # type: ignore[arg-type]
+            min_chars=min_chars,
+            columns=dict(assignments("--column", column, str)),
+            threads=threads,
+            memory_limit=None if memory_limit is None else size(memory_limit),
+            progress=progress,
+        )
+    show_split(result, as_json=as_json, quiet=quiet)
+    raise typer.Exit(0 if result.passed else 1)

@@ -1,0 +1,76 @@
+"""`lvmfast verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.values import size
+from lvmfast.report.progress import progress_display
+from lvmfast.splits.verify import verify as run_verify
+
+EXIT_FAILED, EXIT_INCOMPLETE = 1, 3
+
+
+@app.command()
+@exit_codes
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that clean or split wrote.")],
+    train: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="Where the training side is now.")
+    ] = None,
+    eval: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="Where the evaluation side is now.")
+    ] = None,
+    payload: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where the texts of all sides are now.")
+    ] = None,
+    train_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")] = None,
+    eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")] = None,
+    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    memory_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress; the closing line stays.")] = False,
+) -> None:
+    """Check a clean split again: files and scans. Exit 0: verified, 1: not, 3: a side is missing."""
+    with progress_display(quiet or as_json) as progress:
+        result = run_verify(
+            directory,
+            train=train or None,
+            eval=eval or None,
+            payload=payload,
+            train_payload=train_payload,
+            eval_payload=eval_payload,
+            threads=threads,
+            memory_limit=None if memory_limit is None else size(memory_limit),
+            progress=progress,
+        )
+    if as_json:
+        found = {"verified": result.verified, "failures": result.failures, "missing": result.missing}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif not quiet:
+        for line in (*result.failures, *result.missing):
+            print(line)
+    if result.failures:
+        line, code = f"NOT VERIFIED: {directory}", EXIT_FAILED
+    elif result.missing:
+        line, code = (
+            f"INCOMPLETE: {directory}: its files are as certified, but were not scanned again",
+            EXIT_INCOMPLETE,
+        )
+    else:
+        levels = [
+            level
+            for level, found in result.certificate["scans"][0]["levels"].items()
+            if found["status"] == "clean"
+        ]
+        line, code = f"VERIFIED: {directory}: clean at {', '.join(levels)}", 0
+    if not as_json:
+        print(line)
+    raise typer.Exit(code)

@@ -1,0 +1,202 @@
+"""A saved scan, read back: what acts on a report, or draws it, starts here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lvmfast import _core
+from lvmfast.corpus.failures import reading
+from lvmfast.errors import DataError
+from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.report.summary import SCHEMA_VERSION
+from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
+from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
+from lvmfast.report.write import MATCHED_ROWS, MATCHES, SUMMARY
+
+_REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
+
+
+@dataclass(frozen=True)
+class ScannedFile:
+    """One input file of a saved scan, as its summary describes it."""
+
+    side: Side
+    name: str  #: the path as it was given to the scan
+    nbytes: int
+    blake3: str | None  #: None for arrays in memory and objects in a store
+    rows: int
+    levels: Mapping[str, Mapping[str, int]]  #: level -> {"checked": rows, "matched": rows}
+
+    @property
+    def matched_levels(self) -> tuple[str, ...]:
+        """The levels at which a row of this file matched."""
+        return tuple(level for level, count in self.levels.items() if count["matched"])
+
+
+@dataclass(frozen=True)
+class SavedScan:
+    """A report directory. The summary is in memory; the tables are read when they are asked for."""
+
+    path: Path
+    summary: Mapping[str, Any]
+
+    @staticmethod
+    def open(directory: str | PathLike[str]) -> SavedScan:
+        """Reads `summary.json` of a directory that ``lvmfast leakscan --out`` wrote.
+
+        Raises:
+            DataError: there is none, it is broken, or it has another schema version.
+        """
+        path = Path(directory)
+        if not path.is_dir():
+            raise DataError(f"{path}: no such folder; expected a report (lvmfast leakscan --out)")
+        file = path / SUMMARY
+        if not file.is_file():
+            raise DataError(f"{path}: no {SUMMARY} there, so no finished scan")
+        with reading(str(file)):
+            content = file.read_bytes()
+        try:
+            summary = json.loads(content)
+        except ValueError as error:
+            raise DataError(f"{file}: expected JSON: {error}") from error
+        if not isinstance(summary, dict):
+            raise DataError(f"{file}: expected a JSON object, got {type(summary).__name__}")
+        version = summary.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{file}: schema_version: expected {SCHEMA_VERSION}, got {version!r}; "
+                "scan again with this version of lvmfast"
+            )
+        for field, kind in _REQUIRED.items():
+            if not isinstance(summary.get(field), kind):
+                raise DataError(f"{file}: {field}: expected {kind.__name__}, got {summary.get(field)!r:.60}")
+        scan = SavedScan(path, summary)
+        try:
+            _ = [scan.files(side) for side in SIDES]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file}: files and inputs do not describe the same files") from error
+        return scan
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides that were scanned: train alone, or both."""
+        return tuple(side for side in SIDES if side in self.summary["inputs"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the scan saw every row of all of its inputs."""
+        return self.summary["verdict"] not in ("incomplete", "part")
+
+    def files(self, side: Side) -> tuple[ScannedFile, ...]:
+        """The input files of one side, in reading order; none if the side was not scanned."""
+        if side not in self.summary["inputs"]:
+            return ()
+        inputs = self.summary["inputs"][side]["files"]
+        counted = [file for file in self.summary["files"] if file["side"] == side]
+        return tuple(
+            ScannedFile(
+                side,
+                str(file["path"]),
+                int(file["bytes"]),
+                file["blake3"],
+                int(counts["rows"]),
+                {
+                    level: {key: int(count[key]) for key in ("checked", "matched")}
+                    for level, count in counts["levels"].items()
+                },
+            )
+            for file, counts in zip(inputs, counted, strict=True)
+        )
+
+    def require_complete(self) -> None:
+        """Does nothing when the scan is whole.
+
+        Raises:
+            DataError: it is not, and what it did not see cannot be acted on.
+        """
+        if not self.complete:
+            raise DataError(f"{self.path}: the scan is {self.summary['verdict']}; finish it first")
+
+    def check_inputs(
+        self, side: Side, paths: Sequence[str | PathLike[str]], *, threads: int = 0
+    ) -> list[ScannedFile]:
+        """The scanned file behind each of `paths`, found by content: the path may have changed since.
+
+        Raises:
+            DataError: a path cannot be read, or its bytes were not among the inputs of `side`.
+        """
+        scanned = self.files(side)
+        found = []
+        for path in [os.fspath(given) for given in paths]:
+            with reading(path):
+                size = os.stat(path).st_size
+                blake3 = _core.blake3_file(path, threads) if os.path.isfile(path) else None
+            same = [file for file in scanned if (file.nbytes, file.blake3) == (size, blake3)]
+            if blake3 is None or not same:
+                names = ", ".join(file.name for file in scanned[:3]) or "nothing"
+                more = f" and {len(scanned) - 3} more" if len(scanned) > 3 else ""
+                raise DataError(
+                    f"{path}: not what {self.path} scanned as {side} (no input has this content; "
+                    f"it scanned {names}{more}); scan again, or give the report that belongs to it"
+                )
+            # Equal files have equal counts, so the name decides only which of them is meant.
+            found.append(next((file for file in same if file.name == path), same[0]))
+        return found
+
+    @cached_property
+    def matched_rows(self) -> pa.Table:
+        """`matched_rows.parquet`: level, side, file, row; every matched row of both sides.
+
+        Raises:
+            DataError: it is missing or broken, or is not the table of this summary.
+        """
+        table = self._table(MATCHED_ROWS, MATCHED_ROWS_SCHEMA)
+        counts = table.group_by(["level", "side"]).aggregate([([], "count_all")])
+        found = {(row["level"], row["side"]): row["count_all"] for row in counts.to_pylist()}
+        for level, finding in self.summary["levels"].items():
+            for side in SIDES:
+                expected = finding[f"{side}_rows_matched"] or 0
+                if found.get((level, side), 0) != expected:
+                    raise DataError(
+                        f"{self.path / MATCHED_ROWS}: {level}: expected {expected:,} {side} rows as in "
+                        f"{SUMMARY}, got {found.get((level, side), 0):,}"
+                    )
+        return table
+
+    @cached_property
+    def matches(self) -> pa.Table:
+        """`matches.parquet`: the evidence; its columns are in docs/output.md.
+
+        Raises:
+            DataError: it is missing or broken, or is not the table of this summary.
+        """
+        table = self._table(MATCHES, MATCHES_SCHEMA)
+        for level, finding in self.summary["levels"].items():
+            kept = pc.sum(pc.equal(table["level"], level)).as_py() or 0
+            if kept != finding["evidence"]["kept"]:
+                raise DataError(
+                    f"{self.path / MATCHES}: {level}: expected {finding['evidence']['kept']:,} matches as in "
+                    f"{SUMMARY}, got {kept:,}"
+                )
+        return table
+
+    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
+        path = self.path / name
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+        if table.schema.names != schema.names:
+            raise DataError(f"{path}: expected the columns {', '.join(schema.names)}, got others")
+        return table

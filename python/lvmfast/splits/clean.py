@@ -1,0 +1,211 @@
+"""`clean`: the split without the rows that a scan matched, and the proof that this was enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvmfast import _core
+from lvmfast.corpus import load_split
+from lvmfast.corpus.paths import LEDGER, expand
+from lvmfast.durable import staged_folder
+from lvmfast.errors import DataError
+from lvmfast.leaks.engine import Clock, Progress, silent
+from lvmfast.leaks.levels import SIDES, Side, other_side
+from lvmfast.report.record import Inputs, OpenSplit
+from lvmfast.report.saved import SavedScan, ScannedFile
+from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate
+from lvmfast.splits.closing import closing_scan
+from lvmfast.splits.layout import check_destination, local_files, names_below, write_saved_datasets
+from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, write_ledger
+from lvmfast.splits.result import CleanSplit
+from lvmfast.splits.rewrite import rewrite
+
+
+def clean(
+    train: Any,
+    eval: Any,
+    report: str | PathLike[str],
+    *,
+    out: str | PathLike[str],
+    drop: Side = "eval",
+    payload: Any = None,
+    train_payload: Any = None,
+    eval_payload: Any = None,
+    threads: int = 0,
+    memory_limit: int | None = None,
+    progress: Progress = silent,
+) -> CleanSplit:
+    """Writes one side of a scan without the rows that any of its levels matched, and scans the result.
+
+    The closing scan has the levels, threshold and options of the report, but tolerates nothing. Only when it
+    is clean does `out` come to be: the files under their own names, `_dropped.parquet` and `clean.json`.
+    Rows that the scan could not check stay, and the certificate counts them.
+
+    Args:
+        train: the training files of the scan: a path, a quoted glob, a folder or a list of these.
+        eval: its evaluation files.
+        report: the folder that `leakscan --out` wrote.
+        out: the folder to write to; it must be empty or not there.
+        drop: the side to drop rows from.
+        payload: texts for both sides, where they were moved since the scan.
+        train_payload: texts for `train` alone, likewise.
+        eval_payload: texts for `eval` alone, likewise.
+        threads: 0 for one per available core.
+        memory_limit: bytes; a closing scan that would need more is refused.
+        progress: called as (phase, rows done, rows in all or None).
+
+    Raises:
+        DataError: bad input; the report is of other files; nothing would be left; a folder that cannot be
+            written.
+    """
+    if drop not in SIDES:
+        raise DataError(f"--drop: expected eval or train, got {drop!r}")
+    clock = Clock()
+    with clock.phase("open"):
+        saved = SavedScan.open(report)
+        saved.require_complete()
+        if saved.sides != SIDES:
+            raise DataError(f"{saved.path}: a scan inside one split; clean needs one of --train and --eval")
+        options = saved.summary["options"]
+        given: Mapping[Side, Any] = {"train": train, "eval": eval}
+        splits = {side: load_split(source, columns=options["columns"]) for side, source in given.items()}
+        sources = local_files(splits[drop].files)
+        place = check_destination(Path(out), _listed(given[drop]))
+        names = names_below(sources)
+    with clock.phase("hash"):
+        inputs = Inputs({side: OpenSplit(split, None) for side, split in splits.items()}, threads)
+        described = inputs.described()
+        for side in SIDES:
+            local_files(splits[side].files)
+            _check_same(side, described[side]["files"], saved.files(side), saved.path)
+        own: Mapping[Side, Any] = {"train": train_payload, "eval": eval_payload}
+        payloads = {
+            side: _payload(side, moved if moved is not None else payload, saved, threads)
+            for side, moved in own.items()
+        }
+    files = saved.files(drop)
+    leaked = leaked_rows(
+        saved.matched_rows,
+        drop,
+        tuple(file.name for file in files),
+        np.array([file.rows for file in files], np.int64),
+        saved.path,
+    )
+    _check_worth(leaked, saved)
+    bounds = np.append(leaked.starts, len(leaked.at))
+    parts = [np.where(leaked.at[low:high] > 0, -1, 0).astype(np.int8) for low, high in pairwise(bounds)]
+    kept = [bool((part == 0).any()) for part in parts]
+    try:
+        with staged_folder(place) as stage:
+            with clock.phase("write"):
+                for source, name, part, any_left in zip(sources, names, parts, kept, strict=True):
+                    if any_left:
+                        target = stage.folder / name
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        progress(f"write {name}", 0, len(part))
+                        rewrite([source], [part], [target])
+                        progress(f"write {name}", len(part), len(part))
+                written = {s: n if left else "" for s, n, left in zip(sources, names, kept, strict=True)}
+                beside = write_saved_datasets(stage.folder, written)
+                write_ledger(stage.folder / LEDGER, ledger(leaked, splits[drop], saved.matches))
+                inputs.check_unchanged()
+                stage.flush()
+            with clock.phase("scan"):
+                sides: dict[Side, list[str]] = {
+                    drop: [str(stage.folder / name) for name in written.values() if name],
+                    other_side(drop): local_files(splits[other_side(drop)].files),
+                }
+                closing = closing_scan(
+                    sides["train"],
+                    sides["eval"],
+                    (payloads["train"], payloads["eval"]),
+                    options,
+                    threads=threads,
+                    memory_limit=memory_limit,
+                    progress=progress,
+                )
+            scans = (ClosingScan({"train": "train", "eval": "eval"}, closing),)
+            if closing.findings.verdict != "clean":
+                return CleanSplit(Path(out), scans, None, clock.seconds)
+            details = {
+                "dropped": {
+                    "side": drop,
+                    "rows": len(leaked.rows),
+                    "levels": dict(leaked.by_level),
+                    "empty_files": [s for s, left in zip(sources, kept, strict=True) if not left],
+                    "from": described[drop]["files"],
+                }
+            }
+            certificate = certificate_of("clean", scans, stage.folder, [LEDGER, *beside], details, threads)
+            write_certificate(stage.folder, certificate)
+            stage.publish()
+    except OSError as error:
+        raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
+    return CleanSplit(Path(out), scans, certificate, clock.seconds)
+
+
+def _listed(source: Any) -> Sequence[Any]:
+    return source if isinstance(source, (list, tuple)) else [source]
+
+
+def _check_same(
+    side: Side, found: Sequence[Mapping[str, Any]], scanned: Sequence[ScannedFile], report: Path
+) -> None:
+    """Holds all files of a side to those of the report, by content; they may have moved since."""
+    if len(found) != len(scanned):
+        raise DataError(f"--{side}: {len(found)} files, but {report} is a scan of {len(scanned)}")
+    for here, there in zip(found, scanned, strict=True):
+        _check_hash(here["path"], here["blake3"], there.name, there.blake3, report)
+
+
+def _check_hash(path: str, found: str, name: str, stated: str | None, report: Path) -> None:
+    if stated is None:
+        raise DataError(f"{report}: {name} was no local file, so nobody can say what it held")
+    if found != stated:
+        raise DataError(
+            f"{path}: not what {report} is a scan of: expected BLAKE3 {stated[:16]}... ({name}), "
+            f"found {found[:16]}..."
+        )
+
+
+def _payload(side: Side, moved: Any, saved: SavedScan, threads: int) -> list[str] | None:
+    """The payload of a side, where the report or the user says it is; None where the scan had none."""
+    stated = saved.summary["inputs"][side]["payload"]
+    if stated is None:
+        return None
+    paths = [str(file["path"]) for file in stated["files"]]
+    if moved is not None:
+        paths = expand([os.fspath(path) for path in _listed(moved)]).files
+    if len(paths) != len(stated["files"]):
+        raise DataError(
+            f"--{side}-payload: {len(paths)} files, but {saved.path} is a scan with {len(stated['files'])}"
+        )
+    for path, file in zip(paths, stated["files"], strict=True):
+        if not os.path.isfile(path):
+            raise DataError(f"{path}: no such file: the payload of {side}; --{side}-payload says where it is")
+        _check_hash(path, _core.blake3_file(path, threads), file["path"], file["blake3"], saved.path)
+    return paths
+
+
+def _check_worth(leaked: Leaked, saved: SavedScan) -> None:
+    """Refuses what dropping rows of this side cannot mend, or would leave nothing of."""
+    total, dropped = len(leaked.at), len(leaked.rows)
+    if dropped == total:
+        by_level = ", ".join(f"{level} {rows}" for level, rows in leaked.by_level.items())
+        raise DataError(
+            f"{leaked.files[0]}: all {total} {leaked.side} rows leak ({by_level}): 0 rows would be left, "
+            "so nothing was written"
+        )
+    oracle = saved.summary["levels"].get("oracle")
+    if leaked.side == "train" and oracle and oracle["eval_rows_matched"]:
+        raise DataError(
+            f"--drop train: {oracle['eval_rows_matched']} eval rows hold their own answer (oracle), which "
+            "only --drop eval can mend"
+        )

@@ -1,0 +1,148 @@
+"""What a clean split leaves out, and the ledger that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lvmfast.corpus import Dataset
+from lvmfast.corpus.dataset import Column
+from lvmfast.errors import DataError
+from lvmfast.leaks.levels import LEVELS, Level, Side, other_side
+from lvmfast.leaks.tally import Rows
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        ("side", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("levels", pa.list_(pa.string())),
+        ("doc_id", pa.string()),
+        ("chunk_id", pa.string()),
+        ("partner_level", pa.string()),
+        ("partner_score", pa.float64()),
+        ("partner_file", pa.string()),
+        ("partner_row", pa.int64()),
+    ]
+)
+_IDS: tuple[Column, ...] = ("doc_id", "chunk_id")
+
+
+@dataclass(frozen=True)
+class Leaked:
+    """The rows of one side that matched at any level."""
+
+    side: Side
+    files: tuple[str, ...]  #: as the report names them
+    starts: Rows  #: the row of the side at which each file starts
+    at: npt.NDArray[np.uint8]  #: (rows,) bit i is set where the row matched at LEVELS[i]
+
+    @property
+    def rows(self) -> Rows:
+        """Ascending row numbers of the side."""
+        return np.flatnonzero(self.at)
+
+    @property
+    def by_level(self) -> Mapping[Level, int]:
+        """Rows per level, no zeros; a row counts at each level that it matched at."""
+        counts = {level: int(np.count_nonzero(self.at & (1 << i))) for i, level in enumerate(LEVELS)}
+        return {level: n for level, n in counts.items() if n}
+
+
+def leaked_rows(
+    matched: pa.Table, side: Side, files: tuple[str, ...], file_rows: Rows, where: Path
+) -> Leaked:
+    """Reads `matched_rows.parquet`.
+
+    Args:
+        matched: level, side, file, row.
+        side: the one to look at.
+        files: its files as the report names them.
+        file_rows: rows of each.
+        where: the report, for messages.
+
+    Raises:
+        DataError: the table names a file, a row or a level that the summary does not know.
+    """
+    starts = np.cumsum(file_rows) - file_rows
+    at = np.zeros(int(file_rows.sum()), np.uint8)
+    own = matched.filter(pc.equal(matched["side"], side))
+    place = pc.index_in(own["file"], pa.array(files, pa.string())).fill_null(-1).to_numpy()
+    level = pc.index_in(own["level"], pa.array(LEVELS, pa.string())).fill_null(-1).to_numpy()
+    row = own["row"].to_numpy()
+    wrong = np.flatnonzero((place < 0) | (level < 0) | (row < 0) | (row >= file_rows[place]))
+    if len(wrong):
+        found = own.slice(int(wrong[0]), 1).to_pylist()[0]
+        raise DataError(f"{where}: matched_rows.parquet: {found} is not in summary.json")
+    for bit in range(len(LEVELS)):
+        hit = level == bit
+        at[starts[place[hit]] + row[hit]] |= 1 << bit
+    return Leaked(side, files, starts, at)
+
+
+def ledger(leaked: Leaked, split: Dataset, matches: pa.Table) -> pa.Table:
+    """One row per dropped row, in order: where it stood, its ids, its levels, and a match if one is known.
+
+    Evidence names groups and keys by their first rows, so a later row of a group has no partner here.
+    """
+    rows = leaked.rows
+    place = np.searchsorted(leaked.starts, rows, side="right") - 1
+    ids = split.take(rows, [column for column in _IDS if column in split.columns])
+    combinations = [
+        [level for i, level in enumerate(LEVELS) if bits & (1 << i)] for bits in range(1 << len(LEVELS))
+    ]
+    columns = {
+        "side": pa.repeat(pa.scalar(leaked.side), len(rows)),
+        "file": pa.array(leaked.files, pa.string()).take(pa.array(place)),
+        "row": pa.array(rows - leaked.starts[place]),
+        "levels": pa.array(combinations, pa.list_(pa.string())).take(pa.array(leaked.at[rows])),
+    }
+    for id_ in _IDS:
+        known = id_ in ids.column_names
+        columns[id_] = ids[id_].cast(pa.string()) if known else pa.nulls(len(rows), pa.string())
+    partner = _partners(leaked, rows, matches)
+    for name in ("level", "score", "file", "row"):
+        columns[f"partner_{name}"] = partner[name].combine_chunks()
+    return pa.table([columns[name] for name in LEDGER_SCHEMA.names], schema=LEDGER_SCHEMA)
+
+
+def _partners(leaked: Leaked, rows: Rows, matches: pa.Table) -> pa.Table:
+    """For each of `rows` the first match of the evidence that names it, or nulls."""
+    own, other = leaked.side, other_side(leaked.side)
+    place = pc.index_in(matches[f"{own}_file"], pa.array(leaked.files, pa.string()))
+    row = matches[f"{own}_row"]
+    usable = pc.and_(pc.is_valid(place), pc.is_valid(row))
+    named = matches.filter(usable)
+    at = leaked.starts[place.filter(usable).to_numpy()] + row.filter(usable).to_numpy()
+    values, first = np.unique(at, return_index=True)
+    if not len(values):
+        first, found = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
+    else:
+        slot = np.minimum(np.searchsorted(values, rows), len(values) - 1)
+        found = values[slot] == rows
+        first = first[slot]
+    chosen = named.take(pa.array(first, pa.int64(), mask=~found))
+    return pa.table(
+        {
+            "level": chosen["level"],
+            "score": chosen["score"],
+            "file": chosen[f"{other}_file"],
+            "row": chosen[f"{other}_row"],
+        }
+    )
+
+
+def write_ledger(path: Path, table: pa.Table) -> None:
+    """Puts the ledger at `path`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    pq.write_table(table, path, compression="zstd", row_group_size=1 << 20)

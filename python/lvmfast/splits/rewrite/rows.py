@@ -1,0 +1,44 @@
+"""What every writer needs: where rows go, and that no row is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast.corpus.failures import one_line
+from lvmfast.errors import DataError
+
+#: For each row of a file the place of its target, negative for a row that is dropped.
+Parts = npt.NDArray[np.int8]
+
+#: Rows are read and written in blocks of about this many bytes,
+BLOCK_BYTES = 8 << 20
+#: and a table's row groups hold at most about this many.
+GROUP_BYTES = 64 << 20
+
+
+def check_rows(path: str, parts: Parts, found: int) -> None:
+    """Holds a file to the rows it had when it was scanned.
+
+    Raises:
+        DataError: it has others.
+    """
+    if found != len(parts):
+        raise DataError(f"{path}: expected the {len(parts)} rows that were scanned, found {found}")
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turns what the system says about `target` into a DataError that names it, and not the file it is from.
+
+    Raises:
+        DataError: the disk is full, or the like.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{target.name}: cannot write: {one_line(error.strerror or error)}") from error

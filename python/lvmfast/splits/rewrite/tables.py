@@ -1,0 +1,154 @@
+"""Rows of parquet and Arrow files, with their schema and its metadata."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lvmfast.corpus.arrow import is_file_format, record_batches
+from lvmfast.corpus.failures import reading
+from lvmfast.corpus.parquet import rows_of
+from lvmfast.errors import DataError
+from lvmfast.splits.rewrite.rows import BLOCK_BYTES, GROUP_BYTES, Parts, check_rows, writing
+
+
+def rewrite_parquet(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+    """As `rewrite`. Row groups are as large as those of the sources, or GROUP_BYTES where that is less."""
+    import pyarrow.parquet as pq
+
+    schemas: list[pa.Schema] = []
+    codecs: dict[str, str] = {}
+    group_rows = 1
+    for source in sources:
+        with reading(source), pq.ParquetFile(source) as file:
+            schemas.append(file.schema_arrow)
+            if not codecs:
+                codecs = _codecs(file)
+            sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+            group_rows = max([group_rows, *sizes])
+    _check_schemas(sources, schemas)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(pq.ParquetWriter(target, schemas[0], compression=codecs or "snappy"))
+            for target in targets
+        ]
+        groups = [_RowGroup(writer, group_rows) for writer in writers]
+        for source, part in zip(sources, parts, strict=True):
+            _distribute(source, _parquet_batches(source), part, groups, targets)
+        for group in groups:
+            group.close()
+
+
+def _codecs(file: Any) -> dict[str, str]:
+    """The compression of each column chunk of the first row group, by its path."""
+    if not file.num_row_groups:
+        return {}
+    columns = file.metadata.row_group(0)
+    chunks = [columns.column(place) for place in range(columns.num_columns)]
+    return {c.path_in_schema: "NONE" if c.compression == "UNCOMPRESSED" else c.compression for c in chunks}
+
+
+def _parquet_batches(path: str) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(rows_of(BLOCK_BYTES, file, group), [group])
+
+
+class _RowGroup:
+    """Gathers batches until they make a row group."""
+
+    def __init__(self, writer: Any, rows: int) -> None:
+        self._writer, self._most = writer, rows
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Takes a batch; writes what was gathered once that is enough."""
+        self._batches.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= self._most or self._bytes >= GROUP_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if self._batches:
+            table = pa.Table.from_batches(self._batches)
+            self._writer.write_table(table, row_group_size=min(self._most, table.num_rows))
+        self._batches, self._rows, self._bytes = [], 0, 0
+
+
+def rewrite_arrow(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+    """As `rewrite`, in the format, file or stream, of the first source."""
+    schemas = []
+    for source in sources:
+        with reading(source), pa.memory_map(source) as mapped:
+            opened = pa.ipc.open_file if is_file_format(source) else pa.ipc.open_stream
+            schemas.append(opened(mapped).schema)
+    _check_schemas(sources, schemas)
+    create = pa.ipc.new_file if is_file_format(sources[0]) else pa.ipc.new_stream
+    with ExitStack() as stack:
+        writers = []
+        for target in targets:
+            out = stack.enter_context(pa.OSFile(os.fspath(target), "wb"))
+            writers.append(stack.enter_context(create(out, schemas[0])))
+        for source, part in zip(sources, parts, strict=True):
+            _distribute(source, _arrow_batches(source), part, writers, targets)
+
+
+def _arrow_batches(path: str) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(path) as mapped:
+        for batch in record_batches(mapped, is_file_format(path), pa.ipc.IpcReadOptions()):
+            batch.validate(full=True)  # offsets in a corrupt file could point anywhere
+            step = max(1, BLOCK_BYTES * batch.num_rows // max(1, batch.nbytes))
+            for start in range(0, batch.num_rows, step):
+                yield batch.slice(start, step)
+
+
+def _distribute(
+    source: str,
+    batches: Iterator[pa.RecordBatch],
+    part: Parts,
+    writers: Sequence[Any],
+    targets: Sequence[Path],
+) -> None:
+    row = 0
+    with reading(source):
+        for batch in batches:
+            where = part[row : row + batch.num_rows]
+            row += batch.num_rows
+            if len(where) < batch.num_rows:
+                break
+            for place, writer in enumerate(writers):
+                kept = np.flatnonzero(where == place)
+                if len(kept):
+                    chosen = batch if len(kept) == batch.num_rows else batch.take(pa.array(kept))
+                    with writing(targets[place]):
+                        writer.write_batch(chosen)
+    check_rows(source, part, row)
+
+
+def _check_schemas(sources: Sequence[str], schemas: Sequence[pa.Schema]) -> None:
+    for source, schema in zip(sources, schemas, strict=True):
+        if not schema.equals(schemas[0]):
+            other = next(
+                (
+                    f"{name}: {_type(schema, name)} instead of {_type(schemas[0], name)}"
+                    for name in dict.fromkeys([*schemas[0].names, *schema.names])
+                    if _type(schema, name) != _type(schemas[0], name)
+                ),
+                "its fields stand in another order",
+            )
+            raise DataError(f"{source}: expected the schema of {sources[0]}: {other}")
+
+
+def _type(schema: pa.Schema, name: str) -> str:
+    return str(schema.field(name).type) if name in schema.names else "nothing"

@@ -1,0 +1,173 @@
+"""`split`: one dataset becomes train, eval and, if asked for, val, disjoint at every level of a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import combinations
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus.paths import format_of
+from lvmfast.durable import staged_folder
+from lvmfast.errors import DataError
+from lvmfast.leaks.engine import Clock, Progress, silent
+from lvmfast.leaks.levels import Side
+from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
+from lvmfast.report.record import Inputs, OpenSplit
+from lvmfast.report.summary import summarized_options
+from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate
+from lvmfast.splits.closing import closing_scan
+from lvmfast.splits.components import join_documents, rows_with_their_answer
+from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS, PARTS, Division, Part, Shares, divide
+from lvmfast.splits.documents import Documents, draw_lots, read_documents
+from lvmfast.splits.layout import check_destination, local_files
+from lvmfast.splits.result import CleanSplit
+from lvmfast.splits.rewrite import rewrite
+
+DOC_ID = "doc_id"
+#: Components that are named in the certificate; their number is always said.
+NAMED = 20
+
+
+def split(
+    data: Any,
+    *,
+    out: str | PathLike[str],
+    by: str = DOC_ID,
+    eval_docs: int | None = None,
+    eval_fraction: float | None = None,
+    val_docs: int | None = None,
+    val_fraction: float | None = None,
+    min_chunks_per_doc: int = DEFAULT_MIN_CHUNKS,
+    seed: int = 0,
+    payload: Any = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    normalize: Normalization = "default",
+    min_chars: int = DEFAULT_MIN_CHARS,
+    columns: Mapping[str, str] | None = None,
+    threads: int = 0,
+    memory_limit: int | None = None,
+    progress: Progress = silent,
+) -> CleanSplit:
+    """Divides `data` by document, so that no side was seen by another, and proves it by scanning the result.
+
+    Documents joined by a shared text, by near-duplicate vectors, or by a vector inside a context window stay
+    together. A document in which a row holds its own answer (level oracle), one with too few rows, and what
+    is joined to such a document, is trained on. The result is the same for the same data, seed and options;
+    by fraction a document's side hangs on its id and the seed alone, unless it is joined to others or is
+    larger than the side.
+
+    Args:
+        data: a path, a quoted glob, a folder or a list of these; all files of one format.
+        out: the folder to write `train.*`, `eval.*`, perhaps `val.*`, and `clean.json` to; it must be empty
+            or not there.
+        by: the column or field that says which rows belong together.
+        eval_docs: documents to hold out.
+        eval_fraction: or the fraction of them.
+        val_docs: documents of a third side.
+        val_fraction: or the fraction of them.
+        min_chunks_per_doc: documents with fewer rows are not held out.
+        seed: of the lots.
+        payload: texts by (doc_id, chunk_id).
+        threshold: cosine from which two vectors match.
+        normalize: how texts are made comparable: default, none or strict.
+        min_chars: texts with fewer characters after normalisation are not compared.
+        columns: column -> field, where a field has an unusual name.
+        threads: 0 for one per available core.
+        memory_limit: bytes; what would need more is refused.
+        progress: called as (phase, rows done, rows in all or None).
+
+    Raises:
+        DataError: bad input, a side that would be empty, or a folder that cannot be written.
+    """
+    shares = Shares(eval_docs, eval_fraction, val_docs, val_fraction, min_chunks_per_doc, seed)
+    options = ScanOptions(
+        threshold=threshold,
+        normalize=normalize,
+        min_chars=min_chars,
+        threads=threads,
+        memory_limit=memory_limit,
+    )
+    fields = dict(columns or {})
+    if by != DOC_ID:
+        fields[DOC_ID] = by
+    clock = Clock()
+    with clock.phase("open"):
+        texts = None if payload is None else load_payload(payload, columns=fields)
+        dataset = load_split(data, columns=fields, payload=texts)
+        sources = local_files(dataset.files)
+        payload_files = None if texts is None else local_files(texts.files)
+        place = check_destination(Path(out), data if isinstance(data, (list, tuple)) else [data])
+        names = [f"{part}{_suffix(sources)}" for part in ("train", *shares.held_out)]
+    with clock.phase("hash"):
+        inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
+    with clock.phase("join"):
+        documents = read_documents(dataset, options, progress)
+        answers = np.unique(documents.of_row[rows_with_their_answer(dataset, options, progress)])
+        joined = join_documents(dataset, documents.of_row, len(documents.rows), options, progress)
+    division = divide(documents, joined.roots(), answers, draw_lots(documents.ids, seed), shares)
+    try:
+        with staged_folder(place) as stage:
+            with clock.phase("write"):
+                part_of_row = division.part[documents.of_row]
+                parts = np.split(part_of_row, documents.file_starts[1:])
+                progress("write", 0, len(part_of_row))
+                rewrite(sources, parts, [stage.folder / name for name in names])
+                progress("write", len(part_of_row), len(part_of_row))
+                inputs.check_unchanged()
+                stage.flush()
+            scans = []
+            with clock.phase("scan"):
+                for train, held_out in combinations(("train", *shares.held_out), 2):
+                    report = closing_scan(
+                        [str(stage.folder / names[PARTS.index(train)])],
+                        [str(stage.folder / names[PARTS.index(held_out)])],
+                        (payload_files, payload_files),
+                        summarized_options(options, fields),
+                        threads=threads,
+                        memory_limit=memory_limit,
+                        progress=progress,
+                    )
+                    sides: dict[Side, str] = {"train": train, "eval": held_out}
+                    scans.append(ClosingScan(sides, report))
+            if any(scan.report.findings.verdict != "clean" for scan in scans):
+                return CleanSplit(Path(out), tuple(scans), None, clock.seconds)
+            source = [
+                {key: file[key] for key in ("path", "bytes", "blake3")}
+                for file in inputs.described()["train"]["files"]
+            ]
+            details = {"source": source, "split": _stated(by, shares, documents, division)}
+            certificate = certificate_of("split", scans, stage.folder, (), details, threads)
+            write_certificate(stage.folder, certificate)
+            stage.publish()
+    except OSError as error:
+        raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
+    return CleanSplit(Path(out), tuple(scans), certificate, clock.seconds)
+
+
+def _suffix(sources: list[str]) -> str:
+    """``.npz``, ``.jsonl.gz``: the end of the first file's name that says its format."""
+    name = Path(sources[0]).name.lower()
+    suffixes = Path(name).suffixes
+    return next(end for end in ("".join(suffixes[-1:]), "".join(suffixes[-2:])) if format_of(f"x{end}"))
+
+
+def _stated(by: str, shares: Shares, documents: Documents, division: Division) -> dict[str, Any]:
+    """The part `split` of the certificate."""
+    asked = {name: value for name, value in asdict(shares).items() if value is not None}
+    return {
+        "by": by,
+        **asked,
+        "documents": dict[Part, int](division.documents),
+        "rows_without_id": documents.unnamed,
+        "joined_components": division.joined,
+        "documents_too_small": division.too_small,
+        "documents_with_answer": division.with_answer,
+        "components_too_large": len(division.too_large),
+        "too_large": [asdict(component) for component in division.too_large[:NAMED]],
+    }

@@ -1,0 +1,195 @@
+"""`verify`: does the certificate of a clean split still hold?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from lvmfast import _core
+from lvmfast.corpus.paths import CERTIFICATE, expand, format_of
+from lvmfast.errors import DataError
+from lvmfast.leaks.engine import Progress, silent
+from lvmfast.splits.certificate import intact, read_certificate, stated_levels
+from lvmfast.splits.closing import closing_scan
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out about a certificate."""
+
+    certificate: Mapping[str, Any]
+    failures: tuple[str, ...]  #: what does not hold, a sentence each
+    missing: tuple[str, ...]  #: why a closing scan could not be repeated, a sentence each
+
+    @property
+    def verified(self) -> bool:
+        """Whether all of it was checked again and holds."""
+        return not self.failures and not self.missing
+
+
+def verify(
+    directory: str | PathLike[str],
+    *,
+    train: Any = None,
+    eval: Any = None,
+    payload: Any = None,
+    train_payload: Any = None,
+    eval_payload: Any = None,
+    threads: int = 0,
+    memory_limit: int | None = None,
+    progress: Progress = silent,
+) -> Verification:
+    """Checks a folder that `clean` or `split` wrote: its certificate, its files, and the scans, run again.
+
+    A side that is not in the folder, and payloads, are looked for where the certificate says they were.
+
+    Args:
+        directory: the folder with `clean.json`.
+        train: where the training side is now, if it is not in the folder and was moved.
+        eval: the same of the evaluation side.
+        payload: where the texts of all sides are now, if they were moved.
+        train_payload: those of train alone.
+        eval_payload: those of eval alone.
+        threads: 0 for one per available core.
+        memory_limit: bytes; scans that would need more are refused.
+        progress: called as (phase, rows done, rows in all or None).
+
+    Raises:
+        DataError: no certificate, or one of another version; or a side was named that is in the folder.
+    """
+    folder = Path(directory)
+    certificate = read_certificate(folder)
+    if not intact(certificate):
+        return Verification(certificate, (f"{CERTIFICATE} was altered: its SHA-256 is another",), ())
+    given = {"train": (train, train_payload), "eval": (eval, eval_payload)}
+    for name, (path, _) in given.items():
+        side = certificate["sides"].get(name)
+        if path is not None and side is not None and _inside(side):
+            raise DataError(f"--{name}: the certificate is for the {name} files in {folder}")
+    found = {
+        name: _find_side(folder, name, side, *given.get(name, (None, None)), payload, threads)
+        for name, side in certificate["sides"].items()
+    }
+    failures = [*_check_folder(folder, certificate, threads)]
+    failures += [failure for side in found.values() for failure in side.failures]
+    missing = [reason for side in found.values() for reason in side.missing]
+    if not failures and not missing:
+        for scan in certificate["scans"]:
+            left, right = found[scan["train"]], found[scan["eval"]]
+            failures += _scan_again(folder, certificate, scan, left, right, threads, memory_limit, progress)
+    return Verification(certificate, tuple(failures), tuple(missing))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Where the files of one side are, and what is wrong with them."""
+
+    paths: list[str]
+    payload: list[str] | None
+    failures: list[str]
+    missing: list[str]
+
+
+def _inside(side: Mapping[str, Any]) -> bool:
+    return all(file["file"] is not None for file in side["files"])
+
+
+def _find_side(
+    folder: Path,
+    name: str,
+    side: Mapping[str, Any],
+    moved: Any,
+    own_payload: Any,
+    common_payload: Any,
+    threads: int,
+) -> _Side:
+    found = _Side([], None, [], [])
+    if _inside(side):
+        found.paths.extend(str(folder / file["file"]) for file in side["files"])
+    else:
+        found.paths.extend(_paths(moved, [file["path"] for file in side["files"]]))
+    _compare(found, name, f"--{name}", found.paths, side["files"], threads)
+    if side["payload"] is not None:
+        moved_payload = common_payload if own_payload is None else own_payload
+        paths = _paths(moved_payload, [file["path"] for file in side["payload"]])
+        _compare(found, f"the payload of {name}", "--payload", paths, side["payload"], threads)
+        return _Side(found.paths, paths, found.failures, found.missing)
+    return found
+
+
+def _paths(moved: Any, stated: list[str]) -> list[str]:
+    if moved is None:
+        return stated
+    return expand(
+        [os.fspath(path) for path in (moved if isinstance(moved, (list, tuple)) else [moved])]
+    ).files
+
+
+def _compare(
+    found: _Side, what: str, option: str, paths: list[str], files: list[dict[str, Any]], threads: int
+) -> None:
+    """Holds files to the hashes of the certificate."""
+    if len(paths) != len(files):
+        found.failures.append(f"{what}: expected {len(files)} files, found {len(paths)}")
+        return
+    for path, file in zip(paths, files, strict=True):
+        if not os.path.isfile(path):
+            if file.get("file") is not None:
+                found.failures.append(f"{path}: no such file")
+            else:
+                found.missing.append(
+                    f"{what} is not at hand: {path}: no such file; {option} says where it is"
+                )
+            return
+        if _core.blake3_file(path, threads) != file["blake3"]:
+            found.failures.append(f"{path}: not the bytes that were certified (BLAKE3 differs)")
+
+
+def _check_folder(folder: Path, certificate: Mapping[str, Any], threads: int) -> Iterator[str]:
+    """What belongs to the folder beside data, and data that does not belong there."""
+    for name, blake3 in certificate["beside"].items():
+        if not (folder / name).is_file():
+            yield f"{folder / name}: no such file"
+        elif _core.blake3_file(folder / name, threads) != blake3:
+            yield f"{folder / name}: not the bytes that were certified (BLAKE3 differs)"
+    known = {file["file"] for side in certificate["sides"].values() for file in side["files"]}
+    for below, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
+        for name in sorted(names):
+            path = Path(below, name)
+            stray = format_of(name) and path.relative_to(folder).as_posix() not in known
+            if stray and not name.startswith(("_", ".")):
+                yield f"{path}: data that the certificate does not know"
+
+
+def _scan_again(
+    folder: Path,
+    certificate: Mapping[str, Any],
+    scan: Mapping[str, Any],
+    train: _Side,
+    eval: _Side,
+    threads: int,
+    memory_limit: int | None,
+    progress: Progress,
+) -> Iterator[str]:
+    report = closing_scan(
+        train.paths,
+        eval.paths,
+        (train.payload, eval.payload),
+        certificate["options"],
+        threads=threads,
+        memory_limit=memory_limit,
+        progress=progress,
+    )
+    names = f"{scan['train']} and {scan['eval']}"
+    if report.findings.verdict != scan["verdict"]:
+        yield f"{names}: certified {scan['verdict']}, the scan now says {report.findings.verdict}"
+    now = stated_levels(report, folder)
+    for level, stated in scan["levels"].items():
+        for field, value in stated.items():
+            if field != "reason" and now[level][field] != value:
+                yield f"{names}: {level}: certified {field} {value}, the scan now says {now[level][field]}"
