@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +19,7 @@ from lvmfast.ingest.chunks import ChunkOptions, LengthUnit, write_chunks
 from lvmfast.ingest.embeddings import write_embeddings
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.pipeline import Ingested, ingest
+from lvmfast.ingest.proof import Proven, Training, prove
 from lvmfast.ingest.selection import Selection, parse_ranges
 from lvmfast.ingest.sequences import Layout, write_sequences
 from lvmfast.report.progress import progress_display
@@ -66,6 +69,12 @@ Context = Annotated[int, typer.Option(help="Chunks before the target.")]
 LayoutName = Annotated[
     Layout, typer.Option(help="chunks: every vector once; seed: copied contexts, as older scripts read them.")
 ]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TRAIN", help="Training data to be fresh against. Repeat for many."),
+]
+AgainstPayload = Annotated[str | None, typer.Option(metavar="PATH", help="The training data's texts.")]
+MinSequences = Annotated[int, typer.Option(help="Say how many articles are missing below this.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
@@ -93,10 +102,17 @@ def wikipedia(
     batch_size: Batch = 64,
     context: Context = 5,
     layout: LayoutName = "chunks",
+    against: Against = None,
+    against_payload: AgainstPayload = None,
+    min_sequences: MinSequences = 5000,
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make sequences of a dump's articles, stage by stage. Exit 0: done, 2: bad input."""
+    """Make sequences of a dump's articles, and prove them fresh. Exit 0: done, 2: bad input.
+
+    With --against, sequences that the training set matches at any level are dropped, and
+    fresh/clean.json certifies the rest.
+    """
     with progress_display(quiet, UNITS) as progress:
         done = ingest(
             dump,
@@ -111,10 +127,11 @@ def wikipedia(
             device=device,
             bf16=bf16,
             batch_size=batch_size,
+            against=Training(tuple(against), against_payload) if against else None,
             resume=resume,
             progress=progress,
         )
-    _show(done)
+    _show(done, min_sequences)
 
 
 @commands.command("articles")
@@ -198,7 +215,45 @@ def sequences_command(
     print(f"{out}: {count:,} sequences of {context} + 1 chunks")
 
 
-def _show(done: Ingested) -> None:
+@commands.command("prove")
+@exit_codes
+def prove_command(
+    sequences: Annotated[Path, typer.Argument(help="The npz file of stage 4, in the layout chunks.")],
+    chunks: Annotated[Path, typer.Option(metavar="PATH", help="The parquet file of stage 2: their texts.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for sequences.npz and clean.json.")],
+    against: Against,
+    against_payload: AgainstPayload = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the scan that says what was dropped.")
+    ] = None,
+    layout: LayoutName = "chunks",
+    min_sequences: MinSequences = 5000,
+    quiet: Quiet = False,
+) -> None:
+    """Stage 5: the sequences that training has not seen, and the certificate that says so."""
+    training = Training(tuple(against or ()), against_payload)
+    with progress_display(quiet, UNITS) as progress:
+        done = prove(sequences, chunks, out, training, report=report, layout=layout, progress=progress)
+    for line in _proof_lines(asdict(done), out, min_sequences):
+        print(line)
+
+
+def _proof_lines(proof: Mapping[str, Any], fresh: Path, wanted: int) -> Iterator[str]:
+    levels = ", ".join(f"{level} {n:,}" for level, n in proof["levels"].items())
+    yield f"Seen in training and dropped: {proof['dropped']:,} of {proof['scanned']:,} ({levels or 'none'})"
+    for reason in proof["unseen"]:
+        yield f"Not checked: {reason}"
+    yield f"Proven clean: {proof['sequences']:,} sequences; `lvmfast verify {fresh}` checks it again"
+    missing = Proven(**proof).articles_missing(wanted)
+    if missing:
+        per_article = proof["sequences"] / proof["articles"]
+        yield (
+            f"Fewer than the {wanted:,} wanted: about {missing:,} more articles are needed, "
+            f"at {per_article:.1f} sequences an article"
+        )
+
+
+def _show(done: Ingested, min_sequences: int) -> None:
     stages = done.stages
     articles, chunks, vectors = stages["articles"], stages["chunks"], stages["embeddings"]
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -218,7 +273,12 @@ def _show(done: Ingested) -> None:
     console.print(table)
     for note in articles["notes"]:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
-    print(f"{done.out}: articles.parquet, chunks.parquet, sequences.npz")
+    made = "sequences.npz"
+    if "proof" in stages:
+        made = "fresh/sequences.npz, fresh/clean.json, report/"
+        for line in _proof_lines(stages["proof"], done.out / "fresh", min_sequences):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print(f"{done.out}: articles.parquet, chunks.parquet, {made}")
 
 
 def _selection(

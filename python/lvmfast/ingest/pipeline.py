@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -11,23 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from lvmfast import __version__
+from lvmfast.corpus.paths import expand
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.ingest.articles import Domains, write_articles
 from lvmfast.ingest.chunks import ChunkOptions, write_chunks
 from lvmfast.ingest.embeddings import write_embeddings
 from lvmfast.ingest.encoder import Encoder
+from lvmfast.ingest.proof import Training, check_encoder, prove
 from lvmfast.ingest.selection import Selection
 from lvmfast.ingest.sequences import Layout, write_sequences
 from lvmfast.leaks.engine import Progress, silent
 
 RECORD = "ingest.json"
-ARTICLES, CHUNKS, EMBEDDINGS, SEQUENCES = (
-    "articles.parquet",
-    "chunks.parquet",
-    "embeddings.npz",
-    "sequences.npz",
-)
+ARTICLES, CHUNKS = "articles.parquet", "chunks.parquet"
+EMBEDDINGS, SEQUENCES = "embeddings.npz", "sequences.npz"
+FRESH, REPORT = "fresh", "report"
 
 
 @dataclass
@@ -77,10 +77,28 @@ def ingest(
     device: str | None = None,
     bf16: bool = False,
     batch_size: int = 64,
+    against: Training | None = None,
     resume: bool = False,
     progress: Progress = silent,
 ) -> Ingested:
-    """Makes sequences of a dump's articles: articles, chunks, embeddings, windows.
+    """Makes sequences of a dump's articles: articles, chunks, embeddings, windows, and proves them fresh.
+
+    Args:
+        source: a MediaWiki XML dump, plain or bz2; or jsonl (also .gz, .zst) or parquet of id, title, text.
+        out: the folder for everything that is made; empty or not there, or an unfinished run's.
+        encoder: a sentence-transformers folder, or a name on the model hub.
+        selection: which articles; all by default.
+        chunk_options: how long chunks are.
+        context: chunks before the target of a sequence.
+        layout: ``chunks`` stores each vector once, ``seed`` copies contexts as older scripts read them.
+        language: for the ends of sentences, an ISO 639 code.
+        domains: patterns of category names by domain.
+        device: where the encoder runs; a GPU where there is one.
+        bf16: run the encoder in bfloat16.
+        batch_size: texts that the encoder takes at once.
+        against: training data to prove the sequences fresh against; those that training saw are dropped.
+        resume: go on with an unfinished run. The result is the same, byte for byte.
+        progress: called as (phase, done, in all or None).
 
     Raises:
         DataError: bad input, in any stage; or `out` holds another run, or an unfinished one without `resume`.
@@ -101,10 +119,11 @@ def ingest(
         "encoder": {"name": encoder, "bf16": bf16},
         "context": context,
         "layout": layout,
+        "against": [_identity(path) for path in _training_files(against)],
     }
     run = _begin(folder, json.loads(json.dumps(asked)), resume)
     articles, chunks = folder / ARTICLES, folder / CHUNKS
-    embeddings, sequences = folder / EMBEDDINGS, folder / SEQUENCES
+    embeddings = folder / EMBEDDINGS
 
     @cache
     def model() -> Encoder:
@@ -120,9 +139,24 @@ def ingest(
     def embed() -> dict[str, Any]:
         return asdict(write_embeddings(chunks, embeddings, model(), resume=resume, progress=progress))
 
-    def window() -> dict[str, Any]:
-        return {"sequences": write_sequences(embeddings, sequences, context, layout)}
+    # With a proof to come, the sequences are only on their way.
+    sequences = folder / (f"_{SEQUENCES}" if against else SEQUENCES)
 
+    def window() -> dict[str, Any]:
+        made = "chunks" if against else layout
+        return {"sequences": write_sequences(embeddings, sequences, context, made)}
+
+    def prove_fresh() -> dict[str, Any]:
+        assert against is not None
+        fresh = folder / FRESH
+        if fresh.exists():  # of a run that was killed before it could say so
+            shutil.rmtree(fresh)
+        report = folder / REPORT
+        done = prove(sequences, chunks, fresh, against, report=report, layout=layout, progress=progress)
+        return asdict(done)
+
+    if against and "embeddings" not in run.stages:
+        check_encoder(against, model())
     done = Ingested(folder)
     done.stages["articles"] = run.stage(
         "articles",
@@ -132,7 +166,16 @@ def ingest(
     done.stages["embeddings"] = run.stage("embeddings", embed)
     done.stages["sequences"] = run.stage("sequences", window)
     embeddings.unlink(missing_ok=True)  # its vectors stand in the sequences
+    if against:
+        done.stages["proof"] = run.stage("proof", prove_fresh)
+        sequences.unlink(missing_ok=True)
     return done
+
+
+def _training_files(against: Training | None) -> list[str]:
+    if against is None:
+        return []
+    return expand([*against.paths, *([against.payload] if against.payload else [])]).files
 
 
 def _identity(source: str) -> dict[str, Any]:
@@ -145,8 +188,8 @@ def _identity(source: str) -> dict[str, Any]:
 
 def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> _Run:
     path = folder / RECORD
-    for stale in folder.glob(".*.part"):  # a killed run's; whole files have other names
-        stale.unlink()
+    for stale in folder.glob(".*.part"):  # a killed run's; what is whole has another name
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     if path.exists():
         if not resume:
             raise DataError(f"{folder}: holds an earlier run: --resume goes on with it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pyarrow.compute as pc
 
 from lvmfast.api import leakscan
 from lvmfast.corpus import load_split
-from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.provenance import check_same_encoder
+from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.sequences import Layout, read_sequences, store_sequences
@@ -68,59 +67,58 @@ def prove(
     out: Path,
     training: Training,
     *,
+    report: Path | None = None,
     layout: Layout = "chunks",
-    beside: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> Proven:
-    """Writes the sequences that share nothing with `training` to `out`, scans them again, certifies them.
-
-    `clean.json` and `report/`, the scan that says what was dropped and why, come to stand beside `out`.
+    """Writes the sequences that share nothing with `training`, scans them again and certifies them.
 
     Args:
         sequences: what stage 4 wrote, in the layout ``chunks``.
         chunks: what stage 2 wrote: their texts.
-        out: the npz file to write.
+        out: the folder to write, with `sequences.npz` and `clean.json`; it appears when both are there.
         training: the files to scan against.
-        layout: of `out`.
-        beside: files that the certificate is to hold the hash of.
+        report: a folder for the scan that says what was dropped and why.
+        layout: of the sequences in `out`.
         progress: told how far the scans are.
 
     Raises:
-        DataError: the sides cannot be compared, or nothing is left.
+        DataError: the sides cannot be compared, nothing is left, or `out` is there and not empty.
     """
-    folder = out.parent
-    found = _scan(training, sequences, chunks, progress)
-    found.save(folder / "report")
-    table = found.matched_rows
-    matched = table.filter(pc.equal(table["side"], "eval"))["row"].to_numpy()
-    levels = found.summary["levels"]
-    rows = open_npz(str(sequences), {}).rows or 0
-    done = Proven(
-        scanned=rows,
-        levels={
-            name: level["eval_rows_matched"] for name, level in levels.items() if level["eval_rows_matched"]
-        },
-        unseen=[f"{name}: {level['reason']}" for name, level in levels.items() if level["reason"]],
-    )
-    keep = np.ones(rows, bool)
-    keep[matched] = False
-    done.dropped = int((~keep).sum())
-    if not keep.any():
-        raise DataError(
-            f"{sequences}: all {rows:,} sequences were seen in training: nothing is left to evaluate on"
-        )
     kept = read_sequences(sequences)
-    done.articles = len(np.unique(kept.keys[:, 0]))
-    kept = kept.chosen(keep)
-    done.sequences = len(kept.windows)
-    store_sequences(out, kept, layout)
-    closing = _scan(training, out, chunks, progress)
-    if closing.findings.verdict != "clean":
-        raise DataError(f"{out}: the closing scan still finds a leak: {closing_line(closing.findings)}")
-    details = {"dropped": {"rows": done.dropped, "levels": done.levels}}
-    scans = (ClosingScan({"train": "training", "eval": "fresh"}, closing),)
-    names = [path.name for path in beside]
-    write_certificate(folder, certificate_of("ingest", scans, folder, names, details, 0))
+    found = _scan(training, sequences, chunks, progress)
+    if report is not None:
+        found.save(report)
+    levels = found.summary["levels"]
+    done = Proven(
+        scanned=len(kept.windows),
+        levels={name: n for name, level in levels.items() if (n := level["eval_rows_matched"])},
+        unseen=[f"{name}: {level['reason']}" for name, level in levels.items() if level["reason"]],
+        articles=len(np.unique(kept.keys[:, 0])),
+    )
+    table = found.matched_rows
+    fresh = np.ones(len(kept.windows), bool)
+    fresh[table.filter(pc.equal(table["side"], "eval"))["row"].to_numpy()] = False
+    done.dropped, done.sequences = int((~fresh).sum()), int(fresh.sum())
+    if not done.sequences:
+        raise DataError(
+            f"{sequences}: all {done.scanned:,} sequences were seen in training: nothing is left to evaluate on"
+        )
+    try:
+        with staged_folder(out) as stage:
+            written = stage.folder / "sequences.npz"
+            store_sequences(written, kept.chosen(fresh), layout)
+            closing = _scan(training, written, chunks, progress)
+            if closing.findings.verdict != "clean":
+                raise DataError(
+                    f"{out}: the closing scan still finds a leak: {closing_line(closing.findings)}"
+                )
+            scans = (ClosingScan({"train": "training", "eval": "fresh"}, closing),)
+            details = {"dropped": {"rows": done.dropped, "levels": done.levels}}
+            write_certificate(stage.folder, certificate_of("ingest", scans, stage.folder, [], details, 0))
+            stage.publish()
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
     return done
 
 
