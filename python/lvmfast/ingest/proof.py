@@ -102,7 +102,7 @@ def prove(
     done.dropped, done.sequences = int((~fresh).sum()), int(fresh.sum())
     if not done.sequences:
         raise DataError(
-            f"{sequences}: all {done.scanned:,} sequences were seen in training: nothing is left to evaluate on"
+            f"{sequences}: all {done.scanned:,} sequences were seen in training: none is left"
         )
     try:
         with staged_folder(out) as stage:
