@@ -6,7 +6,7 @@ RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-slow lint format bench wheel clean
+.PHONY: help setup demo test test-rust test-python test-slow test-gpu lint format bench wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test-python: $(VENV)/.built $(VENV)/.test  ## the Python tests alone
 test-slow: $(VENV)/.built $(VENV)/.test  ## the tests that take minutes: wheel, large inputs
 	$(PYTEST) -m slow
 
+test-gpu: $(VENV)/.built $(VENV)/.test  ## the tests that need a GPU, skipped where there is none
+	$(PYTEST) -m gpu -rs
+
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
@@ -56,7 +59,9 @@ format: $(VENV)/.lint  ## let the formatters write
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
-	for bench in text ids near leakscan splits; do $(BIN)/python benches/$$bench.py || exit 1; done
+	for bench in text ids near leakscan 'leakscan --vectors' splits gpu; do \
+		set -- $$bench; $(BIN)/python benches/$$1.py $$2 || exit 1; \
+	done
 
 wheel: $(VENV)/.wheel  ## one abi3 wheel for manylinux into dist/
 	rm -rf dist

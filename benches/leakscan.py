@@ -1,5 +1,7 @@
 """A whole `lvmfast leakscan` of a large npz, contexts included: seconds, and anonymous memory at its peak.
 
+With `--vectors`, of the vectors alone: the rows `syn` of `benches/near.py` in two npy files.
+
 The peer is reading the same file once (`cat FILE >/dev/null`), which no scan can beat. The data is written to
 `.bench/` and kept for the next run; where the disk lacks the room the rows are scaled down, and the output
 says so.
@@ -98,11 +100,45 @@ def peak_anonymous(command: list[str]) -> tuple[float, int, subprocess.Completed
     return seconds, peak, subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
+def timed(command: list[str]) -> tuple[float, subprocess.CompletedProcess[bytes]]:
+    """Seconds of `command`, to the millisecond: without the looks at its memory."""
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, check=False)
+    return time.perf_counter() - start, done
+
+
+def scan_vectors(rows: int, rounds: int, threshold: float) -> None:
+    import near  # which needs faiss
+
+    near.make("syn", rows, EVAL_ROWS, DIM)
+    train, eval_ = (near.CACHE / f"syn-{rows}-{EVAL_ROWS}-{DIM}-{side}.npy" for side in ("train", "eval"))
+    scan = [sys.executable, "-m", "lvmfast", "leakscan", "--train", str(train), "--eval", str(eval_)]
+    scan += ["--levels", "vector", "--threshold", str(threshold), "--json"]
+    cat = ["sh", "-c", f"cat {train} > /dev/null"]
+    start = [sys.executable, "-m", "lvmfast", "--version"]
+    size = train.stat().st_size / 1e9
+    print(f"{machine()}\n{train.name}: {size:.2f} GB, at {threshold}; eval {EVAL_ROWS:,} rows")
+    timed(cat)
+    runs = [[timed(command) for command in (scan, cat, start)] for _ in range(rounds)]
+    done = runs[-1][0][1]
+    assert done.returncode == 1, done.stderr.decode()
+    mine, cats, starts = (statistics.median(run[place][0] for run in runs) for place in range(3))
+    print(f"leakscan --levels vector: {mine:.2f} s; cat: {cats:.2f} s; {mine / cats:.1f} times cat")
+    print(f"start of the process: {starts:.2f} s; by phase: {json.loads(done.stdout)['timings']}")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--vectors", action="store_true", help="targets alone, level vector alone")
+    parser.add_argument("--threshold", type=float, default=0.995, help="of --vectors (default 0.995)")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"train rows (default {ROWS:,})")
     parser.add_argument("--rounds", type=int, default=3, help="counted runs (default 3)")
     args = parser.parse_args()
+    if args.vectors:
+        scan_vectors(args.rows, args.rounds, args.threshold)
+        return
     FOLDER.mkdir(exist_ok=True)
     rows = args.rows
     train, eval_ = FOLDER / f"train-{rows}.npz", FOLDER / "eval.npz"

@@ -1,18 +1,27 @@
 """The cosine scan against faiss IndexFlatIP.range_search in the same run, on data made here.
 
 `syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold; `random`
-is uniform on the sphere with planted pairs, the worst case there is. Arrays are kept in `.bench/`. The pair
-sets of both programs are compared before a time is printed: pairs on which they differ must lie within
-faiss's float32 rounding of the threshold.
+is uniform on the sphere with planted pairs, the worst case there is; `real` are embeddings of docstrings
+(`real.py`, --real-rows). Arrays are kept in `.bench/`. The pair sets of both programs are compared before a
+time is printed: pairs on which they differ must lie within faiss's float32 rounding of the threshold. With
+--nearest, the nearest neighbour of every eval row against search(k=1), compared likewise. Memory is what our
+scan held at its peak beyond what was there before, which is the inputs.
+
+`--ladder` compares at thresholds from 0.0 to 1.0 (20k x 2k) with what cannot be beaten by much: numpy's
+blocked product and the positions at or above the threshold, which gives no exact scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -39,6 +48,8 @@ def draw(rng: np.random.Generator, recipe: str, n: int, dim: int, centres: Rows,
 
 def make(recipe: str, n: int, m: int, dim: int) -> tuple[Rows, Rows]:
     """(n, dim) train and (m, dim) eval rows of unit length."""
+    if recipe == "real":
+        return real_embeddings(n, m)
     paths = [CACHE / f"{recipe}-{n}-{m}-{dim}-{side}.npy" for side in ("train", "eval")]
     if not all(path.exists() for path in paths):
         CACHE.mkdir(exist_ok=True)
@@ -61,6 +72,79 @@ def make(recipe: str, n: int, m: int, dim: int) -> tuple[Rows, Rows]:
             np.save(path, rows)
     train, eval = (np.load(path) for path in paths)
     return train, eval
+
+
+def real_embeddings(n: int, m: int) -> tuple[Rows, Rows]:
+    path = CACHE / f"real-{n + m}.npy"
+    if not path.exists():
+        from real import embed
+
+        CACHE.mkdir(exist_ok=True)
+        np.save(path, embed(n + m))
+    rows = np.load(path)
+    return rows[:n].copy(), rows[n:].copy()
+
+
+def private_bytes() -> int:
+    """Memory of this process that no file is behind."""
+    with open("/proc/self/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields["RssAnon"].split()[0]) * 1024
+
+
+class Peak:
+    """The most private memory beyond what there was at the start, sampled every few milliseconds."""
+
+    def __init__(self) -> None:
+        self.extra = 0
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    before, peak, stop = private_bytes(), Peak(), threading.Event()
+
+    def sample() -> None:
+        while not stop.wait(0.005):
+            peak.extra = max(peak.extra, private_bytes() - before)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        sampler.join()
+
+
+def memory_of(run: Callable[[], object]) -> str:
+    """What `run` needs beyond its inputs, where the system says."""
+    if not Path("/proc/self/status").exists():
+        return "not known"
+    with peak_memory() as peak:
+        run()
+    return f"{peak.extra / 1e6:.0f} MB"
+
+
+def nearest(train: Rows, eval: Rows, threads: int) -> tuple[npt.NDArray[Any], ...]:
+    index = _core.NearIndex(eval.shape[1], 1.0, threads)
+    index.add(eval)
+    for start in range(0, len(train), BLOCK):
+        index.seek(train[start : start + BLOCK], start)
+    cosine, row = index.nearest()
+    return cosine[index.group_of_row], row[index.group_of_row]
+
+
+def compare_nearest(train: Rows, eval: Rows, ours: tuple, theirs: tuple) -> None:
+    """An error if faiss found a nearer row, or called nearest what is farther by more than its rounding."""
+    units = [side.astype(np.float64) for side in (eval, train[ours[1]], train[theirs[1][:, 0]])]
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in units]
+    found, other = (np.einsum("ij,ij->i", units[0], side) for side in units[1:])
+    wrong = (np.abs(found - ours[0]) > 1e-12) | (other > found + 1e-12) | (other < found - ROUNDING)
+    if wrong.any():
+        j = int(np.flatnonzero(wrong)[0])
+        raise SystemExit(
+            f"nearest rows differ at eval row {j}: ours {ours[0][j]}, {found[j]}, theirs {other[j]}"
+        )
 
 
 def scan(train: Rows, eval: Rows, threshold: float, threads: int) -> tuple[npt.NDArray[np.int64], ...]:
@@ -95,6 +179,42 @@ def compare(train: Rows, eval: Rows, threshold: float, ours: tuple, theirs: tupl
     return len(found)
 
 
+LADDER = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0)
+LADDER_SHAPE = (20_000, 2_000)
+
+
+def by_product(train: Rows, eval: Rows, threshold: float) -> tuple[npt.NDArray[np.int64], ...]:
+    pairs = []
+    for start in range(0, len(train), 4096):
+        rows, columns = np.nonzero(train[start : start + 4096] @ eval.T >= threshold - ROUNDING)
+        pairs.append((rows + start, columns))
+    rows, columns = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return rows, columns
+
+
+def ladder(recipes: list[str], dim: int, rounds: int, threads: int) -> None:
+    """Prints the seconds of both, and what a pair of the answer costs beyond the product."""
+    print(f"{LADDER_SHAPE[0]:,} x {LADDER_SHAPE[1]:,} x {dim}; medians of {rounds} runs in turn")
+    for recipe in recipes:
+        train, eval = make(recipe, *LADDER_SHAPE, dim)
+        for threshold in LADDER:
+            raced = race(
+                partial(scan, train, eval, threshold, threads),
+                partial(by_product, train, eval, threshold),
+                rounds,
+            )
+            count, others = len(raced.our_answer[0]), len(raced.peer_answer[0])
+            if count > others:
+                raise SystemExit(f"{recipe} at {threshold}: {count} pairs, of which the product has {others}")
+            beyond = max(0.0, raced.ours - raced.peer) / max(count, 1)
+            print(
+                f"{recipe} at {threshold}: {count} pairs, ours {raced.ours:.3f} s, product and positions "
+                f"{raced.peer:.3f} s, {raced.ours / raced.peer:.2f} of it, "
+                f"beyond it {beyond * 1e9:.0f} ns per pair",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -102,11 +222,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=396_258)
     parser.add_argument("--eval-rows", type=int, default=5_244)
     parser.add_argument("--dim", type=int, default=768)
-    parser.add_argument("--recipes", nargs="+", default=["syn", "random"], choices=["syn", "random"])
+    parser.add_argument("--recipes", nargs="+", default=["syn", "random"], choices=["syn", "random", "real"])
+    parser.add_argument("--real-rows", type=int, nargs=2, default=[28_000, 2_000], metavar=("TRAIN", "EVAL"))
     parser.add_argument("--thresholds", nargs="+", type=float, default=[0.995, 0.90])
     parser.add_argument("--rounds", type=int, default=3, help="timed runs of each, in turn (default 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--nearest", action="store_true", help="nearest neighbours instead of thresholds")
     parser.add_argument("--within", action="store_true", help="also scan each train set against itself")
+    parser.add_argument("--ladder", action="store_true", help="all thresholds on 20k x 2k, and nothing else")
     options = parser.parse_args()
     room = available()
     # The rows, their copy in faiss, and both once more while they are made.
@@ -116,23 +239,39 @@ def main() -> None:
         options.rows = most
     faiss.omp_set_num_threads(options.threads)
     print(f"{machine()}, {options.threads} threads, kernel {_core.kernel_name()}, faiss {faiss.__version__}")
-    print(
-        f"{options.rows:,} x {options.eval_rows:,} x {options.dim}; medians of {options.rounds} runs in turn"
-    )
+    if options.ladder:
+        ladder(options.recipes, options.dim, options.rounds, options.threads)
+        return
     for recipe in options.recipes:
-        train, eval = make(recipe, options.rows, options.eval_rows, options.dim)
-        index = faiss.IndexFlatIP(options.dim)
+        rows = options.real_rows if recipe == "real" else (options.rows, options.eval_rows)
+        train, eval = make(recipe, *rows, options.dim)
+        dim = train.shape[1]
+        print(f"{recipe}: {len(train):,} x {len(eval):,} x {dim}; medians of {options.rounds} runs in turn")
+        index = faiss.IndexFlatIP(dim)
         index.add(train)
+        if options.nearest:
+            ours = partial(nearest, train, eval, options.threads)
+            memory = memory_of(ours)
+            raced = race(ours, lambda: index.search(eval, 1), options.rounds)  # noqa: B023
+            compare_nearest(train, eval, raced.our_answer, raced.peer_answer)
+            print(
+                f"{recipe}, nearest: ours {raced.ours:.2f} s, faiss search(k=1) {raced.peer:.2f} s, "
+                f"ratio {raced.ratio:.1f}; {memory} beyond the inputs",
+                flush=True,
+            )
+            continue
         for threshold in options.thresholds:
+            ours = partial(scan, train, eval, threshold, options.threads)
+            memory = memory_of(ours)
             raced = race(
-                partial(scan, train, eval, threshold, options.threads),
+                ours,
                 partial(by_faiss, index, eval, threshold),
                 options.rounds,
             )
             count = compare(train, eval, threshold, raced.our_answer, raced.peer_answer)
             print(
                 f"{recipe} at {threshold}: {count} pairs, ours {raced.ours:.2f} s, "
-                f"faiss range_search {raced.peer:.2f} s, ratio {raced.ratio:.1f}",
+                f"faiss range_search {raced.peer:.2f} s, ratio {raced.ratio:.1f}; {memory} beyond the inputs",
                 flush=True,
             )
         for threshold in options.thresholds if options.within else ():

@@ -153,6 +153,70 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.stdout.strip() == "0"
 
 
+POOLS = """
+import multiprocessing, os, sys, threading
+import numpy as np
+import lvmfast
+rows = np.random.default_rng(0).standard_normal((3000, 64)).astype(np.float32)
+rows[1500:1600] = rows[:100]
+
+def answer():
+    report = lvmfast.leakscan({"vector": rows[:2000]}, {"vector": rows[1500:]}, threshold=0.5)
+    return report.levels["vector"].pairs, float((rows @ rows.T).trace())
+
+def busy():
+    # What holds the pools of others: BLAS, and torch where it is asked for.
+    a = rows @ rows.T
+    if "torch" in sys.argv:
+        import torch
+        tensor = torch.from_numpy(rows)
+        return bool(torch.allclose(tensor @ tensor.T, torch.from_numpy(a), atol=1e-2))
+    return True
+
+def in_child(queue):
+    queue.put((busy(), answer()))
+"""
+
+
+@pytest.mark.parametrize("others", ["blas", "torch"])
+def test_pools_of_others_in_the_same_process_are_no_matter(others):
+    # Scans beside products of BLAS and torch, from several threads at once, and in forks of such a process.
+    if others == "torch":
+        pytest.importorskip("torch")
+    script = (
+        POOLS
+        + """
+assert busy()
+expected = answer()
+threads = [threading.Thread(target=busy) for _ in range(2)]
+answers = []
+threads += [threading.Thread(target=lambda: answers.append(answer())) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert answers == [expected] * 3, answers
+context = multiprocessing.get_context("fork")
+if "torch" in sys.argv:
+    import torch
+    torch.set_num_threads(1)  # GNU's OpenMP, which is torch's, does not survive a fork; ours must
+queue = context.Queue()
+children = [context.Process(target=in_child, args=(queue,)) for _ in range(2)]
+for child in children: child.start()
+for child in children: assert queue.get(timeout=60) == (True, expected)
+for child in children: child.join()
+assert answer() == expected
+print("same")
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, others],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "same\n", done.stderr
+
+
 def test_rethreshold_goes_up_alone(files):
     report = scan(files, threshold=0.5)
     assert report.rethreshold(0.9).summary["options"]["threshold"] == 0.9

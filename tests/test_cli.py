@@ -20,7 +20,7 @@ from tests import data
 
 LVMFAST = [sys.executable, "-m", "lvmfast"]
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "summary.schema.json").read_text())
-SCAN_FILES = ["matched_rows.parquet", "matches.parquet", "summary.json"]
+SCAN_FILES = ["matched_rows.parquet", "matches.parquet", "report.html", "summary.json"]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -143,7 +143,8 @@ def test_help_and_version_load_nothing_heavy():
     for option in ("--help", "--version"):
         assert run(option).returncode == 0
     script = (
-        "import sys, lvmfast.cli; heavy = {'torch', 'ray', 'sentence_transformers', 'datasets', 'pandas'};"
+        "import sys, lvmfast.cli; heavy = {'torch', 'ray', 'sentence_transformers', 'datasets', 'pandas',"
+        "'jinja2', 'markupsafe', 'drawsvg', 'matplotlib'};"
         "print(heavy & set(sys.modules))"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

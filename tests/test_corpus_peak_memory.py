@@ -61,7 +61,7 @@ def test_an_npz_is_never_loaded_whole(tmp_path, arrays, save):
     rows, peak = peak_of("doc_id,vector,context", tmp_path / "a.npz")
     assert rows == ROWS
     block = 2048 * (LENGTH + 1) * DIM * 4  # 15 MiB
-    assert peak < 4 * block + 16 * MIB
+    assert peak < 5 * block + 16 * MIB  # one of them is read ahead
 
 
 def test_a_payload_is_not_held_in_anonymous_memory(tmp_path):

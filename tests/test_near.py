@@ -215,6 +215,31 @@ def test_keys_hold_minus_zero_for_zero_and_nothing_else_for_equal() -> None:
     assert len(set(keys)) == 3
 
 
+def test_pairs_are_scored_as_a_scan_scores_them() -> None:
+    train, eval = sides(11, 65, 0.5)
+    index = _core.NearIndex(65, -1.0, 2)
+    index.add(eval)
+    row, group, cosine, codes, keys = index.scan(train)
+    described = index.describe(train)
+    assert [array.tobytes() for array in described] == [codes.tobytes(), keys.tobytes()]
+    order = np.random.default_rng(0).permutation(len(row))
+    assert index.score(train, row[order], group[order]).tobytes() == cosine[order].tobytes()
+    firsts = np.unique(index.group_of_row, return_index=True)[1][1:]
+    np.testing.assert_array_equal(index.vectors(0, index.group_count), eval[np.sort(firsts)])
+
+
+@pytest.mark.parametrize(
+    ("row", "group"), [([3], [0]), ([0], [2]), ([-1], [0]), ([0], [-1]), ([2**62], [0]), ([0, 1], [0])]
+)
+def test_pairs_of_rows_that_are_not_there_are_refused(row: list[int], group: list[int]) -> None:
+    index = _core.NearIndex(2, 0.5, 1)
+    index.add(np.eye(2, dtype=np.float32))
+    with pytest.raises(ValueError, match="pairs"):
+        index.score(np.ones((3, 2), np.float32), np.array(row), np.array(group))
+    with pytest.raises(ValueError, match="groups 1 to 3: there are 2"):
+        index.vectors(1, 3)
+
+
 @pytest.mark.parametrize(("dim", "threshold"), [(0, 0.5), (2, 1.5), (2, float("nan"))])
 def test_values_out_of_range_are_refused(dim: int, threshold: float) -> None:
     with pytest.raises(ValueError, match=r"threshold|components"):

@@ -6,8 +6,11 @@ from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError, LeakError, LvmfastError
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
+from lvmfast.leaks.nearest import Nearest, nearest
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.splits.clean import clean
+from lvmfast.splits.quarantine import quarantine, quarantined, restore
+from lvmfast.splits.quarantine import resume as resume_quarantine
 from lvmfast.splits.result import CleanSplit
 from lvmfast.splits.split import split
 from lvmfast.splits.verify import Verification, verify
@@ -20,6 +23,7 @@ __all__ = [
     "LeakReport",
     "LvmfastError",
     "NearDuplicates",
+    "Nearest",
     "Verification",
     "__version__",
     "clean",
@@ -28,6 +32,11 @@ __all__ = [
     "leakscan",
     "load_split",
     "near_duplicates",
+    "nearest",
+    "quarantine",
+    "quarantined",
+    "restore",
+    "resume_quarantine",
     "split",
     "verify",
 ]

@@ -128,6 +128,25 @@ class NearIndex:
         """Scans an (n, d) block: arrays row, group, cosine of every hit, sorted by row and group, then the
         usability (n,) and the key (n, 2) of every row; equal rows, and no others, share a key."""
 
+    def describe(self, rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
+        """The usability (n,) and the key (n, 2) of each of (n, d) rows, as `scan` gives them."""
+
+    def score(
+        self, rows: npt.NDArray[np.float32], row: npt.NDArray[np.int64], group: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """The cosine (k,) of each pair of a usable row and a group: the same bits as in `scan`."""
+
+    def vectors(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        """A copy of the vectors of groups `start` to `stop`, (stop - start, d)."""
+
+    def seek(self, rows: npt.NDArray[np.float32], first_row: int) -> npt.NDArray[np.uint8]:
+        """Takes an (n, d) block, numbered from `first_row`, into the search for the nearest row of every
+        group, whatever the threshold; the usability code of each row. Groups are added before the first."""
+
+    def nearest(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Of the blocks that `seek` took: arrays (groups,) of the highest cosine, NaN without a usable row,
+        and of the first row that has it, else -1."""
+
     @property
     def group_of_row(self) -> npt.NDArray[np.int64]:
         """The group of every added row, -1 for an unusable one."""

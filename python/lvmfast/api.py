@@ -16,6 +16,7 @@ from lvmfast.leaks.options import (
     Normalization,
     ScanOptions,
 )
+from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord
@@ -35,10 +36,13 @@ def leakscan(
     min_chars: int = DEFAULT_MIN_CHARS,
     max_df: int | None = None,
     allow: Mapping[Any, float] | None = None,
+    nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     columns: Mapping[str, str] | None = None,
+    allow_leaked: bool = False,
     threads: int = 0,
     memory_limit: int | None = None,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> LeakReport:
     """Finds every row of `eval` that was seen in `train`, or every duplicate inside `train` alone.
@@ -61,10 +65,13 @@ def leakscan(
         min_chars: texts with fewer characters after normalisation are unchecked.
         max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
         allow: tolerated fraction of matched rows per level.
+        nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
         columns: column -> field, where a field has an unusual name.
+        allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
         threads: 0 for one per available core.
         memory_limit: bytes; a scan that would need more is refused.
+        device: where vectors are compared: cpu, or cuda or cuda:N (needs torch). The answer is the same.
         progress: called as (phase, rows done, rows in all or None).
 
     Raises:
@@ -77,27 +84,37 @@ def leakscan(
         min_chars=min_chars,
         max_df=max_df,
         allow=dict(allow or {}),
+        nearest=nearest,
         max_pairs=max_pairs,
         threads=threads,
         memory_limit=memory_limit,
+        device=device,
     )
+    machine = environment(options)
     clock = Clock()
     with clock.phase("open"):
-        common = None if payload is None else load_payload(payload, columns=columns)
-        splits: dict[Side, OpenSplit] = {"train": _open(train, train_payload, common, columns)}
+        common = None
+        if payload is not None:
+            common = load_payload(payload, columns=columns, allow_leaked=allow_leaked)
+        splits: dict[Side, OpenSplit] = {"train": _open(train, train_payload, common, columns, allow_leaked)}
         if eval is not None:
-            splits["eval"] = _open(eval, eval_payload, common, columns)
+            splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
     with clock.phase("hash"):
         inputs = Inputs(splits, threads)
     findings = scan(datasets["train"], datasets.get("eval"), options, progress, clock)
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
+        judged: Side = "eval" if "eval" in datasets else "train"
+        documents = matched_documents(findings, judged, datasets[judged])
     inputs.check_unchanged()
-    run = RunRecord(inputs.described(), dict(columns or {}), environment(options), clock.seconds)
-    return LeakReport(findings, options, run, evidence)
+    leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
+    run = RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds, leaked)
+    return LeakReport(findings, options, run, evidence, documents)
 
 
-def _open(split: Any, own: Any, common: Payload | None, columns: Mapping[str, str] | None) -> OpenSplit:
-    payload = common if own is None else load_payload(own, columns=columns)
-    return OpenSplit(load_split(split, columns=columns, payload=payload), payload)
+def _open(
+    split: Any, own: Any, common: Payload | None, columns: Mapping[str, str] | None, allow_leaked: bool
+) -> OpenSplit:
+    payload = common if own is None else load_payload(own, columns=columns, allow_leaked=allow_leaked)
+    return OpenSplit(load_split(split, columns=columns, payload=payload, allow_leaked=allow_leaked), payload)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -36,7 +38,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 class Stage:
-    """A hidden folder that is filled, and then takes the place it was made for in one step."""
+    """A hidden folder that is filled, and then takes the place it was made for in one step.
+
+    What a killed process left of an earlier attempt is removed: a folder that is being filled is locked.
+    """
 
     def __init__(self, place: Path) -> None:
         """Makes the folder beside `place`, which may be an empty folder or not be there.
@@ -46,8 +51,19 @@ class Stage:
         """
         self._place = place
         place.parent.mkdir(parents=True, exist_ok=True)
+        for left in place.parent.glob(f".{glob.escape(place.name)}.*.part"):
+            if left.is_dir() and (lock := _locked(left)) is not None:  # nobody fills it any more
+                shutil.rmtree(left)
+                os.close(lock)
         self.folder = place.with_name(f".{place.name}.{os.getpid()}.part")
         self.folder.mkdir()
+        self._lock = _locked(self.folder)
+
+    def close(self) -> None:
+        """Removes the folder, unless it was published."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def flush(self) -> None:
         """Returns when all that was staged is on disk.
@@ -81,4 +97,15 @@ def staged_folder(place: Path) -> Iterator[Stage]:
     try:
         yield stage
     finally:
-        shutil.rmtree(stage.folder, ignore_errors=True)
+        stage.close()
+
+
+def _locked(folder: Path) -> int | None:
+    """A lock on the folder, held until it is closed or the process ends; None where another holds one."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle

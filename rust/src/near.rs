@@ -1,5 +1,7 @@
 //! Exact cosine near-duplicates: every pair at or above a threshold, none missed and none too many.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::error::ScanError;
@@ -8,12 +10,18 @@ use crate::kernel::{self, Kernel};
 use crate::parallel::Watch;
 
 mod basis;
+mod cells;
 mod codes;
+mod nearest;
 mod product;
+mod rising;
 mod rows;
 mod sieve;
 
+pub use nearest::Nearest;
+use nearest::Search;
 use product::{Blocks, Product, Rows};
+use rising::RisingSieve;
 use rows::{Described, describe};
 pub use rows::{Usability, row_key, usability};
 use sieve::{Policy, Sieve};
@@ -70,6 +78,7 @@ pub struct NearIndex {
     kernel: &'static Kernel,
     sieve: Sieve,
     product: Product,
+    search: Search,
 }
 
 impl NearIndex {
@@ -99,6 +108,7 @@ impl NearIndex {
             kernel,
             sieve: Sieve::new(kernel, threshold, policy),
             product: Product::new(kernel, threshold, blocks),
+            search: Search::new(RisingSieve::new(kernel, policy)),
         })
     }
 
@@ -117,6 +127,18 @@ impl NearIndex {
         self.norms.len()
     }
 
+    /// Row-major vectors of the groups in `range`.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] when there are no such groups.
+    pub fn vectors(&self, range: Range<usize>) -> Result<&[f32], ScanError> {
+        let (start, stop, count) = (range.start, range.end, self.group_count());
+        if start > stop || stop > count {
+            return Err(ScanError::Value(format!("groups {start} to {stop}: there are {count}")));
+        }
+        Ok(&self.vectors[start * self.dim..stop * self.dim])
+    }
+
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
         self.vectors.capacity() * 4
@@ -125,6 +147,7 @@ impl NearIndex {
             + self.groups.nbytes()
             + self.sieve.nbytes()
             + self.product.nbytes()
+            + self.search.nbytes()
     }
 
     /// Adds rows, `(n, dim)` row-major; a [`Usability`] for each.
@@ -174,6 +197,57 @@ impl NearIndex {
         hits.keys = described.keys;
         Ok(hits)
     }
+
+    /// The [`Usability`] and the [`row_key`] of each row, as [`NearIndex::scan`] gives them.
+    ///
+    /// # Errors
+    /// [`ScanError::Shape`]; [`ScanError::Cancelled`].
+    pub fn describe(&self, rows: &[f32], watch: &Watch) -> Result<(Vec<u8>, Vec<[u64; 2]>), ScanError> {
+        let described = describe(rows, self.dim, self.kernel, watch)?;
+        Ok((described.usability, described.keys))
+    }
+
+    /// The cosine of pairs of a usable row of a block and a group, for scans that rule pairs out elsewhere.
+    ///
+    /// # Errors
+    /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] when a pair names no row or group.
+    pub fn score(
+        &self,
+        rows: &[f32],
+        row: &[i64],
+        group: &[i64],
+        watch: &Watch,
+    ) -> Result<Vec<f64>, ScanError> {
+        if row.len() != group.len() {
+            return Err(ScanError::Shape(format!("pairs: {} rows and {} groups", row.len(), group.len())));
+        }
+        let mut cosines = vec![0.0; row.len()];
+        row.par_chunks(PAIRS_PER_TASK)
+            .zip(group.par_chunks(PAIRS_PER_TASK))
+            .zip(cosines.par_chunks_mut(PAIRS_PER_TASK))
+            .try_for_each(|((row, group), cosines)| {
+                watch.check()?;
+                for ((&row, &group), out) in row.iter().zip(group).zip(cosines) {
+                    let x = vector(rows, self.dim, row)?;
+                    let y = vector(&self.vectors, self.dim, group)?;
+                    let dot_xx = self.kernel.dot(x, x);
+                    *out = cosine(self.kernel.dot(x, y), dot_xx, self.norms[group as usize]);
+                }
+                Ok::<_, ScanError>(())
+            })?;
+        Ok(cosines)
+    }
+}
+
+/// Pairs that are scored between two looks at the watch.
+const PAIRS_PER_TASK: usize = 1024;
+
+/// Row `place` of `values`, `(n, dim)` row-major.
+fn vector(values: &[f32], dim: usize, place: i64) -> Result<&[f32], ScanError> {
+    let start = usize::try_from(place).ok().and_then(|place| place.checked_mul(dim));
+    start
+        .and_then(|start| values.get(start..)?.get(..dim))
+        .ok_or_else(|| ScanError::Value(format!("pairs: there is no vector {place}")))
 }
 
 /// Which left rows meet which right rows.
@@ -224,8 +298,8 @@ pub struct Within {
 }
 
 /// Every pair of distinct rows, `(n, dim)` row-major, with cosine at or above `threshold`, each once. The
-/// rows are borrowed: what is held beside them is about `4 * width + 100` bytes per row, with `width` a
-/// small part of `dim`, and the pairs.
+/// rows are borrowed: what is held beside them is about `6 * width + 150` bytes per row, with `width` a
+/// small part of `dim`, a few MiB per thread, and the pairs.
 ///
 /// # Errors
 /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] as [`NearIndex::new`] has it, or past

@@ -258,6 +258,12 @@ type HitArrays<'py> = (
     Bound<'py, PyArray2<u64>>,
 );
 
+/// Usability and key arrays of one described block.
+type RowArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u64>>);
+
+/// The highest cosine of every group and the row that has it.
+type NearestArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>);
+
 #[pyclass(module = "lvmfast._core")]
 struct NearIndex {
     index: near::NearIndex,
@@ -302,6 +308,51 @@ impl NearIndex {
             hits.usability.into_pyarray(py),
             pairs_array(py, &hits.keys)?,
         ))
+    }
+
+    fn describe<'py>(&self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<RowArrays<'py>> {
+        let rows = self.checked(&rows)?;
+        let (usability, keys) = interruptible(py, self.threads, |watch| self.index.describe(rows, watch))?;
+        Ok((usability.into_pyarray(py), pairs_array(py, &keys)?))
+    }
+
+    fn score<'py>(
+        &self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        row: PyReadonlyArray1<'py, i64>,
+        group: PyReadonlyArray1<'py, i64>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let rows = self.checked(&rows)?;
+        let (row, group) = (slice("row", &row)?, slice("group", &group)?);
+        let cosines = interruptible(py, self.threads, |watch| self.index.score(rows, row, group, watch))?;
+        Ok(cosines.into_pyarray(py))
+    }
+
+    fn vectors<'py>(
+        &self,
+        py: Python<'py>,
+        start: usize,
+        stop: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let values = self.index.vectors(start..stop)?;
+        PyArray1::from_slice(py, values).reshape([stop - start, self.index.dim()])
+    }
+
+    fn seek<'py>(
+        &mut self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        first_row: i64,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let rows = self.checked(&rows)?;
+        let index = &mut self.index;
+        Ok(interruptible(py, self.threads, |watch| index.seek(rows, first_row, watch))?.into_pyarray(py))
+    }
+
+    fn nearest<'py>(&self, py: Python<'py>) -> NearestArrays<'py> {
+        let nearest = self.index.nearest();
+        (nearest.cosine.into_pyarray(py), nearest.row.into_pyarray(py))
     }
 
     #[getter]

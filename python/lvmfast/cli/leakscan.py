@@ -66,6 +66,9 @@ def leakscan(
         list[str] | None,
         typer.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
     ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Also find the nearest training vector of every eval row.")
+    ] = False,
     max_pairs: Annotated[
         int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
@@ -77,10 +80,16 @@ def leakscan(
         list[str] | None,
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
     ] = None,
+    allow_leaked: Annotated[
+        bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
+    ] = False,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same.")
+    ] = "cpu",
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
     """Find every evaluation row that was seen in training. Exit 0: clean, 1: leak, 2: bad input."""
@@ -105,10 +114,13 @@ def leakscan(
             min_chars=min_chars,
             max_df=max_df,
             allow=dict(assignments("--allow", allow, rate)),
+            nearest=nearest,
             max_pairs=max_pairs,
             columns=dict(assignments("--column", column, str)),
+            allow_leaked=allow_leaked,
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
+            device=device,
             progress=progress,
         )
     if out is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lvmfast.report.leak_report import LeakReport
-from lvmfast.report.sentences import closing_line, verdict_sentence
+from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.terminal import show
 
 
@@ -22,6 +22,11 @@ def render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool) 
         show(report.findings, console)
         console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
         if out is not None:
-            files = f"Report: {out}/ summary.json, matches.parquet, matched_rows.parquet"
+            nearest = "" if report.nearest is None else ", nearest.parquet"
+            files = (
+                f"Report: {out}/ report.html, summary.json, matches.parquet, matched_rows.parquet{nearest}"
+            )
             console.print(files, highlight=False, markup=False, soft_wrap=True)
+    if report.run.leaked:
+        print(leaked_sentence(report.run.leaked))
     print(closing_line(report.findings))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lvmfast.corpus.blocks import read_ahead
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
@@ -31,7 +32,7 @@ ReadRows = Callable[[int, int], npt.NDArray[Any]]
 
 
 class ArraySource(Protocol):
-    """One array that can be read in blocks of rows: a mapped or compressed member, a tensor, a list."""
+    """One array that can be read in blocks of rows: a stored or compressed member, a tensor, a list."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]  #: object for lists of Python values
@@ -125,17 +126,18 @@ class ArraysFile:
         fields = dict.fromkeys(self.fields[column] for column in columns)
         sources = {field: self._sources[field] for field in fields}
         step = rows_per_batch(rows, sum(row_bytes(s.shape, s.dtype.itemsize) for s in sources.values()))
+        spans = [(start, min(start + step, self._length)) for start in range(0, self._length, step)]
+        if wanted is not None:
+            spans = [span for span in spans if np.diff(np.searchsorted(wanted, span))[0]]
         with ExitStack() as stack, reading(self.name):
             readers = {field: stack.enter_context(source.opened()) for field, source in sources.items()}
-            for start in range(0, self._length, step):
-                stop = min(start + step, self._length)
-                if wanted is not None:
-                    low, high = np.searchsorted(wanted, (start, stop))
-                    if low == high:
-                        continue
-                blocks = {field: read(start, stop) for field, read in readers.items()}
-                values = {c: self._value(c, blocks[self.fields[c]], start) for c in columns}
-                yield Batch(0, start, 0, stop - start, **values)
+
+            def batch(span: tuple[int, int]) -> Batch:
+                blocks = {field: read(*span) for field, read in readers.items()}
+                values = {c: self._value(c, blocks[self.fields[c]], span[0]) for c in columns}
+                return Batch(0, span[0], 0, span[1] - span[0], **values)
+
+            yield from read_ahead(batch, spans)
 
     def _value(self, column: Column, block: npt.NDArray[Any], start: int) -> Any:
         if column in _FLOATS:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.tables import TableFile
+from lvmfast.errors import DataError
 
 _FILE_MAGIC = b"ARROW1\0\0"
 
@@ -22,9 +23,9 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
         DataError: no Arrow file, a truncated or corrupt one, or fields that do not fit their columns.
     """
     with reading(path):
-        seekable = is_file_format(path)
+        size = os.path.getsize(path)
         with pa.memory_map(path) as mapped:
-            if seekable:
+            if is_file_format(path):
                 reader = pa.ipc.open_file(mapped)
                 schema, rows = reader.schema, reader.count_rows()
             else:
@@ -33,17 +34,16 @@ def open_arrow(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         options = pa.ipc.IpcReadOptions(included_fields=[schema.names.index(field) for field in fields])
-        with pa.memory_map(path) as mapped:
-            start = 0
-            for batch in record_batches(mapped, seekable, options):
-                stop = start + batch.num_rows
-                if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
-                    kept = batch.select(fields)
-                    kept.validate(full=True)  # offsets in a corrupt file could point anywhere
-                    yield start, kept
-                start = stop
+        start = 0
+        for batch in record_batches(path, size, options):
+            stop = start + batch.num_rows
+            if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
+                kept = batch.select(fields)
+                kept.validate(full=True)  # offsets in a corrupt file could point anywhere
+                yield start, kept
+            start = stop
 
-    return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
+    return TableFile(path, path, size, rows, schema, scan, mapping, strict=strict)
 
 
 def is_file_format(path: str) -> bool:
@@ -53,12 +53,28 @@ def is_file_format(path: str) -> bool:
 
 
 def record_batches(
-    mapped: pa.MemoryMappedFile, seekable: bool, options: pa.ipc.IpcReadOptions
+    path: str, size: int, options: pa.ipc.IpcReadOptions | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The record batches of a mapped Arrow file in either format."""
-    if not seekable:
-        yield from pa.ipc.open_stream(mapped, options=options)
-        return
-    reader = pa.ipc.open_file(mapped, options=options)
-    for number in range(reader.num_record_batches):
-        yield reader.get_batch(number)
+    """The record batches of an Arrow file of `size` bytes, in either format, mapped.
+
+    Raises:
+        DataError: the file was cut short: to touch a map of it would kill the process.
+    """
+    options = options or pa.ipc.IpcReadOptions()
+    with pa.memory_map(path) as mapped:
+        if is_file_format(path):
+            reader = pa.ipc.open_file(mapped, options=options)
+            for number in range(reader.num_record_batches):
+                _check_whole(path, size)
+                yield reader.get_batch(number)
+        else:
+            _check_whole(path, size)
+            for batch in pa.ipc.open_stream(mapped, options=options):
+                yield batch
+                _check_whole(path, size)
+
+
+def _check_whole(path: str, size: int) -> None:
+    now = os.path.getsize(path)
+    if now < size:
+        raise DataError(f"{path}: expected {size} bytes, got {now}: the file was cut short while it was read")

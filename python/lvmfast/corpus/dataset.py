@@ -103,6 +103,7 @@ class Dataset:
     files: tuple[SplitFile, ...]
     coverage: Coverage | None = None  #: of the payload that was joined, if one was
     remarks: tuple[str, ...] = ()  #: notes that belong to no single file
+    leaked: tuple[str, ...] = ()  #: quarantined files among its own and its payload's: no score on it counts
 
     def __post_init__(self) -> None:
         """Refuses files that no one index could hold."""

@@ -17,6 +17,7 @@ from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.parquet import open_parquet
 from lvmfast.corpus.paths import expand, format_of
 from lvmfast.corpus.payload import Payload, join
+from lvmfast.corpus.quarantined import leaked_among
 from lvmfast.errors import DataError
 
 _OPENERS: dict[str, Callable[..., SplitFile]] = {
@@ -29,7 +30,13 @@ _OPENERS: dict[str, Callable[..., SplitFile]] = {
 }
 
 
-def load_split(source: Any, *, columns: Mapping[str, str] | None = None, payload: Any = None) -> Dataset:
+def load_split(
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    payload: Any = None,
+    allow_leaked: bool = False,
+) -> Dataset:
     """Opens a split. Rows are read only where a payload is joined: all of the payload, and the split's ids.
 
     Args:
@@ -39,34 +46,42 @@ def load_split(source: Any, *, columns: Mapping[str, str] | None = None, payload
             a payload, a field that either of the two has.
         payload: texts by (doc_id, chunk_id) to join to the rows, in any form that `source` can have, or a
             `Payload` that `load_payload` made.
+        allow_leaked: open files whose content is quarantined; `Dataset.leaked` then names them.
 
     Raises:
-        DataError: something is missing, broken or hostile, or does not fit; one line says what and where.
+        DataError: something is missing, broken, hostile or quarantined, or does not fit; one line says what
+            and where.
     """
     mapping = check_mapping(columns)
     if isinstance(source, Dataset):
         split = source
     else:
-        files, notes = _opened(source, mapping, strict=payload is None)
-        split = Dataset(tuple(files), remarks=tuple(notes))
+        files, notes, leaked = _opened(source, mapping, strict=payload is None, allow_leaked=allow_leaked)
+        split = Dataset(tuple(files), remarks=tuple(notes), leaked=leaked)
     if payload is None:
         return split
-    texts = payload if isinstance(payload, Payload) else load_payload(payload, columns=columns)
+    texts = (
+        payload
+        if isinstance(payload, Payload)
+        else load_payload(payload, columns=columns, allow_leaked=allow_leaked)
+    )
     if not isinstance(source, Dataset):
         _check_mapped(mapping, (*split.files, *texts.files))
     return join(split, texts)
 
 
-def load_payload(source: Any, *, columns: Mapping[str, str] | None = None) -> Payload:
+def load_payload(
+    source: Any, *, columns: Mapping[str, str] | None = None, allow_leaked: bool = False
+) -> Payload:
     """Reads a payload once, to be joined to one or more splits.
 
     Raises:
         DataError: as `load_split`, and when one key has two different texts.
     """
     if isinstance(source, Dataset):
-        return Payload(source.files)
-    files, _ = _opened(source, check_mapping(columns), strict=False)
-    return Payload(files)
+        return Payload(source.files, leaked=source.leaked)
+    files, _, leaked = _opened(source, check_mapping(columns), strict=False, allow_leaked=allow_leaked)
+    return Payload(files, leaked=leaked)
 
 
 def _check_mapped(mapping: Mapping[Column, str], files: Sequence[SplitFile]) -> None:
@@ -77,7 +92,10 @@ def _check_mapped(mapping: Mapping[Column, str], files: Sequence[SplitFile]) -> 
             raise DataError(f"{names}: {column}: no field {field!r} in any of them")
 
 
-def _opened(source: Any, mapping: dict[Column, str], *, strict: bool) -> tuple[list[SplitFile], list[str]]:
+def _opened(
+    source: Any, mapping: dict[Column, str], *, strict: bool, allow_leaked: bool
+) -> tuple[list[SplitFile], list[str], tuple[str, ...]]:
+    """The files, what was passed over, and the names of quarantined files."""
     if isinstance(source, (str, os.PathLike)):
         source = [source]
     if (
@@ -86,11 +104,12 @@ def _opened(source: Any, mapping: dict[Column, str], *, strict: bool) -> tuple[l
         and all(isinstance(p, (str, os.PathLike)) for p in source)
     ):
         expansion = expand([os.fspath(path) for path in source])
+        leaked = leaked_among(expansion.files, allow_leaked=allow_leaked)
         opened = [_OPENERS[str(format_of(path))](path, mapping, strict=strict) for path in expansion.files]
-        return opened, expansion.notes
+        return opened, expansion.notes, leaked
     file = open_memory(source, mapping, strict=strict)
     if file is None:
         raise DataError(
             f"expected paths, a dict of arrays, a table or a dataset, got {type(source).__name__}"
         )
-    return [file], []
+    return [file], [], ()

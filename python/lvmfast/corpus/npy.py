@@ -1,6 +1,6 @@
 """The ``.npy`` format: its header, parsed and held to the bytes that are there, and its two readers.
 
-`MappedArray` maps uncompressed values in place, wherever in a file they lie; `StreamedArray` reads a
+`StoredArray` reads uncompressed values in place, wherever in a file they lie; `StreamedArray` reads a
 decompressed stream forward, a block at a time. Neither ever unpickles.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.arrays import ArraysFile, ReadRows
+from lvmfast.corpus.blocks import BlockMemory, read_into
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
 from lvmfast.errors import DataError
@@ -87,26 +88,43 @@ def _parse(text: str, length: int, where: str) -> NpyHeader:
     return NpyHeader(dtype, shape, fortran and len(shape) > 1, length)
 
 
-class MappedArray:
-    """Uncompressed values inside the file `path`, from byte `offset` on, mapped block by block."""
+class StoredArray:
+    """Uncompressed values inside the file `path`, from byte `offset` on, read block by block.
+
+    Read and not mapped: to touch a map whose file was cut short in the meantime would kill the process.
+    """
 
     def __init__(self, path: str, header: NpyHeader, offset: int, where: str) -> None:
-        """Nothing is mapped before `opened`."""
+        """Nothing is read before `opened`."""
         self.shape, self.dtype = header.shape, header.dtype
         self.pickled = header.dtype.hasobject
         self._path, self._header, self._offset, self._where = path, header, offset, where
 
     @contextmanager
     def opened(self) -> Iterator[ReadRows]:
-        """As `ArraySource.opened`; the file's size is checked first: touching a page past its end is fatal.
+        """As `ArraySource.opened`.
 
         Raises:
-            DataError: the file is shorter than the header promises.
+            DataError: the file is shorter than the header promises, here or at a later read.
         """
-        with open(self._path, "rb") as file:
+        with open(self._path, "rb", buffering=0) as file:
             check_fits(self._header, os.fstat(file.fileno()).st_size - self._offset, self._where)
-            values = _mapped(file, self._header, self._offset)
-        yield lambda start, stop: values[start:stop]
+            memory = BlockMemory()
+            yield lambda start, stop: self._read(file, memory, start, stop)
+
+    def _read(self, file: BinaryIO, memory: BlockMemory, start: int, stop: int) -> npt.NDArray[Any]:
+        (rows, *shape), size = self.shape, self.dtype.itemsize
+        columns, count = math.prod(shape), stop - start
+        block = memory.lend(count * columns * size)
+        values: npt.NDArray[Any] = block.view(self.dtype)
+        if self._header.fortran:
+            for column, part in enumerate(block.reshape(columns, count * size)):
+                read_into(file, self._offset + (column * rows + start) * size, part, self._where)
+            values = values.reshape(*reversed(shape), count).T
+        else:
+            read_into(file, self._offset + start * columns * size, block, self._where)
+            values = values.reshape(count, *shape)
+        return values
 
 
 def check_fits(header: NpyHeader, available: int, where: str) -> None:
@@ -208,7 +226,7 @@ def open_npy(path: str, mapping: dict[Column, str], *, strict: bool = True) -> A
     return ArraysFile(path, path, size, {field: source}, {"vector": field}, strict=strict)
 
 
-def npy_array(path: str) -> MappedArray:
+def npy_array(path: str) -> StoredArray:
     """The array of an ``.npy`` file.
 
     Raises:
@@ -223,4 +241,4 @@ def npy_array(path: str) -> MappedArray:
             f"{path}: expected (n, d) float, got {header.shape} object: a pickle, never opened here; "
             f"`lvmfast convert {os.path.basename(path)} NEW.parquet` reads old payloads"
         )
-    return MappedArray(path, header, header.length, path)
+    return StoredArray(path, header, header.length, path)

@@ -1,4 +1,4 @@
-"""``.npz``: zip members are mapped in place where they are stored, and streamed where they are compressed.
+"""``.npz``: zip members are read in place where they are stored, and streamed where they are compressed.
 
 A zip file states every fact twice (local header and central directory) and can lie in both, so each member
 is held to the real size of the file and to its neighbours before a byte of it is believed.
@@ -21,7 +21,7 @@ import numpy as np
 from lvmfast.corpus.arrays import ArraysFile, ArraySource
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
-from lvmfast.corpus.npy import MappedArray, NpyHeader, Readable, StreamedArray, check_fits, read_header
+from lvmfast.corpus.npy import NpyHeader, Readable, StoredArray, StreamedArray, check_fits, read_header
 from lvmfast.corpus.windows import WINDOWS, windowed
 from lvmfast.errors import DataError
 
@@ -59,7 +59,7 @@ class Member:
 
     path: str  #: of the file
     info: zipfile.ZipInfo
-    array: MappedArray | StreamedArray | None  #: None for a member that is no ``.npy``
+    array: StoredArray | StreamedArray | None  #: None for a member that is no ``.npy``
 
     @property
     def name(self) -> str:
@@ -155,10 +155,10 @@ def _check_promise(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> None
 
 def _array(
     path: str, key: str, info: zipfile.ZipInfo, header: NpyHeader, offset: int
-) -> MappedArray | StreamedArray:
+) -> StoredArray | StreamedArray:
     where = f"{path}: {key}"
     if info.compress_type == zipfile.ZIP_STORED:
-        return MappedArray(path, header, offset + header.length, where)
+        return StoredArray(path, header, offset + header.length, where)
     return StreamedArray(header, partial(_open_values, path, key, info.filename), where)
 
 

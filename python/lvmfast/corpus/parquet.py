@@ -14,6 +14,8 @@ from lvmfast.corpus.failures import reading
 from lvmfast.corpus.tables import TableFile
 from lvmfast.corpus.values import TEXT_BYTES, is_text_type
 
+_BUFFER_BYTES = 1 << 20
+
 
 def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
     """A parquet file.
@@ -28,8 +30,9 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
     texts = {field.name for field in schema if is_text_type(field.type)}
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        # Mapped and not pre-buffered: a row group is never in memory as a whole.
-        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        # Through a buffer per column: a row group is never in memory as a whole. And not mapped, for a map
+        # whose file was cut short in the meantime kills the process that touches it.
+        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
             start = 0
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.quarantined import read_manifest
 from lvmfast.errors import DataError
 
 _PLAIN = {
@@ -25,6 +26,7 @@ _PLAIN = {
     ".csv": "csv",
 }
 _COMPRESSED = (".gz", ".zst")
+_PASSED_OVER = "quarantined, passed over"
 
 #: What a folder that `lvmfast clean` or `lvmfast split` wrote holds beside data.
 CERTIFICATE = "clean.json"
@@ -52,8 +54,8 @@ def expand(paths: Sequence[str]) -> Expansion:
     """Files behind `paths`: each path in turn, globs and folders sorted by name.
 
     A folder stands for every data file under it, at any depth; names that begin with ``_`` or ``.`` are
-    skipped, and so are files of no known format, which a note lists. A folder that HF ``datasets`` saved
-    stands for the Arrow files that its ``state.json`` lists.
+    skipped, and so are files of no known format and quarantines inside the folder, which notes list. A
+    folder that HF ``datasets`` saved stands for the Arrow files that its ``state.json`` lists.
 
     Raises:
         DataError: a path does not exist, a glob matches nothing, a folder holds no data or both sides of a
@@ -65,7 +67,12 @@ def expand(paths: Sequence[str]) -> Expansion:
         if os.path.isdir(path):
             _add_folder(path, expansion)
             if len(expansion.files) == before:
-                raise DataError(f"{path}: no data file in this folder (known: {_known()})")
+                quarantined = [note for note in expansion.notes if _PASSED_OVER in note]
+                raise DataError(
+                    quarantined[0]
+                    if quarantined
+                    else f"{path}: no data file in this folder (known: {_known()})"
+                )
         elif os.path.lexists(path) or not glob.has_magic(path):
             _add_file(path, expansion)
         else:
@@ -102,12 +109,12 @@ def _add_matches(pattern: str, expansion: Expansion) -> None:
 
 def _add_folder(folder: str, expansion: Expansion) -> None:
     skipped: list[str] = []
-    for path in _walk(folder, frozenset()):
+    for path in _walk(folder, frozenset(), expansion.notes):
         (expansion.files if format_of(path) else skipped).append(path)
     _note_skipped(folder, skipped, expansion)
 
 
-def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
+def _walk(folder: str, above: frozenset[str], notes: list[str]) -> Iterator[str]:
     """Files under `folder`, sorted; `above` holds the real paths of its parents, against link cycles."""
     real = os.path.realpath(folder)
     if real in above:
@@ -126,7 +133,10 @@ def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
         if name.startswith(("_", ".")) or name == CERTIFICATE:
             continue
         if os.path.isdir(path):
-            yield from _walk(path, above | {real})
+            if read_manifest(Path(path)):
+                notes.append(f"{path}: {_PASSED_OVER}")
+                continue
+            yield from _walk(path, above | {real}, notes)
         elif os.path.isfile(path):
             yield path
 

@@ -36,9 +36,9 @@ class Payload:
         DataError: on construction, when a file lacks an id or the text, or when one key has two texts.
     """
 
-    def __init__(self, files: Sequence[SplitFile], threads: int = 0) -> None:
-        """Reads all of `files` once."""
-        self.files = tuple(files)
+    def __init__(self, files: Sequence[SplitFile], threads: int = 0, *, leaked: tuple[str, ...] = ()) -> None:
+        """Reads all of `files` once; `leaked` names those that are quarantined."""
+        self.files, self.leaked = tuple(files), leaked
         self.name = ", ".join(file.name for file in self.files)
         self._table = _core.KeyTable(4, threads)
         self._threads = threads
@@ -214,4 +214,5 @@ def join(split: Dataset, payload: Payload) -> Dataset:
     notes = [f"payload: {figure}{advice}"]
     if payload.skipped:
         notes.append(f"{payload.name}: {payload.skipped} rows without both ids and a text skipped")
-    return replace(joined, coverage=coverage, remarks=(*split.remarks, *notes))
+    leaked = tuple(dict.fromkeys((*split.leaked, *payload.leaked)))
+    return replace(joined, coverage=coverage, remarks=(*split.remarks, *notes), leaked=leaked)

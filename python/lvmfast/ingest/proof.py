@@ -101,9 +101,7 @@ def prove(
     fresh[table.filter(pc.equal(table["side"], "eval"))["row"].to_numpy()] = False
     done.dropped, done.sequences = int((~fresh).sum()), int(fresh.sum())
     if not done.sequences:
-        raise DataError(
-            f"{sequences}: all {done.scanned:,} sequences were seen in training: none is left"
-        )
+        raise DataError(f"{sequences}: all {done.scanned:,} sequences were seen in training: none is left")
     try:
         with staged_folder(out) as stage:
             written = stage.folder / "sequences.npz"

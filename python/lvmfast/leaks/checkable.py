@@ -42,6 +42,9 @@ def checkable(
         level, reason = next(iter(missing.items()))
         raise DataError(f"level {level}: {reason}")
     levels = tuple(level for level in wanted if level not in missing)
+    if options.nearest and (eval is None or "vector" not in levels):
+        why = "there is no evaluation set" if eval is None else missing.get("vector", "it was left out")
+        raise DataError(f"nearest: needs two sides and the level vector: {why}")
     if not levels:
         raise nothing_checkable(missing)
     if eval and {"vector", "context"} & set(levels) and train.dim != eval.dim:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
+from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
 from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes
 from lvmfast.leaks.options import ScanOptions
@@ -54,7 +55,7 @@ def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups
     for block in cells:
         gap = block.first_row - rows
         rows = block.first_row + len(block.vectors)
-        _, _, _, code, keys = nothing.scan(block.vectors)
+        code, keys = nothing.describe(block.vectors)
         group = np.full(gap + len(code), -1, np.int64)
         group[gap:][code == 0] = table.insert(np.ascontiguousarray(keys[code == 0]))
         groups.append(group)
@@ -76,7 +77,7 @@ def group_pairs(
     lowest = len(groups.first) if lower_groups is None else lower_groups
     for start in range(0, lowest, per_pass):
         stop = min(start + per_pass, lowest)
-        index = _core.NearIndex(dim, options.threshold, options.threads)
+        index = near_index(dim, options)
         for vectors, _ in _first_rows(blocks, groups, start, stop):
             index.add(vectors)
         scan = BoundedScan(index, options)

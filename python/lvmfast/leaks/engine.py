@@ -99,9 +99,11 @@ def _two_sides(
     clock: Clock,
 ) -> Findings:
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
-    indexed: Side = "eval" if eval.estimated_rows() <= train.estimated_rows() else "train"
+    # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
+    smaller = eval.estimated_rows() <= train.estimated_rows()
+    indexed: Side = "eval" if smaller or options.nearest else "train"
     streamed: Side = other_side(indexed)
-    index_bytes = memory.index_bytes(levels, sides[indexed], sides[streamed])
+    index_bytes = memory.index_bytes(levels, sides[indexed], sides[streamed], options)
     memory.check(memory.working_bytes(options) + index_bytes, options.memory_limit)
     files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
     running = _Levels(levels, indexed, sides, files, options)
@@ -252,6 +254,7 @@ def cosine_finding(level: Level, result: CosineResult, threshold: float) -> Leve
         sides={side: tally.count() for side, tally in result.tally.items()},
         pairs_at=result.pairs_at,
         padding=result.padding,
+        nearest=result.nearest,
         matches=result.matches,
         match_count=result.match_count,
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 from lvmfast.leaks.evidence import Evidence
 from lvmfast.leaks.levels import Level, Side
+from lvmfast.leaks.nearest import NearestRows
 from lvmfast.leaks.tally import Rows, SideCount, starts_of
 
 Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
@@ -28,6 +29,7 @@ class LevelFinding:
     shared_keys: int | None = None
     pairs_at: Mapping[float, int] = field(default_factory=dict)  #: pairs at or above each edge
     padding: Mapping[Side, int] | None = None  #: zero vectors inside windows (context, oracle)
+    nearest: NearestRows | None = None  #: of every eval row that was compared (vector, if asked for)
     matches: Evidence = field(default_factory=Evidence.empty)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 

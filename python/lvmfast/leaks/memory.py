@@ -12,8 +12,9 @@ from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
 
 MOST_BLOCK_ROWS = 16_384
-#: Blocks that are alive at once: as read, in the core's own form, and the hits with all that is made of them.
-BLOCKS_HELD = 10
+#: Blocks that are alive at once: as read, the next one, in the core's own form, and the hits with all that is
+#: made of them.
+BLOCKS_HELD = 11
 #: A hash table holds each key, a slot and a byte of control at a load of 7/8, doubled while it grows.
 TABLE_BYTES = {"doc": 56, "chunk": 80, "text": 80, "group": 56}
 #: Where texts have not been read yet, a row's text is taken to be this long.
@@ -41,7 +42,7 @@ def working_bytes(options: ScanOptions) -> int:
     return BASE_BYTES + BLOCKS_HELD * options.block_bytes + options.max_pairs * EVIDENCE_BYTES
 
 
-def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) -> int:
+def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, options: ScanOptions) -> int:
     """Bytes that the index is expected to need, of a scan of two sides.
 
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
@@ -54,9 +55,16 @@ def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) ->
             need += (rows + streamed.estimated_rows()) * TABLE_BYTES[level]
     if "vector" in levels or "context" in levels:
         need += rows * vector
+    if options.nearest:
+        need += rows * nearest_bytes(indexed.dim or 0)
     if "context" in levels:
         need += rows * vector * (indexed.context_length or 0)
     return need
+
+
+def nearest_bytes(dim: int) -> int:
+    """Bytes per indexed row of a search for nearest rows: its best, projections and codes."""
+    return 64 + 5 * min(dim, 384)
 
 
 def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
+from lvmfast.leaks.devices import NearIndex, near_index
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.options import ScanOptions
@@ -62,7 +63,7 @@ class IndexedVectors:
 
     def __init__(self, dim: int, options: ScanOptions) -> None:
         """Nothing added yet."""
-        self.near = _core.NearIndex(dim, options.threshold, options.threads)
+        self.near = near_index(dim, options)
         self._rows: list[Rows] = []
         self._positions: list[Rows] = []
 
@@ -86,6 +87,11 @@ class IndexedVectors:
         #: row and position that name each group: those of its first vector
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
+
+    @property
+    def rows(self) -> Rows:
+        """The dataset row of every added vector, once closed."""
+        return self._rows[0]
 
     def rows_of(self, best_of_group: Scores) -> tuple[Rows, Scores]:
         """The row of every vector whose group has a score (not NaN), with that score."""
@@ -118,7 +124,7 @@ class BoundedScan:
     A part grows while hits are few, which costs a high threshold nothing; the answer does not depend on it.
     """
 
-    def __init__(self, index: _core.NearIndex, options: ScanOptions) -> None:
+    def __init__(self, index: NearIndex, options: ScanOptions) -> None:
         """Starts with a part whose hits cannot be too many."""
         self._index = index
         self._most_hits = max(1, options.block_bytes // BYTES_PER_HIT)

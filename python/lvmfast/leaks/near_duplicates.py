@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from lvmfast import _core
-from lvmfast.corpus import Dataset, load_split
+from lvmfast.corpus import Dataset
 from lvmfast.errors import DataError
+from lvmfast.leaks.devices import device_name, near_index
 from lvmfast.leaks.duplicates import group_pairs, group_rows
-from lvmfast.leaks.memory import block_rows
-from lvmfast.leaks.near import Cells
 from lvmfast.leaks.options import DEFAULT_THRESHOLD, ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
+from lvmfast.leaks.vector_input import open_vectors, read_cells
 
 
 @dataclass(frozen=True)
@@ -68,43 +68,46 @@ class _Members:
 
 
 def near_duplicates(
-    train: Any, eval: Any | None = None, threshold: float = DEFAULT_THRESHOLD, *, threads: int = 0
+    train: Any,
+    eval: Any | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    *,
+    threads: int = 0,
+    device: str = "cpu",
 ) -> NearDuplicates:
     """Every pair at or above `threshold`: between two sets of vectors, or inside `train` alone.
 
     Exact and exhaustive. The cosine is x.y / sqrt((x.x)(y.y)) in float64 over float32 values.
 
     Args:
-        train: (n, d) floats: an array, a memory map, or a torch tensor; read in blocks.
-        eval: (m, d) floats, or None to compare `train` with itself.
+        train: (n, d) floats: an array, a memory map, or a torch tensor, read in blocks; or, beside an `eval`,
+            an iterator of (n, d) blocks. The file behind a map must keep its length meanwhile (the system
+            ends processes that touch what is gone); paths given to `leakscan` and `load_split` are read with
+            that checked.
+        eval: (m, d) floats, the same, or None to compare `train` with itself.
         threshold: cosine in [-1, 1].
         threads: 0 for one per available core.
+        device: where rows are compared: ``"cpu"``, or ``"cuda"`` or ``"cuda:N"`` (needs torch). The pairs and
+            the scores are the same bits.
 
     Raises:
-        DataError: the dimensions differ, the arrays are not 2-d floats, or the threshold is no cosine.
+        DataError: the dimensions differ, the arrays are not 2-d floats, the threshold is no cosine, there is
+            no such device, or an iterator is to be compared with itself.
     """
-    options = ScanOptions(threshold=threshold, threads=threads)
-    left = _open("train", train)
+    options = ScanOptions(threshold=threshold, threads=threads, device=device)
+    device_name(options.device)
+    if eval is None and isinstance(train, Iterator):
+        raise DataError(
+            "near_duplicates: an iterator can be read only once, and comparing a set with itself takes two "
+            "passes; give an array or a memory map"
+        )
+    left = open_vectors("train", train)
     if eval is None:
         return _within(train, left, options)
-    right = _open("eval", eval)
+    right = open_vectors("eval", eval)
     if left.dim != right.dim:
         raise DataError(f"near_duplicates: train has {left.dim} dimensions, eval {right.dim}")
     return _between(left, right, options)
-
-
-def _open(name: str, vectors: Any) -> Dataset:
-    array = vectors if hasattr(vectors, "shape") else np.asarray(vectors)
-    try:
-        return load_split({"vector": array})
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error
-
-
-def _cells(vectors: Dataset, options: ScanOptions) -> Iterator[Cells]:
-    for batch in vectors.batches(("vector",), block_rows(vectors, ("vector",), options)):
-        if batch.vector is not None:
-            yield Cells(batch.vector, batch.start)
 
 
 def _first_equal_rows(groups: Sequence[Rows]) -> tuple[Rows, Rows]:
@@ -118,12 +121,12 @@ def _first_equal_rows(groups: Sequence[Rows]) -> tuple[Rows, Rows]:
 def _between(train: Dataset, eval: Dataset, options: ScanOptions) -> NearDuplicates:
     swapped = train.estimated_rows() < eval.estimated_rows()
     indexed, streamed = (train, eval) if swapped else (eval, train)
-    index = _core.NearIndex(train.dim or 0, options.threshold, options.threads)
-    for block in _cells(indexed, options):
+    index = near_index(train.dim or 0, options)
+    for block in read_cells(indexed, options):
         index.add(block.vectors)
     table = _core.KeyTable(2, options.threads)
     rows, groups, scores, streamed_groups = [NO_ROWS], [NO_ROWS], [np.empty(0)], [NO_ROWS]
-    for block in _cells(streamed, options):
+    for block in read_cells(streamed, options):
         row, group, score, codes, keys = index.scan(block.vectors)
         of_row = np.full(len(codes), -1, np.int64)
         of_row[codes == 0] = table.insert(np.ascontiguousarray(keys[codes == 0]))
@@ -148,7 +151,7 @@ def _between(train: Dataset, eval: Dataset, options: ScanOptions) -> NearDuplica
 
 
 def _within(values: Any, vectors: Dataset, options: ScanOptions) -> NearDuplicates:
-    if _can_be_borrowed(values):
+    if options.device == "cpu" and _can_be_borrowed(values):
         left, right, score, first, _ = _core.scan_within(values, options.threshold, options.threads)
     else:
         left, right, score, first = _within_in_blocks(vectors, options)
@@ -173,11 +176,11 @@ def _can_be_borrowed(values: Any) -> bool:
 
 
 def _within_in_blocks(vectors: Dataset, options: ScanOptions) -> tuple[Rows, Rows, Scores, Rows]:
-    """What `_core.scan_within` gives of rows that it cannot borrow: they are cast block by block."""
+    """What `_core.scan_within` gives of rows that it cannot borrow, or that another device compares."""
     dim = vectors.dim or 0
-    groups = group_rows(_cells(vectors, options), dim, options)
+    groups = group_rows(read_cells(vectors, options), dim, options)
     lower, higher, scores = [NO_ROWS], [NO_ROWS], [np.empty(0)]
-    for a, b, score in group_pairs(lambda: _cells(vectors, options), groups, dim, options):
+    for a, b, score in group_pairs(lambda: read_cells(vectors, options), groups, dim, options):
         lower.append(groups.first[a])
         higher.append(groups.first[b])
         scores.append(score)

@@ -34,9 +34,11 @@ class ScanOptions:
     min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked
     max_df: int | None = None  #: a text in more documents than this is boilerplate, set apart
     allow: Mapping[Level, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
+    nearest: bool = False  #: whether to find the nearest training row of every evaluation row
     max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut
 
     threads: int = 0  #: 0: one per available core
+    device: str = "cpu"  #: where vectors are compared: cpu, cuda or cuda:N
     memory_limit: int | None = None  #: bytes; None: what the system has available
 
     @property

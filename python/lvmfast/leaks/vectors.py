@@ -13,6 +13,7 @@ from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer
 from lvmfast.leaks.keyed import MISSING_COLUMN
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.near import EDGES, UNUSABLE, Cells, Codes, IndexedVectors, NearJoin, NearResult
+from lvmfast.leaks.nearest import NearestRows
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideTally
 
@@ -31,6 +32,7 @@ class CosineResult:
     pairs: int
     pairs_at: Mapping[float, int]
     padding: Mapping[Side, int] | None = None  #: zero vectors in windows, which are no rows of anything
+    nearest: NearestRows | None = None  #: if asked for
 
 
 class VectorLevel:
@@ -55,6 +57,8 @@ class VectorLevel:
         """Takes the next rows of the streamed side."""
         join = self._joined()
         codes = None if batch.vector is None else join.stream(Cells(batch.vector, batch.start))
+        if self._options.nearest and batch.vector is not None:
+            self._targets.near.seek(batch.vector, batch.start)
         see_vectors(self._tally[self._streamed], batch, codes)
 
     def _joined(self) -> NearJoin:
@@ -67,7 +71,10 @@ class VectorLevel:
         found = self._joined().result()
         for side, (rows, best) in found.matched.items():
             self._tally[side].match(rows, best)
-        return CosineResult(self._tally, found.matches, found.match_count, found.pairs, found.pairs_at)
+        nearest = NearestRows.of(self._targets) if self._options.nearest else None
+        return CosineResult(
+            self._tally, found.matches, found.match_count, found.pairs, found.pairs_at, nearest=nearest
+        )
 
 
 def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:

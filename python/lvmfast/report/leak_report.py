@@ -15,9 +15,10 @@ from lvmfast.errors import DataError, LeakError
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
 from lvmfast.leaks.levels import COSINE_LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.report.sentences import closing_line, verdict_sentence
+from lvmfast.report.documents import MatchedDocuments
+from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
-from lvmfast.report.tables import matched_rows
+from lvmfast.report.tables import matched_rows, nearest_rows
 from lvmfast.report.write import write_scan
 
 
@@ -32,6 +33,7 @@ class LeakReport:
     options: ScanOptions
     run: RunRecord
     matches: pa.Table
+    documents: MatchedDocuments | None = None  #: None where the judged side has no document ids
 
     @property
     def passed(self) -> bool:
@@ -46,16 +48,27 @@ class LeakReport:
     @property
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says."""
-        return summarize(self.findings, self.options, self.run)
+        return summarize(self.findings, self.options, self.run, self.documents)
 
     @property
     def matched_rows(self) -> pa.Table:
         """Every matched row of both sides: level, side, file, row. Never cut."""
         return matched_rows(self.findings)
 
+    @property
+    def nearest(self) -> pa.Table | None:
+        """The nearest training row of every eval row (eval_file, eval_row, cosine, train_file, train_row).
+
+        None unless the scan was asked for it.
+        """
+        return nearest_rows(self.findings)
+
     def __str__(self) -> str:
-        """The closing line and the sentence of the verdict."""
-        return f"{closing_line(self.findings)}\n{verdict_sentence(self.findings)}"
+        """The closing line, the sentence of the verdict, and the stamp if there is one."""
+        lines = [closing_line(self.findings), verdict_sentence(self.findings)]
+        if self.run.leaked:
+            lines.append(leaked_sentence(self.run.leaked))
+        return "\n".join(lines)
 
     def raise_if_leaky(self) -> None:
         """Does nothing when the scan passed.
@@ -67,12 +80,12 @@ class LeakReport:
             raise LeakError(str(self))
 
     def save(self, directory: str | PathLike[str]) -> None:
-        """Writes `summary.json`, `matched_rows.parquet` and `matches.parquet`, each whole or not at all.
+        """Writes the files of a scan (docs/output.md), each whole or not at all.
 
         Raises:
             DataError: the directory cannot be written.
         """
-        write_scan(directory, self.summary, self.matched_rows, self.matches)
+        write_scan(directory, self.summary, self.matched_rows, self.matches, self.nearest)
 
     def rethreshold(self, threshold: float) -> LeakReport:
         """The report of the same scan at a higher cosine threshold, without scanning again.
@@ -96,7 +109,7 @@ class LeakReport:
         cosine = pc.is_in(self.matches["level"], pa.array(COSINE_LEVELS))
         keep = pc.or_(pc.invert(cosine), pc.greater_equal(self.matches["score"], threshold))
         findings = replace(self.findings, levels=levels)
-        return LeakReport(findings, options, self.run, self.matches.filter(keep))
+        return replace(self, findings=findings, options=options, matches=self.matches.filter(keep))
 
     def _raised(self, finding: LevelFinding, threshold: float) -> LevelFinding:
         if finding.cut and (len(finding.matches) == 0 or finding.matches.score.min() >= threshold):

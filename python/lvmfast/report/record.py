@@ -12,6 +12,7 @@ from lvmfast import _core
 from lvmfast.corpus import Dataset, SplitFile
 from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
+from lvmfast.leaks.devices import device_name
 from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import ScanOptions
 
@@ -83,7 +84,11 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def environment(options: ScanOptions) -> dict[str, Any]:
-    """The part `environment` of the summary."""
+    """The part `environment` of the summary.
+
+    Raises:
+        DataError: there is no such device as `options` names.
+    """
     return {
         "version": _core.__version__,
         "python": platform.python_version(),
@@ -91,6 +96,7 @@ def environment(options: ScanOptions) -> dict[str, Any]:
         "unicode": _core.unicode_version(),
         "kernel": _core.kernel_name(),
         "threads": _core.thread_count(options.threads),
+        "device": device_name(options.device),
         "engine": "local",
         "memory_limit": options.memory_limit,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lvmfast.leaks.findings import Findings, LevelFinding
 from lvmfast.leaks.levels import CANNOT_SEE, SIDES
 
@@ -16,6 +18,11 @@ def _ratio(finding: LevelFinding) -> str:
     if finding.status == "not_checkable" or finding.judged is None:
         return "not_checkable"
     return f"{finding.judged.matched}/{finding.judged.checked}"
+
+
+def leaked_sentence(leaked: Sequence[str]) -> str:
+    """What the stamp on a report says."""
+    return f"LEAKED: quarantined files were read all the same: {', '.join(leaked)}. No score on them counts."
 
 
 def verdict_sentence(findings: Findings) -> str:

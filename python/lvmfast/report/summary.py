@@ -10,8 +10,13 @@ from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideCount
+from lvmfast.report.documents import MatchedDocuments
+from lvmfast.report.nearest import distribution
+from lvmfast.report.sentences import verdict_sentence
 
 SCHEMA_VERSION = 1
+#: On whatever was made from a quarantined file.
+STAMP = "LEAKED"
 
 EXIT_CODES: Mapping[Verdict, int] = {"clean": 0, "allowed": 0, "part": 0, "leak": 1, "incomplete": 3}
 
@@ -24,16 +29,23 @@ class RunRecord:
     columns: Mapping[str, str]
     environment: Mapping[str, Any]
     timings: Mapping[str, float]
+    leaked: tuple[str, ...] = ()  #: quarantined files that it read all the same
 
 
-def summarize(findings: Findings, options: ScanOptions, run: RunRecord) -> dict[str, Any]:
+def summarize(
+    findings: Findings, options: ScanOptions, run: RunRecord, documents: MatchedDocuments | None
+) -> dict[str, Any]:
     """The summary as plain JSON values."""
     verdict = findings.verdict
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],
+        "sentence": verdict_sentence(findings),
+        "stamp": STAMP if run.leaked else None,
+        "leaked_inputs": list(run.leaked),
         "levels": {level: _level(finding) for level, finding in findings.levels.items()},
+        "documents": None if documents is None else documents.described(findings),
         "files": _files(findings),
         "inputs": dict(run.inputs),
         "options": summarized_options(options, run.columns),
@@ -59,6 +71,8 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
     if finding.padding is not None:
         level["padding"] = dict(finding.padding)
+    if finding.nearest is not None:
+        level["nearest"] = distribution(finding.nearest)
     level["evidence"] = {"found": finding.match_count, "kept": len(finding.matches)}
     return level
 
@@ -94,6 +108,7 @@ def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict
         "normalize": options.normalize,
         "min_chars": options.min_chars,
         "max_df": options.max_df,
+        "nearest": options.nearest,
         "max_pairs": options.max_pairs,
         "allow": dict(options.allow),
         "columns": dict(columns),

@@ -37,6 +37,15 @@ MATCHES = pa.schema(
         ("eval_text", pa.large_string()),
     ]
 )
+NEAREST = pa.schema(
+    [
+        ("eval_file", pa.string()),
+        ("eval_row", pa.int64()),
+        ("cosine", pa.float64()),
+        ("train_file", pa.string()),
+        ("train_row", pa.int64()),
+    ]
+)
 LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
 
 
@@ -55,6 +64,20 @@ def matched_rows(findings: Findings) -> pa.Table:
                     )
                 )
     return pa.concat_tables(parts).combine_chunks()
+
+
+def nearest_rows(findings: Findings) -> pa.Table | None:
+    """The nearest training row of every eval row that was compared, by eval row; None if not asked for."""
+    finding = findings.levels.get("vector")
+    if finding is None or finding.nearest is None:
+        return None
+    found = finding.nearest
+    columns = (
+        *_locate(found.eval_row, findings.sides["eval"]),
+        pa.array(found.cosine),
+        *_locate(found.train_row, findings.sides["train"]),
+    )
+    return pa.table(list(columns), schema=NEAREST)
 
 
 def matches(findings: Findings, datasets: Mapping[Side, Dataset]) -> pa.Table:

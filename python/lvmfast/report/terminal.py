@@ -10,6 +10,7 @@ from rich.table import Table
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.tally import FileCount, SideCount
+from lvmfast.report.nearest import nearest_sentence
 
 COLOURS: dict[Status, str] = {
     "clean": "green",
@@ -31,6 +32,8 @@ def show(findings: Findings, console: Console) -> None:
             _say(console, f"{finding.level}: not checkable: {finding.reason}")
         elif unchecked := _unchecked(finding):
             _say(console, f"{finding.level}: rows not checked: {unchecked}")
+        if finding.nearest is not None and finding.status != "not_checkable":
+            _say(console, nearest_sentence(finding, finding.nearest))
         if finding.cut:
             kept, found = len(finding.matches), finding.match_count
             _say(

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 
 from lvmfast.durable import flush
 from lvmfast.errors import DataError
+from lvmfast.report.page import PAGE, draw_page
 
 SUMMARY = "summary.json"
 MATCHES = "matches.parquet"
 MATCHED_ROWS = "matched_rows.parquet"
+NEAREST = "nearest.parquet"
 
 
 def prepare_directory(directory: str | PathLike[str]) -> Path:
@@ -38,9 +40,13 @@ def prepare_directory(directory: str | PathLike[str]) -> Path:
 
 
 def write_scan(
-    directory: str | PathLike[str], summary: dict[str, Any], matched_rows: pa.Table, matches: pa.Table
+    directory: str | PathLike[str],
+    summary: dict[str, Any],
+    matched_rows: pa.Table,
+    matches: pa.Table,
+    nearest: pa.Table | None = None,
 ) -> None:
-    """Writes the three files of a scan into `directory`, the summary last.
+    """Writes the files of a scan into `directory`, the summary last.
 
     An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
 
@@ -50,15 +56,23 @@ def write_scan(
     path = prepare_directory(directory)
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
     try:
+        tables = {MATCHED_ROWS: matched_rows, MATCHES: matches}
+        if nearest is not None:
+            tables[NEAREST] = nearest
         # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
-        for name, table in ((MATCHED_ROWS, matched_rows), (MATCHES, matches)):
+        for name, table in tables.items():
             pq.write_table(table, staging / name, compression="zstd", row_group_size=1 << 20)
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (staging / SUMMARY).write_text(text, "utf-8")
-        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+        # Drawn from the text and not from `summary`, as it is when it is drawn again.
+        (staging / PAGE).write_text(draw_page(json.loads(text), matches), "utf-8")
+        names = (*tables, PAGE, SUMMARY)
+        for name in names:
             flush(staging / name)
         (path / SUMMARY).unlink(missing_ok=True)
-        for name in (MATCHED_ROWS, MATCHES, SUMMARY):
+        if nearest is None:
+            (path / NEAREST).unlink(missing_ok=True)
+        for name in names:
             os.replace(staging / name, path / name)
         flush(path)
     except OSError as error:

@@ -86,10 +86,7 @@ def clean(
             local_files(splits[side].files)
             _check_same(side, described[side]["files"], saved.files(side), saved.path)
         own: Mapping[Side, Any] = {"train": train_payload, "eval": eval_payload}
-        payloads = {
-            side: _payload(side, moved if moved is not None else payload, saved, threads)
-            for side, moved in own.items()
-        }
+        payloads = {side: _payload(side, moved, payload, saved, threads) for side, moved in own.items()}
     files = saved.files(drop)
     leaked = leaked_rows(
         saved.matched_rows,
@@ -175,11 +172,16 @@ def _check_hash(path: str, found: str, name: str, stated: str | None, report: Pa
         )
 
 
-def _payload(side: Side, moved: Any, saved: SavedScan, threads: int) -> list[str] | None:
+def _payload(side: Side, own: Any, common: Any, saved: SavedScan, threads: int) -> list[str] | None:
     """The payload of a side, where the report or the user says it is; None where the scan had none."""
     stated = saved.summary["inputs"][side]["payload"]
     if stated is None:
+        others = [saved.summary["inputs"][s]["payload"] for s in SIDES]
+        if own is not None or (common is not None and not any(others)):
+            option = "--payload" if own is None else f"--{side}-payload"
+            raise DataError(f"{option}: {saved.path} is a scan without a payload for {side}")
         return None
+    moved = common if own is None else own
     paths = [str(file["path"]) for file in stated["files"]]
     if moved is not None:
         paths = expand([os.fspath(path) for path in _listed(moved)]).files

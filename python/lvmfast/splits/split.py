@@ -27,7 +27,7 @@ from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS, PARTS, Division, Part, Sha
 from lvmfast.splits.documents import Documents, draw_lots, read_documents
 from lvmfast.splits.layout import check_destination, local_files
 from lvmfast.splits.result import CleanSplit
-from lvmfast.splits.rewrite import rewrite
+from lvmfast.splits.rewrite import common_format, rewrite
 
 DOC_ID = "doc_id"
 #: Components that are named in the certificate; their number is always said.
@@ -101,6 +101,7 @@ def split(
         texts = None if payload is None else load_payload(payload, columns=fields)
         dataset = load_split(data, columns=fields, payload=texts)
         sources = local_files(dataset.files)
+        common_format(sources)
         payload_files = None if texts is None else local_files(texts.files)
         place = check_destination(Path(out), data if isinstance(data, (list, tuple)) else [data])
         names = [f"{part}{_suffix(sources)}" for part in ("train", *shares.held_out)]
@@ -169,5 +170,8 @@ def _stated(by: str, shares: Shares, documents: Documents, division: Division) -
         "documents_too_small": division.too_small,
         "documents_with_answer": division.with_answer,
         "components_too_large": len(division.too_large),
-        "too_large": [asdict(component) for component in division.too_large[:NAMED]],
+        "too_large": [
+            {**asdict(component), "examples": list(component.examples)}
+            for component in division.too_large[:NAMED]
+        ],
     }

@@ -48,6 +48,8 @@ pub(super) struct Basis {
     pub norm: f64,
     /// Size of one unit of a code.
     pub step: f32,
+    /// What a left row is expected to cost, in cycles of one core.
+    pub cycles: f64,
 }
 
 /// What a sieve is expected to cost per left row, in cycles of one core.
@@ -183,7 +185,9 @@ impl Basis {
             let directions = principal(&fitted, &transposed, narrower.as_ref(), width, kernel, watch)?;
             let projected = probes.times_transposed(&directions, kernel, watch)?;
             let plan = choose(&projected, probe_left, dim, right.len(), terms);
-            let wider_may_pay = plan.wasted >= 0.25 || plan.width == width && plan.wasted >= 0.1;
+            // Where these directions did not pay against a third of them, more will not either.
+            let wider_may_pay =
+                plan.width > width / 3 && (plan.wasted >= 0.25 || plan.width == width && plan.wasted >= 0.1);
             if best.as_ref().is_none_or(|(old, _)| plan.cycles < old.cycles) {
                 best = Some((plan, directions.clone()));
             }
@@ -206,7 +210,7 @@ impl Basis {
         kernel: &Kernel,
         watch: &Watch,
     ) -> Result<Self, ScanError> {
-        let Plan { first, width, .. } = plan;
+        let Plan { first, width, cycles, .. } = plan;
         directions.values.truncate(width * directions.depth);
         mix(&mut directions, first);
         let projected = probes.times_transposed(&directions, kernel, watch)?;
@@ -233,6 +237,7 @@ impl Basis {
             panels: panels(&directions.values, directions.depth, kernel.tile_lanes()),
             centre,
             step,
+            cycles,
         })
     }
 }

@@ -5,10 +5,10 @@ use super::product::{DEPTH, Rows};
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 
 /// Added to the components of right codes, so that they are unsigned bytes.
-const OFFSET: i32 = 64;
+pub(super) const OFFSET: i32 = 64;
 
 /// Least value of `Code::need`: the products of a half of two codes are within plus and minus this.
-const LEAST: i32 = -(127 * 127);
+pub(super) const LEAST: i32 = -(127 * 127);
 
 /// Norms between these are scaled after the projection; others before it, in float64.
 const PLAIN_SQUARES: std::ops::Range<f64> = 1e-30..1e30;
@@ -22,7 +22,8 @@ pub(super) struct Scratch {
     tiles: Vec<f32>,
     scaled: Vec<f32>,
     quotients: Vec<f32>,
-    integers: Vec<i8>,
+    /// The integers of the row that was quantised last.
+    pub integers: Vec<i8>,
 }
 
 /// Encodes rows under one basis for pairs up to one distance.
@@ -44,7 +45,32 @@ struct Code {
     sums: [i32; 2],
 }
 
+/// What rounding to integers made of a row.
+pub(super) struct Quantised {
+    /// Sums of squares of the integers over components 0 and 1, and 2 and 3, modulo 4.
+    pub squares: [i32; 2],
+    /// Their sums over the same.
+    pub sums: [i32; 2],
+    /// At least the distance between the code and the exact projection.
+    pub error: f64,
+}
+
+impl Quantised {
+    /// Whether its products with other such codes fit sixteen bits.
+    pub fn fits(&self) -> bool {
+        self.squares.iter().all(|&square| square <= -LEAST)
+    }
+}
+
 impl Encoder<'_> {
+    /// The largest square of the distance of two projections of a pair to be kept, in float32.
+    pub fn limit(&self) -> f32 {
+        // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
+        let roundings = (self.basis.width + 8) as f64 * f64::from(f32::EPSILON);
+        let reach = (self.radius + 2.0 * self.slip).powi(2) * (1.0 + roundings);
+        (reach as f32).next_up()
+    }
+
     /// Projections `(count, width)` of rows `from..from + count`.
     pub fn project(&self, rows: Rows<'_>, from: usize, projections: &mut [f32], scratch: &mut Scratch) {
         let Basis { width, ref panels, ref centre, .. } = *self.basis;
@@ -102,6 +128,18 @@ impl Encoder<'_> {
 
     /// The integers of a projection, in `scratch.integers`.
     fn code(&self, projection: &[f32], scratch: &mut Scratch) -> Code {
+        let row = self.quantise(projection, scratch);
+        let need = self.need(row.squares[0] + row.squares[1], row.error);
+        if need >= LEAST && row.fits() {
+            return Code { need, sums: row.sums };
+        }
+        // Nothing can be said of this row: the code zero, whose products are zero, passes every test.
+        scratch.integers.iter_mut().for_each(|q| *q = 0);
+        Code { need: LEAST, sums: [0, 0] }
+    }
+
+    /// The integers of a projection, in `scratch.integers`, and what rounding to them did.
+    pub fn quantise(&self, projection: &[f32], scratch: &mut Scratch) -> Quantised {
         let step = self.basis.step;
         let Scratch { quotients, integers, .. } = scratch;
         let exact = &projection[..self.basis.first];
@@ -128,20 +166,14 @@ impl Encoder<'_> {
             let difference = z - (q - ROUNDER) * step;
             error += difference * difference;
         }
-        let need = self.need(squares[0] + squares[1], error);
-        if need >= LEAST && squares.iter().all(|&square| square <= -LEAST) {
-            return Code { need, sums };
-        }
-        // Nothing can be said of this row: the code zero, whose products are zero, passes every test.
-        integers.iter_mut().for_each(|q| *q = 0);
-        Code { need: LEAST, sums: [0, 0] }
+        // The sum of squares has at most `first` + 3 roundings, each below 2^-24, of terms whose own
+        // difference was rounded against the projection; a thousandth more is beyond all of them.
+        let error = f64::from(error).sqrt() * 1.001 + self.slip + self.rounding();
+        Quantised { squares, sums, error }
     }
 
     /// |q|^2 / 2 - (radius / 2 + error)^2 / step^2, rounded down.
-    fn need(&self, square: i32, squared_error: f32) -> i32 {
-        // The sum of squares has at most `first` + 3 roundings, each below 2^-24, of terms whose own
-        // difference was rounded against the projection; a thousandth more is beyond all of them.
-        let error = f64::from(squared_error).sqrt() * 1.001 + self.slip + self.rounding();
+    fn need(&self, square: i32, error: f64) -> i32 {
         let part = (self.radius / 2.0 + error) / f64::from(self.basis.step);
         (f64::from(square) / 2.0 - part * part - 1e-3).floor() as i32
     }
@@ -172,6 +204,21 @@ impl Encoder<'_> {
         starts.resize(rows, [i16::MIN / 2, i16::MIN / 2]);
     }
 
+    /// The need of a left code that starts so: what was put into the start taken off again.
+    pub fn need_of(&self, code: &[u8], [start, _]: [i16; 2]) -> i16 {
+        let sum: i32 =
+            code.as_chunks::<4>().0.iter().map(|q| i32::from(q[0] as i8) + i32::from(q[1] as i8)).sum();
+        (-OFFSET * sum - i32::from(start)) as i16
+    }
+
+    /// Puts a left code into a lane of a right panel.
+    pub fn fill_lane(&self, code: &[u8], lane: usize, bytes: &mut [u8]) {
+        let panel = bytes.as_chunks_mut::<{ 4 * SIEVE_LANES }>().0;
+        for (part, four) in panel.iter_mut().zip(code.as_chunks::<4>().0) {
+            part[lane * 4..][..4].copy_from_slice(&four.map(|q| q.wrapping_add(OFFSET as u8)));
+        }
+    }
+
     /// One panel of right codes from at most as many projections as it has lanes.
     pub fn right(
         &self,
@@ -184,10 +231,22 @@ impl Encoder<'_> {
         starts.fill([0, i16::MIN / 2]);
         for (lane, projection) in projections.chunks_exact(self.basis.width).enumerate() {
             let code = self.code(projection, scratch);
-            for (k, q) in scratch.integers.iter().enumerate() {
-                bytes[k / 4 * 4 * SIEVE_LANES + lane * 4 + k % 4] = (i32::from(*q) + OFFSET) as u8;
-            }
+            self.store(lane, bytes, scratch);
             starts[lane] = [0, (-code.need) as i16];
+        }
+    }
+
+    /// Puts the integers of the row that was quantised last into a lane of a right panel.
+    pub fn store(&self, lane: usize, panel: &mut [u8], scratch: &Scratch) {
+        for (k, q) in scratch.integers.iter().enumerate() {
+            panel[k / 4 * 4 * SIEVE_LANES + lane * 4 + k % 4] = (i32::from(*q) + OFFSET) as u8;
+        }
+    }
+
+    /// Makes a lane of a right panel the code zero.
+    pub fn erase(&self, lane: usize, panel: &mut [u8]) {
+        for k in 0..self.basis.first {
+            panel[k / 4 * 4 * SIEVE_LANES + lane * 4 + k % 4] = OFFSET as u8;
         }
     }
 }
@@ -206,6 +265,10 @@ impl Encoded {
             .chunks_exact(SIEVE_LANES * first)
             .zip(self.starts.chunks_exact(SIEVE_LANES))
             .map(|(bytes, starts)| Codes { bytes, starts })
+    }
+
+    pub fn panel_mut(&mut self, panel: usize, first: usize) -> &mut [u8] {
+        &mut self.bytes[panel * SIEVE_LANES * first..][..SIEVE_LANES * first]
     }
 
     pub fn nbytes(&self) -> usize {

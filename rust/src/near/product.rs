@@ -13,6 +13,7 @@
 
 use rayon::prelude::*;
 
+use super::nearest::Bests;
 use super::{Pair, cosine};
 use crate::error::ScanError;
 use crate::kernel::Kernel;
@@ -96,6 +97,7 @@ fn limit(threshold: f64, dim: usize) -> f32 {
 struct Scratch {
     left: Vec<f32>,
     tiles: Vec<f32>,
+    floors: Vec<f32>,
     positions: Vec<u32>,
     candidates: Vec<(u32, u32)>,
 }
@@ -132,11 +134,85 @@ impl Product {
         units: usize,
         watch: &Watch,
     ) -> Result<Vec<Vec<Pair>>, ScanError> {
-        let Self { kernel, threshold, blocks, packed } = self;
-        let (kernel, threshold) = (*kernel, *threshold);
+        let (kernel, threshold) = (self.kernel, self.threshold);
+        let limit = limit(threshold, left.dim);
+        let mut found: Vec<(usize, Vec<Pair>)> = Vec::new();
+        let mut of_chunk = |(from, count): (usize, usize), mut pairs: Vec<Pair>| {
+            let chunk = from / count;
+            if found.len() == chunk {
+                found.push((from, Vec::new()));
+            }
+            found[chunk].1.append(&mut pairs);
+        };
+        let left_rows = self.sweep(left, right, places, units, watch, &mut of_chunk, |scratch, task| {
+            candidates(kernel, left, task.left, task.panels, Floors::Same(limit), scratch, watch)?;
+            rescore(kernel, left, right, (task.left.0, task.right_from), places, threshold, scratch, watch)
+        })?;
+        found
+            .into_par_iter()
+            .map(|(from, pairs)| {
+                watch.check()?;
+                Ok(by_left_row(&pairs, from, left_rows))
+            })
+            .collect()
+    }
+
+    /// Scores every pair that may be the best of its right row, and offers it to `bests`. `number` gives the
+    /// row number of a left row.
+    pub fn raise(
+        &mut self,
+        left: Rows<'_>,
+        right: Rows<'_>,
+        bests: &Bests,
+        number: impl Fn(usize) -> i64 + Sync,
+        units: usize,
+        watch: &Watch,
+    ) -> Result<(), ScanError> {
+        let kernel = self.kernel;
+        let lanes = kernel.tile_lanes();
+        let margin = margin(left.dim);
+        self.sweep(left, right, None, units, watch, &mut |_, ()| (), |scratch, task| {
+            let rows = task.panels.len() / left.dim;
+            scratch.floors.clear();
+            scratch.floors.extend((0..rows.next_multiple_of(lanes)).map(|lane| {
+                let group = task.right_from + lane;
+                if group < right.len() { floor(bests.score(group), margin) } else { f32::MAX }
+            }));
+            let floors = std::mem::take(&mut scratch.floors);
+            candidates(kernel, left, task.left, task.panels, Floors::OfLanes(&floors), scratch, watch)?;
+            scratch.floors = floors;
+            for (i, &(row, lane)) in scratch.candidates.iter().enumerate() {
+                if i % 4096 == 0 {
+                    watch.check()?;
+                }
+                let (i, j) = (task.left.0 + row as usize, task.right_from + lane as usize);
+                if i < left.len() && j < right.len() {
+                    let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
+                    bests.offer(j, cosine(kernel.dot(x, y), xx, yy), number(i));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Does `work` on every chunk of left rows with every part of the packed right rows, and gives what
+    /// comes of it to `collect`, with the chunk's left rows, in ascending order within each slab of right
+    /// rows. Returns the left rows of a chunk.
+    #[expect(clippy::too_many_arguments)]
+    fn sweep<T: Send>(
+        &mut self,
+        left: Rows<'_>,
+        right: Rows<'_>,
+        places: Option<&[usize]>,
+        units: usize,
+        watch: &Watch,
+        collect: &mut impl FnMut((usize, usize), T),
+        work: impl Fn(&mut Scratch, Task<'_>) -> Result<T, ScanError> + Sync,
+    ) -> Result<usize, ScanError> {
+        let Self { kernel, blocks, packed, .. } = self;
         let dim = left.dim;
         let (tile_rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
-        let limit = limit(threshold, dim);
         let threads = rayon::current_num_threads();
         let left_rows = (blocks.left / 4 / dim)
             .min(left.len().div_ceil(threads * TASKS_PER_THREAD))
@@ -148,7 +224,7 @@ impl Product {
         let slab_rows = right.len().div_ceil(slabs.max(1)).next_multiple_of(lanes);
         if chunks == 0 || slabs == 0 {
             watch.advance(units as u64);
-            return Ok(Vec::new());
+            return Ok(left_rows);
         }
         packed.resize(slab_rows * dim, 0.0);
 
@@ -157,8 +233,6 @@ impl Product {
         let part_rows = (slab_rows / lanes).div_ceil(parts) * lanes;
 
         let tasks = chunks * parts;
-        let mut found: Vec<Vec<Pair>> = Vec::new();
-        found.resize_with(chunks, Vec::new);
         for slab in 0..slabs {
             let first = slab * slab_rows;
             packed.par_chunks_mut(lanes * dim).enumerate().try_for_each(|(panel, out)| {
@@ -166,7 +240,8 @@ impl Product {
                 right.pack(first + panel * lanes, lanes, out);
                 Ok::<_, ScanError>(())
             })?;
-            let of_tasks: Vec<Vec<Pair>> = (0..tasks)
+            let packed = &packed[..];
+            let of_tasks: Vec<T> = (0..tasks)
                 .into_par_iter()
                 .with_max_len(1)
                 .map_init(Scratch::default, |scratch, task| {
@@ -176,27 +251,57 @@ impl Product {
                     let past = places.map_or(0, |places| (places[rows.0] + 1).saturating_sub(first));
                     let part = (past / lanes * lanes).clamp(part, end);
                     let panels = &packed[part * dim..end * dim];
-                    candidates(kernel, left, rows, panels, limit, scratch, watch)?;
-                    let from = (rows.0, first + part);
-                    let pairs = rescore(kernel, left, right, from, places, threshold, scratch, watch)?;
+                    let done = work(scratch, Task { left: rows, right_from: first + part, panels })?;
                     // Shares of the units that add up to them exactly.
                     let (step, steps) = (slab * tasks + task, slabs * tasks);
                     watch.advance(((step + 1) * units / steps - step * units / steps) as u64);
-                    Ok(pairs)
+                    Ok(done)
                 })
                 .collect::<Result<_, ScanError>>()?;
-            for (task, mut pairs) in of_tasks.into_iter().enumerate() {
-                found[task / parts].append(&mut pairs);
+            for (task, done) in of_tasks.into_iter().enumerate() {
+                collect((task / parts * left_rows, left_rows), done);
             }
         }
-        found.par_iter_mut().enumerate().try_for_each(|(chunk, pairs)| {
-            watch.check()?;
-            *pairs = by_left_row(pairs, chunk * left_rows, left_rows);
-            Ok::<_, ScanError>(())
-        })?;
-        Ok(found)
+        Ok(left_rows)
     }
 }
+
+/// A chunk of left rows and a part of the right ones.
+struct Task<'a> {
+    /// First left row, and how many, rows past the end included.
+    left: (usize, usize),
+    right_from: usize,
+    /// The right rows, packed.
+    panels: &'a [f32],
+}
+
+/// What a float32 product must reach to be looked at closer.
+#[derive(Clone, Copy)]
+enum Floors<'a> {
+    Same(f32),
+    /// One for each right row of a task.
+    OfLanes(&'a [f32]),
+}
+
+/// How far below a right row's best score a float32 product may be that starts from the negated floor: the
+/// start is a term like others, of absolute value up to 2, in sums with one rounding more.
+fn margin(dim: usize) -> f64 {
+    let roundings = (dim + dim / DEPTH + 9) as f64 * f64::from(f32::EPSILON) / 2.0;
+    if roundings >= 0.5 { f64::INFINITY } else { 3.0 * roundings / (1.0 - roundings) }
+}
+
+/// The largest float32 that the product of a pair at `score` cannot be below, or what every product is above.
+fn floor(score: f64, margin: f64) -> f32 {
+    if margin.is_infinite() {
+        return f32::MIN;
+    }
+    let exact = (score - margin).max(LOWEST);
+    let rounded = exact as f32;
+    if f64::from(rounded) > exact { rounded.next_down() } else { rounded }
+}
+
+/// Below any product, whatever its rounding.
+const LOWEST: f64 = -2.0;
 
 /// The pairs by left row, which is one of `(from, count)`. They came panel by panel, so that those of one
 /// left row are in the order of their right rows, and stay in it.
@@ -217,20 +322,20 @@ fn by_left_row(pairs: &[Pair], from: usize, count: usize) -> Vec<Pair> {
     sorted
 }
 
-/// The pairs of left rows `(from, count)` and the packed panels whose float32 product reaches `limit`, as
+/// The pairs of left rows `(from, count)` and the packed panels whose float32 product reaches its floor, as
 /// offsets from the first row of both sides.
 fn candidates(
     kernel: &Kernel,
     left: Rows<'_>,
     (from, count): (usize, usize),
     panels: &[f32],
-    limit: f32,
+    floors: Floors<'_>,
     scratch: &mut Scratch,
     watch: &Watch,
 ) -> Result<(), ScanError> {
     let dim = left.dim;
     let (tile_rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
-    let Scratch { left: packed, tiles, positions, candidates } = scratch;
+    let Scratch { left: packed, tiles, positions, candidates, .. } = scratch;
     candidates.clear();
     if panels.is_empty() {
         return Ok(());
@@ -240,7 +345,19 @@ fn candidates(
     tiles.resize(count * lanes, 0.0);
     for (panel, right) in panels.chunks_exact(dim * lanes).enumerate() {
         watch.check()?;
-        tiles.fill(0.0);
+        let limit = match floors {
+            Floors::Same(limit) => {
+                tiles.fill(0.0);
+                limit
+            }
+            Floors::OfLanes(floors) => {
+                let floors = &floors[panel * lanes..][..lanes];
+                for row in tiles.chunks_exact_mut(lanes) {
+                    row.iter_mut().zip(floors).for_each(|(start, floor)| *start = -floor);
+                }
+                0.0
+            }
+        };
         for depth in (0..dim).step_by(DEPTH) {
             let end = (depth + DEPTH).min(dim);
             let tiles = tiles.chunks_exact_mut(tile_rows * lanes);

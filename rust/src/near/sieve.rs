@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
+use super::cells::join::{Join, Joined, Order};
+use super::cells::{self, Bound, Points};
 use super::codes::{Encoded, Encoder, Scratch as Coding};
 use super::product::{DEPTH, Rows};
 use super::{Pair, Pairing, cosine};
@@ -18,10 +20,10 @@ use crate::kernel::{Codes, Kernel, SIEVE_LANES};
 use crate::parallel::Watch;
 
 /// Left rows of a task.
-const TASK_ROWS: usize = 192;
+pub(super) const TASK_ROWS: usize = 192;
 
 /// Right panels between two looks at what has survived.
-const PANELS_PER_CHECK: usize = 32;
+pub(super) const PANELS_PER_CHECK: usize = 32;
 
 /// When a sieve is tried and when it is given up. The result does not depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +37,37 @@ pub(super) struct Policy {
     /// and a task that wastes more than this share of the product's cost on pairs that are no match is
     /// left to the product.
     pub waste: f64,
+    /// One side with itself: a join over cells must be expected to cost less than this share of the sieve
+    /// over all pairs,
+    pub cells: f64,
+    /// it is given up when it comes to cost this share of it,
+    pub cells_budget: f64,
+    /// and cells have at least this many rows on average.
+    pub cell_rows: usize,
+    /// Rows that a search for nearest ones multiplies in full before a sieve is fitted: its thresholds must
+    /// be somewhere near where they will end.
+    pub seeds: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { least_dim: 96, worth: 10.0, expected: 0.5, waste: 0.3 }
+        Self {
+            least_dim: 96,
+            worth: 10.0,
+            expected: 0.5,
+            waste: 0.3,
+            cells: 0.8,
+            cells_budget: 1.0,
+            cell_rows: 64,
+            seeds: 2048,
+        }
     }
 }
 
 /// Fits that may prove wrong before the sieve is given up.
 const FITS: usize = 3;
 
-const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
 /// A sieve for the scans of one index.
 #[derive(Debug)]
@@ -97,7 +118,7 @@ impl Sieve {
     }
 
     /// Bound of the distance between a projection in float32 and the exact one.
-    fn slip(dim: usize, basis: &Basis) -> f64 {
+    pub fn slip(dim: usize, basis: &Basis) -> f64 {
         // Sums of DEPTH terms, added up: at most this many roundings on a path, of terms that add up to
         // no more than the norm of a direction, in each of `width` components.
         let roundings = (DEPTH.min(dim) + dim.div_ceil(DEPTH) + 2) as f64 * UNIT;
@@ -117,9 +138,18 @@ impl Sieve {
         watch: &Watch,
     ) -> Result<Sieved, ScanError> {
         self.prepare(left, right, watch)?;
-        let Some(fitted) = &self.fitted else {
+        if self.fitted.is_none() {
             return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
         };
+        let joined = match pairing {
+            Pairing::Within => self.join_cells(left, units, watch)?,
+            Pairing::All => Joined::default(),
+        };
+        if let Some(found) = joined.found {
+            return Ok(Sieved { found, left_over: Vec::new(), advanced: joined.advanced });
+        }
+        let units = units - joined.advanced;
+        let fitted = self.fitted.as_ref().expect("cells leave the basis as it is");
         let encoder = self.encoder(&fitted.basis, left.dim);
         let gauge = Gauge::default();
         let of_tasks: Vec<Option<Vec<Pair>>> = (0..left.len().div_ceil(TASK_ROWS))
@@ -144,7 +174,8 @@ impl Sieve {
                 Ok(pairs)
             })
             .collect::<Result<_, ScanError>>()?;
-        let mut sieved = Sieved { advanced: gauge.advanced.load(Ordering::Relaxed), ..Sieved::default() };
+        let advanced = joined.advanced + gauge.advanced.load(Ordering::Relaxed);
+        let mut sieved = Sieved { advanced, ..Sieved::default() };
         for (task, pairs) in of_tasks.into_iter().enumerate() {
             match pairs {
                 Some(pairs) => sieved.found.push(pairs),
@@ -158,6 +189,52 @@ impl Sieve {
             self.fitted = None;
         }
         Ok(sieved)
+    }
+
+    /// The pairs of a side with itself by way of cells, where those pay.
+    fn join_cells(&mut self, side: Rows<'_>, units: usize, watch: &Watch) -> Result<Joined, ScanError> {
+        let mut fitted = self.fitted.take().expect("a basis");
+        let joined = self.join_cells_of(&mut fitted, side, units, watch);
+        self.fitted = Some(fitted);
+        joined
+    }
+
+    fn join_cells_of(
+        &self,
+        Fitted { basis, right }: &mut Fitted,
+        side: Rows<'_>,
+        units: usize,
+        watch: &Watch,
+    ) -> Result<Joined, ScanError> {
+        let encoder = self.encoder(basis, side.dim);
+        let centre = basis.centre.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>().sqrt();
+        let bound =
+            Bound { reach: encoder.radius + 2.0 * encoder.slip, norm: basis.norm + centre + encoder.slip };
+        let all_pairs = basis.cycles * side.len() as f64 / 2.0;
+        let points = Points { values: &right.projections, width: basis.width, depth: basis.first };
+        let Some((centroids, estimate)) =
+            cells::fit(points, bound, self.policy.cell_rows, self.kernel, watch)?
+        else {
+            return Ok(Joined::default());
+        };
+        if estimate.cycles >= self.policy.cells * all_pairs {
+            return Ok(Joined::default());
+        }
+        let order = Order::of(&centroids, points, self.kernel, watch)?;
+        order.apply(&mut right.projections, basis.width);
+        let join = Join {
+            encoder,
+            side,
+            threshold: self.threshold,
+            limit: encoder.limit(),
+            bound,
+            budget: self.policy.cells_budget * all_pairs,
+        };
+        let joined = join.scan(&order, &centroids, &right.projections, units, watch)?;
+        if joined.found.is_none() {
+            order.undo(&mut right.projections, basis.width);
+        }
+        Ok(joined)
     }
 
     fn encoder<'a>(&self, basis: &'a Basis, dim: usize) -> Encoder<'a> {
@@ -236,9 +313,7 @@ impl Sieve {
         encoder.left(projections, bytes, starts, coding);
         let left_codes = Codes { bytes, starts };
 
-        // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
-        let reach = (encoder.radius + 2.0 * encoder.slip).powi(2) * (1.0 + (width + 8) as f64 * 2.0 * UNIT);
-        let limit = (reach as f32).next_up();
+        let limit = encoder.limit();
         let (second, third) = test_cycles(width, left.dim);
         // Within one side the rows before the task's have met these already.
         let skipped = if pairing == Pairing::Within { from / SIEVE_LANES } else { 0 };
@@ -301,19 +376,19 @@ struct Scratch {
 
 /// How the tasks of a scan fare, seen by all threads.
 #[derive(Default)]
-struct Gauge {
+pub(super) struct Gauge {
     tasks: AtomicUsize,
     given_up: AtomicUsize,
     hopeless: AtomicBool,
-    advanced: AtomicUsize,
+    pub advanced: AtomicUsize,
 }
 
 impl Gauge {
-    fn hopeless(&self) -> bool {
+    pub fn hopeless(&self) -> bool {
         self.hopeless.load(Ordering::Relaxed)
     }
 
-    fn record(&self, scanned: bool) {
+    pub fn record(&self, scanned: bool) {
         let tasks = self.tasks.fetch_add(1, Ordering::Relaxed) + 1;
         if !scanned {
             let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;

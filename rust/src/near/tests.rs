@@ -212,6 +212,83 @@ proptest! {
     }
 }
 
+/// Of every eval row the highest score and the first train row that has it.
+fn slow_nearest(train: &[Vec<f32>], eval: &[Vec<f32>]) -> Vec<(u64, i64)> {
+    let mut best = vec![(f64::NAN, -1); eval.len()];
+    for (i, j, score) in slow_pairs(train, eval, -1.0) {
+        let score = f64::from_bits(score);
+        // Pairs come by train row.
+        if best[j].1 < 0 || score > best[j].0 {
+            best[j] = (score, i as i64);
+        }
+    }
+    best.iter().map(|&(score, row)| (score.to_bits(), row)).collect()
+}
+
+/// The same out of an index that blocks of train rows go by.
+fn check_nearest(
+    train: &[Vec<f32>],
+    eval: &[Vec<f32>],
+    dim: usize,
+    block: usize,
+    blocks: Blocks,
+    policy: Policy,
+) {
+    let expected = slow_nearest(train, eval);
+    for kernel in kernel::available() {
+        let watch = Watch::new();
+        let mut index = NearIndex::with_kernel(dim, 0.9, kernel, blocks, policy).unwrap();
+        index.add(&eval.concat(), &watch).unwrap();
+        for (place, rows) in train.chunks(block).enumerate() {
+            let codes = index.seek(&rows.concat(), (place * block) as i64, &watch).unwrap();
+            let expected: Vec<u8> = rows.iter().map(|row| slow_usability(row) as u8).collect();
+            assert_eq!(codes, expected);
+        }
+        assert_eq!(watch.done(), (train.len() + eval.len()) as u64);
+        let nearest = index.nearest();
+        let found: Vec<_> = (0..eval.len())
+            .map(|j| match index.group_of_row()[j] {
+                -1 => (f64::NAN.to_bits(), -1),
+                group => (nearest.cosine[group as usize].to_bits(), nearest.row[group as usize]),
+            })
+            .collect();
+        assert_eq!(found, expected, "{}", kernel.name());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_nearest_row_is_that_of_brute_force(
+        seed in any::<u64>(),
+        dim in prop_oneof![1usize..20, Just(63), Just(65), Just(257), Just(384)],
+        (n, m) in (0usize..120, 0usize..40),
+        block in 1usize..130,
+        small in any::<bool>(),
+    ) {
+        let mut random = Random(seed);
+        let eval = random.rows(m, dim, &[], 0.9);
+        let train = random.rows(n, dim, &eval, 0.9);
+        let blocks = if small { Blocks { left: dim * 4 * 7, right: dim * 4 * 17 } } else { Blocks::default() };
+        check_nearest(&train, &eval, dim, block, blocks, Policy::default());
+    }
+
+    #[test]
+    fn a_rising_sieve_finds_what_brute_force_finds(
+        seed in any::<u64>(),
+        dim in prop_oneof![86usize..120, Just(384), Just(768)],
+        (n, m) in (100usize..500, 40usize..70),
+        block in 60usize..600,
+        threshold in prop_oneof![Just(0.999), Just(0.9), Just(0.5), Just(0.0)],
+    ) {
+        let mut random = Random(seed);
+        let eval = random.rows(m, dim, &[], threshold);
+        let train = random.rows(n, dim, &eval, threshold);
+        check_nearest(&train, &eval, dim, block, Blocks::default(), Policy { seeds: 9, ..SIEVE_ALWAYS });
+    }
+}
+
 /// Each pair of one set once, through the groups.
 fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, policy: Policy) {
     let usable = |i: usize| slow_usability(&rows[i]) == Usability::Usable;
@@ -234,8 +311,18 @@ fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, p
     }
 }
 
-const SIEVE_ALWAYS: Policy =
-    Policy { least_dim: 0, worth: 0.0, expected: f64::INFINITY, waste: f64::INFINITY };
+const SIEVE_ALWAYS: Policy = Policy {
+    least_dim: 0,
+    worth: 0.0,
+    expected: f64::INFINITY,
+    waste: f64::INFINITY,
+    cells: 0.0,
+    cells_budget: f64::INFINITY,
+    cell_rows: 4,
+    seeds: 0,
+};
+
+const CELLS_ALWAYS: Policy = Policy { cells: f64::INFINITY, ..SIEVE_ALWAYS };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -246,11 +333,68 @@ proptest! {
         dim in prop_oneof![1usize..20, 86usize..120, Just(384)],
         n in 0usize..400,
         threshold in threshold(),
-        sieve in any::<bool>(),
+        policy in prop_oneof![Just(SIEVE_ALWAYS), Just(CELLS_ALWAYS), Just(Policy::default())],
     ) {
         let rows = Random(seed).rows(n, dim, &[], threshold);
         let blocks = Blocks { left: dim * 4 * 7, right: dim * 4 * 33 };
-        check_within(&rows, dim, threshold, blocks, if sieve { SIEVE_ALWAYS } else { Policy::default() });
+        check_within(&rows, dim, threshold, blocks, policy);
+    }
+
+    #[test]
+    fn cells_lose_no_pair_of_clustered_rows(
+        seed in any::<u64>(),
+        dim in prop_oneof![4 => 86usize..120, 1 => Just(385)],
+        (clusters, n) in (1usize..20, 64usize..240),
+        spread in prop_oneof![Just(0.0), Just(0.05), 0.0f64..1.0],
+        threshold in prop_oneof![3 => Just(0.995), 1 => Just(1.0), 2 => 0.5f64..1.0, 1 => threshold()],
+        budget in prop_oneof![4 => Just(f64::INFINITY), 1 => Just(0.0)],
+    ) {
+        let mut random = Random(seed);
+        let centres: Vec<Vec<f32>> = (0..clusters).map(|_| random.row(dim)).collect();
+        let mut rows = random.rows(n / 4, dim, &centres, threshold);
+        for i in 0..n {
+            let centre = &centres[random.below(clusters)];
+            let cosine = 1.0 - spread * random.uniform().abs();
+            let near = random.row_near(centre, cosine);
+            rows.push(near);
+            if i % 5 == 0 {
+                let pick = random.below(rows.len());
+                let planted = random.rows(1, dim, &rows[pick..pick + 1], threshold);
+                rows.extend(planted);
+            }
+        }
+        let policy = Policy { cells_budget: budget, ..CELLS_ALWAYS };
+        check_within(&rows, dim, threshold, Blocks::default(), policy);
+    }
+
+    #[test]
+    fn cells_lose_no_pair_across_the_middle_of_two(
+        seed in any::<u64>(),
+        angle in 0.3f64..1.5,
+        threshold in prop_oneof![Just(0.995), Just(0.9999), 0.9f64..1.0],
+    ) {
+        // Nothing is closer to what the bound rules out: two rows on the arc between two clusters, each on
+        // its side of the middle, as far apart as a match may be.
+        let (dim, mut random) = (96, Random(seed));
+        let u = random.row(dim);
+        let v = random.row_near(&u, angle.cos());
+        let on_arc = |at: f64| -> Vec<f32> {
+            let norm = |x: &[f32]| slow_dot(x, x).sqrt();
+            let (nu, nv) = (norm(&u), norm(&v));
+            let (a, b) = ((angle * (1.0 - at)).sin() / nu, (angle * at).sin() / nv);
+            u.iter().zip(&v).map(|(x, y)| (a * f64::from(*x) + b * f64::from(*y)) as f32).collect()
+        };
+        let mut rows: Vec<Vec<f32>> = Vec::new();
+        for centre in [&u, &v] {
+            rows.extend((0..60).map(|_| random.row_near(centre, 0.9999)));
+        }
+        for _ in 0..40 {
+            let apart = threshold.acos() / angle + random.uniform() * 10f64.powi(-4 - random.below(5) as i32);
+            let middle = 0.5 + apart * random.uniform() / 2.0;
+            rows.push(on_arc(middle - apart / 2.0));
+            rows.push(on_arc(middle + apart / 2.0));
+        }
+        check_within(&rows, dim, threshold, Blocks::default(), CELLS_ALWAYS);
     }
 }
 

@@ -38,15 +38,23 @@ def rewrite(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Pa
         DataError: the sources differ in format, fields or types, hold other rows than `parts` says, or an
             array that cannot be cut; or a target cannot be written.
     """
-    formats = {format_of(source) for source in sources}
-    if len(formats) > 1:
-        other = next(source for source in sources if format_of(source) != format_of(sources[0]))
-        raise DataError(
-            f"{other}: {format_of(other)} beside the {format_of(sources[0])} of {sources[0]}: "
-            "one output has one format"
-        )
     try:
-        _WRITERS[str(formats.pop())](sources, parts, targets)
+        _WRITERS[common_format(sources)](sources, parts, targets)
     except OSError as error:
         names = " and ".join(target.name for target in targets)
         raise DataError(f"{names}: cannot write: {one_line(error.strerror or error)}") from error
+
+
+def common_format(sources: Sequence[str]) -> str:
+    """The format of all `sources`.
+
+    Raises:
+        DataError: they have several.
+    """
+    first = format_of(sources[0])
+    for source in sources:
+        if format_of(source) != first:
+            raise DataError(
+                f"{source}: {format_of(source)} beside the {first} of {sources[0]}: one output has one format"
+            )
+    return str(first)

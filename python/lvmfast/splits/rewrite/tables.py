@@ -105,12 +105,11 @@ def rewrite_arrow(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
 
 
 def _arrow_batches(path: str) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(path) as mapped:
-        for batch in record_batches(mapped, is_file_format(path), pa.ipc.IpcReadOptions()):
-            batch.validate(full=True)  # offsets in a corrupt file could point anywhere
-            step = max(1, BLOCK_BYTES * batch.num_rows // max(1, batch.nbytes))
-            for start in range(0, batch.num_rows, step):
-                yield batch.slice(start, step)
+    for batch in record_batches(path, os.path.getsize(path)):
+        batch.validate(full=True)  # offsets in a corrupt file could point anywhere
+        step = max(1, BLOCK_BYTES * batch.num_rows // max(1, batch.nbytes))
+        for start in range(0, batch.num_rows, step):
+            yield batch.slice(start, step)
 
 
 def _distribute(

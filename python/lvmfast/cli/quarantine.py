@@ -1,0 +1,122 @@
+"""`lvmfast quarantine`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lvmfast.cli.app import EXIT_INTERRUPTED, app, exit_codes
+from lvmfast.corpus.quarantined import QUARANTINE, QuarantinedFile, Quarantines, leak_sentence
+from lvmfast.errors import DataError
+from lvmfast.splits.quarantine import quarantine as put_away
+from lvmfast.splits.quarantine import quarantined, resume
+from lvmfast.splits.quarantine import restore as put_back
+
+
+class AddByDefault(TyperGroup):
+    """`lvmfast quarantine EVAL ...` is `lvmfast quarantine add EVAL ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Names the command where none is named."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["add", *args]
+        return super().parse_args(ctx, args)
+
+
+commands = typer.Typer(
+    cls=AddByDefault,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    subcommand_metavar="EVAL... --report DIR | COMMAND ...",
+    help="Move leaked evaluation files to where no one uses them by accident, and lvmfast refuses them.",
+)
+app.add_typer(commands, name="quarantine")
+
+
+@commands.command()
+@exit_codes
+def add(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="EVAL", help="Evaluation file, folder or quoted glob.", show_default=False),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The scan that found the leak (leakscan --out DIR).")
+    ] = None,
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", help="The quarantine. A relative one lies beside each file.")
+    ] = Path(QUARANTINE),
+    force: Annotated[bool, typer.Option("--force", help="Also files that the scan found clean.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish moves that a crash cut off, near EVAL or near here.")
+    ] = False,
+) -> None:
+    """Move leaked files into quarantine. The default: `lvmfast quarantine EVAL... --report DIR`."""
+    if resume:
+        _resume(files or ["."], into)
+        return
+    if not files:
+        raise DataError("nothing to quarantine: EVAL is missing")
+    if report is None:
+        raise DataError("--report DIR is missing: the scan that found the leak (leakscan --out DIR)")
+    try:
+        done = put_away(files, report, into=into, force=force)
+    except KeyboardInterrupt:
+        print("lvmfast: interrupted; `lvmfast quarantine list` says what was moved", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    for entry in done.moved:
+        print(f"{entry.original} -> {entry.path}: {leak_sentence(entry)}")
+    for path in done.clean:
+        print(f"{path}: clean, stays")
+
+
+def _resume(near: Iterable[str], into: Path) -> None:
+    folders: dict[str, Path] = {}
+    quarantines = Quarantines()
+    for path in near:
+        beside = Path(path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path)))
+        for folder in (beside / into, *quarantines.near(beside)):
+            if folder.is_dir():
+                folders.setdefault(os.path.realpath(folder), folder)
+    finished = [entry for folder in folders.values() for entry in resume(folder)]
+    for entry in finished:
+        here, there = entry.original, entry.path
+        if entry.pending == "restore":
+            here, there = there, here
+        print(f"{here} -> {there}: {entry.pending} finished")
+    if not finished:
+        print("nothing to resume")
+
+
+@commands.command()
+@exit_codes
+def restore(file: Annotated[Path, typer.Argument(help="The quarantined file.")]) -> None:
+    """Move a quarantined file back to where it lay."""
+    print(f"{file} -> {put_back(file)}")
+
+
+@commands.command(name="list")
+@exit_codes
+def list_files(
+    folder: Annotated[Path, typer.Argument(help="Whose quarantines: its own, and those above it.")] = Path(
+        "."
+    ),
+) -> None:
+    """List the quarantined files that lvmfast would refuse in a folder, under whatever name."""
+    entries = quarantined(folder)
+    for entry in entries:
+        print(_line(entry))
+    if not entries:
+        print(f"nothing is quarantined for {folder}")
+
+
+def _line(entry: QuarantinedFile) -> str:
+    when = f"quarantined {entry.entry['quarantined_at']}, from {entry.original}"
+    line = f"{entry.path}: {leak_sentence(entry)}; {when}"
+    return f"{line}; its {entry.pending} was cut off: --resume" if entry.pending else line

@@ -1,0 +1,25 @@
+"""`lvmfast report`."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.report.redraw import redraw_page
+
+
+@app.command()
+@exit_codes
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `leakscan --out DIR` wrote.")],
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Draw report.html again from a saved scan's summary.json and matches.parquet."""
+    page = redraw_page(directory)
+    print(page)
+    if show and not webbrowser.open(page.resolve().as_uri()):
+        print("no browser could be started; open the file above")

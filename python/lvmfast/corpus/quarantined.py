@@ -1,0 +1,184 @@
+"""Quarantined files, known by their content: the look-up that stands before every file that is opened.
+
+A quarantine is a folder with a `manifest.json` that `splits/quarantine.py` writes. Those that count for a
+file are its own folder and each folder above it, their `LEAKED_EVAL_SETS`, and the folders that the
+environment variable `LVMFAST_QUARANTINE` lists.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvmfast import _core
+from lvmfast.corpus.failures import reading
+from lvmfast.errors import DataError
+
+QUARANTINE = "LEAKED_EVAL_SETS"
+MANIFEST = "manifest.json"
+WARNING = "README_LEAK_WARNING.md"
+VARIABLE = "LVMFAST_QUARANTINE"
+MANIFEST_VERSION = 1
+#: Other programs write files called manifest.json, too.
+MANIFEST_KIND = "lvmfast quarantine"
+
+
+@dataclass(frozen=True)
+class QuarantinedFile:
+    """One entry of a quarantine's manifest: what `docs/output.md` says of it."""
+
+    folder: Path  #: the quarantine
+    entry: Mapping[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies in quarantine."""
+        return self.folder / str(self.entry["file"])
+
+    @property
+    def original(self) -> Path:
+        """Where it lay before."""
+        return Path(self.entry["original_path"])
+
+    @property
+    def content(self) -> tuple[int, str]:
+        """Size in bytes and BLAKE3: what the file is known by."""
+        return int(self.entry["bytes"]), str(self.entry["blake3"])
+
+    @property
+    def pending(self) -> str | None:
+        """The move that was begun and not finished: ``quarantine``, ``restore``, or None."""
+        pending: str | None = self.entry["pending"]
+        return pending
+
+
+def read_manifest(folder: Path) -> tuple[QuarantinedFile, ...] | None:
+    """The entries of the quarantine `folder`; None where it is none.
+
+    Raises:
+        DataError: its manifest is broken, or of another version: then nobody can say what leaked.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        return None
+    with reading(str(file)):
+        content = file.read_bytes()
+    surely = folder.name == QUARANTINE or (folder / WARNING).exists()
+    try:
+        manifest = json.loads(content)
+    except ValueError as error:
+        if surely:
+            raise DataError(f"{file}: expected a quarantine manifest: {error}") from error
+        return None
+    if not isinstance(manifest, dict) or manifest.get("kind") != MANIFEST_KIND:
+        if surely:
+            raise DataError(f"{file}: kind: expected {MANIFEST_KIND!r}, so a quarantine manifest")
+        return None
+    if manifest.get("schema_version") != MANIFEST_VERSION:
+        found = manifest.get("schema_version")
+        raise DataError(f"{file}: schema_version: expected {MANIFEST_VERSION}, got {found!r}")
+    try:
+        entries = tuple(QuarantinedFile(folder, entry) for entry in manifest["files"])
+        for entry in entries:
+            name = entry.entry["file"]
+            if os.path.basename(name) != name or name in ("", ".", ".."):
+                raise ValueError(f"{name!r} is not a file of this folder")
+            _ = (
+                entry.original,
+                entry.content,
+                entry.pending,
+                leak_sentence(entry),
+                entry.entry["quarantined_at"],
+            )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{file}: files: expected entries as docs/output.md has them ({error!r})") from error
+    return entries
+
+
+class Quarantines:
+    """The quarantines that count for some files; each manifest is read once."""
+
+    def __init__(self) -> None:
+        """Reads what `LVMFAST_QUARANTINE` lists.
+
+        Raises:
+            DataError: it lists a folder that is no quarantine, so that a typing error protects nothing.
+        """
+        self._read: dict[Path, tuple[QuarantinedFile, ...] | None] = {}
+        self._listed: list[Path] = []
+        for name in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+            here = [
+                folder for folder in (Path(name), Path(name, QUARANTINE)) if self._entries(folder) is not None
+            ]
+            if not here:
+                raise DataError(f"{VARIABLE}: {name}: no quarantine there (no {MANIFEST} of one)")
+            self._listed += [Path(os.path.realpath(folder)) for folder in here]
+
+    def near(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """The quarantines that count for files of `folder`, nearest first."""
+        above = dict.fromkeys(
+            level
+            for start in (os.path.abspath(folder), os.path.realpath(folder))
+            for level in (Path(start), *Path(start).parents)
+        )
+        places = [place for level in above for place in (level, level / QUARANTINE)]
+        found = [place for place in places if self._entries(place) is not None]
+        unique: dict[str, Path] = {}  # one folder may be reached by several names
+        for place in [*found, *self._listed]:
+            unique.setdefault(os.path.realpath(place), place)
+        return list(unique.values())
+
+    def entries_near(self, folder: str | os.PathLike[str]) -> Iterator[QuarantinedFile]:
+        """The entries of the quarantines that count for files of `folder`."""
+        for place in self.near(folder):
+            yield from self._entries(place) or ()
+
+    def find(self, path: str) -> QuarantinedFile | None:
+        """The entry whose content `path` has. It is hashed only where an entry has its size."""
+        folders = {os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))}
+        with reading(path):
+            size = os.stat(path).st_size
+            same = [e for folder in folders for e in self.entries_near(folder) if e.content[0] == size]
+            if not same:
+                return None
+            content = size, _core.blake3_file(path, 0)
+        return next((entry for entry in same if entry.content == content), None)
+
+    def _entries(self, folder: Path) -> tuple[QuarantinedFile, ...] | None:
+        if folder not in self._read:
+            self._read[folder] = read_manifest(folder)
+        return self._read[folder]
+
+
+def leaked_among(paths: Sequence[str], *, allow_leaked: bool) -> tuple[str, ...]:
+    """Those of `paths` whose content is quarantined: none, unless `allow_leaked`.
+
+    Raises:
+        DataError: a file is quarantined, and that was not allowed; or a manifest is broken.
+    """
+    quarantines = Quarantines()
+    leaked = []
+    for path in paths:
+        entry = quarantines.find(path)
+        if entry is None:
+            continue
+        if not allow_leaked:
+            raise DataError(
+                f"{path}: {leak_sentence(entry)} (quarantined {entry.entry['quarantined_at']}, see "
+                f"{entry.folder / MANIFEST}); no score on it counts; allow_leaked=True or --allow-leaked "
+                "reads it all the same, and stamps the result LEAKED"
+            )
+        leaked.append(path)
+    return tuple(leaked)
+
+
+def leak_sentence(entry: QuarantinedFile) -> str:
+    """At which levels the file leaked, and how much of it."""
+    rates = [
+        f"{level} ({count['rate']:.1%})" for level, count in entry.entry["levels"].items() if count["matched"]
+    ]
+    return f"seen in training at {', '.join(rates)}" if rates else "quarantined by force, with no row matched"

@@ -1,0 +1,75 @@
+"""`nearest`: the exact nearest training row of every evaluation row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lvmfast import _core
+from lvmfast.errors import DataError
+from lvmfast.leaks.near import IndexedVectors
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.tally import Rows, Scores
+from lvmfast.leaks.vector_input import open_vectors, read_cells
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The highest cosine of every evaluation row with any training row."""
+
+    cosine: Scores  #: (n,) float64; NaN for a row that cannot be compared, or with nothing
+    train_row: Rows  #: (n,) the first training row that has it, else -1
+
+
+def nearest(train: Any, eval: Any, *, threads: int = 0) -> Nearest:
+    """The highest cosine of every row of `eval` with any row of `train`, and the first row that has it.
+
+    Exact: the cosine is x.y / sqrt((x.x)(y.y)) in float64 over float32 values, as in `near_duplicates`, so
+    that a row has a pair at a threshold if and only if its nearest cosine reaches it. The rows of `eval` are
+    held; those of `train` go by in blocks.
+
+    Args:
+        train: (n, d) floats: an array, a memory map, a torch tensor, or an iterator of (n, d) blocks.
+        eval: (m, d) floats, the same.
+        threads: 0 for one per available core.
+
+    Raises:
+        DataError: the dimensions differ, or the arrays are not 2-d floats.
+    """
+    options = ScanOptions(threads=threads)
+    left, right = open_vectors("train", train), open_vectors("eval", eval)
+    if left.dim != right.dim:
+        raise DataError(f"nearest: train has {left.dim} dimensions, eval {right.dim}")
+    index = _core.NearIndex(right.dim or 0, options.threshold, threads)
+    for block in read_cells(right, options):
+        index.add(block.vectors)
+    for block in read_cells(left, options):
+        index.seek(block.vectors, block.first_row)
+    return _of_rows(*index.nearest(), index.group_of_row)
+
+
+def _of_rows(cosine: Scores, train_row: Rows, group: Rows) -> Nearest:
+    """By row what is known by group."""
+    found = Nearest(np.full(len(group), np.nan), np.full(len(group), -1, np.int64))
+    usable = group >= 0
+    found.cosine[usable] = cosine[group[usable]]
+    found.train_row[usable] = train_row[group[usable]]
+    return found
+
+
+@dataclass(frozen=True)
+class NearestRows:
+    """The nearest training row of every evaluation row of a scan that was compared."""
+
+    eval_row: Rows  #: (n,) dataset rows, ascending
+    cosine: Scores  #: (n,)
+    train_row: Rows  #: (n,) the first dataset row with that cosine
+
+    @classmethod
+    def of(cls, vectors: IndexedVectors) -> NearestRows:
+        """What the index of the evaluation side found among the blocks that it was shown."""
+        found = _of_rows(*vectors.near.nearest(), vectors.group)
+        known = np.flatnonzero(found.train_row >= 0)
+        return cls(vectors.rows[known], found.cosine[known], found.train_row[known])
