@@ -213,7 +213,7 @@ def test_plain_records_become_articles_and_chunks(tmp_path):
     ]
     out = tmp_path / "articles.parquet"
     read = write_articles(records(tmp_path, rows), out, Selection())
-    assert (read.kept, read.passed, dict(read.dropped)) == (2, 3, {"without text": 1})
+    assert (read.kept, read.passed, read.dropped) == (2, 3, {"without text": 1})
     table = pq.read_table(out).to_pylist()
     assert [(r["doc_id"], r["page_id"], r["title"], r["domain"]) for r in table] == [
         (0, 12, "A", None),

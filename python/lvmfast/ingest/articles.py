@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -52,8 +51,12 @@ class ArticlesRead:
 
     kept: int = 0
     passed: int = 0  #: articles met, wanted or not
-    dropped: Counter[str] = field(default_factory=Counter)  #: wanted articles by the reason they were dropped
+    dropped: dict[str, int] = field(default_factory=dict)  #: wanted articles by the reason they were dropped
     notes: list[str] = field(default_factory=list)
+
+    def drop(self, reason: str) -> None:
+        """Counts a wanted article that is no article to keep."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
 
 def write_articles(
@@ -124,7 +127,7 @@ def _from_dump(
     for task in in_order(executor, _parsed, tasks, 3 * workers):
         for page, found in task:
             if not found.sections:
-                read.dropped["without text"] += 1
+                read.drop("without text")
                 continue
             yield {
                 "doc_id": page.index,
@@ -150,7 +153,7 @@ def _pages(dump: Dump, selection: Selection, read: ArticlesRead, progress: Progr
     sample: Sample[Page] | None = Sample(selection.random) if selection.random else None
     for page in dump.pages(selection.wants, through, last):
         if is_disambiguation(page.title, page.wikitext):
-            read.dropped["disambiguation"] += 1
+            read.drop("disambiguation")
         elif sample is not None:
             sample.offer(selection.priority(page.index), page.index, page)
         else:
@@ -185,7 +188,7 @@ def _from_plain(
     sample: Sample[PlainArticle] | None = Sample(selection.random) if selection.random else None
     for article in _plain(source, selection, read, progress):
         if not article.text.strip():
-            read.dropped["without text"] += 1
+            read.drop("without text")
         elif sample is not None:
             sample.offer(selection.priority(article.index), article.index, article)
         else:
