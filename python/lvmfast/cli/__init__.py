@@ -11,6 +11,7 @@ from lvmfast.cli import clean
 from lvmfast.cli import split
 from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
+from lvmfast.cli import ingest
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -23,6 +24,7 @@ __all__ = [
     "convert",
     "demo",
     "fingerprint",
+    "ingest",
     "leakscan",
     "main",
     "quarantine",

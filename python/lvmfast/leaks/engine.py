@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lvmfast.corpus.dataset import Batch, Column, Dataset
+from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
@@ -66,6 +67,8 @@ def scan(
             dimension, or the memory limit is too low.
     """
     levels, missing = checkable(train, eval, options)
+    if any(level in COSINE_LEVELS for level in levels):
+        check_same_encoder(train.provenance, eval.provenance if eval else {})
     found = (
         _two_sides(train, eval, levels, options, progress, clock)
         if eval
