@@ -35,7 +35,7 @@ class Encoder:
         except ImportError as error:
             raise missing_extra("embedding", "encode", error) from error
         folder = os.path.expanduser(name)
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers.utils.logging.disable_progress_bar()
         try:
             self._model = SentenceTransformer(folder if os.path.isdir(folder) else name, device=device)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
