@@ -428,7 +428,7 @@ def test_killed_at_each_step_nothing_is_lost_and_resume_finishes(place, into, ac
         whole = [path for path in (start, end) if path.exists() and path.read_bytes() == content]
         assert whole, f"lost at step {step}"
         if (into / MANIFEST).exists():
-            resumed += bool(lvmfast.resume(into))
+            resumed += bool(lvmfast.resume_quarantine(into))
         if not resumed:
             assert start.exists()
             continue  # it had not begun
@@ -455,7 +455,7 @@ def test_a_file_in_neither_place_is_said(place):
         lvmfast.restore(place / FOLDER / "eval.npz")
     (place / FOLDER / "eval.npz").unlink()
     with pytest.raises(lvmfast.DataError, match="found neither there nor at"):
-        lvmfast.resume(place / FOLDER)
+        lvmfast.resume_quarantine(place / FOLDER)
     assert len(manifest(place / FOLDER)) == 1
 
 

@@ -9,6 +9,7 @@ from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
 from lvmfast.leaks.nearest import Nearest, nearest
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.splits.clean import clean
+from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
 from lvmfast.splits.quarantine import quarantine, quarantined, restore
 from lvmfast.splits.quarantine import resume as resume_quarantine
 from lvmfast.splits.result import CleanSplit
@@ -27,6 +28,8 @@ __all__ = [
     "Verification",
     "__version__",
     "clean",
+    "fingerprint",
+    "fingerprint_identity",
     "hash_texts",
     "intersect_pairs",
     "leakscan",

@@ -14,8 +14,11 @@ import numpy.typing as npt
 __all__ = [
     "KeyTable",
     "NearIndex",
+    "SketchIndex",
+    "Sketcher",
     "TextIndex",
     "__version__",
+    "blake3_bytes",
     "blake3_file",
     "hash_texts_64",
     "hash_texts_128",
@@ -24,6 +27,7 @@ __all__ = [
     "normalize_text",
     "scan_within",
     "string_keys",
+    "text_keys",
     "thread_count",
     "unicode_version",
     "window_cosines",
@@ -42,6 +46,12 @@ def hash_texts_64(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], mode: str, threads: int
 ) -> npt.NDArray[np.uint64]:
     """(n,): xxh64, seed 0, over each normalised text."""
+
+def text_keys(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], mode: str, min_chars: int, threads: int
+) -> npt.NDArray[np.uint64]:
+    """(n, 2) keys of texts: xxh3-128 over each normalised text, its high word at least 1; (0, 2) for an empty
+    text and (0, 3) for one under min_chars."""
 
 def string_keys(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
@@ -73,6 +83,7 @@ def window_cosines(
     """Cosines (n, length) of (n, d) targets with their (n, length, d) windows, NaN where either is unusable,
     then the usability codes of the targets (n,) and of the windows (n, length)."""
 
+def blake3_bytes(data: bytes, threads: int) -> str: ...
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
 def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
@@ -155,3 +166,34 @@ class NearIndex:
     def group_count(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+
+@final
+class Sketcher:
+    """Turns rows into integers along (width, d) directions, `steps` (width,) being their units."""
+
+    def __new__(
+        cls, directions: npt.NDArray[np.float32], steps: npt.NDArray[np.float64], threads: int
+    ) -> Sketcher: ...
+    def sketch(
+        self, rows: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
+        """Of (n, d) rows: codes (n, width); bounds (n, 2), in units of 2^-15, of the norms of what a code
+        leaves of its row, in the whole space and along the directions; usability (n,); keys (n, 2)."""
+
+@final
+class SketchIndex:
+    """Sketches of one side. The proof of `bounds` is in docs/fingerprint.md."""
+
+    def __new__(
+        cls,
+        directions: npt.NDArray[np.float32],
+        steps: npt.NDArray[np.float64],
+        codes: npt.NDArray[np.int8],
+        rests: npt.NDArray[np.uint16],
+        threads: int,
+    ) -> SketchIndex: ...
+    def bounds(
+        self, rows: npt.NDArray[np.float32], threshold: float
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
+        """Of (n, d) rows: a bound (n,) that no cosine with a sketched row exceeds, -inf where all are proven
+        to be below the threshold; usability (n,); keys (n, 2)."""

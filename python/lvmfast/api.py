@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus import Dataset, load_payload, load_split
+from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.payload import Payload
+from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Clock, Progress, scan, silent
+from lvmfast.leaks.findings import Findings
+from lvmfast.leaks.fingerprinted import scan_fingerprint
 from lvmfast.leaks.levels import Side, parse_levels
 from lvmfast.leaks.options import (
     DEFAULT_MAX_PAIRS,
@@ -53,7 +58,8 @@ def leakscan(
     Args:
         train: a path, a quoted glob, a folder, a list of these; a dict of numpy arrays or torch tensors; a
             pyarrow table; or an HF dataset. Its columns are doc_id, chunk_id, text, vector (n, d) and
-            context (n, length, d), each optional and found by its customary names.
+            context (n, length, d), each optional and found by its customary names. Or one fingerprint
+            (``.lvfp``): see `fingerprint`.
         eval: the same; None scans `train` for duplicates (levels text and vector).
         payload: texts by (doc_id, chunk_id) for both sides: parquet, Arrow, jsonl or csv.
         train_payload: texts for `train` alone.
@@ -102,7 +108,7 @@ def leakscan(
     datasets = {side: split.dataset for side, split in splits.items()}
     with clock.phase("hash"):
         inputs = Inputs(splits, threads)
-    findings = scan(datasets["train"], datasets.get("eval"), options, progress, clock)
+    findings = _findings(datasets["train"], datasets.get("eval"), options, progress, clock)
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
         judged: Side = "eval" if "eval" in datasets else "train"
@@ -113,8 +119,27 @@ def leakscan(
     return LeakReport(findings, options, run, evidence, documents)
 
 
+def _findings(
+    train: Dataset, eval: Dataset | None, options: ScanOptions, progress: Progress, clock: Clock
+) -> Findings:
+    if isinstance(eval, Fingerprint):
+        raise DataError(f"{eval.path}: a fingerprint can only be the training side: it has no rows to check")
+    if not isinstance(train, Fingerprint):
+        return scan(train, eval, options, progress, clock)
+    if eval is None:
+        raise DataError(f"{train.path}: a fingerprint is scanned against an evaluation set; none was given")
+    if options.nearest:
+        raise DataError(f"{train.path}: a fingerprint holds no vectors, so no nearest cosines can be told")
+    if options.device != "cpu":
+        raise DataError(f"{train.path}: a fingerprint is compared on the cpu, not on {options.device}")
+    return scan_fingerprint(train, eval, options, progress, clock)
+
+
 def _open(
     split: Any, own: Any, common: Payload | None, columns: Mapping[str, str] | None, allow_leaked: bool
 ) -> OpenSplit:
+    fingerprint = as_fingerprint(split)
+    if fingerprint is not None:  # a payload for both sides is not meant for it, one of its own is refused
+        return OpenSplit(load_split(fingerprint, payload=own), None)
     payload = common if own is None else load_payload(own, columns=columns, allow_leaked=allow_leaked)
     return OpenSplit(load_split(split, columns=columns, payload=payload, allow_leaked=allow_leaked), payload)

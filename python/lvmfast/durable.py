@@ -26,9 +26,18 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; what stood there still does.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """As `write_text`, for bytes.
+
+    Raises:
+        OSError: it cannot be written; what stood there still does.
+    """
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        staged.write_text(text, "utf-8")
+        staged.write_bytes(data)
         flush(staged)
         os.replace(staged, path)
     except BaseException:

@@ -14,3 +14,8 @@ class DataError(LvmfastError, ValueError):
 
 class LeakError(LvmfastError):
     """A scan found a leak; raised by ``LeakReport.raise_if_leaky``. The CLI's exit code 1."""
+
+
+def missing_extra(purpose: str, extra: str, error: ImportError) -> DataError:
+    """The error of work that needs libraries which a plain installation leaves out."""
+    return DataError(f"{purpose} needs {error.name}: pip install 'lvmfast[{extra}]'")

@@ -29,6 +29,11 @@ pub fn blake3_file(path: &Path, watch: &Watch) -> Result<String, ScanError> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// The BLAKE3 hash of bytes in memory, in hexadecimal.
+pub fn blake3_bytes(bytes: &[u8]) -> String {
+    blake3::Hasher::new().update_rayon(bytes).finalize().to_hex().to_string()
+}
+
 /// Replaces `block` by the next bytes of the file: as many as a block holds, or what is left.
 fn read_block(file: &mut File, block: &mut Vec<u8>) -> io::Result<usize> {
     block.clear();
@@ -47,6 +52,7 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let hash = blake3_file(&path, &Watch::new()).unwrap();
             assert_eq!(hash, blake3::hash(&bytes).to_hex().to_string(), "{len} bytes");
+            assert_eq!(hash, blake3_bytes(&bytes), "{len} bytes");
         }
         std::fs::remove_file(&path).unwrap();
     }

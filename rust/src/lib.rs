@@ -9,6 +9,7 @@ pub mod ids;
 pub mod kernel;
 pub mod near;
 pub mod parallel;
+pub mod sketch;
 pub mod text;
 
 #[cfg(feature = "python")]

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 use crate::text::{self, Normalization, Texts};
-use crate::{digest, ids, kernel, near};
+use crate::{digest, ids, kernel, near, sketch};
 
 impl From<ScanError> for PyErr {
     fn from(error: ScanError) -> Self {
@@ -121,6 +121,21 @@ fn hash_texts_64<'py>(
     let mode: Normalization = mode.parse()?;
     let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
     Ok(interruptible(py, threads, |watch| text::hash64(&texts, mode, watch))?.into_pyarray(py))
+}
+
+#[pyfunction]
+fn text_keys<'py>(
+    py: Python<'py>,
+    data: PyReadonlyArray1<'py, u8>,
+    offsets: PyReadonlyArray1<'py, i64>,
+    mode: &str,
+    min_chars: usize,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray2<u64>>> {
+    let mode: Normalization = mode.parse()?;
+    let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+    let keys = interruptible(py, threads, |watch| text::text_keys(&texts, mode, min_chars, watch))?;
+    pairs_array(py, &keys)
 }
 
 #[pyfunction]
@@ -426,9 +441,109 @@ fn window_cosines<'py>(
     ))
 }
 
+/// Codes, rests, usability and key arrays of some rows.
+type SketchArrays<'py> = (
+    Bound<'py, PyArray2<i8>>,
+    Bound<'py, PyArray2<u16>>,
+    Bound<'py, PyArray1<u8>>,
+    Bound<'py, PyArray2<u64>>,
+);
+
+fn sketcher(
+    directions: &PyReadonlyArray2<'_, f32>,
+    steps: &PyReadonlyArray1<'_, f64>,
+) -> PyResult<sketch::Sketcher> {
+    let dim = directions.as_array().ncols();
+    let (directions, steps) = (slice("directions", directions)?, slice("steps", steps)?);
+    Ok(sketch::Sketcher::new(directions.to_vec(), steps.to_vec(), dim)?)
+}
+
+fn checked_rows<'a>(dim: usize, rows: &'a PyReadonlyArray2<'_, f32>) -> PyResult<&'a [f32]> {
+    let got = rows.as_array().ncols();
+    if got != dim {
+        return Err(PyValueError::new_err(format!("vectors: expected (n, {dim}), got (n, {got})")));
+    }
+    slice("vectors", rows)
+}
+
+#[pyclass(module = "lvmfast._core")]
+struct Sketcher {
+    sketcher: sketch::Sketcher,
+    threads: usize,
+}
+
+#[pymethods]
+impl Sketcher {
+    #[new]
+    fn new(
+        directions: PyReadonlyArray2<'_, f32>,
+        steps: PyReadonlyArray1<'_, f64>,
+        threads: usize,
+    ) -> PyResult<Self> {
+        Ok(Self { sketcher: sketcher(&directions, &steps)?, threads })
+    }
+
+    fn sketch<'py>(&self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<SketchArrays<'py>> {
+        let rows = checked_rows(self.sketcher.dim(), &rows)?;
+        let found = interruptible(py, self.threads, |watch| self.sketcher.sketch(rows, watch))?;
+        let count = found.rests.len();
+        Ok((
+            found.codes.into_pyarray(py).reshape([count, self.sketcher.width()])?,
+            PyArray1::from_slice(py, found.rests.as_flattened()).reshape([count, 2])?,
+            found.usability.into_pyarray(py),
+            pairs_array(py, &found.keys)?,
+        ))
+    }
+}
+
+/// Bound, usability and key arrays of one block.
+type BoundArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u64>>);
+
+#[pyclass(module = "lvmfast._core")]
+struct SketchIndex {
+    index: sketch::SketchIndex,
+    threads: usize,
+}
+
+#[pymethods]
+impl SketchIndex {
+    #[new]
+    fn new(
+        directions: PyReadonlyArray2<'_, f32>,
+        steps: PyReadonlyArray1<'_, f64>,
+        codes: PyReadonlyArray2<'_, i8>,
+        rests: PyReadonlyArray2<'_, u16>,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let sketcher = sketcher(&directions, &steps)?;
+        let (pairs, odd) = slice("rests", &rests)?.as_chunks::<2>();
+        if !odd.is_empty() || rests.as_array().ncols() != 2 {
+            return Err(PyValueError::new_err("rests: expected (n, 2)"));
+        }
+        let index = sketch::SketchIndex::new(sketcher, slice("codes", &codes)?.to_vec(), pairs.to_vec())?;
+        Ok(Self { index, threads })
+    }
+
+    fn bounds<'py>(
+        &self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        threshold: f64,
+    ) -> PyResult<BoundArrays<'py>> {
+        let rows = checked_rows(self.index.dim(), &rows)?;
+        let found = interruptible(py, self.threads, |watch| self.index.bounds(rows, threshold, watch))?;
+        Ok((found.bound.into_pyarray(py), found.usability.into_pyarray(py), pairs_array(py, &found.keys)?))
+    }
+}
+
 #[pyfunction]
 fn blake3_file(py: Python<'_>, path: std::path::PathBuf, threads: usize) -> PyResult<String> {
     interruptible(py, threads, |watch| digest::blake3_file(&path, watch))
+}
+
+#[pyfunction]
+fn blake3_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<String> {
+    interruptible(py, threads, |_| Ok(digest::blake3_bytes(data)))
 }
 
 /// Name of the kernel that the cosine scans of this process run on.
@@ -450,14 +565,18 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(normalize_text, m)?)?;
     m.add_function(wrap_pyfunction!(hash_texts_128, m)?)?;
     m.add_function(wrap_pyfunction!(hash_texts_64, m)?)?;
+    m.add_function(wrap_pyfunction!(text_keys, m)?)?;
     m.add_function(wrap_pyfunction!(string_keys, m)?)?;
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
     m.add_function(wrap_pyfunction!(scan_within, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
+    m.add_function(wrap_pyfunction!(blake3_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
     m.add_function(wrap_pyfunction!(kernel_name, m)?)?;
     m.add_function(wrap_pyfunction!(thread_count, m)?)?;
     m.add_class::<KeyTable>()?;
     m.add_class::<TextIndex>()?;
+    m.add_class::<Sketcher>()?;
+    m.add_class::<SketchIndex>()?;
     m.add_class::<NearIndex>()
 }

@@ -93,6 +93,29 @@ pub fn hash64(texts: &Texts<'_>, mode: Normalization, watch: &Watch) -> Result<V
     map_normalized(texts, mode, watch, |normalized| xxh64(normalized, 0))
 }
 
+/// The first word of a key that stands for no text; the second is the negative of [`EMPTY`] or [`SHORT`].
+const NO_TEXT: u64 = 0;
+
+/// Keys of the normalised texts: their [`hash128`], whose high word is never 0 here, or (0, 2) for a text
+/// that is empty and (0, 3) for one of fewer than `min_chars` characters.
+///
+/// # Errors
+/// As [`hash128`].
+pub fn text_keys(
+    texts: &Texts<'_>,
+    mode: Normalization,
+    min_chars: usize,
+    watch: &Watch,
+) -> Result<Vec<[u64; 2]>, ScanError> {
+    map_normalized(texts, mode, watch, |text| match unusable(text, min_chars) {
+        Some(code) => [NO_TEXT, code.unsigned_abs()],
+        None => {
+            let [high, low] = words(xxh3_128(text));
+            [high.max(NO_TEXT + 1), low]
+        }
+    })
+}
+
 fn map_normalized<T: Send + Default + Clone>(
     texts: &Texts<'_>,
     mode: Normalization,

@@ -6,17 +6,32 @@ A module hangs its command on the app when it is imported, so this order is the 
 # isort: off
 from lvmfast.cli import leakscan
 from lvmfast.cli import report
+from lvmfast.cli import quarantine
 from lvmfast.cli import clean
 from lvmfast.cli import split
 from lvmfast.cli import verify
+from lvmfast.cli import fingerprint
+from lvmfast.cli import ingest
 from lvmfast.cli import demo
-from lvmfast.cli import quarantine
 from lvmfast.cli import convert
 
 # isort: on
 from lvmfast.cli.app import app
 
-__all__ = ["app", "clean", "convert", "demo", "leakscan", "main", "quarantine", "report", "split", "verify"]
+__all__ = [
+    "app",
+    "clean",
+    "convert",
+    "demo",
+    "fingerprint",
+    "ingest",
+    "leakscan",
+    "main",
+    "quarantine",
+    "report",
+    "split",
+    "verify",
+]
 
 
 def main() -> None:

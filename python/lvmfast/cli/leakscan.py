@@ -27,7 +27,9 @@ def leakscan(
     context: typer.Context,
     train: Annotated[
         Paths | None,
-        typer.Option(metavar="PATH", help="Training file, folder or quoted glob. Repeat for many."),
+        typer.Option(
+            metavar="PATH", help="Training file, folder, quoted glob or fingerprint. Repeat for many."
+        ),
     ] = None,
     eval: Annotated[
         Paths | None,
@@ -92,7 +94,7 @@ def leakscan(
     ] = "cpu",
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
-    """Find every evaluation row that was seen in training. Exit 0: clean, 1: leak, 2: bad input."""
+    """Find eval rows that were seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
     if context.args:
         raise DataError(
             f"unexpected {context.args[0]!r}: name its side with --train or --eval, once per path"

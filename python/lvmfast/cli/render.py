@@ -23,10 +23,9 @@ def render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool) 
         console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
         if out is not None:
             nearest = "" if report.nearest is None else ", nearest.parquet"
-            files = (
-                f"Report: {out}/ report.html, summary.json, matches.parquet, matched_rows.parquet{nearest}"
-            )
-            console.print(files, highlight=False, markup=False, soft_wrap=True)
+            undecided = "" if report.undecided is None else ", undecided.parquet"
+            files = f"report.html, summary.json, matches.parquet, matched_rows.parquet{nearest}{undecided}"
+            console.print(f"Report: {out}/ {files}", highlight=False, markup=False, soft_wrap=True)
     if report.run.leaked:
         print(leaked_sentence(report.run.leaked))
     print(closing_line(report.findings))

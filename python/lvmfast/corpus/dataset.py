@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -45,6 +45,35 @@ class Batch:
             if values is not None:
                 changed[column] = values[start:stop]  # a view of numpy's, a slice of Arrow's
         return replace(self, rows=stop - start, **changed)
+
+
+class InputFile(Protocol):
+    """What a report says of a file that was read."""
+
+    @property
+    def name(self) -> str:
+        """The path as the user gave or found it."""
+        ...
+
+    @property
+    def path(self) -> str | None:
+        """The local file."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Its size."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[Column, str]:
+        """Which field each column is read from."""
+        ...
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """Its own statement of where it comes from."""
+        ...
 
 
 class SplitFile(Protocol):
@@ -122,6 +151,11 @@ class Dataset:
                 expected = phrase.format(first[1])
                 raise DataError(f"{file.name}: expected {expected} as in {first[0]}, got {value}")
         return first[1] if first else None
+
+    @property
+    def inputs(self) -> Sequence[InputFile]:
+        """What was opened: the files, unless they are only described in another."""
+        return self.files
 
     @property
     def columns(self) -> frozenset[Column]:

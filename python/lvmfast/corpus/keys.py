@@ -13,7 +13,7 @@ Valid = npt.NDArray[np.bool_]
 
 
 def id_keys(array: pa.Array, threads: int = 0) -> tuple[Keys, Valid]:
-    """Keys of int64 or large_string ids.
+    """Keys of int64 or large_string ids, or of 16-byte values that are keys (`array_of_keys`).
 
     Returns:
         keys uint64 (n, 2) and valid bool (n,), False where the id is null (its key then means nothing).
@@ -22,8 +22,33 @@ def id_keys(array: pa.Array, threads: int = 0) -> tuple[Keys, Valid]:
     if pa.types.is_int64(array.type):
         integers = np.asarray(array.fill_null(0)).view(np.uint64)
         return np.column_stack((np.zeros_like(integers), integers)), valid
+    if is_keys(array):
+        return keys_of_array(array), valid
     data, offsets = text_bytes(array)
     return _core.string_keys(data, offsets, threads), valid
+
+
+KEY_TYPE = pa.binary(16)
+
+
+def array_of_keys(keys: Keys, index: npt.NDArray[np.integer]) -> pa.Array:
+    """The keys at `index` as an array of 16-byte values; null where the index is negative."""
+    missing = index < 0
+    picked = np.zeros((len(index), 2), np.uint64)
+    picked[~missing] = keys[index[~missing]]
+    valid = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(KEY_TYPE, len(index), [valid, pa.py_buffer(picked)])
+
+
+def is_keys(array: pa.Array) -> bool:
+    """Whether the values are keys already."""
+    return bool(array.type == KEY_TYPE)
+
+
+def keys_of_array(array: pa.Array) -> Keys:
+    """The keys (n, 2) behind `array_of_keys`; a null's means nothing."""
+    values = np.frombuffer(array.buffers()[1], np.uint64)
+    return values.reshape(-1, 2)[array.offset : array.offset + len(array)]
 
 
 def pair_keys(doc: pa.Array, chunk: pa.Array, threads: int = 0) -> tuple[Keys, Valid]:

@@ -10,6 +10,7 @@ from lvmfast.corpus.arrow import open_arrow
 from lvmfast.corpus.columns import check_mapping
 from lvmfast.corpus.csv import open_csv
 from lvmfast.corpus.dataset import Column, Dataset, SplitFile
+from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint, open_fingerprint
 from lvmfast.corpus.jsonl import open_jsonl
 from lvmfast.corpus.memory import open_memory
 from lvmfast.corpus.npy import open_npy
@@ -40,8 +41,9 @@ def load_split(
     """Opens a split. Rows are read only where a payload is joined: all of the payload, and the split's ids.
 
     Args:
-        source: a path, a quoted glob or a folder; several of them; a dict of arrays, tensors or lists; a
-            pyarrow Table; an HF ``datasets`` Dataset; or a Dataset of this package.
+        source: a path, a quoted glob or a folder; several of them; one fingerprint (``.lvfp``); a dict of
+            arrays, tensors or lists; a pyarrow Table; an HF ``datasets`` Dataset; or a Dataset of this
+            package.
         columns: field names by column (``{"vector": "my_field"}``), where the known names do not do. With
             a payload, a field that either of the two has.
         payload: texts by (doc_id, chunk_id) to join to the rows, in any form that `source` can have, or a
@@ -53,6 +55,11 @@ def load_split(
             and where.
     """
     mapping = check_mapping(columns)
+    fingerprint = as_fingerprint(source)
+    if fingerprint is not None:
+        if payload is not None:
+            raise DataError(f"{fingerprint.path}: a fingerprint has its texts; no payload can be joined")
+        return fingerprint
     if isinstance(source, Dataset):
         split = source
     else:
@@ -68,6 +75,21 @@ def load_split(
     if not isinstance(source, Dataset):
         _check_mapped(mapping, (*split.files, *texts.files))
     return join(split, texts)
+
+
+def as_fingerprint(source: Any) -> Fingerprint | None:
+    """The fingerprint that `source` is or names, opened; None for any other split.
+
+    Raises:
+        DataError: it is broken, or stands beside other paths.
+    """
+    if isinstance(source, Fingerprint):
+        return source
+    paths = source if isinstance(source, (list, tuple)) else [source]
+    found = [os.fspath(path) for path in paths if is_fingerprint(path)]
+    if found and len(paths) > 1:
+        raise DataError(f"{found[0]}: a fingerprint stands alone on its side; {len(paths)} paths were given")
+    return open_fingerprint(found[0]) if found else None
 
 
 def load_payload(

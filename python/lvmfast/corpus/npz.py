@@ -22,6 +22,7 @@ from lvmfast.corpus.arrays import ArraysFile, ArraySource
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
 from lvmfast.corpus.npy import NpyHeader, Readable, StoredArray, StreamedArray, check_fits, read_header
+from lvmfast.corpus.windows import WINDOWS, windowed
 from lvmfast.errors import DataError
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -46,6 +47,8 @@ def open_npz(path: str, mapping: dict[Column, str], *, strict: bool = True) -> A
             provenance = _provenance(member, notes)
         elif member.array is not None:
             sources[member.key] = member.array
+    if WINDOWS in sources:
+        sources = windowed(path, sources)
     size = os.path.getsize(path)
     return ArraysFile(path, path, size, sources, mapping, strict=strict, provenance=provenance, notes=notes)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lvmfast.corpus.dataset import Batch, Column, Dataset
+from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
@@ -66,11 +67,22 @@ def scan(
             dimension, or the memory limit is too low.
     """
     levels, missing = checkable(train, eval, options)
+    if any(level in COSINE_LEVELS for level in levels):
+        check_same_encoder(train.provenance, eval.provenance if eval else {})
     found = (
         _two_sides(train, eval, levels, options, progress, clock)
         if eval
         else _within(train, levels, options, progress, clock)
     )
+    return judged_findings(found, missing, options)
+
+
+def judged_findings(found: Findings, missing: Mapping[Level, str], options: ScanOptions) -> Findings:
+    """What was found with a status for every level, those that could not run included.
+
+    Raises:
+        DataError: a side turned out to have no rows, or a level asked for by name no row to check.
+    """
     for side, info in found.sides.items():
         if info.rows == 0:
             raise no_rows(side, info.names)
@@ -106,7 +118,7 @@ def _two_sides(
     running = _Levels(levels, indexed, sides, files, options)
     for side, phase in ((indexed, "index"), (streamed, "scan")):
         with clock.phase(phase):
-            columns = _columns(levels, side, options)
+            columns = columns_read(levels, side, options)
             for batch in read(sides[side], columns, f"{phase} {side}", options, progress):
                 running.take(side, batch)
         if side == indexed:
@@ -116,11 +128,13 @@ def _two_sides(
                 memory.check(memory.working_bytes(options) + running.nbytes, options.memory_limit)
     with clock.phase("count"):
         return Findings(
-            running.findings(), {side: _info(dataset, running.seen[side]) for side, dataset in sides.items()}
+            running.findings(),
+            {side: side_info(dataset, running.seen[side]) for side, dataset in sides.items()},
         )
 
 
-def _columns(levels: Sequence[Level], side: Side, options: ScanOptions) -> tuple[Column, ...]:
+def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> tuple[Column, ...]:
+    """The columns of one side that `levels` need."""
     read_by = [level for level in levels if level != "oracle" or side == "eval"]
     columns = columns_of(read_by)
     if options.max_df is not None and "text" in levels and "doc_id" not in columns:
@@ -140,7 +154,8 @@ def read(
         progress(phase, done, total)
 
 
-def _info(dataset: Dataset, seen: SideTally) -> SideInfo:
+def side_info(dataset: Dataset, seen: SideTally) -> SideInfo:
+    """The files of a side, with the rows that went by."""
     return SideInfo(tuple(file.name for file in dataset.files), seen.count().file_rows)
 
 
@@ -267,7 +282,9 @@ def _within(
     if "text" in levels:
         duplicates = TextDuplicates(len(train.files), options)
         with clock.phase("scan"):
-            for batch in read(train, _columns(["text"], "train", options), "scan text", options, progress):
+            for batch in read(
+                train, columns_read(["text"], "train", options), "scan text", options, progress
+            ):
                 duplicates.index(batch)
                 seen.see(batch)
         found["text"] = keyed_finding("text", duplicates.result())
@@ -276,7 +293,7 @@ def _within(
         with clock.phase("scan"):
             result = _vector_duplicates(train, seen, options, progress)
         found["vector"] = cosine_finding("vector", result, options.threshold)
-    return Findings(found, {"train": _info(train, seen)})
+    return Findings(found, {"train": side_info(train, seen)})
 
 
 def _vector_duplicates(

@@ -9,10 +9,23 @@ from typing import Literal
 from lvmfast.leaks.evidence import Evidence
 from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.nearest import NearestRows
-from lvmfast.leaks.tally import Rows, SideCount, starts_of
+from lvmfast.leaks.tally import Rows, Scores, SideCount, starts_of
 
 Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
 Verdict = Literal["clean", "allowed", "leak", "incomplete", "part"]
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Eval rows of which a fingerprint cannot say whether they match: nothing rules it out."""
+
+    rows: Rows  #: ascending rows of the dataset
+    bounds: Scores  #: no score of the row with a training row is above it
+
+    def at_least(self, threshold: float) -> Undecided:
+        """Those that a higher threshold leaves undecided."""
+        keep = self.bounds >= threshold
+        return Undecided(self.rows[keep], self.bounds[keep])
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class LevelFinding:
     padding: Mapping[Side, int] | None = None  #: zero vectors inside windows (context, oracle)
     nearest: NearestRows | None = None  #: of every eval row that was compared (vector, if asked for)
     matches: Evidence = field(default_factory=Evidence.empty)
+    undecided: Undecided | None = None  #: of a scan against a fingerprint (vector)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 
     @property
@@ -93,9 +107,17 @@ def judge(finding: LevelFinding, allow: Mapping[Level, float]) -> LevelFinding:
             why = ", ".join(f"{n} {reason}" for reason, n in count.unchecked.items())
             reason = f"no row of {side} can be checked ({why})"
             return LevelFinding(finding.level, "not_checkable", reason=reason, sides=finding.sides)
-    if not any(count.matched for count in finding.sides.values()):
+    undecided = 0 if finding.undecided is None else len(finding.undecided.rows)
+    matched = any(count.matched for count in finding.sides.values())
+    if not (matched or undecided):
         return replace(finding, status="clean")
-    rate = finding.judged.rate if finding.judged else None
-    tolerated = allow.get(finding.level)
-    within = tolerated is not None and rate is not None and rate <= tolerated
-    return replace(finding, status="allowed" if within else "leak")
+    judged, tolerated = finding.judged, allow.get(finding.level)
+    assert judged is not None
+
+    def within(rows: int) -> bool:
+        return tolerated is not None and rows / judged.checked <= tolerated
+
+    if within(judged.matched + undecided):
+        return replace(finding, status="allowed")
+    # More than is tolerated may match; whether the rows that do match are too many is another question.
+    return replace(finding, status="leak" if matched and not within(judged.matched) else "incomplete")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import pyarrow.compute as pc
@@ -28,8 +29,29 @@ MISSING_COLUMN = "missing_column"
 BOILERPLATE = "boilerplate"
 
 
+class KeySource(Protocol):
+    """Where a keyed level has the slots of rows from."""
+
+    reasons: Mapping[int, str]  #: why a row with this negative slot is not checked
+
+    def add(self, batch: Batch) -> Rows | None:
+        """The slot of each row, new keys given one; None when the file lacks the column."""
+        ...
+
+    def find(self, batch: Batch) -> Rows | None:
+        """The slot of each row among the keys that were added, -1 for none."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        ...
+
+
 class IdKeys:
     """Slots of document ids, or of (document, chunk) pairs."""
+
+    reasons = REASONS
 
     def __init__(self, level: Level, options: ScanOptions) -> None:
         """No key yet."""
@@ -77,6 +99,8 @@ def _where_valid(keys: Keys, valid: Valid, slots_of: Callable[[Keys], Rows]) -> 
 
 class TextKeys:
     """Slots of normalised texts, compared with the texts themselves."""
+
+    reasons = REASONS
 
     def __init__(self, options: ScanOptions) -> None:
         """No text yet."""
@@ -145,26 +169,33 @@ class DocumentFrequency:
         return np.asarray(frequency > limit)
 
 
-def see(tally: SideTally, batch: Batch, slots: Rows | None) -> Rows:
+def see(tally: SideTally, batch: Batch, slots: Rows | None, reasons: Mapping[int, str] = REASONS) -> Rows:
     """Counts the rows of `batch` and those without a slot; `slots`, with codes where the column lacks."""
     tally.see(batch)
     if slots is None:
         tally.uncheck_all(batch, MISSING_COLUMN)
         return np.full(batch.rows, NULL_ID, np.int64)
-    tally.uncheck(batch, slots, REASONS)
+    tally.uncheck(batch, slots, reasons)
     return slots
 
 
 class KeyedLevel:
     """One keyed level over two sides."""
 
-    def __init__(self, level: Level, indexed: Side, files: Mapping[Side, int], options: ScanOptions) -> None:
+    def __init__(
+        self,
+        level: Level,
+        indexed: Side,
+        files: Mapping[Side, int],
+        options: ScanOptions,
+        source: KeySource | None = None,
+    ) -> None:
         """Nothing read yet; `indexed` names the side that `index` will be given."""
         self.level = level
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)
         self._options = options
-        self._source: IdKeys | TextKeys = TextKeys(options) if level == "text" else IdKeys(level, options)
+        self._source = source or (TextKeys(options) if level == "text" else IdKeys(level, options))
         self._tally = {side: SideTally(n) for side, n in files.items()}
         self._frequency = (
             DocumentFrequency(options) if level == "text" and options.max_df is not None else None
@@ -193,7 +224,7 @@ class KeyedLevel:
             self._stream_slots.append(slots[hit])
 
     def _see(self, side: Side, batch: Batch, slots: Rows | None) -> Rows:
-        coded = see(self._tally[side], batch, slots)
+        coded = see(self._tally[side], batch, slots, self._source.reasons)
         if self._frequency is not None:
             self._frequency.see(side, batch, coded)
         return coded
@@ -233,7 +264,7 @@ class KeyedLevel:
         )
 
     def _key_counts(self) -> Mapping[Side, int] | None:
-        if isinstance(self._source, TextKeys):
+        if not isinstance(self._source, IdKeys):
             return None
         indexed, streamed = self._source.distinct
         return {self._indexed: indexed, self._streamed: streamed}

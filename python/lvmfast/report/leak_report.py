@@ -18,8 +18,8 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
-from lvmfast.report.tables import matched_rows, nearest_rows
-from lvmfast.report.write import write_scan
+from lvmfast.report.tables import matched_rows, nearest_rows, undecided_rows
+from lvmfast.report.write import NEAREST, UNDECIDED, write_scan
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class LeakReport:
         """
         return nearest_rows(self.findings)
 
+    @property
+    def undecided(self) -> pa.Table | None:
+        """The eval rows that a fingerprint leaves undecided: level, file, row, bound. None without one."""
+        return undecided_rows(self.findings)
+
     def __str__(self) -> str:
         """The closing line, the sentence of the verdict, and the stamp if there is one."""
         lines = [closing_line(self.findings), verdict_sentence(self.findings)]
@@ -85,7 +90,9 @@ class LeakReport:
         Raises:
             DataError: the directory cannot be written.
         """
-        write_scan(directory, self.summary, self.matched_rows, self.matches, self.nearest)
+        extra = {NEAREST: self.nearest, UNDECIDED: self.undecided}
+        tables = {name: table for name, table in extra.items() if table is not None}
+        write_scan(directory, self.summary, self.matched_rows, self.matches, tables)
 
     def rethreshold(self, threshold: float) -> LeakReport:
         """The report of the same scan at a higher cosine threshold, without scanning again.
@@ -125,5 +132,6 @@ class LeakReport:
             pairs_at={edge: n for edge, n in finding.pairs_at.items() if edge >= threshold},
             matches=matches,
             match_count=len(matches),
+            undecided=finding.undecided and finding.undecided.at_least(threshold),
             sides={side: count.at_least(threshold) for side, count in finding.sides.items()},
         )

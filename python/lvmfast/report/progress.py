@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich import progress as bars
@@ -16,18 +16,21 @@ from lvmfast.leaks.engine import Progress, silent
 SECONDS_BETWEEN_LINES = 10.0
 
 
-class RowRate(bars.ProgressColumn):
-    """Rows per second."""
+class Rate(bars.ProgressColumn):
+    """Rows, or what else a phase counts, per second."""
 
     def render(self, task: bars.Task) -> Text:
         """The rate, once there is one."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} rows/s", style="dim")
+        return Text("" if speed is None else f"{speed:,.0f} {task.fields['unit']}/s", style="dim")
 
 
 @contextmanager
-def progress_display(quiet: bool) -> Iterator[Progress]:
-    """The display that fits: silent when asked, bars on a terminal, lines elsewhere."""
+def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Iterator[Progress]:
+    """The display that fits: silent when asked, bars on a terminal, lines elsewhere.
+
+    `units` names what a phase counts, where that is not rows.
+    """
     if quiet:
         yield silent
     elif sys.stderr.isatty():
@@ -35,36 +38,39 @@ def progress_display(quiet: bool) -> Iterator[Progress]:
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
-            RowRate(),
+            Rate(),
             bars.TimeRemainingColumn(),
             console=Console(stderr=True),  # stdout stays with the answer
             transient=True,
         ) as drawn:
-            yield Bars(drawn)
+            yield Bars(drawn, units or {})
     else:
-        yield Lines()
+        yield Lines(units or {})
 
 
 class Bars:
     """One bar per phase; a phase that starts again starts at its beginning."""
 
-    def __init__(self, drawn: bars.Progress) -> None:
+    def __init__(self, drawn: bars.Progress, units: Mapping[str, str]) -> None:
         """Draws on `drawn`, which is running."""
         self._drawn = drawn
+        self._units = units
         self._tasks: dict[str, bars.TaskID] = {}
 
     def __call__(self, phase: str, done: int, total: int | None) -> None:
         """Moves the bar of `phase`."""
         if phase not in self._tasks:
-            self._tasks[phase] = self._drawn.add_task(phase, total=total)
+            unit = self._units.get(phase, "rows")
+            self._tasks[phase] = self._drawn.add_task(phase, total=total, unit=unit)
         self._drawn.update(self._tasks[phase], completed=done, total=total)
 
 
 class Lines:
     """One line per phase every few seconds, for logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, units: Mapping[str, str]) -> None:
         """Prints on stderr."""
+        self._units = units
         self._phase = ""
         self._started = self._last = 0.0
 
@@ -79,4 +85,5 @@ class Lines:
         rate = done / (now - self._started)
         of = f"/{total:,}" if total else ""
         left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
-        print(f"{phase}: {done:,}{of} rows, {rate:,.0f} rows/s{left}", file=sys.stderr, flush=True)
+        unit = self._units.get(phase, "rows")
+        print(f"{phase}: {done:,}{of} {unit}, {rate:,.0f} {unit}/s{left}", file=sys.stderr, flush=True)

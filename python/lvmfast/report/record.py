@@ -10,6 +10,7 @@ from typing import Any
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset, SplitFile
+from lvmfast.corpus.dataset import InputFile
 from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
 from lvmfast.leaks.devices import device_name
@@ -36,7 +37,7 @@ class Inputs:
     def __init__(self, splits: Mapping[Side, OpenSplit], threads: int) -> None:
         """Reads every local file once to hash it."""
         self._splits = splits
-        files = [file for split in splits.values() for file in (*split.dataset.files, *split.texts)]
+        files = [file for split in splits.values() for file in (*split.dataset.inputs, *split.texts)]
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
         self._stamps = {path: _stamp(path) for path in local}
         self._hashes = {path: _core.blake3_file(path, threads) for path in local}
@@ -63,12 +64,12 @@ class Inputs:
             "covered": coverage.covered,
         }
         return {
-            "files": [self._file(file) for file in split.dataset.files],
+            "files": [self._file(file) for file in split.dataset.inputs],
             "notes": list(split.dataset.notes),
             "payload": payload,
         }
 
-    def _file(self, file: SplitFile) -> dict[str, Any]:
+    def _file(self, file: InputFile) -> dict[str, Any]:
         return {
             "path": file.name,
             "bytes": file.nbytes,

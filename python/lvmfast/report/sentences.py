@@ -9,7 +9,10 @@ from lvmfast.leaks.levels import CANNOT_SEE, SIDES
 
 
 def closing_line(findings: Findings) -> str:
-    """`LEAK: doc=728/5244 chunk=... text=...`: matched of checked rows of the judged side."""
+    """`LEAK: doc=728/5244 chunk=... text=...`: matched of checked rows of the judged side.
+
+    Rows that a fingerprint leaves undecided stand behind a plus: `vector=0/5244+3?`.
+    """
     parts = [f"{level}={_ratio(finding)}" for level, finding in findings.levels.items()]
     return f"{findings.verdict.upper()}: {' '.join(parts)}"
 
@@ -17,7 +20,13 @@ def closing_line(findings: Findings) -> str:
 def _ratio(finding: LevelFinding) -> str:
     if finding.status == "not_checkable" or finding.judged is None:
         return "not_checkable"
-    return f"{finding.judged.matched}/{finding.judged.checked}"
+    undecided = f"+{n}?" if (n := undecided_count(finding)) else ""
+    return f"{finding.judged.matched}/{finding.judged.checked}{undecided}"
+
+
+def undecided_count(finding: LevelFinding) -> int:
+    """Eval rows that a fingerprint leaves undecided."""
+    return 0 if finding.undecided is None else len(finding.undecided.rows)
 
 
 def leaked_sentence(leaked: Sequence[str]) -> str:
@@ -36,7 +45,17 @@ def verdict_sentence(findings: Findings) -> str:
     if findings.verdict == "allowed":
         allowed = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "allowed"]
         return f"Matches within the allowed rates at {', '.join(allowed)}. {_coverage(ran, what)}"
+    if findings.verdict == "incomplete":
+        decides = "a scan of the training set itself decides"
+        return f"Not decided: {_undecided(ran)}; {decides}. {_coverage(ran, what)}"
     return _coverage(ran, what)
+
+
+def _undecided(ran: list[LevelFinding]) -> str:
+    open_ = [finding for finding in ran if finding.status == "incomplete"]
+    return ", ".join(
+        f"{undecided_count(f):,} rows that may match at {f.level} ≥{f.threshold:g}" for f in open_
+    )
 
 
 def _percent(finding: LevelFinding) -> str:

@@ -69,6 +69,8 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         level["shared_keys"] = finding.shared_keys
     if finding.pairs_at:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
+    if finding.undecided is not None:
+        level["eval_rows_undecided"] = len(finding.undecided.rows)
     if finding.padding is not None:
         level["padding"] = dict(finding.padding)
     if finding.nearest is not None:

@@ -46,6 +46,9 @@ NEAREST = pa.schema(
         ("train_row", pa.int64()),
     ]
 )
+UNDECIDED = pa.schema(
+    [("level", pa.string()), ("file", pa.string()), ("row", pa.int64()), ("bound", pa.float64())]
+)
 LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
 
 
@@ -78,6 +81,18 @@ def nearest_rows(findings: Findings) -> pa.Table | None:
         *_locate(found.train_row, findings.sides["train"]),
     )
     return pa.table(list(columns), schema=NEAREST)
+
+
+def undecided_rows(findings: Findings) -> pa.Table | None:
+    """The eval rows that a fingerprint leaves undecided, by level and row; None where none was scanned."""
+    parts = []
+    for level, finding in findings.levels.items():
+        if finding.undecided is not None:
+            rows, bounds = finding.undecided.rows, finding.undecided.bounds
+            files, file_rows = _locate(rows, findings.sides["eval"])
+            columns = [_same(level, len(rows)), files, file_rows, pa.array(bounds)]
+            parts.append(pa.table(columns, schema=UNDECIDED))
+    return pa.concat_tables(parts).combine_chunks() if parts else None
 
 
 def matches(findings: Findings, datasets: Mapping[Side, Dataset]) -> pa.Table:

@@ -11,6 +11,7 @@ from lvmfast.leaks.findings import Findings, LevelFinding, Status
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.tally import FileCount, SideCount
 from lvmfast.report.nearest import nearest_sentence
+from lvmfast.report.sentences import undecided_count
 
 COLOURS: dict[Status, str] = {
     "clean": "green",
@@ -34,6 +35,12 @@ def show(findings: Findings, console: Console) -> None:
             _say(console, f"{finding.level}: rows not checked: {unchecked}")
         if finding.nearest is not None and finding.status != "not_checkable":
             _say(console, nearest_sentence(finding, finding.nearest))
+        if undecided := undecided_count(finding):
+            _say(
+                console,
+                f"{finding.level}: {undecided:,} eval rows may match at {finding.threshold:g}: "
+                "the fingerprint neither finds a match nor rules it out",
+            )
         if finding.cut:
             kept, found = len(finding.matches), finding.match_count
             _say(

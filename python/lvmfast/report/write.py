@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ SUMMARY = "summary.json"
 MATCHES = "matches.parquet"
 MATCHED_ROWS = "matched_rows.parquet"
 NEAREST = "nearest.parquet"
+UNDECIDED = "undecided.parquet"
 
 
 def prepare_directory(directory: str | PathLike[str]) -> Path:
@@ -44,9 +46,9 @@ def write_scan(
     summary: dict[str, Any],
     matched_rows: pa.Table,
     matches: pa.Table,
-    nearest: pa.Table | None = None,
+    extra: Mapping[str, pa.Table],
 ) -> None:
-    """Writes the files of a scan into `directory`, the summary last.
+    """Writes the files of a scan into `directory`, `extra` tables (by name) among them, the summary last.
 
     An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
 
@@ -54,11 +56,9 @@ def write_scan(
         DataError: the directory cannot be written, or the disk is full.
     """
     path = prepare_directory(directory)
+    tables = {MATCHED_ROWS: matched_rows, MATCHES: matches, **extra}
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
     try:
-        tables = {MATCHED_ROWS: matched_rows, MATCHES: matches}
-        if nearest is not None:
-            tables[NEAREST] = nearest
         # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
         for name, table in tables.items():
             pq.write_table(table, staging / name, compression="zstd", row_group_size=1 << 20)
@@ -70,8 +70,8 @@ def write_scan(
         for name in names:
             flush(staging / name)
         (path / SUMMARY).unlink(missing_ok=True)
-        if nearest is None:
-            (path / NEAREST).unlink(missing_ok=True)
+        for name in {NEAREST, UNDECIDED} - tables.keys():
+            (path / name).unlink(missing_ok=True)  # an earlier scan's
         for name in names:
             os.replace(staging / name, path / name)
         flush(path)

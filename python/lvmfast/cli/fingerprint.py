@@ -1,0 +1,55 @@
+"""`lvmfast fingerprint`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.values import assignments
+from lvmfast.leaks.options import DEFAULT_MIN_CHARS
+from lvmfast.report.progress import progress_display
+from lvmfast.splits.fingerprint import fingerprint as run_fingerprint
+
+
+@app.command()
+@exit_codes
+def fingerprint(
+    train: Annotated[
+        list[str], typer.Argument(metavar="TRAIN...", help="Training files, folders or quoted globs.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .lvfp file to write.")],
+    payload: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
+    ] = None,
+    normalize: Annotated[
+        str, typer.Option(help="How texts are made comparable: default, none, strict.")
+    ] = "default",
+    min_chars: Annotated[
+        int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")
+    ] = DEFAULT_MIN_CHARS,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+) -> None:
+    """Write what `leakscan --train FILE` needs, without the texts and vectors themselves."""
+    with progress_display(quiet) as progress:
+        written = run_fingerprint(
+            train,
+            out,
+            payload=payload,
+            columns=dict(assignments("--column", column, str)),
+            normalize=normalize,  # type: ignore[arg-type]
+            min_chars=min_chars,
+            threads=threads,
+            progress=progress,
+        )
+    rows = written.rows or 0
+    print(f"{out}: {rows:,} rows, {written.size:,} bytes ({written.size / max(1, rows):.1f} a row)")
+    print(f"columns: {', '.join(sorted(written.columns))}")
+    print(f"identity: {written.identity}")

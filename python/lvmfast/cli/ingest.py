@@ -1,0 +1,308 @@
+"""`lvmfast ingest`: from a dump to sequences that are proven fresh, and each stage by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.errors import DataError
+from lvmfast.ingest.articles import Domains, write_articles
+from lvmfast.ingest.chunks import ChunkOptions, LengthUnit, write_chunks
+from lvmfast.ingest.embeddings import write_embeddings
+from lvmfast.ingest.encoder import Encoder
+from lvmfast.ingest.pipeline import Ingested, ingest
+from lvmfast.ingest.proof import Proven, Training, prove
+from lvmfast.ingest.selection import Selection, parse_ranges
+from lvmfast.ingest.sequences import Layout, write_sequences
+from lvmfast.report.progress import progress_display
+
+UNITS = {"articles": "articles", "chunks": "articles", "embeddings": "chunks"}
+
+commands = typer.Typer(
+    help="Fresh evaluation data: a Wikipedia dump becomes articles, chunks, embeddings and sequences.",
+    no_args_is_help=True,
+)
+app.add_typer(commands, name="ingest")
+
+Source = Annotated[
+    str, typer.Argument(help="A MediaWiki dump (.xml, .xml.bz2), or jsonl or parquet of id, title, text.")
+]
+Out = Annotated[Path, typer.Option(metavar="PATH", help="What to write.")]
+Articles = Annotated[
+    list[str] | None,
+    typer.Option(metavar="START:STOP", help="Half-open range of article indexes. Repeat for many."),
+]
+PageIds = Annotated[str | None, typer.Option(metavar="IDS", help="Page ids, separated by commas.")]
+Titles = Annotated[list[str] | None, typer.Option(metavar="TITLE", help="A title. Repeat for many.")]
+Random = Annotated[int | None, typer.Option(metavar="N", help="So many of these at random.")]
+Seed = Annotated[int, typer.Option(help="Of the random draw.")]
+DomainFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="JSON", help='Domain by parts of category names: {"science": ["physics", "biolog"]}.'
+    ),
+]
+Target = Annotated[int, typer.Option(help="Length of a chunk that is aimed at.")]
+Minimum = Annotated[int, typer.Option(help="Least length of a chunk.")]
+Maximum = Annotated[int, typer.Option(help="Greatest length of a chunk.")]
+Unit = Annotated[LengthUnit, typer.Option(help="What lengths count: words, or tokens of the encoder.")]
+Boilerplate = Annotated[
+    bool, typer.Option("--drop-boilerplate/--keep-boilerplate", help="Leave references and links out.")
+]
+Language = Annotated[str, typer.Option(help="For the ends of sentences.")]
+EncoderName = Annotated[
+    str,
+    typer.Option("--encoder", metavar="MODEL", help="A sentence-transformers folder, or name on the hub."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...: the encoder's; a GPU where there is one.")]
+Bf16 = Annotated[bool, typer.Option("--bf16", help="Run the encoder in bfloat16.")]
+Batch = Annotated[int, typer.Option(help="Texts that the encoder takes at once.")]
+Context = Annotated[int, typer.Option(help="Chunks before the target.")]
+LayoutName = Annotated[
+    Layout, typer.Option(help="chunks: every vector once; seed: copied contexts, as older scripts read them.")
+]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TRAIN", help="Training data to be fresh against. Repeat for many."),
+]
+AgainstPayload = Annotated[str | None, typer.Option(metavar="PATH", help="The training data's texts.")]
+MinSequences = Annotated[int, typer.Option(help="Say how many articles are missing below this.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+
+
+@commands.command("wikipedia")
+@exit_codes
+def wikipedia(
+    dump: Source,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")],
+    encoder: EncoderName,
+    articles: Articles = None,
+    page_ids: PageIds = None,
+    title: Titles = None,
+    random: Random = None,
+    seed: Seed = 0,
+    domains: DomainFile = None,
+    target: Target = 90,
+    minimum: Minimum = 30,
+    maximum: Maximum = 180,
+    unit: Unit = "words",
+    drop_boilerplate: Boilerplate = True,
+    language: Language = "en",
+    device: Device = None,
+    bf16: Bf16 = False,
+    batch_size: Batch = 64,
+    context: Context = 5,
+    layout: LayoutName = "chunks",
+    against: Against = None,
+    against_payload: AgainstPayload = None,
+    min_sequences: MinSequences = 5000,
+    resume: Resume = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make sequences of a dump's articles, and prove them fresh. Exit 0: done, 2: bad input.
+
+    With --against, sequences that the training set matches at any level are dropped, and
+    fresh/clean.json certifies the rest.
+    """
+    with progress_display(quiet, UNITS) as progress:
+        done = ingest(
+            dump,
+            out,
+            encoder=encoder,
+            selection=_selection(articles, page_ids, title, random, seed),
+            chunk_options=ChunkOptions(target, minimum, maximum, unit, drop_boilerplate),
+            context=context,
+            layout=layout,
+            language=language,
+            domains=_domains(domains),
+            device=device,
+            bf16=bf16,
+            batch_size=batch_size,
+            against=Training(tuple(against), against_payload) if against else None,
+            resume=resume,
+            progress=progress,
+        )
+    _show(done, min_sequences)
+
+
+@commands.command("articles")
+@exit_codes
+def articles_command(
+    dump: Source,
+    out: Out,
+    articles: Articles = None,
+    page_ids: PageIds = None,
+    title: Titles = None,
+    random: Random = None,
+    seed: Seed = 0,
+    domains: DomainFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Stage 1: the wanted articles of a dump, as prose, to parquet."""
+    selection = _selection(articles, page_ids, title, random, seed)
+    with progress_display(quiet, UNITS) as progress:
+        read = write_articles(dump, out, selection, domains=_domains(domains), progress=progress)
+    for note in read.notes:
+        print(note)
+    dropped = "".join(f", {n:,} dropped: {reason}" for reason, n in read.dropped.items())
+    print(f"{out}: {read.kept:,} articles of {read.passed:,} met{dropped}")
+
+
+@commands.command("chunks")
+@exit_codes
+def chunks_command(
+    articles: Annotated[Path, typer.Argument(help="The parquet file of stage 1.")],
+    out: Out,
+    target: Target = 90,
+    minimum: Minimum = 30,
+    maximum: Maximum = 180,
+    unit: Unit = "words",
+    encoder: Annotated[str | None, typer.Option(metavar="MODEL", help="Whose tokens to count.")] = None,
+    drop_boilerplate: Boilerplate = True,
+    language: Language = "en",
+    quiet: Quiet = False,
+) -> None:
+    """Stage 2: articles cut into chunks at the ends of sentences, to parquet."""
+    options = ChunkOptions(target, minimum, maximum, unit, drop_boilerplate)
+    model = Encoder(encoder) if encoder and options.unit == "tokens" else None
+    with progress_display(quiet, UNITS) as progress:
+        cut = write_chunks(articles, out, options, encoder=model, language=language, progress=progress)
+    print(
+        f"{out}: {cut.chunks:,} chunks of {cut.words / cut.chunks:.0f} words on average "
+        f"from {cut.articles:,} articles, {cut.too_short:,} of them too short"
+    )
+
+
+@commands.command("embed")
+@exit_codes
+def embed_command(
+    chunks: Annotated[Path, typer.Argument(help="The parquet file of stage 2.")],
+    out: Out,
+    encoder: EncoderName,
+    device: Device = None,
+    bf16: Bf16 = False,
+    batch_size: Batch = 64,
+    resume: Resume = False,
+    quiet: Quiet = False,
+) -> None:
+    """Stage 3: a vector for every chunk, to npz."""
+    model = Encoder(encoder, device=device, bf16=bf16, batch_size=batch_size)
+    with progress_display(quiet, UNITS) as progress:
+        done = write_embeddings(chunks, out, model, resume=resume, progress=progress)
+    cut = f", {done.truncated:,} longer than the {model.window} tokens it reads" if done.truncated else ""
+    print(f"{out}: {done.chunks:,} vectors of {model.dim} on {model.device}{cut}")
+
+
+@commands.command("sequences")
+@exit_codes
+def sequences_command(
+    embeddings: Annotated[Path, typer.Argument(help="The npz file of stage 3.")],
+    out: Out,
+    context: Context = 5,
+    layout: LayoutName = "chunks",
+) -> None:
+    """Stage 4: windows of consecutive chunks and the chunk that follows, to npz."""
+    count = write_sequences(embeddings, out, context, layout)
+    print(f"{out}: {count:,} sequences of {context} + 1 chunks")
+
+
+@commands.command("prove")
+@exit_codes
+def prove_command(
+    sequences: Annotated[Path, typer.Argument(help="The npz file of stage 4, in the layout chunks.")],
+    chunks: Annotated[Path, typer.Option(metavar="PATH", help="The parquet file of stage 2: their texts.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for sequences.npz and clean.json.")],
+    against: Against,
+    against_payload: AgainstPayload = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the scan that says what was dropped.")
+    ] = None,
+    layout: LayoutName = "chunks",
+    min_sequences: MinSequences = 5000,
+    quiet: Quiet = False,
+) -> None:
+    """Stage 5: the sequences that training has not seen, and the certificate that says so."""
+    training = Training(tuple(against or ()), against_payload)
+    with progress_display(quiet, UNITS) as progress:
+        done = prove(sequences, chunks, out, training, report=report, layout=layout, progress=progress)
+    for line in _proof_lines(asdict(done), out, min_sequences):
+        print(line)
+
+
+def _proof_lines(proof: Mapping[str, Any], fresh: Path, wanted: int) -> Iterator[str]:
+    levels = ", ".join(f"{level} {n:,}" for level, n in proof["levels"].items())
+    yield f"Seen in training and dropped: {proof['dropped']:,} of {proof['scanned']:,} ({levels or 'none'})"
+    for reason in proof["unseen"]:
+        yield f"Not checked: {reason}"
+    yield f"Proven clean: {proof['sequences']:,} sequences; `lvmfast verify {fresh}` checks it again"
+    missing = Proven(**proof).articles_missing(wanted)
+    if missing:
+        per_article = proof["sequences"] / proof["articles"]
+        yield (
+            f"Fewer than the {wanted:,} wanted: about {missing:,} more articles are needed, "
+            f"at {per_article:.1f} sequences an article"
+        )
+
+
+def _show(done: Ingested, min_sequences: int) -> None:
+    stages = done.stages
+    articles, chunks, vectors = stages["articles"], stages["chunks"], stages["embeddings"]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    table.add_row("articles met", f"{articles['passed']:,}")
+    table.add_row("articles kept", f"{articles['kept']:,}")
+    for reason, count in articles["dropped"].items():
+        table.add_row(f"dropped: {reason}", f"{count:,}")
+    table.add_row("too short for a chunk", f"{chunks['too_short']:,}")
+    table.add_row("chunks", f"{chunks['chunks']:,}")
+    table.add_row("words per chunk", f"{chunks['words'] / chunks['chunks']:.0f}")
+    if vectors["truncated"]:
+        table.add_row("chunks longer than the encoder reads", f"{vectors['truncated']:,}")
+    table.add_row("sequences", f"{stages['sequences']['sequences']:,}")
+    console = Console()
+    console.print(table)
+    for note in articles["notes"]:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    made = "sequences.npz"
+    if "proof" in stages:
+        made = "fresh/sequences.npz, fresh/clean.json, report/"
+        for line in _proof_lines(stages["proof"], done.out / "fresh", min_sequences):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print(f"{done.out}: articles.parquet, chunks.parquet, {made}")
+
+
+def _selection(
+    articles: list[str] | None, page_ids: str | None, titles: list[str] | None, random: int | None, seed: int
+) -> Selection:
+    ids = [text.strip() for text in page_ids.split(",")] if page_ids else []
+    wrong = next((text for text in ids if not text.isdecimal()), None)
+    if wrong is not None:
+        raise DataError(f"--page-ids: expected numbers separated by commas, got {wrong!r}")
+    return Selection(
+        parse_ranges(articles or ()), frozenset(map(int, ids)), frozenset(titles or ()), random, seed
+    )
+
+
+def _domains(path: Path | None) -> Domains | None:
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a JSON object: {error}") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(patterns, list) and all(isinstance(p, str) for p in patterns)
+        for patterns in content.values()
+    ):
+        raise DataError(f'{path}: expected lists of strings by domain, such as {{"science": ["physics"]}}')
+    return {name: tuple(patterns) for name, patterns in content.items()}

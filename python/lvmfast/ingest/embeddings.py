@@ -1,0 +1,116 @@
+"""Stage 3: a vector for every chunk, restartable in the middle of a file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lvmfast import _core
+from lvmfast.corpus import load_split
+from lvmfast.corpus.failures import reading
+from lvmfast.durable import write_text
+from lvmfast.errors import DataError
+from lvmfast.ingest.encoder import Encoder
+from lvmfast.ingest.npz import Blocks, write_npz
+from lvmfast.ingest.tables import appearing
+from lvmfast.leaks.engine import Progress, silent
+
+#: Chunks of a batch file: what a stopped run loses at most.
+PART_ROWS = 2048
+
+
+@dataclass
+class Embedded:
+    """What became of the chunks."""
+
+    chunks: int = 0
+    resumed: int = 0  #: chunks whose vectors an earlier run had left
+    truncated: int = 0  #: chunks longer than the encoder reads
+
+
+def write_embeddings(
+    chunks: Path, out: Path, encoder: Encoder, *, resume: bool = False, progress: Progress = silent
+) -> Embedded:
+    """Writes `truth_keys` (n, 2), `embeddings` (n, d) and `provenance` of all chunks to the npz file `out`.
+
+    Until it is whole, the vectors stand in batch files in a hidden folder beside `out`; `resume` goes on
+    from there if chunks and encoder are the same.
+
+    Raises:
+        DataError: `chunks` is no file of stage 2, an earlier run was of other chunks or another encoder, or
+            the disk is full.
+    """
+    with reading(str(chunks)):
+        rows = pq.read_metadata(chunks).num_rows
+    parts = out.with_name(f".{out.name}.parts")
+    provenance = {**encoder.provenance, "chunks": f"blake3:{_core.blake3_file(str(chunks), 0)}"}
+    if resume and out.exists() and load_split(str(out)).files[0].provenance == provenance:
+        shutil.rmtree(parts, ignore_errors=True)
+        return Embedded(rows, resumed=rows, truncated=_truncated(chunks, encoder))
+    _begin(parts, provenance, resume)
+    done = Embedded(truncated=_truncated(chunks, encoder))
+    progress("embeddings", 0, rows)
+    files = []
+    for number, texts in enumerate(_texts(chunks)):
+        path = parts / f"{number:06}.npy"
+        if path.exists():
+            done.resumed += len(texts)
+        else:
+            with appearing(path) as staged, staged.open("wb") as file:
+                np.save(file, encoder.encode(texts))
+        done.chunks += len(texts)
+        files.append(path)
+        progress("embeddings", done.chunks, rows)
+    keys = pq.read_table(chunks, columns=["doc_id", "chunk_id"])
+    truth = np.stack([keys[c].to_numpy() for c in ("doc_id", "chunk_id")], axis=1)
+    vectors = Blocks((rows, encoder.dim), (np.load(path, allow_pickle=False) for path in files))
+    write_npz(out, {"truth_keys": truth, "embeddings": vectors}, provenance)
+    shutil.rmtree(parts)
+    return done
+
+
+def _truncated(chunks: Path, encoder: Encoder) -> int:
+    """How many texts the encoder does not read to their end."""
+    if encoder.window is None:
+        return 0
+    read = encoder.window - encoder.special_tokens
+    return sum(length > read for texts in _texts(chunks) for length in encoder.tokens(texts))
+
+
+def _begin(parts: Path, run: dict[str, Any], resume: bool) -> None:
+    record = parts / "run.json"
+    try:
+        if record.exists() and resume:
+            earlier = json.loads(record.read_text("utf-8"))
+            for what, value in run.items():
+                if earlier.get(what) != value:
+                    raise DataError(
+                        f"{parts}: {what}: expected {earlier.get(what)} as in the unfinished run, got {value}"
+                    )
+            return
+        if parts.exists():
+            shutil.rmtree(parts)
+        parts.mkdir(parents=True)
+        write_text(record, json.dumps(run, indent=2))
+    except OSError as error:
+        raise DataError(f"{parts}: cannot be written: {error.strerror or error}") from error
+
+
+def _texts(chunks: Path) -> Iterator[list[str]]:
+    """All texts in lists of PART_ROWS, the last one shorter."""
+    with reading(str(chunks)), pq.ParquetFile(chunks) as file:
+        held: list[str] = []
+        for batch in file.iter_batches(PART_ROWS, columns=["text"]):
+            held += batch.column(0).to_pylist()
+            while len(held) >= PART_ROWS:
+                yield held[:PART_ROWS]
+                held = held[PART_ROWS:]
+        if held:
+            yield held

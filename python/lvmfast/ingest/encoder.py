@@ -1,0 +1,120 @@
+"""The sentence encoder, and what identifies it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvmfast.corpus.dataset import Vectors
+from lvmfast.errors import DataError, missing_extra
+
+
+class Encoder:
+    """A sentence-transformers model, from a local folder or by its name on the model hub.
+
+    Raises:
+        DataError: sentence-transformers is not installed, there is no such model, or no such device.
+    """
+
+    def __init__(
+        self, name: str, *, device: str | None = None, bf16: bool = False, batch_size: int = 64
+    ) -> None:
+        """Loads the weights: this takes seconds."""
+        if name.startswith((".", "/", "~")) and not os.path.isdir(os.path.expanduser(name)):
+            raise DataError(f"{name}: no such folder: expected an encoder's folder or its name on the hub")
+        try:
+            import torch
+            import transformers
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise missing_extra("embedding", "encode", error) from error
+        folder = os.path.expanduser(name)
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            self._model = SentenceTransformer(folder if os.path.isdir(folder) else name, device=device)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DataError(f"{name}: cannot be loaded as an encoder: {reason}") from error
+        self.name = name
+        self.bf16 = bf16
+        self._batch_size = batch_size
+        if bf16:
+            self._model = self._model.to(torch.bfloat16)
+
+    @cached_property
+    def dim(self) -> int:
+        """Components of a vector."""
+        return int(self.encode(["dimension"]).shape[1])
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return str(self._model.device)
+
+    @property
+    def window(self) -> int | None:
+        """Tokens that it reads of a text; what is behind is not seen."""
+        length = self._model.max_seq_length
+        return int(length) if length else None
+
+    @cached_property
+    def special_tokens(self) -> int:
+        """Places of the window that marks at both ends take."""
+        return int(self._model.tokenizer.num_special_tokens_to_add(pair=False))
+
+    def tokens(self, texts: Sequence[str]) -> list[int]:
+        """How long each text is in tokens, the special ones not counted."""
+        encoded = self._model.tokenizer(
+            list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False
+        )
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of unit length, (n, dim) float32, normalised once, in float64.
+
+        sentence-transformers sorts the texts by length, so that a batch has little padding.
+        """
+        raw = self._model.encode(
+            list(texts),
+            batch_size=self._batch_size,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=False,
+        )
+        rows = np.asarray(raw, np.float64)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.ascontiguousarray(rows / np.where(norms > 0, norms, 1.0), np.float32)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What is stored beside vectors, so that those of two encoders are never mixed."""
+        return {
+            "embedder_id": Path(self.name).name
+            if os.path.isdir(os.path.expanduser(self.name))
+            else self.name,
+            "weights": self._weights(),
+            "dim": self.dim,
+            "norm": "l2_once",
+            "metric": "ip",
+            "dtype": "bfloat16" if self.bf16 else "float32",
+            "max_tokens": self.window,
+            "libraries": {name: version(name) for name in ("sentence-transformers", "transformers", "torch")},
+        }
+
+    def _weights(self) -> str:
+        """A hash over names, shapes and values of all parameters: the same for any file they came from."""
+        import hashlib
+
+        import torch
+
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\0".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return f"blake2b:{digest.hexdigest()}"

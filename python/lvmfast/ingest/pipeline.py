@@ -1,0 +1,215 @@
+"""`ingest`: all stages in one resumable call."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lvmfast import __version__
+from lvmfast.corpus.paths import expand
+from lvmfast.durable import write_text
+from lvmfast.errors import DataError
+from lvmfast.ingest.articles import Domains, write_articles
+from lvmfast.ingest.chunks import ChunkOptions, write_chunks
+from lvmfast.ingest.embeddings import write_embeddings
+from lvmfast.ingest.encoder import Encoder
+from lvmfast.ingest.proof import Training, check_encoder, prove
+from lvmfast.ingest.selection import Selection
+from lvmfast.ingest.sequences import Layout, write_sequences
+from lvmfast.leaks.engine import Progress, silent
+
+RECORD = "ingest.json"
+ARTICLES, CHUNKS = "articles.parquet", "chunks.parquet"
+EMBEDDINGS, SEQUENCES = "embeddings.npz", "sequences.npz"
+FRESH, REPORT = "fresh", "report"
+
+
+@dataclass
+class Ingested:
+    """What a run of `ingest` made, stage by stage."""
+
+    out: Path
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Run:
+    """The record of a run: what it was asked for, and which stages are done."""
+
+    path: Path
+    asked: dict[str, Any]
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of a stage: an earlier run's, or that of doing it now."""
+        if name not in self.stages:
+            self.stages[name] = work()
+            self.save()
+        return self.stages[name]
+
+    def save(self) -> None:
+        """Writes the record."""
+        record = {"version": __version__, "asked": self.asked, "stages": self.stages}
+        try:
+            write_text(self.path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def ingest(
+    source: str,
+    out: str | os.PathLike[str],
+    *,
+    encoder: str,
+    selection: Selection | None = None,
+    chunk_options: ChunkOptions | None = None,
+    context: int = 5,
+    layout: Layout = "chunks",
+    language: str = "en",
+    domains: Domains | None = None,
+    device: str | None = None,
+    bf16: bool = False,
+    batch_size: int = 64,
+    against: Training | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> Ingested:
+    """Makes sequences of a dump's articles: articles, chunks, embeddings, windows, and proves them fresh.
+
+    Args:
+        source: a MediaWiki XML dump, plain or bz2; or jsonl (also .gz, .zst) or parquet of id, title, text.
+        out: the folder for everything that is made; empty or not there, or an unfinished run's.
+        encoder: a sentence-transformers folder, or a name on the model hub.
+        selection: which articles; all by default.
+        chunk_options: how long chunks are.
+        context: chunks before the target of a sequence.
+        layout: ``chunks`` stores each vector once, ``seed`` copies contexts as older scripts read them.
+        language: for the ends of sentences, an ISO 639 code.
+        domains: patterns of category names by domain.
+        device: where the encoder runs; a GPU where there is one.
+        bf16: run the encoder in bfloat16.
+        batch_size: texts that the encoder takes at once.
+        against: training data to prove the sequences fresh against; those that training saw are dropped.
+        resume: go on with an unfinished run. The result is the same, byte for byte.
+        progress: called as (phase, done, in all or None).
+
+    Raises:
+        DataError: bad input, in any stage; or `out` holds another run, or an unfinished one without `resume`.
+    """
+    folder = Path(out)
+    selection = selection or Selection()
+    chunk_options = chunk_options or ChunkOptions()
+    asked = {
+        "source": _identity(source),
+        "selection": {
+            **asdict(selection),
+            "page_ids": sorted(selection.page_ids),
+            "titles": sorted(selection.titles),
+        },
+        "chunks": asdict(chunk_options),
+        "language": language,
+        "domains": {name: list(patterns) for name, patterns in (domains or {}).items()},
+        "encoder": {"name": encoder, "bf16": bf16},
+        "context": context,
+        "layout": layout,
+        "against": [_identity(path) for path in _training_files(against)],
+    }
+    run = _begin(folder, json.loads(json.dumps(asked)), resume)
+    articles, chunks = folder / ARTICLES, folder / CHUNKS
+    embeddings = folder / EMBEDDINGS
+
+    @cache
+    def model() -> Encoder:
+        return Encoder(encoder, device=device, bf16=bf16, batch_size=batch_size)
+
+    def cut() -> dict[str, Any]:
+        counted = model() if chunk_options.unit == "tokens" else None
+        done = write_chunks(
+            articles, chunks, chunk_options, encoder=counted, language=language, progress=progress
+        )
+        return asdict(done)
+
+    def embed() -> dict[str, Any]:
+        return asdict(write_embeddings(chunks, embeddings, model(), resume=resume, progress=progress))
+
+    # With a proof to come, the sequences are only on their way.
+    sequences = folder / (f"_{SEQUENCES}" if against else SEQUENCES)
+
+    def window() -> dict[str, Any]:
+        made = "chunks" if against else layout
+        return {"sequences": write_sequences(embeddings, sequences, context, made)}
+
+    def prove_fresh() -> dict[str, Any]:
+        assert against is not None
+        fresh = folder / FRESH
+        if fresh.exists():  # of a run that was killed before it could say so
+            shutil.rmtree(fresh)
+        report = folder / REPORT
+        done = prove(sequences, chunks, fresh, against, report=report, layout=layout, progress=progress)
+        return asdict(done)
+
+    if against and "embeddings" not in run.stages:
+        check_encoder(against, model())
+    done = Ingested(folder)
+    done.stages["articles"] = run.stage(
+        "articles",
+        lambda: asdict(write_articles(source, articles, selection, domains=domains, progress=progress)),
+    )
+    done.stages["chunks"] = run.stage("chunks", cut)
+    done.stages["embeddings"] = run.stage("embeddings", embed)
+    done.stages["sequences"] = run.stage("sequences", window)
+    embeddings.unlink(missing_ok=True)  # its vectors stand in the sequences
+    if against:
+        done.stages["proof"] = run.stage("proof", prove_fresh)
+        sequences.unlink(missing_ok=True)
+    return done
+
+
+def _training_files(against: Training | None) -> list[str]:
+    if against is None:
+        return []
+    return expand([*against.paths, *([against.payload] if against.payload else [])]).files
+
+
+def _identity(source: str) -> dict[str, Any]:
+    try:
+        stat = os.stat(source)
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror}") from error
+    return {"path": os.path.abspath(source), "size": stat.st_size, "modified": stat.st_mtime_ns}
+
+
+def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> _Run:
+    path = folder / RECORD
+    for stale in folder.glob(".*.part"):  # a killed run's; what is whole has another name
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+    if path.exists():
+        if not resume:
+            raise DataError(f"{folder}: holds an earlier run: --resume goes on with it")
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            earlier, stages, made_by = record["asked"], record["stages"], record["version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: no record of a run: {error}") from error
+        if made_by != __version__:
+            raise DataError(f"{path}: was made by lvmfast {made_by}, this is {__version__}: begin anew")
+        for what, value in asked.items():
+            if earlier.get(what) != value:
+                raise DataError(f"{path}: {what}: the run was for {earlier.get(what)}, not {value}")
+        return _Run(path, asked, stages)
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder}: is not empty and holds no earlier run")
+    run = _Run(path, asked)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror}") from error
+    run.save()
+    return run

@@ -1,0 +1,171 @@
+"""A run that is killed at any write, and resumed, ends in the same bytes as one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mwparserfromhell")
+pytest.importorskip("sentencex")
+
+from lvmfast import load_split
+from lvmfast.errors import DataError
+from lvmfast.ingest import embeddings, pipeline
+from lvmfast.ingest.selection import Selection
+
+MADE = ("articles.parquet", "chunks.parquet", "sequences.npz")
+
+# Stands in for the encoder, which is slow to load and has no part in what is tested here.
+STAND_IN = textwrap.dedent(
+    """
+    import hashlib
+    import numpy as np
+
+    class StandIn:
+        dim, device, window, special_tokens = 8, "cpu", 40, 2
+
+        def __init__(self, name, **options):
+            self.name = name
+            self.provenance = {"embedder_id": name, "dim": 8}
+
+        def tokens(self, texts):
+            return [len(text.split()) for text in texts]
+
+        def encode(self, texts):
+            seeds = [int(hashlib.md5(text.encode()).hexdigest()[:8], 16) for text in texts]
+            return np.stack([np.random.default_rng(s).standard_normal(8, np.float32) for s in seeds])
+    """
+)
+
+# Every file comes to be by os.replace: the process is killed before or behind the n-th of them.
+KILLED = STAND_IN + textwrap.dedent(
+    """
+        import os, signal, sys
+        from lvmfast.ingest import embeddings, pipeline
+
+        source, out, step, moment = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+        embeddings.PART_ROWS = 16
+        pipeline.Encoder = StandIn
+        replace, count = os.replace, 0
+
+        def die():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def counting(*paths):
+            global count
+            count += 1
+            if count == step and moment == "before":
+                die()
+            replace(*paths)
+            if count == step and moment == "behind":
+                die()
+
+        os.replace = counting
+        pipeline.ingest(source, out, encoder="stand-in", resume="resume" in sys.argv)
+        print(count)
+        """
+)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("source") / "articles.jsonl"
+    words = np.random.default_rng(3)
+    with path.open("w") as file:
+        for i in range(12):
+            sentences = (f"Word{words.integers(99)} " * 12 + "ends." for _ in range(60))
+            file.write(json.dumps({"id": i, "title": f"T{i}", "text": " ".join(sentences)}) + "\n")
+    return str(path)
+
+
+def run(source, out, step, moment, *more):
+    command = [sys.executable, "-c", KILLED, source, str(out), str(step), moment, *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def made(out):
+    return {name: (out / name).read_bytes() for name in MADE}
+
+
+@pytest.mark.slow
+def test_killed_at_every_write_and_resumed(source, tmp_path):
+    whole = tmp_path / "whole"
+    unbroken = run(source, whole, 0, "never")
+    assert unbroken.returncode == 0, unbroken.stderr
+    writes = int(unbroken.stdout)
+    assert writes >= 12
+    expected = made(whole)
+    for step in range(1, writes + 1):
+        moment = "before" if step % 2 else "behind"
+        out = tmp_path / f"killed-{step}"
+        killed = run(source, out, step, moment)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        resumed = run(source, out, 0, "never", "resume")
+        assert resumed.returncode == 0, resumed.stderr
+        assert made(out) == expected, f"{step} {moment}"
+        assert sorted(p.name for p in out.iterdir()) == sorted((*MADE, "ingest.json"))
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    names: dict = {}
+    exec(STAND_IN, names)
+    monkeypatch.setattr(pipeline, "Encoder", names["StandIn"])
+    monkeypatch.setattr(embeddings, "PART_ROWS", 16)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_sequences_hold_the_vectors_of_their_chunks(source, tmp_path):
+    pipeline.ingest(source, tmp_path / "a", encoder="x", context=3)
+    pipeline.ingest(source, tmp_path / "b", encoder="x", context=3, layout="seed")
+    columns = ("doc_id", "chunk_id", "vector", "context")
+    ours, seed = (load_split(tmp_path / name / "sequences.npz") for name in "ab")
+    assert (ours.rows, ours.dim, ours.context_length) == (seed.rows, 8, 3)
+    for a, b in zip(ours.batches(columns, 7), seed.batches(columns, 7), strict=True):
+        assert a.doc_id.equals(b.doc_id)
+        assert a.chunk_id.equals(b.chunk_id)
+        np.testing.assert_array_equal(a.vector, b.vector)
+        np.testing.assert_array_equal(a.context, b.context)
+        # The target of a window is the last vector of the context of the next one.
+        same = np.diff(a.doc_id.to_numpy()) == 0
+        np.testing.assert_array_equal(a.vector[:-1][same], a.context[1:, -1][same])
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_run_is_resumed_only_as_it_was_begun(source, tmp_path):
+    out = tmp_path / "out"
+    pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)))
+    with pytest.raises(DataError, match="--resume goes on with it"):
+        pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)))
+    again = pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)), resume=True)
+    assert again.stages["articles"]["kept"] == 3
+    with pytest.raises(DataError, match="encoder: the run was for"):
+        pipeline.ingest(source, out, encoder="y", selection=Selection(((0, 3),)), resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("x")
+    with pytest.raises(DataError, match="not empty"):
+        pipeline.ingest(source, tmp_path / "other", encoder="x")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_full_disk_leaves_no_half_written_file(source, tmp_path):
+    script = (KILLED.replace("os.replace = counting", "") + "\n").replace(
+        "pipeline.ingest(",
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\npipeline.ingest(",
+    )
+    out = tmp_path / "out"
+    result = subprocess.run(
+        [sys.executable, "-c", script, source, str(out), "0", "never"], capture_output=True, text=True
+    )
+    assert "DataError" in result.stderr
+    assert "cannot be written" in result.stderr
+    assert not [p.name for p in out.iterdir() if p.name != "ingest.json"]
+    resumed = run(source, out, 0, "never", "resume")
+    assert resumed.returncode == 0, resumed.stderr
