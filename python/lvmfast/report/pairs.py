@@ -24,7 +24,7 @@ class Pair:
 
     scores: tuple[tuple[str, float], ...]  #: (level, score)
     match: dict[str, Any]  #: one of the rows of `matches.parquet` behind it
-    comparison: Comparison | None  #: None where a side has no text
+    comparison: Comparison | None  #: None where a side has no text, or only the document is shared
 
     @property
     def row_pairs(self) -> int:
@@ -71,6 +71,8 @@ def _merged(rows: Iterable[dict[str, Any]]) -> list[Pair]:
     for found in by_place.values():
         first = found[0]
         texts = first["train_text"], first["eval_text"]
-        comparison = None if None in texts else compare(*texts)
+        # A shared document is named by the first row of each side: two chunks that need not be alike.
+        only_document = all(row["level"] == "doc" for row in found)
+        comparison = None if None in texts or only_document else compare(*texts)
         pairs.append(Pair(tuple((row["level"], row["score"]) for row in found), first, comparison))
     return sorted(pairs, key=lambda pair: (-len(pair.scores), -max(score for _, score in pair.scores)))
