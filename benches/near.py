@@ -2,7 +2,7 @@
 
 `syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold; `random`
 is uniform on the sphere with planted pairs, the worst case there is; `real` are embeddings of docstrings
-(`real.py`, --real-rows). Arrays are kept in `.bench/`. The pair sets of both programs are compared before a
+(`embeddings.py`, --real-rows). Arrays are kept in `.bench/`. The pair sets of both programs are compared before a
 time is printed: pairs on which they differ must lie within faiss's float32 rounding of the threshold. With
 --nearest, the nearest neighbour of every eval row against search(k=1), compared likewise. Memory is what our
 scan held at its peak beyond what was there before, which is the inputs.
@@ -75,14 +75,11 @@ def make(recipe: str, n: int, m: int, dim: int) -> tuple[Rows, Rows]:
 
 
 def real_embeddings(n: int, m: int) -> tuple[Rows, Rows]:
-    path = CACHE / f"real-{n + m}.npy"
-    if not path.exists():
-        from real import embed
-
-        CACHE.mkdir(exist_ok=True)
-        np.save(path, embed(n + m))
-    rows = np.load(path)
-    return rows[:n].copy(), rows[n:].copy()
+    path = CACHE / "minilm.npz"
+    rows = np.load(path)["vectors"] if path.exists() else np.empty((0, 0), np.float32)
+    if len(rows) < n + m:
+        raise SystemExit(f"{path.name} has {len(rows):,} rows: run embeddings.py --rows {n + m} first")
+    return rows[:n].copy(), rows[n : n + m].copy()
 
 
 def private_bytes() -> int:
