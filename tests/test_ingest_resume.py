@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import pytest
 pytest.importorskip("mwparserfromhell")
 pytest.importorskip("sentencex")
 
-from lvmfast import load_split
+from lvmfast import load_split, verify
 from lvmfast.errors import DataError
 from lvmfast.ingest import embeddings, pipeline
 from lvmfast.ingest.selection import Selection
@@ -48,6 +49,7 @@ KILLED = STAND_IN + textwrap.dedent(
     """
         import os, signal, sys
         from lvmfast.ingest import embeddings, pipeline
+        from lvmfast.ingest.proof import Training
 
         source, out, step, moment = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
         embeddings.PART_ROWS = 16
@@ -67,7 +69,9 @@ KILLED = STAND_IN + textwrap.dedent(
                 die()
 
         os.replace = counting
-        pipeline.ingest(source, out, encoder="stand-in", resume="resume" in sys.argv)
+        train = next((word[6:] for word in sys.argv if word.startswith("train=")), None)
+        against = train and Training((f"{train}/sequences.npz",), f"{train}/chunks.parquet")
+        pipeline.ingest(source, out, encoder="stand-in", against=against, resume="resume" in sys.argv)
         print(count)
         """
 )
@@ -110,6 +114,29 @@ def test_killed_at_every_write_and_resumed(source, tmp_path):
         assert resumed.returncode == 0, resumed.stderr
         assert made(out) == expected, f"{step} {moment}"
         assert sorted(p.name for p in out.iterdir()) == sorted((*MADE, "ingest.json"))
+
+
+@pytest.mark.slow
+def test_killed_in_the_proof_and_resumed(source, tmp_path):
+    other = tmp_path / "other.jsonl"
+    lines = Path(source).read_text().splitlines()
+    other.write_text("".join(line.replace("Word", "Other") + "\n" for line in lines[:3]))
+    assert run(str(other), tmp_path / "train", 0, "never").returncode == 0
+    # Training has articles 0 to 2 under their ids, so that the proof has something to drop.
+    train = f"train={tmp_path / 'train'}"
+    whole = run(source, tmp_path / "whole", 0, "never", train)
+    assert whole.returncode == 0, whole.stderr
+    fresh = (tmp_path / "whole" / "fresh" / "sequences.npz").read_bytes()
+    plain = run(source, tmp_path / "plain", 0, "never")
+    for step in range(int(plain.stdout), int(whole.stdout) + 1):
+        for moment in ("before", "behind"):
+            out = tmp_path / f"{step}-{moment}"
+            assert run(source, out, step, moment, train).returncode == -signal.SIGKILL
+            resumed = run(source, out, 0, "never", train, "resume")
+            assert resumed.returncode == 0, resumed.stderr
+            assert (out / "fresh" / "sequences.npz").read_bytes() == fresh
+            assert verify(out / "fresh").verified
+            assert not list(out.glob(".*"))
 
 
 @pytest.fixture
