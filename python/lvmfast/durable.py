@@ -35,9 +35,20 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written; what stood there still does.
     """
+    with appearing(path) as staged:
+        staged.write_bytes(data)
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A name to write under; what was written stands at `path` when the block ends, and nothing if it fails.
+
+    Raises:
+        OSError: it cannot be written; what stood there still does.
+    """
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        staged.write_bytes(data)
+        yield staged
         flush(staged)
         os.replace(staged, path)
     except BaseException:

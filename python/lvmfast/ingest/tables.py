@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,27 +9,21 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvmfast.durable import flush
+from lvmfast import durable
 from lvmfast.errors import DataError
 
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A name to write under; what was written stands at `path` when the block ends, and nothing if it fails.
+    """As `durable.appearing`, in a folder that is made if it is not there.
 
     Raises:
         DataError: it cannot be written, or the disk is full.
     """
-    staged = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with durable.appearing(path) as staged:
             yield staged
-            flush(staged)
-            os.replace(staged, path)
-            flush(path.parent)
-        finally:
-            staged.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
