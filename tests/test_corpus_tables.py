@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
@@ -340,3 +342,32 @@ def test_pyarrow_tables_in_memory(rows):
     assert np.array_equal(got["vector"], vectors)
     assert np.array_equal(got["context"], windows)
     assert read(table.to_batches()[0])["doc_id"] == list(range(11))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    groups=st.lists(st.integers(0, 40), min_size=1, max_size=5),
+    rows=st.integers(1, 50),
+    seed=st.integers(0, 99),
+)
+def test_wanted_rows_of_a_parquet_file_and_where_its_reading_can_begin(tmp_path, groups, rows, seed):
+    numbers = pa.array(range(sum(groups)), pa.int64())
+    path = tmp_path / "groups.parquet"
+    with pq.ParquetWriter(path, pa.schema({"doc_id": pa.int64()})) as writer:
+        for start, size in zip(np.cumsum([0, *groups]), groups, strict=False):
+            writer.write_table(pa.table({"doc_id": numbers.slice(start, size)}))
+    (file,) = load_split(path).files
+    assert file.starts.tolist() == np.cumsum([0, *groups])[:-1].tolist()
+    wanted = np.flatnonzero(np.random.default_rng(seed).random(sum(groups)) < 0.1)
+    came = [
+        (batch.file_row + place, value)
+        for batch in file.batches(("doc_id",), rows, wanted)
+        for place, value in enumerate(batch.doc_id.to_pylist())
+    ]
+    assert all(row == value for row, value in came)
+    assert set(wanted.tolist()) <= {row for row, _ in came}
+    group_of_wanted = np.searchsorted(file.starts, wanted, "right")
+    for group in np.unique(group_of_wanted):  # behind its last wanted row, only what came along with that
+        last = wanted[group_of_wanted == group].max()
+        behind = [row for row, _ in came if np.searchsorted(file.starts, row, "right") == group]
+        assert max(behind) - last < rows

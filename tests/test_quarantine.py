@@ -501,3 +501,23 @@ def test_bad_command_lines_are_exit_2(place, arguments, words):
 def test_help_names_every_way():
     assert "EVAL... --report DIR | COMMAND" in run("quarantine", "--help").stdout
     assert "--resume" in run("quarantine", "add", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("eval.npz", "--report", "report"), ("--resume",), ("restore", "x.npz")]
+)
+def test_interrupted_moves_do_not_say_that_nothing_was_written(place, monkeypatch, arguments):
+    from typer.testing import CliRunner
+
+    from lvmfast.cli import app, quarantine
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    for name in ("put_away", "resume", "put_back"):
+        monkeypatch.setattr(quarantine, name, interrupted)
+    lvmfast.quarantine(place / "eval.npz", place / "report")
+    monkeypatch.chdir(place)
+    done = CliRunner().invoke(app, ["quarantine", *arguments])
+    assert done.exit_code == 130
+    assert done.output == "lvmfast: interrupted; `lvmfast quarantine list` says what was moved\n"

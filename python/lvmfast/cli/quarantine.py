@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from lvmfast.cli.app import EXIT_INTERRUPTED, app, exit_codes
+from lvmfast.cli.app import app, exit_codes
 from lvmfast.corpus.quarantined import QUARANTINE, QuarantinedFile, Quarantines, leak_sentence
 from lvmfast.errors import DataError
 from lvmfast.splits.quarantine import quarantine as put_away
@@ -37,6 +37,14 @@ commands = typer.Typer(
     help="Move leaked evaluation files to where no one uses them by accident, and lvmfast refuses them.",
 )
 app.add_typer(commands, name="quarantine")
+
+
+@contextmanager
+def _moving() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("`lvmfast quarantine list` says what was moved") from None
 
 
 @commands.command()
@@ -65,11 +73,8 @@ def add(
         raise DataError("nothing to quarantine: EVAL is missing")
     if report is None:
         raise DataError("--report DIR is missing: the scan that found the leak (leakscan --out DIR)")
-    try:
+    with _moving():
         done = put_away(files, report, into=into, force=force)
-    except KeyboardInterrupt:
-        print("lvmfast: interrupted; `lvmfast quarantine list` says what was moved", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
     for entry in done.moved:
         print(f"{entry.original} -> {entry.path}: {leak_sentence(entry)}")
     for path in done.clean:
@@ -84,7 +89,8 @@ def _resume(near: Iterable[str], into: Path) -> None:
         for folder in (beside / into, *quarantines.near(beside)):
             if folder.is_dir():
                 folders.setdefault(os.path.realpath(folder), folder)
-    finished = [entry for folder in folders.values() for entry in resume(folder)]
+    with _moving():
+        finished = [entry for folder in folders.values() for entry in resume(folder)]
     for entry in finished:
         here, there = entry.original, entry.path
         if entry.pending == "restore":
@@ -98,7 +104,9 @@ def _resume(near: Iterable[str], into: Path) -> None:
 @exit_codes
 def restore(file: Annotated[Path, typer.Argument(help="The quarantined file.")]) -> None:
     """Move a quarantined file back to where it lay."""
-    print(f"{file} -> {put_back(file)}")
+    with _moving():
+        place = put_back(file)
+    print(f"{file} -> {place}")
 
 
 @commands.command(name="list")

@@ -51,6 +51,8 @@ class ArraysFile:
             when two arrays disagree about the number of rows.
     """
 
+    starts: Rows | None = None
+
     def __init__(
         self,
         name: str,

@@ -66,12 +66,16 @@ def read_ahead(read: Callable[[Span], Block], spans: Iterable[Span]) -> Iterator
 
     Raises what `read` raises, in its turn.
     """
+    return ahead(map(read, spans))
+
+
+def ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Yields what `blocks` yields; a thread asks for the next one meanwhile.
+
+    Raises what `blocks` raises, in its turn.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="lvmfast-read") as reader:
-        waiting: Future[Block] | None = None
-        for span in spans:
-            following = reader.submit(read, span)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
+        following: Future[Block | None] = reader.submit(next, blocks, None)
+        while (block := following.result()) is not None:
+            following = reader.submit(next, blocks, None)
+            yield block

@@ -88,6 +88,7 @@ class SplitFile(Protocol):
     context_length: int | None
     provenance: dict[str, Any] | None  #: the file's own statement of encoder, norm and metric
     notes: tuple[str, ...]  #: what the reader did to the values ("targets: float64 rounded to float32")
+    starts: Rows | None  #: rows at which reading can begin without the rows before them; None: at any
 
     @property
     def rows(self) -> int | None:

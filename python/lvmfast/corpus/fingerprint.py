@@ -75,6 +75,7 @@ class FingerprintFile:
     nbytes: int = 0
     context_length: int | None = None
     notes: tuple[str, ...] = ()
+    starts: Rows | None = None
 
     def __init__(
         self, stated: Mapping[str, Any], start: int, columns: Mapping[Column, KeyColumn], dim: int | None

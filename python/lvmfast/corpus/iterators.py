@@ -25,6 +25,7 @@ class BlocksFile:
     nbytes = 0
     context_length: int | None = None
     provenance: dict[str, Any] | None = None
+    starts: Rows | None = None
 
     def __init__(self, name: str, blocks: Iterator[Any]) -> None:
         """Takes the first block, which says how wide they are."""

@@ -27,26 +27,32 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
 
     with reading(path), pq.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
+        groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    starts = np.cumsum([0, *groups])[:-1].astype(np.int64)
     texts = {field.name for field in schema if is_text_type(field.type)}
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         # Through a buffer per column: a row group is never in memory as a whole. And not mapped, for a map
         # whose file was cut short in the meantime kills the process that touches it.
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
-            start = 0
             for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                if stop > start and (wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]):
-                    first = start
-                    rows_at_once = (
-                        step if texts.isdisjoint(fields) else min(step, rows_of(TEXT_BYTES, file, group))
-                    )
-                    for batch in file.iter_batches(rows_at_once, [group], fields):
-                        yield first, batch
-                        first += batch.num_rows
-                start = stop
+                first, end = int(starts[group]), int(starts[group] + groups[group])
+                if wanted is not None:  # the group is decoded as far as the last wanted row in it
+                    within = wanted[slice(*np.searchsorted(wanted, (first, end)))]
+                    end = int(within[-1]) + 1 if len(within) else first
+                if end == first:
+                    continue
+                rows_at_once = (
+                    step if texts.isdisjoint(fields) else min(step, rows_of(TEXT_BYTES, file, group))
+                )
+                for batch in file.iter_batches(rows_at_once, [group], fields):
+                    yield first, batch
+                    first += batch.num_rows
+                    if first >= end:
+                        break
 
-    return TableFile(path, path, os.path.getsize(path), rows, schema, scan, mapping, strict=strict)
+    size = os.path.getsize(path)
+    return TableFile(path, path, size, rows, schema, scan, mapping, strict=strict, starts=starts)
 
 
 def rows_of(size: int, file: Any, group: int) -> int:

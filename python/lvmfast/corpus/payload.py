@@ -151,7 +151,7 @@ class JoinedFile:
         self._own_text = "text" in file.fields
         self.name, self.path, self.nbytes = file.name, file.path, file.nbytes
         self.id_types, self.dim, self.context_length = file.id_types, file.dim, file.context_length
-        self.provenance = file.provenance
+        self.provenance, self.starts = file.provenance, file.starts
         self.notes: tuple[str, ...] = file.notes
         if self._own_text:
             note = f"{file.fields['text']}: replaced by the text in {payload.name} where that has the row"

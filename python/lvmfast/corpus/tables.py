@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
@@ -46,11 +47,12 @@ class TableFile:
         *,
         strict: bool = True,
         rows_guess: int = 0,
+        starts: Rows | None = None,
     ) -> None:
         """Checks the types of all columns; reads rows only until lists of vectors show their length."""
         self.name, self.path, self.nbytes, self.rows = name, path, nbytes, rows
         self.provenance: dict[str, Any] | None = None
-        self._scan, self._guess = scan, rows_guess
+        self._scan, self._guess, self.starts = scan, rows_guess, starts
         with reading(name):  # field names that are not UTF-8
             names = list(schema.names)
         twice = [field for field in set(names) if names.count(field) > 1]
@@ -133,7 +135,7 @@ class TableFile:
         step = rows_per_batch(rows, sum(4 * int(np.prod(self._shapes.get(c, (0,)))) for c in columns))
         end = 0
         with reading(self.name):
-            for first, batch in self._scan(fields, step, wanted):
+            for first, batch in ahead(self._scan(fields, step, wanted)):
                 end = first + batch.num_rows
                 for start in range(0, batch.num_rows, step):
                     piece = batch.slice(start, step)
