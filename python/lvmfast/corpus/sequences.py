@@ -159,13 +159,32 @@ class Sequences:
         parts = self._matrices()
         return None if parts is None else np.concatenate([part.keys for part in parts])
 
+    @property
+    def chunks(self) -> int | None:
+        """Rows of `chunk_vectors`; None outside the chunk-matrix layout."""
+        return None if self.chunk_keys is None else len(self.chunk_keys)
+
+    def chunk_rows(self, start: int, stop: int) -> Vectors:
+        """(stop - start, dim) float32: some of `chunk_vectors`, read and not held.
+
+        Raises:
+            DataError: a file was cut short in the meantime, or is in another layout.
+        """
+        parts = self._matrices()
+        if parts is None:
+            raise DataError(f"{self.dataset.files[0].name}: not in the chunk-matrix layout")
+        found, first = [], 0
+        for part in parts:
+            low, high = max(0, start - first), min(len(part.keys), stop - first)
+            if low < high:
+                found.append(float32_rows(part.vectors.take(np.arange(low, high))))
+            first += len(part.keys)
+        return np.concatenate([np.empty((0, self.dim), np.float32), *found])
+
     @cached_property
     def chunk_vectors(self) -> Vectors | None:
         """(m, dim) float32, every vector once, read when first asked for and then held."""
-        parts = self._matrices()
-        if parts is None:
-            return None
-        return np.concatenate([float32_rows(p.vectors.take(np.arange(len(p.keys)))) for p in parts])
+        return None if self.chunks is None else self.chunk_rows(0, self.chunks)
 
     def _matrices(self) -> list[_Windows] | None:
         parts = [part for part in self._parts if isinstance(part, _Windows)]

@@ -9,7 +9,9 @@ from lvmfast.training.batches import CORRUPTION, generator
 from lvmfast.training.config import TrainConfig
 
 
-def corrupted(config: TrainConfig, rows: int, length: int, epoch: int, step: int) -> npt.NDArray[np.bool_] | None:
+def corrupted(
+    config: TrainConfig, rows: int, length: int, epoch: int, step: int
+) -> npt.NDArray[np.bool_] | None:
     """(rows, length), True where a vector is zeroed; None where the recipe corrupts nothing.
 
     Article dropout zeroes the last k vectors, k from 1 to `article_dropout_positions`, and leaves at least one;

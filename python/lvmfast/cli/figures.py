@@ -1,0 +1,68 @@
+"""Options made of a dataclass of figures: one for each field, in groups, so that none can be forgotten."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import click
+import typer
+from typer.core import TyperCommand
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def figure_options(figures: type, default: str) -> Callable[[Command], Command]:
+    """Gives a command that takes `**figures` an option for each field; those not given are None.
+
+    Args:
+        figures: a dataclass whose fields have `group` and `meaning` in their metadata.
+        default: what an option's help says of its default, as figures depend on others.
+    """
+    types = get_type_hints(figures)
+
+    def with_options(command: Command) -> Command:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        made = []
+        for field in fields(figures):
+            plain = list[str] if types[field.name] == tuple[str, ...] else types[field.name]
+            option = typer.Option(
+                help=field.metadata["meaning"], rich_help_panel=field.metadata["group"], show_default=default
+            )
+            annotation = Annotated[plain | None, option]  # type: ignore[valid-type]
+            made.append(
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+                )
+            )
+        hints = get_type_hints(command, include_extras=True)
+        own = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + made
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return with_options
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its options by group."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes one section per group, in the order of the options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "options", []).append(record)
+        for name, records in groups.items():
+            with formatter.section(name.capitalize()):
+                formatter.write_dl(records)
+
+
+def given(figures: dict[str, Any]) -> dict[str, Any]:
+    """Those that were."""
+    return {name: value for name, value in figures.items() if value is not None and value != []}
