@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Collection
+from dataclasses import Field, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-import click
 import typer
 from typer.core import TyperCommand
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def figure_options(figures: type, default: str) -> Callable[[Command], Command]:
+def figure_options(figures: type, presets: Collection[str]) -> Callable[[Command], Command]:
     """Gives a command that takes `**figures` an option for each field; those not given are None.
 
     Args:
         figures: a dataclass whose fields have `group` and `meaning` in their metadata.
-        default: what an option's help says of its default, as figures depend on others.
+        presets: fields whose default hangs on the preset.
     """
     types = get_type_hints(figures)
 
@@ -30,7 +29,7 @@ def figure_options(figures: type, default: str) -> Callable[[Command], Command]:
         for field in fields(figures):
             plain = list[str] if types[field.name] == tuple[str, ...] else types[field.name]
             option = typer.Option(
-                help=field.metadata["meaning"], rich_help_panel=field.metadata["group"], show_default=default
+                help=_help(field, presets), rich_help_panel=field.metadata["group"], show_default=False
             )
             annotation = Annotated[plain | None, option]  # type: ignore[valid-type]
             made.append(
@@ -48,10 +47,17 @@ def figure_options(figures: type, default: str) -> Callable[[Command], Command]:
     return with_options
 
 
+def _help(field: Field[Any], presets: Collection[str]) -> str:
+    if field.name in presets:
+        return f"{field.metadata['meaning']}  [preset's]"
+    shown = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
+    return str(field.metadata["meaning"]) + ("" if shown in ((), "") else f"  [{shown}]")
+
+
 class GroupedCommand(TyperCommand):
     """A command whose help lists its options by group."""
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes one section per group, in the order of the options."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):

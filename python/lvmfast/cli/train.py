@@ -13,13 +13,14 @@ from lvmfast.cli.app import EXIT_INTERRUPTED, app, exit_codes
 from lvmfast.cli.figures import GroupedCommand, figure_options, given
 from lvmfast.report.progress import progress_display
 from lvmfast.training.config import TrainConfig
+from lvmfast.training.presets import PRESETS
 from lvmfast.training.train import TrainedRun
 from lvmfast.training.train import train as run_train
 
 
 @app.command(cls=GroupedCommand)
 @exit_codes
-@figure_options(TrainConfig, default="the preset's")
+@figure_options(TrainConfig, presets=set().union(*PRESETS.values()))
 def train(
     out: Annotated[
         Path, typer.Option(metavar="RUN", help="The run's folder: new or empty, or the one to resume.")

@@ -192,7 +192,7 @@ class Sequences:
 
     def _gathered(self, rows: Rows, what: str, shape: tuple[int, ...]) -> Vectors:
         rows = np.asarray(rows, np.int64)
-        if len(rows) and not (0 <= rows.min() and rows.max() < self.n):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.n):
             raise IndexError(f"rows: expected 0 to {self.n - 1}, got {rows.min()} to {rows.max()}")
         if len(self._parts) == 1:
             read: Vectors = getattr(self._parts[0], what)(rows)

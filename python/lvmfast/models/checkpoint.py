@@ -21,7 +21,7 @@ from lvmfast.models.config import ModelConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lvmfast.models.build import NextVectorModel
+    from lvmfast.models.next_vector import NextVectorModel
 
 KIND = "lvmfast checkpoint"
 VERSION = 1
@@ -110,7 +110,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     with reading(str(path)):
         path.open("rb").close()
     try:
-        with safe_open(str(path), "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(str(path), "pt") as file:
             header = (file.metadata() or {}).get("lvmfast")
             stated = json.loads(header) if header else {}
             found = stated.get("kind") if isinstance(stated, dict) else None

@@ -26,7 +26,8 @@ class HeldOut:
     @property
     def rows(self) -> npt.NDArray[np.bool_]:
         """(n,) whether each row is held out."""
-        return self.held[self.documents.of_row]
+        rows: npt.NDArray[np.bool_] = self.held[self.documents.of_row]
+        return rows
 
     @property
     def held(self) -> npt.NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ class StepReader:
         """(k, d) of (k,) places in the side."""
         return self.side.sequences.targets(self.side.rows[places])
 
-    def steps(self, epoch: int, first: int, bank: Rows) -> Iterator[Step]:
+    def steps(self, epoch: int, first: int, bank: Rows) -> Generator[Step, None, None]:
         """The steps of an epoch from `first` on."""
         masks = None
         if self.identities is not None:

@@ -182,7 +182,7 @@ class Trainer:
         done.infonce += infonce
         done.cosine += cosine
         done.same_document += round(same_document)
-        return stopping > 0
+        return bool(stopping > 0)
 
     def _predict(self, micro: Micro) -> Tensor:
         """(k, d) float32. A last, smaller microbatch is not worth compiling for."""
@@ -243,7 +243,6 @@ class Trainer:
             "baselines": self.baselines,
         }
 
-    @torch.no_grad()
     def _judged(self) -> dict[str, Any]:
         """The validation figures of the model as it is, the same in every process."""
         self.model.eval()
@@ -253,15 +252,16 @@ class Trainer:
             len(self._val.side), self._val.side.sequences.dim, device=self._place.device
         )
         loss = 0.0
-        for step in self._val.steps(0, 0, places):
-            candidates = self.objective.candidates(self._tensor(step.targets), bank)
-            for micro in step.micros:
-                prediction = self._predict(micro)
-                predictions[self._tensor(step.rows[micro.place])] = prediction
-                losses = self.objective(
-                    prediction, self._tensor(micro.place), candidates, self._negatives(micro)
-                )
-                loss += float(losses.total.double().sum())
+        with torch.no_grad():
+            for step in self._val.steps(0, 0, places):
+                candidates = self.objective.candidates(self._tensor(step.targets), bank)
+                for micro in step.micros:
+                    prediction = self._predict(micro)
+                    predictions[self._tensor(step.rows[micro.place])] = prediction
+                    losses = self.objective(
+                        prediction, self._tensor(micro.place), candidates, self._negatives(micro)
+                    )
+                    loss += float(losses.total.double().sum())
         figures = {"val_loss": loss / len(self._val.side), **_named(quality(predictions, self._pool))}
         agreed = torch.tensor(list(figures.values()), dtype=torch.float64, device=self._place.device)
         self._ranks.follow_first(agreed)
@@ -335,7 +335,7 @@ class Trainer:
     def _agreed(self, stop: StopFlag) -> bool:
         raised = torch.tensor(float(stop.raised), device=self._place.device)
         self._ranks.add_up([raised])
-        return float(raised) > 0
+        return bool(raised > 0)
 
 
 def _named(found: Quality) -> dict[str, float]:
