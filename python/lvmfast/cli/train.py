@@ -62,7 +62,8 @@ def train(
 def _show_run(run: Mapping[str, Any]) -> None:
     form = f", {run['form']}" if run["form"] else ""
     print(
-        f"{run['model']['model']}{form}, {run['parameters']:,} parameters, on {run['device']} in {run['precision']}; "
+        f"{run['model']['model']}{form}, {run['parameters']:,} parameters, "
+        f"on {run['device']} in {run['precision']}; "
         f"{run['n_train']:,} sequences of {run['train_documents']:,} documents, "
         f"validated on {run['n_val']:,} of {run['val_documents']:,} others"
     )
@@ -94,6 +95,4 @@ def _show_end(done: TrainedRun) -> None:
     stopped = f" Stopped early: {done.stopped}." if done.stopped else ""
     print(f"Best epoch: {done.best_epoch}.{stopped} Run: {done.path}/")
     if done.leak_status != "clean":
-        print(
-            "LEAKED: validation was seen in training, or quarantined files were read; no score of this run counts."
-        )
+        print("LEAKED: validation was seen in training, or quarantined files were read; no score counts.")

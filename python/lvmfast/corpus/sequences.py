@@ -253,11 +253,8 @@ def _chunk_matrix(file: ArraysFile, context: GatheredArray) -> _Windows:
         keys_source = file.source("doc_id")
         assert isinstance(keys_source, GatheredArray)
         keys = _whole(keys_source.values)[:, :2].astype(np.int64)
-        vectors: RandomRows
-        if context.values.by_row:
-            vectors = context.values.random_rows()
-        else:
-            vectors = HeldRows(_whole(context.values))
+        stored = context.values
+        vectors: RandomRows = stored.random_rows() if stored.by_row else HeldRows(_whole(stored))
     return _Windows(vectors, keys, windows.astype(np.int64))
 
 

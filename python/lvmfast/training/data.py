@@ -174,10 +174,8 @@ def _notes(held_out: HeldOut) -> tuple[str, ...]:
             f"{division.with_answer:,} documents hold a row's own answer, or are joined to one: trained on"
         )
     if division.too_large:
-        found.append(
-            f"{sum(part.documents for part in division.too_large):,} documents in groups too large to hold out: "
-            "trained on"
-        )
+        documents = sum(part.documents for part in division.too_large)
+        found.append(f"{documents:,} documents in groups too large to hold out: trained on")
     return tuple(found)
 
 

@@ -1,10 +1,10 @@
 """The objective: InfoNCE against frozen targets, and cosine.
 
-Targets never change, so a microbatch is scored against the targets of its whole effective batch, of the bank
-and of the other ranks, which no gradient reaches. Each sequence's loss then hangs on its own prediction alone,
-and the sum over microbatches, divided by the rows of the effective batch, is the loss of one large batch, and
-so is its gradient. InfoNCE: van den Oord, Li and Vinyals, *Representation learning with contrastive predictive
-coding* (2018), with the prediction as the query.
+Targets never change, so a microbatch is scored against the targets of its whole effective batch, of the
+bank and of the other ranks, which no gradient reaches. Each sequence's loss then hangs on its own prediction
+alone, and the sum over microbatches, divided by the rows of the effective batch, is the loss of one large
+batch, and so is its gradient. InfoNCE: van den Oord, Li and Vinyals, *Representation learning with
+contrastive predictive coding* (2018), with the prediction as the query.
 """
 
 from __future__ import annotations

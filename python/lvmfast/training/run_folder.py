@@ -84,8 +84,8 @@ class RunFolder:
             yield
         except OSError as error:
             raise DataError(
-                f"{self.path}: cannot write there: {error.strerror or error}; what stood there before still does, "
-                "and --resume goes on from the last state that was saved"
+                f"{self.path}: cannot write there: {error.strerror or error}; what stood there still "
+                "does, and --resume goes on from the last state that was saved"
             ) from error
 
     def write_json(self, place: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -115,9 +115,9 @@ def _run(
 def _proven_sides(
     config: TrainConfig, folder: RunFolder, ranks: Ranks, progress: Progress
 ) -> tuple[Sides | None, LeakReport | None]:
-    """The sides, and the scan between them in the process that made it; no sides where a leak forbids to train.
+    """The sides, and the scan between them; no sides where a leak forbids to train.
 
-    The first process decides and scans; the others then read what it decided.
+    The first process decides and scans, and alone has the scan; the others then read what it decided.
     """
     report: LeakReport | None = None
     go = torch.ones(1, dtype=torch.float64)
@@ -255,7 +255,7 @@ def _batch_notes(config: TrainConfig, reader: StepReader, steps: int) -> list[st
     total = steps * config.epochs
     if warmup_steps(config, total) >= total:
         found.append(
-            f"the warmup of {warmup_steps(config, total):,} steps is as long as the run of {total:,}: the learning "
-            "rate never reaches its peak (--warmup 0.05 takes a share of the run)"
+            f"the warmup of {warmup_steps(config, total):,} steps is as long as the run of {total:,}: "
+            "the learning rate never reaches its peak (--warmup 0.05 takes a share of the run)"
         )
     return found

@@ -222,8 +222,8 @@ class Trainer:
             doc, chunk = self._train.side.sequences.keys[row].tolist()
             where = f"; its first such sequence is row {in_file} of {file} (doc_id {doc}, chunk_id {chunk})"
         return DataError(
-            f"{self.folder.path}: epoch {position.epoch}, batch {position.step + 1} of {self.steps_per_epoch}: "
-            f"{what} {loss}{where}; {kept}"
+            f"{self.folder.path}: epoch {position.epoch}, batch {position.step + 1} of "
+            f"{self.steps_per_epoch}: {what} {loss}{where}; {kept}"
         )
 
     def _row(self, position: Position) -> dict[str, Any]:
