@@ -22,6 +22,7 @@ from lvmfast.models.checkpoint import CheckpointInfo, save_checkpoint
 from lvmfast.models.config import BASELINES
 from lvmfast.training.batches import DROPOUT, generator
 from lvmfast.training.config import TrainConfig
+from lvmfast.training.data import CLEAN
 from lvmfast.training.device import Place
 from lvmfast.training.interrupts import Interrupted, StopFlag
 from lvmfast.training.loss import Negatives, Objective
@@ -241,6 +242,7 @@ class Trainer:
             "time": sums.seconds + time.monotonic() - started,
             "negatives_same_document": sums.same_document if contrastive else None,
             "baselines": self.baselines,
+            **({} if self.info.leak_status == CLEAN else {"leak_status": self.info.leak_status}),
         }
 
     def _judged(self) -> dict[str, Any]:
