@@ -1,0 +1,1 @@
+"""Training: its history, monitor and triage."""
