@@ -144,8 +144,8 @@ def judge(gates: Iterable[Gate], evidence: Figures) -> Verdicts:
     """Holds each gate against the evidence (see the module).
 
     A gate that is met proves nothing where a baseline meets it too: one with a plain threshold, where the
-    baseline's own figure meets it; one that compares, where another baseline meets it and what is judged is not
-    as far above that one.
+    baseline's own figure meets it; one that compares, where another baseline meets it and what is judged is
+    not as far above that one.
     """
     return Verdicts(tuple(_judge(gate, evidence) for gate in gates))
 

@@ -1,1 +1,1 @@
-"""Training: its history, monitor and triage."""
+"""TRAIN: next-vector models, on splits proven clean."""

@@ -99,12 +99,12 @@ def _config(path: Path) -> dict[str, Any]:
 def read_history(path: str | Path) -> History:
     """Reads a list of epochs, each an object with `epoch`.
 
-    Epochs out of order are sorted, and rows that all lack `epoch` are counted from 1; both are noted, as are gaps,
-    repeated rows and figures that are no finite numbers.
+    Epochs out of order are sorted, and rows that all lack `epoch` are counted from 1; both are noted, as are
+    gaps, repeated rows and figures that are no finite numbers.
 
     Raises:
-        DataError: no JSON, no list, a row that is no object, a figure that is no number, or two different rows
-            of one epoch.
+        DataError: no JSON, no list, a row that is no object, a figure that is no number, or two different
+            rows of one epoch.
     """
     where = Path(path)
     rows = read_json(where)
