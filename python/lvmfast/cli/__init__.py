@@ -12,6 +12,10 @@ from lvmfast.cli import split
 from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
+from lvmfast.cli import gate
+from lvmfast.cli import monitor
+from lvmfast.cli import triage
+from lvmfast.cli import plot
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -24,12 +28,16 @@ __all__ = [
     "convert",
     "demo",
     "fingerprint",
+    "gate",
     "ingest",
     "leakscan",
     "main",
+    "monitor",
+    "plot",
     "quarantine",
     "report",
     "split",
+    "triage",
     "verify",
 ]
 
