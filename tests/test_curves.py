@@ -64,7 +64,7 @@ def test_the_page_renders_in_a_browser(runs, tmp_path, scheme):
             "panels": page.locator("svg.curves .panel").count(),
             "dots": page.locator("svg.curves .dot").count(),
             "baselines": page.locator("svg.curves .baseline").count(),
-            "gates": page.locator("svg.curves line.gate").count(),
+            "gates": page.locator("svg.curves path.gate").count(),
             "lacking": page.locator("svg.curves .lacking").count(),
             "stamp": page.locator(".verdict").inner_text(),
             "scripts": page.locator("script").count(),
