@@ -13,7 +13,7 @@ from lvmfast.report.page import visible
 Points = Sequence[tuple[int, float]]
 
 WIDTH, PANEL_HEIGHT, COLUMNS = 960.0, 250.0, 2
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 84.0, 34.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 66.0, 84.0, 34.0, 40.0
 TEXT, LINE = 12.0, 14.0
 COLOURS = 8
 LONGEST_NAME = 48
