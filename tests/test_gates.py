@@ -21,8 +21,14 @@ BASELINES = {
     "lag-mix": {"val_cosine": 0.45, "val_mrr": 0.41, "val_margin": 0.05},
 }
 GOOD = {
-    **{"epoch": 2, "val_cosine": 0.6, "val_mrr": 0.45, "val_margin": 0.3, "val_std": 0.9},
-    **{"val_pairwise_cosine": 0.1, "negatives_same_document": 0, "baselines": BASELINES},
+    "epoch": 2,
+    "val_cosine": 0.6,
+    "val_mrr": 0.45,
+    "val_margin": 0.3,
+    "val_std": 0.9,
+    "val_pairwise_cosine": 0.1,
+    "negatives_same_document": 0,
+    "baselines": BASELINES,
 }
 
 
