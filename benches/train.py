@@ -28,7 +28,7 @@ DIM, LENGTH, EPOCH = 768, 5, 317_007
 
 
 def recurrence(x: Any, step: Any, log_decay: Any, b: Any, c: Any) -> Any:
-    """What `mamba2.state_space_dual` computes, row after row over a state of (batch, heads, headdim, d_state)."""
+    """What `mamba2.state_space_dual` computes, by rows over a state of (batch, heads, headdim, d_state)."""
     state, out = 0, []
     for row in range(x.shape[1]):
         given = (step[:, row, :, None] * x[:, row])[..., None] * b[:, row, None, None, :]
@@ -75,9 +75,8 @@ def on_cpu(batch: int, rounds: int) -> None:
     apart = float((result.our_answer - result.peer_answer).abs().max())
     if not apart < 1e-5:
         raise SystemExit(f"the two ways of one block differ by {apart}")
-    print(
-        f"{machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads; batches of {batch}, float32"
-    )
+    threads = torch.get_num_threads()
+    print(f"{machine()}, torch {torch.__version__}, {threads} threads; batches of {batch}, float32")
     print(f"  Mamba2, quadratic form: {batch / result.ours:.1f} sequences/s")
     print(f"  Mamba2, row by row: {batch / result.peer:.1f}, {result.ratio:.1f} times slower", flush=True)
     result = race(quadratic, lambda: forward_backward(mamba, windows, targets), rounds)
