@@ -1,9 +1,9 @@
 """What the recipes are worth on real data: recall of unseen articles, with intervals over articles.
 
 gensim's shortened enwiki dump through the MiniLM encoder of its wheel (`lvmfast ingest`), five folds of
-articles, every recipe on the same windows. A recipe is trained on four folds, a tenth of whose articles are held
-out to choose the epoch, and asked about the fifth. Each part is kept in `.bench/quality/` and is not run twice:
-name parts to run some of them.
+articles, every recipe on the same windows. A recipe is trained on four folds, a tenth of whose articles are
+held out to choose the epoch, and asked about the fifth. Each part is kept in `.bench/quality/` and is not run
+twice: name parts to run some of them.
 
     python benches/quality.py                      # all, then the table
     python benches/quality.py --parts amn-bank     # one recipe, all its folds
@@ -35,8 +35,8 @@ CACHE = Path(__file__).resolve().parent.parent / ".bench"
 DATA, OUT = CACHE / "enwiki", CACHE / "quality"
 DUMP = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 FOLDS, SEED = 5, 0
-#: What the presets' figures for 300,000 sequences become for 3,000, alike in every recipe: an effective batch of
-#: 1,024 would leave three steps an epoch, and a warmup of 1,000 steps would outlast the run.
+#: What the presets' figures for 300,000 sequences become for 3,000, alike in every recipe: an effective batch
+#: of 1,024 would leave three steps an epoch, and a warmup of 1,000 steps would outlast the run.
 SMALL: dict[str, Any] = {"batch": 128, "accumulate": 1, "warmup": 0.05, "epochs": 20, "d_model": 256}
 MAMBA: dict[str, Any] = {"n_layers": 2, "d_state": 32, "headdim": 32}
 #: name: model, figures, folds
@@ -192,8 +192,7 @@ def stored(name: str, kind: str = "fold", folds: int | None = None) -> dict[str,
     if not all(path.exists() for path in paths):
         return None
     parts = [dict(np.load(path)) for path in paths]
-    whole = {key: np.concatenate([np.atleast_1d(part[key]) for part in parts]) for key in parts[0]}
-    return whole
+    return {key: np.concatenate([np.atleast_1d(part[key]) for part in parts]) for key in parts[0]}
 
 
 def cells(found: dict[str, Any], pool: str) -> list[str]:
@@ -208,9 +207,8 @@ def cells(found: dict[str, Any], pool: str) -> list[str]:
 
 def table(corpus: Corpus) -> None:
     """Markdown: every part that is there, the pairs, and the leak."""
-    print(
-        f"{machine()}; {len(corpus.windows):,} windows, {len(np.unique(corpus.article))} articles, seed {SEED}\n"
-    )
+    articles = len(np.unique(corpus.article))
+    print(f"{machine()}; {len(corpus.windows):,} windows, {articles} articles, seed {SEED}\n")
     for folds in (FOLDS, 1):
         print(f"{'Five folds' if folds == FOLDS else 'Fold 0'}, every window of the unseen articles\n")
         columns = " | ".join([f"eval pool {c}" for c in COLUMNS] + [f"corpus pool {c}" for c in COLUMNS])
@@ -229,9 +227,8 @@ def table(corpus: Corpus) -> None:
         ours, theirs = (query_values(found["corpus"])["R@5"] for found in (first, second))
         low, high = paired_interval(ours, theirs, first["article"])
         print(f"{a} over {b}, corpus-pool R@5: {ours.mean() - theirs.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
-    print(
-        "\n| corpus pool | by article: cosine / R@5 / Contain@50 | random windows: the same |\n| --- | --- | --- |"
-    )
+    print("\n| corpus pool | by article: cosine / R@5 / Contain@50 | random windows: the same |")
+    print("| --- | --- | --- |")
     for name in LEAKED:
         clean, leak = stored(name, folds=1), stored(name, "leaked", 1)
         if clean is not None and leak is not None:
@@ -262,9 +259,9 @@ def main() -> None:
             continue
         for fold in range(folds_of(name)):
             found = part(corpus, name, fold)
-            values = query_values(found["corpus"])
+            recall, took = query_values(found["corpus"])["R@5"].mean(), float(found["seconds"])
             print(
-                f"{name}, fold {fold}: corpus-pool R@5 {values['R@5'].mean():.1f}, {float(found['seconds']):.0f} s",
+                f"{name}, fold {fold}: corpus-pool R@5 {recall:.1f}, {took:.0f} s",
                 file=sys.stderr,
                 flush=True,
             )

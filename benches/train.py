@@ -1,9 +1,9 @@
 """Sequences per second of Mamba-S in the customary shape: 8 layers, d_model 768, windows of 5 vectors of 768.
 
-On the CPU, forward and backward: the quadratic form of the Mamba2 block beside two plain sequential scans in the
-same run, the recurrence of Mamba2 itself (whose predictions must be the same) and that of Mamba. On a GPU, in
-bf16 with the optimizer's step: mamba-ssm's kernels beside the reference, compiled and not, as a share of what a
-large bf16 product reaches, and as the time of an epoch. Where torch sees no GPU, it says so and ends.
+On the CPU, forward and backward: the quadratic form of the Mamba2 block beside two plain sequential scans in
+the same run, the recurrence of Mamba2 itself (whose predictions must be the same) and that of Mamba. On a
+GPU, in bf16 with the optimizer's step: mamba-ssm's kernels beside the reference, compiled and not, as a share
+of what a large bf16 product reaches, and as the time of an epoch. Where torch sees no GPU, it says so.
 """
 
 from __future__ import annotations
