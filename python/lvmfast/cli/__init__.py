@@ -13,6 +13,10 @@ from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
 from lvmfast.cli import train
+from lvmfast.cli import gate
+from lvmfast.cli import monitor
+from lvmfast.cli import triage
+from lvmfast.cli import plot
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -25,13 +29,17 @@ __all__ = [
     "convert",
     "demo",
     "fingerprint",
+    "gate",
     "ingest",
     "leakscan",
     "main",
+    "monitor",
+    "plot",
     "quarantine",
     "report",
     "split",
     "train",
+    "triage",
     "verify",
 ]
 
