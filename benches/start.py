@@ -89,9 +89,7 @@ def main() -> None:
             peer = time.perf_counter() - start
         found = first_step(path, FOLDER / "run-start")
         size = path.stat().st_size / 1e9
-        print(
-            f"{layout}: {size:.2f} GB; cat {time.perf_counter() - start - found['seconds']:.1f} s; ", end=""
-        )
+        print(f"{layout}: {size:.2f} GB; cat {peer:.1f} s; ", end="")
         print(f"first step after {found['seconds']:.1f} s, asked: at most {ASKED:.0f} s")
         print("  " + ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in found["phases"].items()))
         failed |= found["seconds"] > ASKED
