@@ -376,13 +376,13 @@ TWO = textwrap.dedent(
     import sys, torch, lvmfast
     from tests.walks import QUICK
     torch.set_num_threads(1)
-    lvmfast.train(sys.argv[1], out=sys.argv[2], preset=sys.argv[3], threads=1,
+    lvmfast.train(sys.argv[1], out=sys.argv[2], preset=sys.argv[3],
                   **{**QUICK, "dropout": 0.0, "epochs": 2, "batch": 15, "max_per_document": 0})
     """
 )
 
 
-@pytest.mark.parametrize("preset", ["seed", "bank"])
+@pytest.mark.parametrize("preset", ["seed", pytest.param("bank", marks=pytest.mark.slow)])
 def test_two_processes_give_the_loss_of_one(data, tmp_path, preset):
     script = tmp_path / "run.py"
     script.write_text(TWO)
@@ -635,3 +635,34 @@ def test_torch_stays_unloaded():
         "import lvmfast, sys; lvmfast.train; assert not {'torch', 'safetensors', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+GATES = """
+[[gate]]
+name = "out of reach"
+metric = "val_cosine"
+at_least = 0.999
+"""
+
+
+@pytest.mark.parametrize(("on_fail", "epochs", "code"), [("stop", 2, 1), ("triage", 3, 0), ("warn", 3, 0)])
+def test_gates_inside_the_run(data, tmp_path, on_fail, epochs, code):
+    from lvmfast.training.heartbeat import state
+
+    (tmp_path / "gates.toml").write_text(GATES)
+    figures = {**QUICK, "gate_epoch": 2, "on_fail": on_fail, "gates": str(tmp_path / "gates.toml")}
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in figures.items()]
+    out = tmp_path / "run"
+    printed = CliRunner().invoke(app, ["train", "--train", str(data), "--out", str(out), *options])
+    assert printed.exit_code == code, printed.output
+    assert "FAILED" in printed.output
+    assert "out of reach" in printed.output
+    assert ("The customary order" in printed.output) == (on_fail == "triage")
+    assert len(json.loads((out / "history.json").read_text())) == epochs
+    assert state(out).life == "finished"
+    if on_fail == "stop":
+        assert lvmfast.train(out=out, resume=True).stopped == "gates failed at epoch 2: out of reach"
+    (tmp_path / "gates.toml").write_text("[[gate]]\nname = 3")
+    with pytest.raises(DataError, match=r"gates\.toml"):
+        lvmfast.train(data, out=tmp_path / "broken", **figures)
+    assert not (tmp_path / "broken").exists()
