@@ -139,6 +139,12 @@ class NearIndex:
         """Scans an (n, d) block: arrays row, group, cosine of every hit, sorted by row and group, then the
         usability (n,) and the key (n, 2) of every row; equal rows, and no others, share a key."""
 
+    def pairs(
+        self, most: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], int] | None:
+        """Each pair of groups once: arrays left, right, cosine, left < right, sorted by both, and the number
+        of cells that the join went by (0: none). None where more than `most` hits were found on the way."""
+
     def describe(self, rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
         """The usability (n,) and the key (n, 2) of each of (n, d) rows, as `scan` gives them."""
 

@@ -22,7 +22,9 @@ impl From<ScanError> for PyErr {
         match error {
             ScanError::Shape(_) | ScanError::Value(_) => PyValueError::new_err(error.to_string()),
             ScanError::Io(io) => io.into(),
-            ScanError::Cancelled | ScanError::Threads(_) => PyRuntimeError::new_err(error.to_string()),
+            ScanError::Cancelled | ScanError::TooMany | ScanError::Threads(_) => {
+                PyRuntimeError::new_err(error.to_string())
+            }
         }
     }
 }
@@ -276,6 +278,10 @@ type HitArrays<'py> = (
 /// Usability and key arrays of one described block.
 type RowArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u64>>);
 
+/// Lower group, higher group and cosine of every pair, and the number of cells that the groups were in.
+type PairArrays<'py> =
+    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, usize);
+
 /// The highest cosine of every group and the row that has it.
 type NearestArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>);
 
@@ -323,6 +329,15 @@ impl NearIndex {
             hits.usability.into_pyarray(py),
             pairs_array(py, &hits.keys)?,
         ))
+    }
+
+    fn pairs<'py>(&mut self, py: Python<'py>, most: usize) -> PyResult<Option<PairArrays<'py>>> {
+        let index = &mut self.index;
+        let found = interruptible(py, self.threads, |watch| index.pairs(most, watch))?;
+        Ok(found.map(|found| {
+            let (left, right) = (found.left.into_pyarray(py), found.right.into_pyarray(py));
+            (left, right, found.cosine.into_pyarray(py), found.cells)
+        }))
     }
 
     fn describe<'py>(&self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<RowArrays<'py>> {
@@ -406,9 +421,9 @@ fn scan_within<'py>(
     let rows = slice("vectors", &rows)?;
     let found = interruptible(py, threads, |watch| near::scan_within(rows, dim, threshold, watch))?;
     Ok((
-        found.left.into_pyarray(py),
-        found.right.into_pyarray(py),
-        found.cosine.into_pyarray(py),
+        found.pairs.left.into_pyarray(py),
+        found.pairs.right.into_pyarray(py),
+        found.pairs.cosine.into_pyarray(py),
         found.first_row.into_pyarray(py),
         found.usability.into_pyarray(py),
     ))

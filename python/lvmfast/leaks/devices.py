@@ -29,6 +29,10 @@ class NearIndex(Protocol):
         """Scans an (n, d) block."""
         ...
 
+    def pairs(self, most: int) -> tuple[Rows, Rows, npt.NDArray[np.float64], int] | None:
+        """The pairs of the index's own groups, or None where they must be scanned for in blocks."""
+        ...
+
     def seek(self, rows: Vectors, first_row: int) -> npt.NDArray[np.uint8]:
         """Takes an (n, d) block into the search for the nearest row of every group."""
         ...

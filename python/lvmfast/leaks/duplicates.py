@@ -1,7 +1,8 @@
 """Near-duplicates inside one set of vectors: each pair once, equal vectors collapsed into groups.
 
 The set is read once to group it, then once (or, where the distinct vectors exceed the block, a few times)
-to compare a block of distinct vectors with everything behind it. Only the block is ever in memory.
+to compare a block of distinct vectors with one another and with everything behind it. Only the block is ever
+in memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
-from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes
+from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes, most_hits
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 
@@ -80,8 +81,15 @@ def group_pairs(
         index = near_index(dim, options)
         for vectors, _ in _first_rows(blocks, groups, start, stop):
             index.add(vectors)
+        among = index.pairs(most_hits(options))
+        if among is not None:
+            lower, higher, score, _ = among
+            yield start + lower, start + higher, score
+        behind = start if among is None else stop
+        if behind == len(groups.first):
+            continue
         scan = BoundedScan(index, options)
-        for vectors, group in _first_rows(blocks, groups, start, len(groups.first)):
+        for vectors, group in _first_rows(blocks, groups, behind, len(groups.first)):
             for hits in scan(vectors):
                 lower, higher = start + hits.group, group[hits.cell]
                 once = lower < higher

@@ -134,6 +134,9 @@ class TorchNearIndex:
         """Bytes held in the memory of the host."""
         return self._host.nbytes
 
+    def pairs(self, most: int) -> None:
+        """None: on a device every block is scanned, which keeps the products there."""
+
     def seek(self, rows: Vectors, first_row: int) -> npt.NDArray[np.uint8]:
         """As `_core.NearIndex.seek`, and done by the core: nearest rows have no path on a device."""
         return self._host.seek(rows, first_row)
