@@ -35,8 +35,20 @@ fn interruptible<T: Send>(
     threads: usize,
     work: impl FnOnce(&Watch) -> Result<T, ScanError> + Send,
 ) -> PyResult<T> {
+    reporting(py, threads, None, work)
+}
+
+/// As [`interruptible`], while `progress` is called with the units that are done.
+fn reporting<T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    progress: Option<&Py<PyAny>>,
+    work: impl FnOnce(&Watch) -> Result<T, ScanError> + Send,
+) -> PyResult<T> {
     let pool = parallel::pool(threads)?;
     let watch = Watch::new();
+    let tell =
+        |py: Python<'_>| progress.map_or(Ok(()), |progress| progress.call1(py, (watch.done(),)).map(drop));
     let mut raised = None;
     let result = py.detach(|| {
         std::thread::scope(|scope| {
@@ -47,7 +59,8 @@ fn interruptible<T: Send>(
                 pool.install(|| work(watch))
             });
             while wait.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                if let Err(signal) = Python::attach(|py| py.check_signals()) {
+                let look = Python::attach(|py| py.check_signals().and_then(|()| tell(py)));
+                if let Err(signal) = look {
                     watch.cancel();
                     raised = Some(signal);
                     break;
@@ -58,7 +71,11 @@ fn interruptible<T: Send>(
     });
     match (raised, result) {
         (Some(signal), _) => Err(signal),
-        (None, Ok(result)) => Ok(result?),
+        (None, Ok(result)) => {
+            let result = result?;
+            tell(py)?;
+            Ok(result)
+        }
         (None, Err(panic)) => std::panic::resume_unwind(panic),
     }
 }
@@ -331,9 +348,14 @@ impl NearIndex {
         ))
     }
 
-    fn pairs<'py>(&mut self, py: Python<'py>, most: usize) -> PyResult<Option<PairArrays<'py>>> {
+    fn pairs<'py>(
+        &mut self,
+        py: Python<'py>,
+        most: usize,
+        progress: Py<PyAny>,
+    ) -> PyResult<Option<PairArrays<'py>>> {
         let index = &mut self.index;
-        let found = interruptible(py, self.threads, |watch| index.pairs(most, watch))?;
+        let found = reporting(py, self.threads, Some(&progress), |watch| index.pairs(most, watch))?;
         Ok(found.map(|found| {
             let (left, right) = (found.left.into_pyarray(py), found.right.into_pyarray(py));
             (left, right, found.cosine.into_pyarray(py), found.cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -29,7 +30,7 @@ class NearIndex(Protocol):
         """Scans an (n, d) block."""
         ...
 
-    def pairs(self, most: int) -> tuple[Rows, Rows, npt.NDArray[np.float64], int] | None:
+    def pairs(self, most: int, progress: Callable[[int], object]) -> tuple[Rows, Rows, npt.NDArray[np.float64], int] | None:
         """The pairs of the index's own groups, or None where they must be scanned for in blocks."""
         ...
 

@@ -68,11 +68,17 @@ def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups
 
 
 def group_pairs(
-    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions, lower_groups: int | None = None
+    blocks: Blocks,
+    groups: Groups,
+    dim: int,
+    options: ScanOptions,
+    lower_groups: int | None = None,
+    joined: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
     """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match.
 
-    With `lower_groups`, only pairs whose lower group is one of the first so many.
+    With `lower_groups`, only pairs whose lower group is one of the first so many. While a block is joined with
+    itself, `joined` is told how many of its vectors are done, of how many.
     """
     per_pass = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     lowest = len(groups.first) if lower_groups is None else lower_groups
@@ -81,7 +87,8 @@ def group_pairs(
         index = near_index(dim, options)
         for vectors, _ in _first_rows(blocks, groups, start, stop):
             index.add(vectors)
-        among = index.pairs(most_hits(options))
+        count = index.group_count
+        among = index.pairs(most_hits(options), lambda done, of=count: joined(done, of))  # type: ignore[misc]
         if among is not None:
             lower, higher, score, _ = among
             yield start + lower, start + higher, score
@@ -124,7 +131,13 @@ class DuplicateResult:
     matched: tuple[Rows, Scores]  #: rows with a duplicate, ascending, and their best scores
 
 
-def vector_duplicates(blocks: Blocks, groups: Groups, dim: int, options: ScanOptions) -> DuplicateResult:
+def vector_duplicates(
+    blocks: Blocks,
+    groups: Groups,
+    dim: int,
+    options: ScanOptions,
+    joined: Callable[[int, int], None] = lambda done, of: None,
+) -> DuplicateResult:
     """Every pair inside the set at or above the threshold, the lower row on the train side.
 
     A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows.
@@ -152,7 +165,7 @@ def vector_duplicates(blocks: Blocks, groups: Groups, dim: int, options: ScanOpt
         (count, count),
         count * (count - 1) // 2,
     )
-    for lower, higher, score in group_pairs(blocks, groups, dim, options):
+    for lower, higher, score in group_pairs(blocks, groups, dim, options, joined=joined):
         np.fmax.at(best, lower, score)
         np.fmax.at(best, higher, score)
         counts = (groups.size[lower], groups.size[higher])
