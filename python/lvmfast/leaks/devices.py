@@ -30,7 +30,9 @@ class NearIndex(Protocol):
         """Scans an (n, d) block."""
         ...
 
-    def pairs(self, most: int, progress: Callable[[int], object]) -> tuple[Rows, Rows, npt.NDArray[np.float64], int] | None:
+    def pairs(
+        self, most: int, progress: Callable[[int], object]
+    ) -> tuple[Rows, Rows, npt.NDArray[np.float64], int] | None:
         """The pairs of the index's own groups, or None where they must be scanned for in blocks."""
         ...
 

@@ -77,8 +77,8 @@ def group_pairs(
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
     """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match.
 
-    With `lower_groups`, only pairs whose lower group is one of the first so many. While a block is joined with
-    itself, `joined` is told how many of its vectors are done, of how many.
+    With `lower_groups`, only pairs whose lower group is one of the first so many. While a block is joined
+    with itself, `joined` is told how many of its vectors are done, of how many.
     """
     per_pass = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     lowest = len(groups.first) if lower_groups is None else lower_groups
