@@ -189,7 +189,7 @@ def by_product(train: Rows, eval: Rows, threshold: float) -> tuple[npt.NDArray[n
     return rows, columns
 
 
-def ladder(recipes: list[str], dim: int, rounds: int, threads: int) -> None:
+def ladder(recipes: list[str], dim: int, rounds: int, threads: int, clock: Callable[[], float]) -> None:
     """Prints the seconds of both, and what a pair of the answer costs beyond the product."""
     print(f"{LADDER_SHAPE[0]:,} x {LADDER_SHAPE[1]:,} x {dim}; medians of {rounds} runs in turn")
     for recipe in recipes:
@@ -199,6 +199,7 @@ def ladder(recipes: list[str], dim: int, rounds: int, threads: int) -> None:
                 partial(scan, train, eval, threshold, threads),
                 partial(by_product, train, eval, threshold),
                 rounds,
+                clock,
             )
             count, others = len(raced.our_answer[0]), len(raced.peer_answer[0])
             if count > others:
@@ -227,7 +228,9 @@ def main() -> None:
     parser.add_argument("--nearest", action="store_true", help="nearest neighbours instead of thresholds")
     parser.add_argument("--within", action="store_true", help="also scan each train set against itself")
     parser.add_argument("--ladder", action="store_true", help="all thresholds on 20k x 2k, and nothing else")
+    parser.add_argument("--cpu", action="store_true", help="time the processor instead of the wall clock")
     options = parser.parse_args()
+    clock = time.process_time if options.cpu else time.perf_counter
     room = available()
     # The rows, their copy in faiss, and both once more while they are made.
     most = None if room is None else room // (4 * 4 * options.dim)
@@ -237,7 +240,7 @@ def main() -> None:
     faiss.omp_set_num_threads(options.threads)
     print(f"{machine()}, {options.threads} threads, kernel {_core.kernel_name()}, faiss {faiss.__version__}")
     if options.ladder:
-        ladder(options.recipes, options.dim, options.rounds, options.threads)
+        ladder(options.recipes, options.dim, options.rounds, options.threads, clock)
         return
     for recipe in options.recipes:
         rows = options.real_rows if recipe == "real" else (options.rows, options.eval_rows)
@@ -249,7 +252,7 @@ def main() -> None:
         if options.nearest:
             ours = partial(nearest, train, eval, options.threads)
             memory = memory_of(ours)
-            raced = race(ours, lambda: index.search(eval, 1), options.rounds)  # noqa: B023
+            raced = race(ours, lambda: index.search(eval, 1), options.rounds, clock)  # noqa: B023
             compare_nearest(train, eval, raced.our_answer, raced.peer_answer)
             print(
                 f"{recipe}, nearest: ours {raced.ours:.2f} s, faiss search(k=1) {raced.peer:.2f} s, "
@@ -264,6 +267,7 @@ def main() -> None:
                 ours,
                 partial(by_faiss, index, eval, threshold),
                 options.rounds,
+                clock,
             )
             count = compare(train, eval, threshold, raced.our_answer, raced.peer_answer)
             print(

@@ -180,6 +180,32 @@ def test_scan_within_is_brute_force(seed: int, dim: int, threshold: float) -> No
     assert scores.tolist() == [expected[pair] for pair in found]
 
 
+def test_one_set_is_joined_by_cells_and_nothing_is_lost() -> None:
+    rng = np.random.default_rng(3)
+    dim, n = 384, 12_000
+    centres = rng.standard_normal((40, dim))
+    rows = centres[rng.integers(40, size=n)] + 0.3 * rng.standard_normal((n, dim))
+    rows[::100] = rows[1::100] + 1e-4 * rng.standard_normal((120, dim))
+    rows = rows.astype(np.float32)
+    index = _core.NearIndex(dim, 0.999, 2)
+    index.add(rows)
+    row, group, score, *_ = index.scan(rows)
+    once = row < group
+    told: list[int] = []
+    found = index.pairs(10_000, told.append)
+    assert found is not None
+    left, right, scores, cells = found
+    assert cells > 0
+    assert len(left) >= 120
+    for ours, theirs in ((left, row), (right, group), (scores, score)):
+        np.testing.assert_array_equal(ours, theirs[once])
+    assert told == sorted(told)
+    assert told[-1] == n
+    assert index.pairs(len(left) - 1, told.append) is None
+    with pytest.raises(ZeroDivisionError):  # what a progress display raises ends the work
+        index.pairs(10_000, lambda done: 1 // 0)
+
+
 def test_a_set_of_copies_is_one_group(tmp_path: Path) -> None:
     row = np.random.default_rng(0).standard_normal((1, 64)).astype(np.float32)
     np.save(tmp_path / "rows.npy", np.repeat(row, 200_000, axis=0))

@@ -5,6 +5,7 @@ C-contiguous, or a ValueError says so. `threads` 0 means one per available core.
 and raises KeyboardInterrupt within a fraction of a second of Ctrl-C.
 """
 
+from collections.abc import Callable
 from os import PathLike
 from typing import final
 
@@ -139,6 +140,13 @@ class NearIndex:
     ]:
         """Scans an (n, d) block: arrays row, group, cosine of every hit, sorted by row and group, then the
         usability (n,) and the key (n, 2) of every row; equal rows, and no others, share a key."""
+
+    def pairs(
+        self, most: int, progress: Callable[[int], object]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64], int] | None:
+        """Each pair of groups once: arrays left, right, cosine, left < right, sorted by both, and the number
+        of cells that the join went by (0: none). None where more than `most` hits were found on the way.
+        `progress` is called with the groups that are done."""
 
     def describe(self, rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
         """The usability (n,) and the key (n, 2) of each of (n, d) rows, as `scan` gives them."""

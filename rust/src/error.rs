@@ -15,6 +15,9 @@ pub enum ScanError {
     /// The caller asked the work to stop; partial results were dropped.
     #[error("cancelled")]
     Cancelled,
+    /// More hits than the caller has room for; partial results were dropped.
+    #[error("more hits than there is room for")]
+    TooMany,
     /// The thread pool could not be built.
     #[error("cannot start the thread pool: {0}")]
     Threads(String),

@@ -205,6 +205,21 @@ impl NearIndex {
         Ok(hits)
     }
 
+    /// Every pair of groups with cosine at or above the threshold, each once, or none where more than `most`
+    /// were found: then blocks of rows can be scanned, whose hits fit.
+    ///
+    /// # Errors
+    /// [`ScanError::Cancelled`]; [`ScanError::Value`].
+    pub fn pairs(&mut self, most: usize, watch: &Watch) -> Result<Option<Pairs>, ScanError> {
+        watch.allow(most);
+        let side = Rows { dim: self.dim, values: &self.vectors, squares: &self.norms, chosen: None };
+        match pairs_within(self.sieve.afresh(), &mut self.product, side, self.norms.len(), watch) {
+            Ok(pairs) => Ok(Some(pairs)),
+            Err(ScanError::TooMany) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The [`Usability`] and the [`row_key`] of each row, as [`NearIndex::scan`] gives them.
     ///
     /// # Errors
@@ -289,15 +304,24 @@ fn join(
     Ok(sieved.found)
 }
 
-/// What a scan of one set of rows against itself found.
+/// Pairs of distinct rows of one set.
 #[derive(Debug, Default)]
-pub struct Within {
-    /// First row of the earlier group of each pair, ascending.
+pub struct Pairs {
+    /// The earlier row of each pair, ascending.
     pub left: Vec<i64>,
-    /// First row of the later group, ascending within a left row.
+    /// The later row, ascending within a left row.
     pub right: Vec<i64>,
     /// The cosine of the two.
     pub cosine: Vec<f64>,
+    /// The cells that the rows were in, 0 where the pairs were found without.
+    pub cells: usize,
+}
+
+/// What a scan of one set of rows against itself found.
+#[derive(Debug, Default)]
+pub struct Within {
+    /// The pairs of distinct rows, named by the first of equal ones.
+    pub pairs: Pairs,
     /// For every row the first row that equals it, itself included; -1 for a row that takes no part.
     pub first_row: Vec<i64>,
     /// A [`Usability`] per row.
@@ -328,25 +352,36 @@ fn within(
     let described = describe(rows, dim, kernel, watch)?;
     let Distinct { first_rows, place } = Distinct::of(&described, watch)?;
     let side = Rows { dim, values: rows, squares: &described.squares, chosen: Some(&first_rows) };
-    let mut sieve = Sieve::new(kernel, threshold, policy);
+    let sieve = Sieve::new(kernel, threshold, policy);
     let mut product = Product::new(kernel, threshold, blocks);
-    let units = described.usability.len();
-    let found = join(&mut sieve, &mut product, side, side, Pairing::Within, units, watch)?;
-    let mut pairs = found.concat();
-    // The product's chunks come after the sieve's, whatever rows they hold.
-    pairs.par_sort_unstable_by_key(|pair| (pair.left, pair.right));
-    let mut out = Within {
+    let mut pairs = pairs_within(sieve, &mut product, side, described.usability.len(), watch)?;
+    for place in pairs.left.iter_mut().chain(&mut pairs.right) {
+        *place = first_rows[*place as usize] as i64;
+    }
+    Ok(Within {
+        pairs,
         first_row: place.iter().map(|p| p.map_or(-1, |p| first_rows[p as usize] as i64)).collect(),
         usability: described.usability,
-        ..Within::default()
-    };
-    let row = |place: u32| first_rows[place as usize] as i64;
-    for pair in &pairs {
-        out.left.push(row(pair.left));
-        out.right.push(row(pair.right));
-        out.cosine.push(pair.cosine);
-    }
-    Ok(out)
+    })
+}
+
+/// Every pair of the rows of one side, which are distinct.
+fn pairs_within(
+    mut sieve: Sieve,
+    product: &mut Product,
+    side: Rows<'_>,
+    units: usize,
+    watch: &Watch,
+) -> Result<Pairs, ScanError> {
+    let mut found = join(&mut sieve, product, side, side, Pairing::Within, units, watch)?.concat();
+    // The product's chunks come after the sieve's, whatever rows they hold.
+    found.par_sort_unstable_by_key(|pair| (pair.left, pair.right));
+    Ok(Pairs {
+        left: found.iter().map(|pair| i64::from(pair.left)).collect(),
+        right: found.iter().map(|pair| i64::from(pair.right)).collect(),
+        cosine: found.iter().map(|pair| pair.cosine).collect(),
+        cells: sieve.cells,
+    })
 }
 
 /// Whether vectors of `dim` components can be compared at `threshold`.

@@ -1,6 +1,6 @@
 //! Thread pools, cancellation and progress: what every parallel loop of the crate shares.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -12,6 +12,17 @@ use crate::error::ScanError;
 pub struct Watch {
     stop: AtomicBool,
     done: AtomicU64,
+    /// Hits that may still be found.
+    room: Room,
+}
+
+#[derive(Debug)]
+struct Room(AtomicI64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MAX))
+    }
 }
 
 impl Watch {
@@ -31,6 +42,20 @@ impl Watch {
     /// [`ScanError::Cancelled`] once [`Watch::cancel`] was called.
     pub fn check(&self) -> Result<(), ScanError> {
         if self.stop.load(Ordering::Relaxed) { Err(ScanError::Cancelled) } else { Ok(()) }
+    }
+
+    /// From here on no more than `most` hits may be found.
+    pub fn allow(&self, most: usize) {
+        self.room.0.store(i64::try_from(most).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// To be called by the task for hits that it is about to keep.
+    ///
+    /// # Errors
+    /// [`ScanError::TooMany`] once there are more than [`Watch::allow`] said.
+    pub fn found(&self, hits: usize) -> Result<(), ScanError> {
+        let before = self.room.0.fetch_sub(hits as i64, Ordering::Relaxed);
+        if before < hits as i64 { Err(ScanError::TooMany) } else { Ok(()) }
     }
 
     /// Adds finished units (rows) to the progress.

@@ -22,7 +22,9 @@ impl From<ScanError> for PyErr {
         match error {
             ScanError::Shape(_) | ScanError::Value(_) => PyValueError::new_err(error.to_string()),
             ScanError::Io(io) => io.into(),
-            ScanError::Cancelled | ScanError::Threads(_) => PyRuntimeError::new_err(error.to_string()),
+            ScanError::Cancelled | ScanError::TooMany | ScanError::Threads(_) => {
+                PyRuntimeError::new_err(error.to_string())
+            }
         }
     }
 }
@@ -33,8 +35,20 @@ fn interruptible<T: Send>(
     threads: usize,
     work: impl FnOnce(&Watch) -> Result<T, ScanError> + Send,
 ) -> PyResult<T> {
+    reporting(py, threads, None, work)
+}
+
+/// As [`interruptible`], while `progress` is called with the units that are done.
+fn reporting<T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    progress: Option<&Py<PyAny>>,
+    work: impl FnOnce(&Watch) -> Result<T, ScanError> + Send,
+) -> PyResult<T> {
     let pool = parallel::pool(threads)?;
     let watch = Watch::new();
+    let tell =
+        |py: Python<'_>| progress.map_or(Ok(()), |progress| progress.call1(py, (watch.done(),)).map(drop));
     let mut raised = None;
     let result = py.detach(|| {
         std::thread::scope(|scope| {
@@ -45,7 +59,8 @@ fn interruptible<T: Send>(
                 pool.install(|| work(watch))
             });
             while wait.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                if let Err(signal) = Python::attach(|py| py.check_signals()) {
+                let look = Python::attach(|py| py.check_signals().and_then(|()| tell(py)));
+                if let Err(signal) = look {
                     watch.cancel();
                     raised = Some(signal);
                     break;
@@ -56,7 +71,11 @@ fn interruptible<T: Send>(
     });
     match (raised, result) {
         (Some(signal), _) => Err(signal),
-        (None, Ok(result)) => Ok(result?),
+        (None, Ok(result)) => {
+            let result = result?;
+            tell(py)?;
+            Ok(result)
+        }
         (None, Err(panic)) => std::panic::resume_unwind(panic),
     }
 }
@@ -276,6 +295,10 @@ type HitArrays<'py> = (
 /// Usability and key arrays of one described block.
 type RowArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u64>>);
 
+/// Lower group, higher group and cosine of every pair, and the number of cells that the groups were in.
+type PairArrays<'py> =
+    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, usize);
+
 /// The highest cosine of every group and the row that has it.
 type NearestArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>);
 
@@ -323,6 +346,20 @@ impl NearIndex {
             hits.usability.into_pyarray(py),
             pairs_array(py, &hits.keys)?,
         ))
+    }
+
+    fn pairs<'py>(
+        &mut self,
+        py: Python<'py>,
+        most: usize,
+        progress: Py<PyAny>,
+    ) -> PyResult<Option<PairArrays<'py>>> {
+        let index = &mut self.index;
+        let found = reporting(py, self.threads, Some(&progress), |watch| index.pairs(most, watch))?;
+        Ok(found.map(|found| {
+            let (left, right) = (found.left.into_pyarray(py), found.right.into_pyarray(py));
+            (left, right, found.cosine.into_pyarray(py), found.cells)
+        }))
     }
 
     fn describe<'py>(&self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<RowArrays<'py>> {
@@ -406,9 +443,9 @@ fn scan_within<'py>(
     let rows = slice("vectors", &rows)?;
     let found = interruptible(py, threads, |watch| near::scan_within(rows, dim, threshold, watch))?;
     Ok((
-        found.left.into_pyarray(py),
-        found.right.into_pyarray(py),
-        found.cosine.into_pyarray(py),
+        found.pairs.left.into_pyarray(py),
+        found.pairs.right.into_pyarray(py),
+        found.pairs.cosine.into_pyarray(py),
         found.first_row.into_pyarray(py),
         found.usability.into_pyarray(py),
     ))

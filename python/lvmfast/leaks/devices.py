@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,12 @@ class NearIndex(Protocol):
 
     def scan(self, rows: Vectors) -> Scanned:
         """Scans an (n, d) block."""
+        ...
+
+    def pairs(
+        self, most: int, progress: Callable[[int], object]
+    ) -> tuple[Rows, Rows, npt.NDArray[np.float64], int] | None:
+        """The pairs of the index's own groups, or None where they must be scanned for in blocks."""
         ...
 
     def seek(self, rows: Vectors, first_row: int) -> npt.NDArray[np.uint8]:

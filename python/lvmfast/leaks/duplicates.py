@@ -1,7 +1,8 @@
 """Near-duplicates inside one set of vectors: each pair once, equal vectors collapsed into groups.
 
 The set is read once to group it, then once (or, where the distinct vectors exceed the block, a few times)
-to compare a block of distinct vectors with everything behind it. Only the block is ever in memory.
+to compare a block of distinct vectors with one another and with everything behind it. Only the block is ever
+in memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
-from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes
+from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes, most_hits
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 
@@ -67,11 +68,17 @@ def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups
 
 
 def group_pairs(
-    blocks: Blocks, groups: Groups, dim: int, options: ScanOptions, lower_groups: int | None = None
+    blocks: Blocks,
+    groups: Groups,
+    dim: int,
+    options: ScanOptions,
+    lower_groups: int | None = None,
+    joined: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
     """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match.
 
-    With `lower_groups`, only pairs whose lower group is one of the first so many.
+    With `lower_groups`, only pairs whose lower group is one of the first so many. While a block is joined
+    with itself, `joined` is told how many of its vectors are done, of how many.
     """
     per_pass = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     lowest = len(groups.first) if lower_groups is None else lower_groups
@@ -80,8 +87,16 @@ def group_pairs(
         index = near_index(dim, options)
         for vectors, _ in _first_rows(blocks, groups, start, stop):
             index.add(vectors)
+        count = index.group_count
+        among = index.pairs(most_hits(options), lambda done, of=count: joined(done, of))  # type: ignore[misc]
+        if among is not None:
+            lower, higher, score, _ = among
+            yield start + lower, start + higher, score
+        behind = start if among is None else stop
+        if behind == len(groups.first):
+            continue
         scan = BoundedScan(index, options)
-        for vectors, group in _first_rows(blocks, groups, start, len(groups.first)):
+        for vectors, group in _first_rows(blocks, groups, behind, len(groups.first)):
             for hits in scan(vectors):
                 lower, higher = start + hits.group, group[hits.cell]
                 once = lower < higher
@@ -116,7 +131,13 @@ class DuplicateResult:
     matched: tuple[Rows, Scores]  #: rows with a duplicate, ascending, and their best scores
 
 
-def vector_duplicates(blocks: Blocks, groups: Groups, dim: int, options: ScanOptions) -> DuplicateResult:
+def vector_duplicates(
+    blocks: Blocks,
+    groups: Groups,
+    dim: int,
+    options: ScanOptions,
+    joined: Callable[[int, int], None] = lambda done, of: None,
+) -> DuplicateResult:
     """Every pair inside the set at or above the threshold, the lower row on the train side.
 
     A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows.
@@ -144,7 +165,7 @@ def vector_duplicates(blocks: Blocks, groups: Groups, dim: int, options: ScanOpt
         (count, count),
         count * (count - 1) // 2,
     )
-    for lower, higher, score in group_pairs(blocks, groups, dim, options):
+    for lower, higher, score in group_pairs(blocks, groups, dim, options, joined=joined):
         np.fmax.at(best, lower, score)
         np.fmax.at(best, higher, score)
         counts = (groups.size[lower], groups.size[higher])

@@ -301,7 +301,13 @@ def _vector_duplicates(
 ) -> CosineResult:
     dim = train.dim or 0
     groups = group_rows(_cells(train, options, progress, tally), dim, options)
-    result = vector_duplicates(lambda: _cells(train, options, progress), groups, dim, options)
+    result = vector_duplicates(
+        lambda: _cells(train, options, progress),
+        groups,
+        dim,
+        options,
+        lambda done, of: progress("join vector", done, of),
+    )
     for code, reason in UNUSABLE.items():
         tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)
     tally.match(*result.matched)

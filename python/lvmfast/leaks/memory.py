@@ -67,14 +67,20 @@ def nearest_bytes(dim: int) -> int:
     return 64 + 5 * min(dim, 384)
 
 
+def join_bytes(dim: int) -> int:
+    """Bytes per row of a join of a set with itself: projections, codes, cells."""
+    return 150 + 6 * min(dim, 384)
+
+
 def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
     rows = split.estimated_rows()
     text = rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0
     if "vector" not in levels:
         return text
-    compared = min(rows * 4 * (split.dim or 0), BLOCKS_PER_PASS * options.block_bytes)
-    return max(text, rows * (TABLE_BYTES["group"] + 40) + compared)
+    dim = split.dim or 0
+    compared = min(rows, BLOCKS_PER_PASS * options.block_bytes // (4 * max(dim, 1)))
+    return max(text, rows * (TABLE_BYTES["group"] + 40) + compared * (4 * dim + join_bytes(dim)))
 
 
 def available() -> int | None:

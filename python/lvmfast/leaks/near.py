@@ -118,6 +118,11 @@ class Hits:
     keys: Keys
 
 
+def most_hits(options: ScanOptions) -> int:
+    """Hits that may be in memory at a time."""
+    return max(1, options.block_bytes // BYTES_PER_HIT)
+
+
 class BoundedScan:
     """Scans blocks in parts, so that a low threshold, where most pairs are hits, does not fill the memory.
 
@@ -127,7 +132,7 @@ class BoundedScan:
     def __init__(self, index: NearIndex, options: ScanOptions) -> None:
         """Starts with a part whose hits cannot be too many."""
         self._index = index
-        self._most_hits = max(1, options.block_bytes // BYTES_PER_HIT)
+        self._most_hits = most_hits(options)
         self._rows = max(LEAST_ROWS, self._most_hits // max(1, index.group_count))
 
     def __call__(self, vectors: Vectors) -> Iterator[Hits]:

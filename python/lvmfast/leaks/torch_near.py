@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +133,9 @@ class TorchNearIndex:
     def nbytes(self) -> int:
         """Bytes held in the memory of the host."""
         return self._host.nbytes
+
+    def pairs(self, most: int, progress: Callable[[int], object]) -> None:
+        """None: on a device every block is scanned, which keeps the products there."""
 
     def seek(self, rows: Vectors, first_row: int) -> npt.NDArray[np.uint8]:
         """As `_core.NearIndex.seek`, and done by the core: nearest rows have no path on a device."""

@@ -191,8 +191,13 @@ impl Basis {
             if best.as_ref().is_none_or(|(old, _)| plan.cycles < old.cycles) {
                 best = Some((plan, directions.clone()));
             }
+            // Further directions hold no more than these do each: distances grow by no more than that.
+            let growth = WIDTHS[WIDTHS.len() - 1] as f64 / width as f64;
+            let hoped = Terms { radius: terms.radius / growth.sqrt(), caution: 1.0, ..terms };
+            let hopeless =
+                choose(&projected, probe_left, dim, right.len(), hoped).cycles >= terms.expected * product;
             narrower = Some(directions);
-            if !wider_may_pay {
+            if !wider_may_pay || hopeless {
                 break;
             }
         }

@@ -412,5 +412,6 @@ fn rescore(
             pairs.push(Pair { left: i as u32, right: j as u32, cosine: score });
         }
     }
+    watch.found(pairs.len())?;
     Ok(pairs)
 }

@@ -81,6 +81,8 @@ pub(super) struct Sieve {
     groups: usize,
     fits: usize,
     fitted: Option<Fitted>,
+    /// Cells of the last scan, 0 where no join over cells gave its pairs.
+    pub cells: usize,
 }
 
 /// A basis and the right side encoded with it.
@@ -103,7 +105,12 @@ pub(super) struct Sieved {
 
 impl Sieve {
     pub fn new(kernel: &'static Kernel, threshold: f64, policy: Policy) -> Self {
-        Self { kernel, threshold, policy, seen: 0.0, groups: 0, fits: 0, fitted: None }
+        Self { kernel, threshold, policy, seen: 0.0, groups: 0, fits: 0, fitted: None, cells: 0 }
+    }
+
+    /// Another sieve for the same scans, without what this one has learnt.
+    pub fn afresh(&self) -> Self {
+        Self::new(self.kernel, self.threshold, self.policy)
     }
 
     pub fn nbytes(&self) -> usize {
@@ -137,6 +144,7 @@ impl Sieve {
         units: usize,
         watch: &Watch,
     ) -> Result<Sieved, ScanError> {
+        self.cells = 0;
         self.prepare(left, right, watch)?;
         if self.fitted.is_none() {
             return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
@@ -146,6 +154,9 @@ impl Sieve {
             Pairing::All => Joined::default(),
         };
         if let Some(found) = joined.found {
+            self.cells = joined.cells;
+            // The projections are in the order of the cells now.
+            self.fitted = None;
             return Ok(Sieved { found, left_over: Vec::new(), advanced: joined.advanced });
         }
         let units = units - joined.advanced;
@@ -350,6 +361,7 @@ impl Sieve {
                     }
                 }
                 // A match costs the product as much, so it is not held against the sieve.
+                watch.found(pairs.len() - before)?;
                 spent += (candidates.len() - (pairs.len() - before)) as f64 * third;
                 candidates.clear();
                 if spent > budget {

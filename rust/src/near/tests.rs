@@ -306,8 +306,8 @@ proptest! {
     }
 }
 
-/// Each pair of one set once, through the groups.
-fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, policy: Policy) {
+/// Each pair of one set once, through the groups; the fewest cells that the rows were in.
+fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, policy: Policy) -> usize {
     let usable = |i: usize| slow_usability(&rows[i]) == Usability::Usable;
     let first: Vec<usize> =
         (0..rows.len()).map(|i| (0..i).find(|&j| usable(j) && rows[j] == rows[i]).unwrap_or(i)).collect();
@@ -315,17 +315,53 @@ fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, p
         .into_iter()
         .filter(|&(i, j, _)| i < j && first[i] == i && first[j] == j)
         .collect();
+    let mut cells = usize::MAX;
     for kernel in kernel::available() {
         let watch = Watch::new();
         let found = within(&rows.concat(), dim, threshold, kernel, blocks, policy, &watch).unwrap();
-        let scores = found.cosine.iter().map(|score| score.to_bits());
-        let pairs = found.left.iter().zip(&found.right).zip(scores);
-        let pairs: Vec<_> = pairs.map(|((&i, &j), score)| (i as usize, j as usize, score)).collect();
-        assert_eq!(pairs, expected, "{}", kernel.name());
+        assert_eq!(listed(&found.pairs), expected, "{}", kernel.name());
+        cells = cells.min(found.pairs.cells);
+        check_pairs_of_groups(rows, dim, threshold, kernel, blocks, policy, &found);
         let groups: Vec<_> = (0..rows.len()).map(|i| if usable(i) { first[i] as i64 } else { -1 }).collect();
         assert_eq!(found.first_row, groups);
         assert_eq!(watch.done(), rows.len() as u64);
     }
+    cells
+}
+
+fn listed(pairs: &Pairs) -> Vec<(usize, usize, u64)> {
+    let scores = pairs.cosine.iter().map(|score| score.to_bits());
+    let pairs = pairs.left.iter().zip(&pairs.right).zip(scores);
+    pairs.map(|((&i, &j), score)| (i as usize, j as usize, score)).collect()
+}
+
+/// An index gives the same pairs of its groups, or none where there is no room for one of them.
+fn check_pairs_of_groups(
+    rows: &[Vec<f32>],
+    dim: usize,
+    threshold: f64,
+    kernel: &'static Kernel,
+    blocks: Blocks,
+    policy: Policy,
+    expected: &Within,
+) {
+    let watch = Watch::new();
+    let mut index = NearIndex::with_kernel(dim, threshold, kernel, blocks, policy).unwrap();
+    index.add(&rows.concat(), &watch).unwrap();
+    let count = expected.pairs.left.len();
+    // A way that is given up has counted its hits already.
+    let mut found = index.pairs(4 * count, &watch).unwrap().expect("there is room");
+    let mut first_row = vec![-1; index.group_count()];
+    for (row, (&group, &first)) in index.group_of_row().iter().zip(&expected.first_row).enumerate() {
+        if row as i64 == first {
+            first_row[group as usize] = first;
+        }
+    }
+    for place in found.left.iter_mut().chain(&mut found.right) {
+        *place = first_row[*place as usize];
+    }
+    assert_eq!(listed(&found), listed(&expected.pairs));
+    assert!(count == 0 || index.pairs(count - 1, &watch).unwrap().is_none());
 }
 
 const SIEVE_ALWAYS: Policy = Policy {
@@ -381,7 +417,12 @@ proptest! {
             }
         }
         let policy = Policy { cells_budget: budget, ..CELLS_ALWAYS };
-        check_within(&rows, dim, threshold, Blocks::default(), policy);
+        let cells = check_within(&rows, dim, threshold, Blocks::default(), policy);
+        // Four rows in each of sixteen cells are the fewest that are tried, repeated rows not counted.
+        let usable = rows.iter().filter(|row| slow_usability(row) == Usability::Usable);
+        let distinct = usable.map(|row| row.iter().map(|v| (v + 0.0).to_bits()).collect::<Vec<_>>());
+        let distinct = distinct.collect::<std::collections::HashSet<_>>().len();
+        assert_eq!(cells > 0, budget > 0.0 && distinct >= 64, "{cells} cells of {distinct} rows");
     }
 
     #[test]

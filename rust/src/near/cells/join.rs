@@ -83,6 +83,8 @@ pub(in crate::near) struct Join<'a> {
 pub(in crate::near) struct Joined {
     /// All pairs in chunks, or none if the join was not tried or was given up.
     pub found: Option<Vec<Vec<Pair>>>,
+    /// How many cells there were.
+    pub cells: usize,
     /// Units of progress given to the watch.
     pub advanced: usize,
 }
@@ -263,7 +265,7 @@ impl Join<'_> {
             .collect::<Result<_, ScanError>>()?;
         let found: Option<Vec<Vec<Pair>>> = found.into_iter().collect();
         let done = gauge.done.load(Ordering::Relaxed) as usize;
-        Ok(Joined { found, advanced: done * units / gauge.tasks })
+        Ok(Joined { found, cells: centroids.len(), advanced: done * units / gauge.tasks })
     }
 }
 
@@ -365,14 +367,14 @@ impl Context<'_> {
                 spent += self.meet(a, b, limits[i * lanes + j], packed, candidates);
                 if candidates.len() >= SCORES_PER_CHECK {
                     watch.check()?;
-                    spent += self.score(candidates, &mut pairs);
+                    spent += self.score(candidates, &mut pairs, watch)?;
                     if !gauge.spend(std::mem::take(&mut spent)) {
                         return Ok(None);
                     }
                 }
             }
         }
-        spent += self.score(candidates, &mut pairs);
+        spent += self.score(candidates, &mut pairs, watch)?;
         Ok(gauge.spend(spent).then_some(pairs))
     }
 
@@ -512,7 +514,12 @@ impl Context<'_> {
     }
 
     /// The third test of the candidates; what those cost that are no match.
-    fn score(&self, candidates: &mut Vec<(u32, u32)>, pairs: &mut Vec<Pair>) -> f64 {
+    fn score(
+        &self,
+        candidates: &mut Vec<(u32, u32)>,
+        pairs: &mut Vec<Pair>,
+        watch: &Watch,
+    ) -> Result<f64, ScanError> {
         let before = pairs.len();
         for &(x, y) in candidates.iter() {
             let (x, y) = (self.order.rows[x as usize], self.order.rows[y as usize]);
@@ -523,8 +530,10 @@ impl Context<'_> {
                 pairs.push(Pair { left, right, cosine: score });
             }
         }
-        let vain = candidates.len() - (pairs.len() - before);
+        let hits = pairs.len() - before;
+        watch.found(hits)?;
+        let vain = candidates.len() - hits;
         candidates.clear();
-        vain as f64 * test_cycles(0, self.join.side.dim).1
+        Ok(vain as f64 * test_cycles(0, self.join.side.dim).1)
     }
 }
