@@ -13,6 +13,8 @@ from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
 from lvmfast.cli import train
+from lvmfast.cli import score
+from lvmfast.cli import rerank
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -30,6 +32,8 @@ __all__ = [
     "main",
     "quarantine",
     "report",
+    "rerank",
+    "score",
     "split",
     "train",
     "verify",
