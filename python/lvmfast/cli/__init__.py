@@ -13,6 +13,10 @@ from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
 from lvmfast.cli import train
+from lvmfast.cli import gate
+from lvmfast.cli import monitor
+from lvmfast.cli import triage
+from lvmfast.cli import plot
 from lvmfast.cli import score
 from lvmfast.cli import rerank
 from lvmfast.cli import demo
@@ -27,15 +31,19 @@ __all__ = [
     "convert",
     "demo",
     "fingerprint",
+    "gate",
     "ingest",
     "leakscan",
     "main",
+    "monitor",
+    "plot",
     "quarantine",
     "report",
     "rerank",
     "score",
     "split",
     "train",
+    "triage",
     "verify",
 ]
 
