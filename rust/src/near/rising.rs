@@ -163,8 +163,7 @@ impl RisingSieve {
             caution: CAUTION.powi(self.failures),
             work,
         };
-        let fit = Basis::fit(left, right, terms, self.kernel, watch)?;
-        let Some(mut basis) = fit.or_else(|| Basis::whole(left, right, terms)) else {
+        let Some(mut basis) = Basis::fit(left, right, terms, self.kernel, watch)? else {
             self.fitted = None;
             return Ok(());
         };
