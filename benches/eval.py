@@ -62,7 +62,7 @@ def main() -> None:
         ("faiss", lambda q: index.search(q, options.k)),
     ):
         one(queries[:1])
-        seconds = [timed(lambda i=i: one(queries[i : i + 1]))[0] for i in range(100)]
+        seconds = [timed(lambda i=i, one=one: one(queries[i : i + 1]))[0] for i in range(100)]
         p50, p95, p99 = 1e3 * np.quantile(seconds, [0.5, 0.95, 0.99])
         print(f"one query, {name}: P50 {p50:.1f} ms, P95 {p95:.1f} ms, P99 {p99:.1f} ms")
 
