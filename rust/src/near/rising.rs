@@ -94,7 +94,6 @@ impl RisingSieve {
     }
 
     /// Offers what it can of the left rows, `seen` of which went by before.
-    #[expect(clippy::too_many_arguments)]
     pub fn raise(
         &mut self,
         left: Rows<'_>,
