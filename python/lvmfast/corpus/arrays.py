@@ -76,10 +76,11 @@ class ArraysFile:
             self._check(column, field)
         self._length = self._common_rows()
         self.rows: int | None = self._length
-        casts = (vector_note(self.fields[c], self._source(c).dtype) for c in _FLOATS if c in self.fields)
+        casts = (vector_note(self.fields[c], self.source(c).dtype) for c in _FLOATS if c in self.fields)
         self.notes: tuple[str, ...] = (*notes, *(note for note in casts if note))
 
-    def _source(self, column: Column) -> ArraySource:
+    def source(self, column: Column) -> ArraySource:
+        """The array that `column` is read from."""
         return self._sources[self.fields[column]]
 
     def _check(self, column: Column, field: str) -> None:

@@ -100,6 +100,19 @@ class StoredArray:
         self.pickled = header.dtype.hasobject
         self._path, self._header, self._offset, self._where = path, header, offset, where
 
+    @property
+    def by_row(self) -> bool:
+        """Whether the values of a row lie side by side."""
+        return not self._header.fortran
+
+    def random_rows(self) -> StoredRows:
+        """The same values, for reads in any order.
+
+        Raises:
+            DataError: the file is shorter than the header promises.
+        """
+        return StoredRows(self._path, self._header, self._offset, self._where)
+
     @contextmanager
     def opened(self) -> Iterator[ReadRows]:
         """As `ArraySource.opened`.
@@ -125,6 +138,46 @@ class StoredArray:
             read_into(file, self._offset + start * columns * size, block, self._where)
             values = values.reshape(count, *shape)
         return values
+
+
+class StoredRows:
+    """Any rows of uncompressed values in row order, by one positioned read per run of neighbouring rows."""
+
+    def __init__(self, path: str, header: NpyHeader, offset: int, where: str) -> None:
+        """Opens the file, which stays open as long as this object.
+
+        Raises:
+            DataError: the file is shorter than the header promises.
+        """
+        self.shape, self.dtype = header.shape, header.dtype
+        self._offset, self._where = offset, where
+        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        with reading(path):
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed with the object)
+        check_fits(header, os.fstat(self._file.fileno()).st_size - offset, where)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The rows `rows`, (k,) in any order, repeats allowed, as (k, *shape[1:]) of the stored dtype.
+
+        Raises:
+            DataError: the file was cut short in the meantime.
+        """
+        wanted, places = np.unique(rows, return_inverse=True)
+        values = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+        memory = memoryview(values.reshape(-1).view(np.uint8).data) if values.size else memoryview(b"")
+        starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1)
+        lengths = np.diff(starts, append=len(wanted))
+        handle, size = self._file.fileno(), self._row_bytes
+        for start, row, length in zip(starts.tolist(), wanted[starts].tolist(), lengths.tolist(), strict=True):
+            part = memory[start * size : (start + length) * size]
+            done = os.preadv(handle, [part], self._offset + row * size)
+            while done < len(part):
+                got = os.preadv(handle, [part[done:]], self._offset + row * size + done)
+                if not got:
+                    raise DataError(f"{self._where}: row {row}: the file was cut short while it was read")
+                done += got
+        in_order = len(wanted) == len(rows) and bool((places[1:] > places[:-1]).all())
+        return values if in_order else values[places.reshape(-1)]
 
 
 def check_fits(header: NpyHeader, available: int, where: str) -> None:

@@ -67,7 +67,8 @@ class GatheredArray:
         self.dtype = values.dtype
         length = (windows.shape[1] - 1,) if isinstance(positions, slice) else ()
         self.shape: tuple[int, ...] = (windows.shape[0], *length, *values.shape[1:])
-        self._values, self._windows, self._positions, self._where = values, windows, positions, where
+        self.values, self.windows = values, windows
+        self._positions, self._where = positions, where
 
     @contextmanager
     def opened(self) -> Iterator[ReadRows]:
@@ -76,17 +77,22 @@ class GatheredArray:
         Raises:
             DataError: from the reads, when a window names a row that is not there.
         """
-        with self._values.opened() as read_values, self._windows.opened() as read_windows:
+        with self.values.opened() as read_values, self.windows.opened() as read_windows:
 
             def read(start: int, stop: int) -> npt.NDArray[Any]:
                 numbers = read_windows(start, stop)
-                self._check(numbers, start)
+                self.check(numbers, start)
                 return self._gathered(read_values, numbers[:, self._positions])
 
             yield read
 
-    def _check(self, numbers: npt.NDArray[Any], start: int) -> None:
-        rows = self._values.shape[0]
+    def check(self, numbers: npt.NDArray[Any], start: int) -> None:
+        """Holds windows, numbered from `start`, to the rows that are there.
+
+        Raises:
+            DataError: one names a row that is not there.
+        """
+        rows = self.values.shape[0]
         wrong = np.argwhere((numbers < 0) | (numbers >= rows))
         if len(wrong):
             row, place = wrong[0]
@@ -98,7 +104,7 @@ class GatheredArray:
     def _gathered(self, read_values: ReadRows, numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The rows `numbers`, of any shape, read slab by slab: far-apart rows do not fill the memory."""
         wanted, places = np.unique(numbers, return_inverse=True)
-        rows = np.empty((len(wanted), *self._values.shape[1:]), self.dtype)
+        rows = np.empty((len(wanted), *self.values.shape[1:]), self.dtype)
         low = 0
         while low < len(wanted):
             first = int(wanted[low])

@@ -1,0 +1,276 @@
+"""`open_sequences`: windows and targets for training and evaluation, any row at any time.
+
+Vectors that a file stores plainly stay there and are read when asked for; what is compressed, or comes in
+another format, is decoded once and held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lvmfast import _core
+from lvmfast.corpus.arrays import ArraysFile, ArraySource
+from lvmfast.corpus.dataset import Column, Dataset, Rows, SplitFile, Vectors
+from lvmfast.corpus.failures import reading
+from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.keys import id_keys
+from lvmfast.corpus.load import load_split
+from lvmfast.corpus.npy import StoredArray
+from lvmfast.corpus.provenance import check_same_encoder
+from lvmfast.corpus.values import float32_rows
+from lvmfast.corpus.windows import GatheredArray
+from lvmfast.errors import DataError
+
+_COLUMNS: tuple[Column, ...] = ("doc_id", "vector", "context")
+
+
+class RandomRows(Protocol):
+    """Vectors, any rows of which can be asked for."""
+
+    shape: tuple[int, ...]
+
+    def take(self, rows: Rows) -> npt.NDArray[Any]:
+        """(k, *shape[1:]) for (k,) row numbers in any order."""
+        ...
+
+
+class HeldRows:
+    """`RandomRows` of an array in memory."""
+
+    def __init__(self, values: npt.NDArray[Any]) -> None:
+        """Keeps `values` as they are."""
+        self.shape, self._values = values.shape, values
+
+    def take(self, rows: Rows) -> npt.NDArray[Any]:
+        """Those rows, copied."""
+        taken: npt.NDArray[Any] = self._values[rows]
+        return taken
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """A file that stores a window's vectors beside each target."""
+
+    context: RandomRows
+    target: RandomRows
+
+    def contexts(self, rows: Rows) -> Vectors:
+        return float32_rows(self.context.take(rows))
+
+    def targets(self, rows: Rows) -> Vectors:
+        return float32_rows(self.target.take(rows))
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """A file in the chunk-matrix layout."""
+
+    vectors: RandomRows
+    keys: Rows  #: (m, 2)
+    windows: Rows  #: (n, length + 1)
+
+    def contexts(self, rows: Rows) -> Vectors:
+        numbers = self.windows[rows, :-1]
+        taken = float32_rows(self.vectors.take(numbers.reshape(-1)))
+        return taken.reshape(*numbers.shape, taken.shape[-1])
+
+    def targets(self, rows: Rows) -> Vectors:
+        return float32_rows(self.vectors.take(self.windows[rows, -1]))
+
+
+class Sequences:
+    """n windows of `length` vectors of `dim` values, the vector that follows each, and their keys."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Reads the ids of all rows, and the vectors of files that cannot be read by row.
+
+        Raises:
+            DataError: a column is missing, there are no rows, or files come from different encoders.
+        """
+        for file in dataset.files:
+            missing = [column for column in _COLUMNS if column not in file.fields]
+            if missing:
+                raise DataError(
+                    f"{file.name}: {missing[0]}: sequences have {', '.join(_COLUMNS)} (and chunk_id); "
+                    "this file has no such field, or it needs --column"
+                )
+        check_same_encoder(dataset.provenance)
+        self.dataset = dataset
+        self.doc_ids, self.keys = _read_keys(dataset)
+        self.n = len(self.doc_ids)
+        if not self.n:
+            raise DataError(f"{dataset.files[0].name}: no rows")
+        self.length, self.dim = dataset.context_length or 0, dataset.dim or 0
+        self.provenance: Mapping[str, Any] = next(iter(dataset.provenance.values()), {})
+        self._parts = [_opened(file) for file in dataset.files]
+        rows = [file.rows or 0 for file in dataset.files]
+        self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        """Sequences in all."""
+        return self.n
+
+    def contexts(self, rows: Rows) -> Vectors:
+        """(k, length, dim) float32: the windows of (k,) rows in any order.
+
+        Raises:
+            DataError: a file was cut short in the meantime.
+        """
+        return self._gathered(rows, "contexts", (self.length, self.dim))
+
+    def targets(self, rows: Rows) -> Vectors:
+        """(k, dim) float32: the vectors that follow them.
+
+        Raises:
+            DataError: a file was cut short in the meantime.
+        """
+        return self._gathered(rows, "targets", (self.dim,))
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """The file of a row, and its place in there."""
+        file = int(np.searchsorted(self._starts, row, "right")) - 1
+        return self.dataset.files[file].name, row - int(self._starts[file])
+
+    def context_keys(self, rows: Rows) -> Rows | None:
+        """(k, length, 2): article and chunk of the windows' vectors; None where the files do not say."""
+        if self.windows is None or self.chunk_keys is None:
+            return None
+        return self.chunk_keys[self.windows[rows, :-1]]
+
+    @cached_property
+    def windows(self) -> Rows | None:
+        """(n, length + 1) rows of `chunk_vectors`, the target last; None outside the chunk-matrix layout."""
+        parts = self._matrices()
+        if parts is None:
+            return None
+        starts = np.cumsum([0, *(len(part.keys) for part in parts)])
+        return np.concatenate([part.windows + start for part, start in zip(parts, starts, strict=False)])
+
+    @cached_property
+    def chunk_keys(self) -> Rows | None:
+        """(m, 2) article and chunk of `chunk_vectors`; None outside the chunk-matrix layout."""
+        parts = self._matrices()
+        return None if parts is None else np.concatenate([part.keys for part in parts])
+
+    @cached_property
+    def chunk_vectors(self) -> Vectors | None:
+        """(m, dim) float32, every vector once, read when first asked for and then held."""
+        parts = self._matrices()
+        if parts is None:
+            return None
+        return np.concatenate([float32_rows(p.vectors.take(np.arange(len(p.keys)))) for p in parts])
+
+    def _matrices(self) -> list[_Windows] | None:
+        parts = [part for part in self._parts if isinstance(part, _Windows)]
+        return parts if len(parts) == len(self._parts) else None
+
+    def _gathered(self, rows: Rows, what: str, shape: tuple[int, ...]) -> Vectors:
+        rows = np.asarray(rows, np.int64)
+        if len(rows) and not (0 <= rows.min() and rows.max() < self.n):
+            raise IndexError(f"rows: expected 0 to {self.n - 1}, got {rows.min()} to {rows.max()}")
+        if len(self._parts) == 1:
+            read: Vectors = getattr(self._parts[0], what)(rows)
+            return read
+        file = np.searchsorted(self._starts, rows, "right") - 1
+        out = np.empty((len(rows), *shape), np.float32)
+        for place, part in enumerate(self._parts):
+            mine = np.flatnonzero(file == place)
+            if len(mine):
+                out[mine] = getattr(part, what)(rows[mine] - self._starts[place])
+        return out
+
+
+def open_sequences(
+    source: Any, *, columns: Mapping[str, str] | None = None, allow_leaked: bool = False
+) -> Sequences:
+    """Opens sequence files, in any layout that `load_split` reads, for reads in any order.
+
+    Args:
+        source: what `load_split` takes, with doc_id, vector and context (and chunk_id where there is one).
+        columns: field names by column, where the known names do not do.
+        allow_leaked: open files whose content is quarantined.
+
+    Raises:
+        DataError: something is missing, broken or quarantined; or files of different encoders.
+    """
+    dataset = load_split(source, columns=columns, allow_leaked=allow_leaked)
+    if isinstance(dataset, Fingerprint):
+        raise DataError(f"{dataset.path}: a fingerprint holds no vectors to train on")
+    return Sequences(dataset)
+
+
+def _opened(file: SplitFile) -> _Copies | _Windows:
+    if isinstance(file, ArraysFile):
+        target, context = file.source("vector"), file.source("context")
+        if isinstance(target, GatheredArray) and isinstance(context, GatheredArray):
+            return _chunk_matrix(file, context)
+        if _by_row(target) and _by_row(context):
+            return _Copies(context.random_rows(), target.random_rows())
+    vectors: list[Vectors] = []
+    contexts: list[Vectors] = []
+    for batch in file.batches(("vector", "context"), 8192):
+        assert batch.vector is not None
+        assert batch.context is not None
+        vectors.append(batch.vector.copy())
+        contexts.append(batch.context.copy())
+    return _Copies(HeldRows(np.concatenate(contexts)), HeldRows(np.concatenate(vectors)))
+
+
+def _by_row(source: ArraySource) -> TypeGuard[StoredArray]:
+    return isinstance(source, StoredArray) and source.by_row
+
+
+def _chunk_matrix(file: ArraysFile, context: GatheredArray) -> _Windows:
+    with reading(file.name):
+        windows = _whole(context.windows)
+        context.check(windows, 0)
+        keys_source = file.source("doc_id")
+        assert isinstance(keys_source, GatheredArray)
+        keys = _whole(keys_source.values)[:, :2].astype(np.int64)
+        vectors: RandomRows
+        if context.values.by_row:
+            vectors = context.values.random_rows()
+        else:
+            vectors = HeldRows(_whole(context.values))
+    return _Windows(vectors, keys, windows.astype(np.int64))
+
+
+def _whole(source: ArraySource) -> npt.NDArray[Any]:
+    with source.opened() as read:
+        return np.array(read(0, source.shape[0]))
+
+
+def _read_keys(dataset: Dataset) -> tuple[Rows, Rows]:
+    """Documents numbered by first appearance (n,), a row without an id apart; and the ids (n, 2).
+
+    Ids that are no integers stand as numbers by first appearance; a chunk that is not told is -1.
+    """
+    tables = {column: _core.KeyTable(2, 0) for column in ("doc_id", "chunk_id")}
+    documents: list[Rows] = [np.empty(0, np.int64)]
+    keys: list[Rows] = [np.empty((0, 2), np.int64)]
+    columns: tuple[Column, ...] = ("doc_id", "chunk_id")
+    integers = {column: dataset.id_type(column) == pa.int64() for column in columns}
+    for batch in dataset.batches(columns, 1 << 16):
+        found = np.full((batch.rows, 2), -1, np.int64)
+        for place, column in enumerate(columns):
+            ids = getattr(batch, column)
+            if ids is None:
+                continue
+            slots = np.full(batch.rows, -1, np.int64)
+            key, valid = id_keys(ids)
+            slots[valid] = tables[column].insert(np.ascontiguousarray(key[valid]))
+            if column == "doc_id":
+                documents.append(slots)
+            found[:, place] = np.asarray(ids.fill_null(-1)) if integers[column] else slots
+        keys.append(found)
+    document = np.concatenate(documents)
+    unnamed = np.flatnonzero(document < 0)
+    document[unnamed] = len(tables["doc_id"]) + np.arange(len(unnamed))
+    return document, np.concatenate(keys)

@@ -1,0 +1,1 @@
+"""EVALUATE: how well a model finds the true next chunk, and what the figure is worth."""

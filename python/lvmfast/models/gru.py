@@ -1,0 +1,28 @@
+"""A gated recurrent unit over the window."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lvmfast.models.config import ModelConfig
+from lvmfast.models.windows import at_last_real, leading_padding, padding_last
+
+
+class GRU(nn.Module):
+    """(batch, length, dim) -> (batch, d_model): the state after the last row, `n_layers` deep."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Takes `dim`, `d_model`, `n_layers` and `dropout` of the config."""
+        super().__init__()
+        self.embed = nn.Linear(config.dim, config.d_model)
+        between = config.dropout if config.n_layers > 1 else 0.0
+        self.gru = nn.GRU(config.d_model, config.d_model, config.n_layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """As the class says; padding is met after the last row, where it changes nothing."""
+        padding = leading_padding(context)
+        states, _ = self.gru(self.embed(padding_last(context, padding)))
+        last: torch.Tensor = self.dropout(at_last_real(states, padding))
+        return last

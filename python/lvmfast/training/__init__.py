@@ -1,0 +1,1 @@
+"""TRAIN: next-vector models, on splits proven clean."""

@@ -1,0 +1,54 @@
+"""Which vectors of a training set are one and the same, whatever its keys say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.sequences import Sequences
+from lvmfast.leaks.engine import Progress
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Equal vectors have equal numbers; a vector without a direction (zero, NaN) has -1."""
+
+    target: Rows  #: (n,)
+    context: Rows  #: (n, length)
+
+
+def identify(sequences: Sequences, rows: Rows, threads: int, progress: Progress) -> Identities:
+    """Numbers the targets and the windows' vectors of (k,) ascending `rows`, each read once.
+
+    Equality is that of the bytes, by their 128-bit hash: what one file copies into many windows is the same.
+    """
+    naming = _Naming(sequences.dim, threads)
+    matrix, windows = sequences.chunk_vectors, sequences.windows
+    if matrix is not None and windows is not None:
+        named = naming.name(matrix)[windows[rows]]
+        return Identities(named[:, -1], named[:, :-1])
+    targets, contexts = np.empty(len(rows), np.int64), np.empty((len(rows), sequences.length), np.int64)
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        targets[block] = naming.name(sequences.targets(rows[block]))
+        windows_of_block = sequences.contexts(rows[block])
+        contexts[block] = naming.name(windows_of_block.reshape(-1, sequences.dim)).reshape(-1, sequences.length)
+        progress("name vectors", min(start + _BLOCK, len(rows)), len(rows))
+    return Identities(targets, contexts)
+
+
+class _Naming:
+    def __init__(self, dim: int, threads: int) -> None:
+        self._hash = _core.NearIndex(dim, 1.0, threads)
+        self._table = _core.KeyTable(2, threads)
+
+    def name(self, vectors: Vectors) -> Rows:
+        codes, keys = self._hash.describe(np.ascontiguousarray(vectors))
+        names = np.full(len(vectors), -1, np.int64)
+        names[codes == 0] = self._table.insert(np.ascontiguousarray(keys[codes == 0]))
+        return names

@@ -1,0 +1,69 @@
+"""Configuration files: a table per group of figures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lvmfast.corpus.failures import one_line, reading
+from lvmfast.errors import DataError
+from lvmfast.training.config import GROUPS, TYPES, Figure, TrainConfig, typed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_config(path: str | Path) -> dict[str, Figure]:
+    """The figures that a configuration file states, by name.
+
+    Raises:
+        DataError: it cannot be read, or has a key that is no figure, or one in another table than its own.
+    """
+    where = str(path)
+    with reading(where):
+        text = Path(path).read_text("utf-8")
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{where}: expected TOML: {one_line(error)}") from error
+    figures: dict[str, Figure] = {}
+    for group, table in tables.items():
+        if group not in GROUPS.values():
+            known = ", ".join(dict.fromkeys(GROUPS.values()))
+            raise DataError(f"{where}: {group}: expected tables named {known}")
+        if not isinstance(table, dict):
+            raise DataError(f"{where}: {group}: expected a table, got {table!r}")
+        for name, value in table.items():
+            if name in TYPES and GROUPS[name] != group:
+                raise DataError(f"{where}: {group}.{name}: belongs into [{GROUPS[name]}]")
+            figures[name] = typed(f"{where}: {group}", name, value)
+    return figures
+
+
+def config_text(config: TrainConfig) -> str:
+    """All figures of `config`, as `read_config` reads them."""
+    values = asdict(config)
+    lines = ["# What ran. `lvmfast train --config THIS --out RUN` runs it again."]
+    for group in dict.fromkeys(GROUPS.values()):
+        lines += ["", f"[{group}]"]
+        lines += [f"{name} = {_toml(values[name])}" for name, own in GROUPS.items() if own == group]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):  # JSON's escapes are TOML's, but for DEL
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Which figures differ, a sentence each."""
+    return [f"{name}: {old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]]
