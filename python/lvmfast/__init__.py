@@ -15,6 +15,7 @@ from lvmfast.splits.quarantine import resume as resume_quarantine
 from lvmfast.splits.result import CleanSplit
 from lvmfast.splits.split import split
 from lvmfast.splits.verify import Verification, verify
+from lvmfast.training.train import TrainedRun, train
 
 __all__ = [
     "CleanSplit",
@@ -25,6 +26,7 @@ __all__ = [
     "LvmfastError",
     "NearDuplicates",
     "Nearest",
+    "TrainedRun",
     "Verification",
     "__version__",
     "clean",
@@ -41,5 +43,6 @@ __all__ = [
     "restore",
     "resume_quarantine",
     "split",
+    "train",
     "verify",
 ]

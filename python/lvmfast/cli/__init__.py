@@ -12,6 +12,7 @@ from lvmfast.cli import split
 from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
+from lvmfast.cli import train
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -30,6 +31,7 @@ __all__ = [
     "quarantine",
     "report",
     "split",
+    "train",
     "verify",
 ]
 

@@ -168,7 +168,9 @@ class StoredRows:
         starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1)
         lengths = np.diff(starts, append=len(wanted))
         handle, size = self._file.fileno(), self._row_bytes
-        for start, row, length in zip(starts.tolist(), wanted[starts].tolist(), lengths.tolist(), strict=True):
+        for start, row, length in zip(
+            starts.tolist(), wanted[starts].tolist(), lengths.tolist(), strict=True
+        ):
             part = memory[start * size : (start + length) * size]
             done = os.preadv(handle, [part], self._offset + row * size)
             while done < len(part):

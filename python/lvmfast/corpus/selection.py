@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,8 @@ class SelectedFile:
                 continue
             places = self._kept[low:high] - batch.file_row
             index = pa.array(places)
-            values = {c: v for c in COLUMNS if (v := getattr(batch, c)) is not None}
-            taken = {c: v[places] if isinstance(v, np.ndarray) else v.take(index) for c, v in values.items()}
+            values: dict[str, Any] = {c: v for c in COLUMNS if (v := getattr(batch, c)) is not None}
+            taken: dict[str, Any] = {
+                c: v[places] if isinstance(v, np.ndarray) else v.take(index) for c, v in values.items()
+            }
             yield replace(batch, file_row=first, start=first, rows=int(high - low), **taken)

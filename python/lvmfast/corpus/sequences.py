@@ -159,13 +159,32 @@ class Sequences:
         parts = self._matrices()
         return None if parts is None else np.concatenate([part.keys for part in parts])
 
+    @property
+    def chunks(self) -> int | None:
+        """Rows of `chunk_vectors`; None outside the chunk-matrix layout."""
+        return None if self.chunk_keys is None else len(self.chunk_keys)
+
+    def chunk_rows(self, start: int, stop: int) -> Vectors:
+        """(stop - start, dim) float32: some of `chunk_vectors`, read and not held.
+
+        Raises:
+            DataError: a file was cut short in the meantime, or is in another layout.
+        """
+        parts = self._matrices()
+        if parts is None:
+            raise DataError(f"{self.dataset.files[0].name}: not in the chunk-matrix layout")
+        found, first = [], 0
+        for part in parts:
+            low, high = max(0, start - first), min(len(part.keys), stop - first)
+            if low < high:
+                found.append(float32_rows(part.vectors.take(np.arange(low, high))))
+            first += len(part.keys)
+        return np.concatenate([np.empty((0, self.dim), np.float32), *found])
+
     @cached_property
     def chunk_vectors(self) -> Vectors | None:
         """(m, dim) float32, every vector once, read when first asked for and then held."""
-        parts = self._matrices()
-        if parts is None:
-            return None
-        return np.concatenate([float32_rows(p.vectors.take(np.arange(len(p.keys)))) for p in parts])
+        return None if self.chunks is None else self.chunk_rows(0, self.chunks)
 
     def _matrices(self) -> list[_Windows] | None:
         parts = [part for part in self._parts if isinstance(part, _Windows)]
@@ -173,7 +192,7 @@ class Sequences:
 
     def _gathered(self, rows: Rows, what: str, shape: tuple[int, ...]) -> Vectors:
         rows = np.asarray(rows, np.int64)
-        if len(rows) and not (0 <= rows.min() and rows.max() < self.n):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.n):
             raise IndexError(f"rows: expected 0 to {self.n - 1}, got {rows.min()} to {rows.max()}")
         if len(self._parts) == 1:
             read: Vectors = getattr(self._parts[0], what)(rows)
@@ -234,11 +253,8 @@ def _chunk_matrix(file: ArraysFile, context: GatheredArray) -> _Windows:
         keys_source = file.source("doc_id")
         assert isinstance(keys_source, GatheredArray)
         keys = _whole(keys_source.values)[:, :2].astype(np.int64)
-        vectors: RandomRows
-        if context.values.by_row:
-            vectors = context.values.random_rows()
-        else:
-            vectors = HeldRows(_whole(context.values))
+        stored = context.values
+        vectors: RandomRows = stored.random_rows() if stored.by_row else HeldRows(_whole(stored))
     return _Windows(vectors, keys, windows.astype(np.int64))
 
 

@@ -21,7 +21,7 @@ from lvmfast.models.config import ModelConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lvmfast.models.build import NextVectorModel
+    from lvmfast.models.next_vector import NextVectorModel
 
 KIND = "lvmfast checkpoint"
 VERSION = 1
@@ -110,7 +110,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     with reading(str(path)):
         path.open("rb").close()
     try:
-        with safe_open(str(path), "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(str(path), "pt") as file:
             header = (file.metadata() or {}).get("lvmfast")
             stated = json.loads(header) if header else {}
             found = stated.get("kind") if isinstance(stated, dict) else None
@@ -136,7 +136,9 @@ def resolve_checkpoint(path: str | PathLike[str]) -> Path:
         return place
     best = place / BEST
     if not best.is_file():
-        raise DataError(f"{place}: no {BEST}: expected the folder of a run with a finished epoch, or a checkpoint")
+        raise DataError(
+            f"{place}: no {BEST}: expected the folder of a run with a finished epoch, or a checkpoint"
+        )
     with reading(str(best)):
         text = best.read_text("utf-8")
     try:
@@ -144,7 +146,9 @@ def resolve_checkpoint(path: str | PathLike[str]) -> Path:
         if Path(name).name != name:
             raise ValueError(f"{name!r} is not a file of {CHECKPOINTS}/")
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{best}: checkpoint: expected the name of a checkpoint: {one_line(error)}") from error
+        raise DataError(
+            f"{best}: checkpoint: expected the name of a checkpoint: {one_line(error)}"
+        ) from error
     return place / CHECKPOINTS / str(name)
 
 
@@ -177,9 +181,9 @@ def load_model(path: str | PathLike[str], device: str = "cpu") -> tuple[NextVect
         raise DataError(f"{file}: its header lacks what a checkpoint states: {one_line(error)}") from error
     from lvmfast.models.build import build
 
-    model = build(info.config)
+    model = build(info.config, device=device)
     try:
         model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise DataError(f"{file}: weights that do not fit its model: {one_line(error)}") from error
-    return model.to(device).eval(), info
+    return model.eval(), info

@@ -1,4 +1,4 @@
-"""`hold_out`: which rows of a split to validate on, decided as `lvmfast split` decides, without a file written."""
+"""`hold_out`: which rows of a split to validate on, decided as `lvmfast split` decides it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ class HeldOut:
     @property
     def rows(self) -> npt.NDArray[np.bool_]:
         """(n,) whether each row is held out."""
-        return self.held[self.documents.of_row]
+        rows: npt.NDArray[np.bool_] = self.held[self.documents.of_row]
+        return rows
 
     @property
     def held(self) -> npt.NDArray[np.bool_]:
         """(documents,) whether each document is."""
-        return self.division.part != TRAIN
+        held: npt.NDArray[np.bool_] = self.division.part != TRAIN
+        return held
 
 
 def hold_out(dataset: Dataset, docs: float, seed: int, options: ScanOptions, progress: Progress) -> HeldOut:
@@ -53,8 +55,8 @@ def hold_out(dataset: Dataset, docs: float, seed: int, options: ScanOptions, pro
     count = len(documents.ids)
     if count < 2:
         raise DataError(
-            f"{dataset.files[0].name}: {dataset.files[0].fields['doc_id']}: one document only: nothing is left to "
-            "train on once it is held out for validation; --val names a file of others"
+            f"{dataset.files[0].name}: {dataset.files[0].fields['doc_id']}: one document only: "
+            "nothing is left to train on once it is held out for validation; --val names a file of others"
         )
     wanted = max(1, round(docs * count)) if docs < 1 else int(docs)
     answers = np.unique(documents.of_row[rows_with_their_answer(dataset, options, progress)])

@@ -34,9 +34,9 @@ class Batching:
     def steps(self, document: Rows) -> int:
         """Steps of an epoch over sequences of these (n,) documents.
 
-        Without a limit per document, one for every `step_rows`, the last for what is left. With it, as many as
-        the largest document needs: no sequence is left out and the limit always holds, at the price of smaller
-        steps.
+        Without a limit per document, one for every `step_rows`, the last for what is left. With it, as many
+        as the largest document needs: no sequence is left out and the limit always holds, at the price of
+        smaller steps.
         """
         needed = -(-len(document) // self.step_rows)
         if self.max_per_document:

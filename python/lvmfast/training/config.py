@@ -46,18 +46,24 @@ class TrainConfig:
     preset: str = figure("bank", "recipe", "The recipe whose figures hold where no other is given.")
 
     train: tuple[str, ...] = figure((), "data", "Training file, folder or quoted glob. Repeat for many.")
-    val: tuple[str, ...] = figure((), "data", "Validation file. Without it, documents of --train are held out.")
+    val: tuple[str, ...] = figure(
+        (), "data", "Validation file. Without it, documents of --train are held out."
+    )
     val_docs: float = figure(
         0.1, "data", "Documents held out for validation: below 1 a share of them, else how many.", ABOVE_0
     )
     payload: str = figure("", "data", "Texts by (doc_id, chunk_id), so that shared texts are found, too.")
     columns: tuple[str, ...] = figure((), "data", "NAME=FIELD: read column NAME (doc_id, ...) from FIELD.")
     threshold: float = figure(0.995, "data", "Cosine from which two vectors are the same leak.", COSINE)
-    allow_leaked: bool = figure(False, "data", "Train in spite of a leak, and stamp all that is written LEAKED.")
+    allow_leaked: bool = figure(
+        False, "data", "Train in spite of a leak, and stamp all that is written LEAKED."
+    )
 
-    model: str = figure("mamba_s", "model", "mamba_s, amn, gru or mlp.", one_of("mamba_s", "amn", "gru", "mlp"))
+    model: str = figure(
+        "mamba_s", "model", "mamba_s, amn, gru or mlp.", one_of("mamba_s", "amn", "gru", "mlp")
+    )
     d_model: int = figure(768, "model", "Width of the model.", AT_LEAST_1)
-    n_layers: int = figure(8, "model", "Layers (mamba_s, gru).", AT_LEAST_1)
+    n_layers: int = figure(0, "model", "Layers; 0: as many as suit the model (mamba_s: 8).", AT_LEAST_0)
     d_state: int = figure(128, "model", "State of a Mamba block.", AT_LEAST_1)
     d_conv: int = figure(4, "model", "Width of its convolution.", AT_LEAST_1)
     expand: int = figure(2, "model", "Its inner width over d_model.", AT_LEAST_1)
@@ -65,10 +71,15 @@ class TrainConfig:
     dropout: float = figure(0.1, "model", "Dropout.", FRACTION)
     block: str = figure("mamba2", "model", "mamba2 or mamba.", one_of("mamba2", "mamba"))
     form: str = figure(
-        "auto", "model", "auto, kernels (the package mamba-ssm) or reference.", one_of("auto", "kernels", "reference")
+        "auto",
+        "model",
+        "auto, kernels (the package mamba-ssm) or reference.",
+        one_of("auto", "kernels", "reference"),
     )
     residual: str = figure(
-        "none", "model", "Start from a baseline and learn what is missing: last, mean or lag-mix.",
+        "none",
+        "model",
+        "Start from a baseline and learn what is missing: last, mean or lag-mix.",
         one_of("none", "last", "mean", "lag-mix"),
     )
 
@@ -79,10 +90,15 @@ class TrainConfig:
     head_hidden: int = figure(512, "objective", "Width inside the head.", AT_LEAST_1)
     head_dim: int = figure(256, "objective", "Width of the head's space.", AT_LEAST_1)
     bank: int = figure(
-        0, "objective", "Frozen targets that every sequence is scored against, drawn anew each epoch.", AT_LEAST_0
+        0,
+        "objective",
+        "Frozen targets that every sequence is scored against, drawn anew each epoch.",
+        AT_LEAST_0,
     )
     mask_context: bool = figure(False, "objective", "A sequence's own context is no negative of it.")
-    mask_same_document: bool = figure(False, "objective", "Targets of its own document are no negatives of it.")
+    mask_same_document: bool = figure(
+        False, "objective", "Targets of its own document are no negatives of it."
+    )
     mask_near: float = figure(
         0.0, "objective", "Targets at this cosine to its own or above are no negatives; 0: all are.", COSINE
     )
@@ -97,7 +113,10 @@ class TrainConfig:
 
     batch: int = figure(256, "batches", "Sequences that go through the model at once.", AT_LEAST_1)
     accumulate: int = figure(
-        1, "batches", "Batches per step, on all GPUs together; negatives are those of all of them.", AT_LEAST_1
+        1,
+        "batches",
+        "Batches per step, on all GPUs together; negatives are those of all of them.",
+        AT_LEAST_1,
     )
     max_per_document: int = figure(
         0, "batches", "Sequences of one document per step at most; 0: as many as chance has it.", AT_LEAST_0
@@ -107,13 +126,19 @@ class TrainConfig:
     weight_decay: float = figure(0.02, "optimiser", "Its weight decay, on matrices.", AT_LEAST_0)
     beta1: float = figure(0.9, "optimiser", "Its first decay.", FRACTION)
     beta2: float = figure(0.999, "optimiser", "Its second decay.", FRACTION)
-    warmup: float = figure(1000.0, "optimiser", "Steps up to the peak; below 1, a share of all steps.", AT_LEAST_0)
+    warmup: float = figure(
+        1000.0, "optimiser", "Steps up to the peak; below 1, a share of all steps.", AT_LEAST_0
+    )
     final_lr: float = figure(0.01, "optimiser", "Where the cosine ends, over the peak.", FRACTION)
     clip: float = figure(1.0, "optimiser", "Largest norm of the gradient; 0: any.", AT_LEAST_0)
     epochs: int = figure(20, "optimiser", "Epochs at most.", AT_LEAST_1)
-    patience: int = figure(3, "optimiser", "Epochs without a better one before the end; 0: never.", AT_LEAST_0)
+    patience: int = figure(
+        3, "optimiser", "Epochs without a better one before the end; 0: never.", AT_LEAST_0
+    )
     best_by: str = figure(
-        "val_loss", "optimiser", "What makes an epoch better.",
+        "val_loss",
+        "optimiser",
+        "What makes an epoch better.",
         one_of("val_loss", "val_mrr", "val_r5", "val_cosine"),
     )
 
@@ -126,7 +151,9 @@ class TrainConfig:
     precision: str = figure(
         "auto", "run", "float32 or bf16; auto: bf16 on a GPU.", one_of("auto", "float32", "bf16")
     )
-    compile: str = figure("auto", "run", "torch.compile: on, off; auto: on a GPU.", one_of("auto", "on", "off"))
+    compile: str = figure(
+        "auto", "run", "torch.compile: on, off; auto: on a GPU.", one_of("auto", "on", "off")
+    )
     threads: int = figure(0, "run", "Threads of scans and of torch on a CPU; 0: one per core.", AT_LEAST_0)
     save_every: float = figure(300.0, "run", "Seconds between saved states inside an epoch.", ABOVE_0)
 

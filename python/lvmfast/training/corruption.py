@@ -9,12 +9,14 @@ from lvmfast.training.batches import CORRUPTION, generator
 from lvmfast.training.config import TrainConfig
 
 
-def corrupted(config: TrainConfig, rows: int, length: int, epoch: int, step: int) -> npt.NDArray[np.bool_] | None:
+def corrupted(
+    config: TrainConfig, rows: int, length: int, epoch: int, step: int
+) -> npt.NDArray[np.bool_] | None:
     """(rows, length), True where a vector is zeroed; None where the recipe corrupts nothing.
 
-    Article dropout zeroes the last k vectors, k from 1 to `article_dropout_positions`, and leaves at least one;
-    span corruption zeroes a span of up to half the window anywhere. Drawn for the effective batch as a whole,
-    so that the draw does not hang on how it is divided.
+    Article dropout zeroes the last k vectors, k from 1 to `article_dropout_positions`, and leaves at least
+    one; span corruption zeroes a span of up to half the window anywhere. Drawn for the effective batch as a
+    whole, so that the draw does not hang on how it is divided.
     """
     if config.article_dropout == 0 and config.span_corruption == 0:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,9 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.api import leakscan
-from lvmfast.corpus import Dataset, load_split
+from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.dataset import Rows
+from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.selection import select_rows
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
@@ -21,9 +21,7 @@ from lvmfast.leaks.engine import Progress
 from lvmfast.leaks.levels import NEEDS, Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.leak_report import LeakReport
-from lvmfast.splits.divide import Division
-from lvmfast.splits.documents import Documents
-from lvmfast.splits.hold_out import hold_out
+from lvmfast.splits.hold_out import HeldOut, hold_out
 from lvmfast.training.config import TrainConfig
 
 CLEAN, LEAKED = "clean", "LEAKED"
@@ -50,71 +48,135 @@ class Sides:
     train: Side
     val: Side
     train_split: Dataset  #: the training rows alone, as a split, with texts where a payload was given
-    report: LeakReport  #: of train against validation
-    documents: pa.Table | None  #: doc_id, part, rows, where documents were held out
-    division: Division | None
-
-    @property
-    def leak_status(self) -> str:
-        """Whether what is written carries the stamp."""
-        return CLEAN if self.report.passed and not self.report.run.leaked else LEAKED
-
-    @property
-    def hashes(self) -> dict[str, list[Mapping[str, Any]]]:
-        """Path, bytes and BLAKE3 of every input file, by side."""
-        described = self.report.summary["inputs"]
-        return {
-            side: [{key: file[key] for key in ("path", "bytes", "blake3")} for file in described[side]["files"]]
-            for side in ("train", "eval")
-        }
-
-    @property
-    def train_hash(self) -> str:
-        """BLAKE3 of the training file; of the list of their hashes, where there are several."""
-        found = [str(file["blake3"]) for file in self.hashes["train"]]
-        return found[0] if len(found) == 1 else _core.blake3_bytes("\n".join(found).encode(), 1)
+    val_split: Dataset
+    documents: pa.Table | None  #: doc_id, part and rows, by first appearance, where documents were held out
+    notes: tuple[str, ...]  #: what stood in the way of holding out, a sentence each
 
 
-def open_sides(config: TrainConfig, progress: Progress) -> Sides:
-    """Opens the data of a run, divides it where no validation file is given, and scans side against side.
+def open_sides(config: TrainConfig, documents: pa.Table | None, progress: Progress) -> Sides:
+    """Opens the data of a run, divided by document where no validation file is given.
+
+    Args:
+        config: which data.
+        documents: what an earlier call gave as `Sides.documents`, to divide likewise; None to decide it.
+        progress: as for a scan.
 
     Raises:
-        DataError: bad input; one document only; or nothing of a file can be held out.
+        DataError: bad input; one document only; or too few can be held out.
     """
-    columns = dict(_assignment(item) for item in config.columns)
-    options = ScanOptions(threshold=config.threshold, threads=config.threads)
     if not config.train:
         raise DataError("train: nothing to train on: --train PATH is missing")
-    payload = config.payload or None
-
-    def opened(paths: tuple[str, ...]) -> tuple[Sequences, Dataset]:
-        plain = load_split(list(paths), columns=columns, allow_leaked=config.allow_leaked)
-        sequences = Sequences(plain)
-        texts = load_split(
-            list(paths), columns=columns, payload=payload, allow_leaked=config.allow_leaked
-        ) if payload else plain
-        return sequences, texts
-
-    train, train_split = opened(config.train)
-    division, documents = None, None
+    train, train_split = _opened(config.train, config)
     if config.val:
-        val, val_split = opened(config.val)
+        val, val_split = _opened(config.val, config)
         for name, mine, other in (("window", train.length, val.length), ("dimension", train.dim, val.dim)):
             if mine != other:
-                raise DataError(f"{config.val[0]}: {name}: expected {mine} as in {config.train[0]}, got {other}")
-        train_rows, val_rows = np.arange(train.n), np.arange(val.n)
-    else:
-        val, whole = train, train_split
-        held = hold_out(whole, config.val_docs, config.seed, options, progress)
-        division, documents = held.division, _documents(held.documents, held.held)
-        train_rows, val_rows = np.flatnonzero(~held.rows), np.flatnonzero(held.rows)
-        train_split, val_split = select_rows(whole, ~held.rows), select_rows(whole, held.rows)
-    both = train_split.columns & val_split.columns
-    levels = [level for level in _SCANNED if both.issuperset(NEEDS[level])]
-    report = leakscan(
-        train_split, val_split, levels=levels, threshold=config.threshold, threads=config.threads, progress=progress
+                raise DataError(
+                    f"{config.val[0]}: {name}: expected {mine} as in {config.train[0]}, got {other}"
+                )
+        sides = Side(train, np.arange(train.n)), Side(val, np.arange(val.n))
+        return Sides(*sides, train_split, val_split, None, ())
+    notes: tuple[str, ...] = ()
+    if documents is None:
+        options = ScanOptions(threshold=config.threshold, threads=config.threads)
+        held_out = hold_out(train_split, config.val_docs, config.seed, options, progress)
+        documents, notes = _table(held_out), _notes(held_out)
+    held = _held(train, documents)
+    return Sides(
+        Side(train, np.flatnonzero(~held)),
+        Side(train, np.flatnonzero(held)),
+        select_rows(train_split, ~held),
+        select_rows(train_split, held),
+        documents,
+        notes,
     )
-    return Sides(Side(train, train_rows), Side(val, val_rows), train_split, report, documents, division)
+
+
+def scan_sides(config: TrainConfig, sides: Sides, progress: Progress) -> LeakReport:
+    """The scan of train against validation, at every level whose columns are there.
+
+    Raises:
+        DataError: as `leakscan`.
+    """
+    both = sides.train_split.columns & sides.val_split.columns
+    levels = [level for level in _SCANNED if both.issuperset(NEEDS[level])]
+    return leakscan(
+        sides.train_split,
+        sides.val_split,
+        levels=levels,
+        threshold=config.threshold,
+        threads=config.threads,
+        allow_leaked=config.allow_leaked,
+        progress=progress,
+    )
+
+
+def leak_status(report: LeakReport) -> str:
+    """LEAKED for a run whose validation set was seen in training, or that read quarantined files."""
+    return CLEAN if report.passed and not report.run.leaked else LEAKED
+
+
+def input_files(report: LeakReport) -> dict[str, list[dict[str, Any]]]:
+    """Path and BLAKE3 of every input file, by side."""
+    described = report.summary["inputs"]
+    names = {"train": "train", "val": "eval"}
+    return {
+        side: [{key: file[key] for key in ("path", "blake3")} for file in described[name]["files"]]
+        for side, name in names.items()
+    }
+
+
+def content_hash(files: list[dict[str, Any]]) -> str:
+    """BLAKE3 of the file; of the list of their hashes, where there are several."""
+    found = [str(file["blake3"]) for file in files]
+    return found[0] if len(found) == 1 else _core.blake3_bytes("\n".join(found).encode(), 1)
+
+
+def _opened(paths: tuple[str, ...], config: TrainConfig) -> tuple[Sequences, Dataset]:
+    columns = dict(_assignment(item) for item in config.columns)
+    plain = load_split(list(paths), columns=columns, allow_leaked=config.allow_leaked)
+    if isinstance(plain, Fingerprint):
+        raise DataError(f"{plain.path}: a fingerprint holds no vectors to train on")
+    if not config.payload:
+        return Sequences(plain), plain
+    texts = load_payload(config.payload, columns=columns, allow_leaked=config.allow_leaked)
+    return Sequences(plain), load_split(plain, columns=columns, payload=texts)
+
+
+def _held(sequences: Sequences, documents: pa.Table) -> npt.NDArray[np.bool_]:
+    """(n,) whether a row is held out. Documents count by first appearance; those without an id follow."""
+    held = np.zeros(int(sequences.doc_ids.max()) + 1, np.bool_)
+    if len(documents) > len(held):
+        raise DataError(f"{sequences.dataset.files[0].name}: not the documents that the run's split names")
+    held[: len(documents)] = documents["part"].to_numpy() == "val"
+    rows: npt.NDArray[np.bool_] = held[sequences.doc_ids]
+    return rows
+
+
+def _table(held_out: HeldOut) -> pa.Table:
+    documents, named = held_out.documents, len(held_out.documents.ids)
+    return pa.table(
+        {
+            "doc_id": pa.array(documents.ids, pa.large_string()),
+            "part": pa.array(np.where(held_out.held[:named], "val", "train").tolist(), pa.large_string()),
+            "rows": documents.rows[:named],
+        }
+    )
+
+
+def _notes(held_out: HeldOut) -> tuple[str, ...]:
+    division = held_out.division
+    found = []
+    if division.joined:
+        found.append(f"{division.joined:,} groups of documents share text or vectors and stay on one side")
+    if division.with_answer:
+        found.append(
+            f"{division.with_answer:,} documents hold a row's own answer, or are joined to one: trained on"
+        )
+    if division.too_large:
+        documents = sum(part.documents for part in division.too_large)
+        found.append(f"{documents:,} documents in groups too large to hold out: trained on")
+    return tuple(found)
 
 
 def _assignment(item: str) -> tuple[str, str]:
@@ -122,14 +184,3 @@ def _assignment(item: str) -> tuple[str, str]:
     if not (name and equals and right):
         raise DataError(f"columns: expected NAME=FIELD, got {item!r}")
     return name, right
-
-
-def _documents(documents: Documents, held: npt.NDArray[np.bool_]) -> pa.Table:
-    named = len(documents.ids)
-    return pa.table(
-        {
-            "doc_id": pa.array(documents.ids, pa.large_string()),
-            "part": pa.array(np.where(held[:named], "val", "train")),
-            "rows": documents.rows[:named],
-        }
-    )

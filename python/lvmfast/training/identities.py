@@ -28,16 +28,19 @@ def identify(sequences: Sequences, rows: Rows, threads: int, progress: Progress)
     Equality is that of the bytes, by their 128-bit hash: what one file copies into many windows is the same.
     """
     naming = _Naming(sequences.dim, threads)
-    matrix, windows = sequences.chunk_vectors, sequences.windows
-    if matrix is not None and windows is not None:
-        named = naming.name(matrix)[windows[rows]]
+    windows, chunks = sequences.windows, sequences.chunks
+    if windows is not None and chunks is not None:
+        blocks = (sequences.chunk_rows(i, min(i + _BLOCK, chunks)) for i in range(0, chunks, _BLOCK))
+        named = np.concatenate([naming.name(block) for block in blocks])[windows[rows]]
         return Identities(named[:, -1], named[:, :-1])
     targets, contexts = np.empty(len(rows), np.int64), np.empty((len(rows), sequences.length), np.int64)
     for start in range(0, len(rows), _BLOCK):
         block = slice(start, start + _BLOCK)
         targets[block] = naming.name(sequences.targets(rows[block]))
         windows_of_block = sequences.contexts(rows[block])
-        contexts[block] = naming.name(windows_of_block.reshape(-1, sequences.dim)).reshape(-1, sequences.length)
+        contexts[block] = naming.name(windows_of_block.reshape(-1, sequences.dim)).reshape(
+            -1, sequences.length
+        )
         progress("name vectors", min(start + _BLOCK, len(rows)), len(rows))
     return Identities(targets, contexts)
 

@@ -1,10 +1,10 @@
 """The objective: InfoNCE against frozen targets, and cosine.
 
-Targets never change, so a microbatch is scored against the targets of its whole effective batch, of the bank
-and of the other ranks, which no gradient reaches. Each sequence's loss then hangs on its own prediction alone,
-and the sum over microbatches, divided by the rows of the effective batch, is the loss of one large batch, and
-so is its gradient. InfoNCE: van den Oord, Li and Vinyals, *Representation learning with contrastive predictive
-coding* (2018), with the prediction as the query.
+Targets never change, so a microbatch is scored against the targets of its whole effective batch, of the
+bank and of the other ranks, which no gradient reaches. Each sequence's loss then hangs on its own prediction
+alone, and the sum over microbatches, divided by the rows of the effective batch, is the loss of one large
+batch, and so is its gradient. InfoNCE: van den Oord, Li and Vinyals, *Representation learning with
+contrastive predictive coding* (2018), with the prediction as the query.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ class Objective(nn.Module):
         self.mask_near = config.mask_near
         self.head = ProjectionHead(dim, config.head_hidden, config.head_dim) if config.head else None
 
-    @torch.no_grad()
     def candidates(self, targets: Tensor, bank: Tensor | None) -> Candidates:
         """Frozen vectors, brought into the loss's space by the head as it is now, without a gradient.
 
@@ -80,11 +79,12 @@ class Objective(nn.Module):
             targets: (e, d) of the effective batch.
             bank: (b, d).
         """
-        own = F.normalize(targets, dim=-1)
-        other = None if bank is None else F.normalize(bank, dim=-1)
-        if self.head is None:
-            return Candidates(own, own, other, other)
-        return Candidates(own, self.head(own), None if other is None else self.head(other), other)
+        with torch.no_grad():
+            own = F.normalize(targets, dim=-1)
+            other = None if bank is None else F.normalize(bank, dim=-1)
+            if self.head is None:
+                return Candidates(own, own, other, other)
+            return Candidates(own, self.head(own), None if other is None else self.head(other), other)
 
     def forward(
         self, prediction: Tensor, place: Tensor, candidates: Candidates, negatives: Negatives | None
@@ -106,13 +106,13 @@ class Objective(nn.Module):
         if candidates.bank is not None:
             logits = torch.cat([logits, query @ candidates.bank.T], dim=1)  # (k, e + b)
         logits = logits / self.tau
-        masked = self._masked(logits, target, place, candidates, negatives)
+        with torch.no_grad():
+            masked = self._masked(logits, target, place, candidates, negatives)
         own = logits.gather(1, place[:, None])[:, 0]
         infonce = torch.logsumexp(logits.masked_fill(masked, -torch.inf), 1) - own
         met = (~masked[negatives.same_document]).sum()
         return RowLosses(self.infonce * infonce + self.cosine * (1 - cosine), infonce, cosine, met)
 
-    @torch.no_grad()
     def _masked(
         self, logits: Tensor, target: Tensor, place: Tensor, candidates: Candidates, negatives: Negatives
     ) -> Tensor:

@@ -26,6 +26,7 @@ class Lookup:
     """The places at which values stand."""
 
     def __init__(self, values: Rows) -> None:
+        """Of (n,) values."""
         self._order = np.argsort(values, kind="stable")
         self._sorted = values[self._order]
 

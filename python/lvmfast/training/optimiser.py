@@ -19,8 +19,8 @@ def warmup_steps(config: TrainConfig, steps: int) -> int:
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     """The rate of step `step`, counted from 0, in a run of `steps`.
 
-    It rises by equal parts to `lr` over the warmup, then falls along half a cosine to `final_lr` * `lr` at the
-    last step.
+    It rises by equal parts to `lr` over the warmup, then falls along half a cosine to `final_lr` * `lr` at
+    the last step.
     """
     warmup = warmup_steps(config, steps)
     if step < warmup:

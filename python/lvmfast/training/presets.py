@@ -59,5 +59,5 @@ def settle(where: str, *given: Mapping[str, Any]) -> TrainConfig:
     preset = stated.get("preset", "bank")
     if preset not in PRESETS:
         raise DataError(f"{where}: preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    figures: dict[str, Any] = {**PRESETS[str(preset)], **stated}
-    return TrainConfig(**figures)
+    whole: dict[str, Any] = {**PRESETS[str(preset)], **stated}
+    return TrainConfig(**whole)

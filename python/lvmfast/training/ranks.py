@@ -39,10 +39,25 @@ class Ranks:
             for tensor, part in zip(alike, flat.split([t.numel() for t in alike]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
-    def wait(self) -> None:
-        """Returns when every process is here."""
+    def least(self, value: int) -> int:
+        """The least value of all processes."""
+        if self.count == 1:
+            return value
+        lowest = torch.tensor(value, device=_device())
+        torch.distributed.all_reduce(lowest, torch.distributed.ReduceOp.MIN)
+        return int(lowest)
+
+    def follow_first(self, tensor: Tensor) -> None:
+        """Replaces `tensor` by that of the first process."""
         if self.count > 1:
-            torch.distributed.barrier()
+            torch.distributed.broadcast(tensor, 0)
+
+    def tell(self, tensor: Tensor) -> None:
+        """As `follow_first`, for a tensor on the CPU, whatever the processes talk by."""
+        if self.count > 1:
+            there = tensor.to(_device())
+            torch.distributed.broadcast(there, 0)
+            tensor.copy_(there)
 
 
 @contextmanager
@@ -57,3 +72,7 @@ def joined_ranks(device_type: str) -> Iterator[Ranks]:
         yield Ranks(torch.distributed.get_rank(), count)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _device() -> str:
+    return "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"

@@ -1,4 +1,4 @@
-"""How good predictions are on the validation documents: retrieval among their targets, and signs of collapse."""
+"""How good predictions are on validation documents: retrieval among their targets, signs of collapse."""
 
 from __future__ import annotations
 

@@ -1,0 +1,74 @@
+"""Options made of a dataclass of figures: one for each field, in groups, so that none can be forgotten."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import Field, fields
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def figure_options(figures: type, presets: Collection[str]) -> Callable[[Command], Command]:
+    """Gives a command that takes `**figures` an option for each field; those not given are None.
+
+    Args:
+        figures: a dataclass whose fields have `group` and `meaning` in their metadata.
+        presets: fields whose default hangs on the preset.
+    """
+    types = get_type_hints(figures)
+
+    def with_options(command: Command) -> Command:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        made = []
+        for field in fields(figures):
+            plain = list[str] if types[field.name] == tuple[str, ...] else types[field.name]
+            option = typer.Option(
+                help=_help(field, presets), rich_help_panel=field.metadata["group"], show_default=False
+            )
+            annotation = Annotated[plain | None, option]  # type: ignore[valid-type]
+            made.append(
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+                )
+            )
+        hints = get_type_hints(command, include_extras=True)
+        own = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + made
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return with_options
+
+
+def _help(field: Field[Any], presets: Collection[str]) -> str:
+    if field.name in presets:
+        return f"{field.metadata['meaning']}  [preset's]"
+    shown = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
+    return str(field.metadata["meaning"]) + ("" if shown in ((), "") else f"  [{shown}]")
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its options by group."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes one section per group, in the order of the options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "options", []).append(record)
+        for name, records in groups.items():
+            with formatter.section(name.capitalize()):
+                formatter.write_dl(records)
+
+
+def given(figures: dict[str, Any]) -> dict[str, Any]:
+    """Those that were."""
+    return {name: value for name, value in figures.items() if value is not None and value != []}

@@ -1,0 +1,98 @@
+"""`lvmfast train`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lvmfast.cli.app import EXIT_INTERRUPTED, app, exit_codes
+from lvmfast.cli.figures import GroupedCommand, figure_options, given
+from lvmfast.report.progress import progress_display
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.presets import PRESETS
+from lvmfast.training.train import TrainedRun
+from lvmfast.training.train import train as run_train
+
+
+@app.command(cls=GroupedCommand)
+@exit_codes
+@figure_options(TrainConfig, presets=set().union(*PRESETS.values()))
+def train(
+    out: Annotated[
+        Path, typer.Option(metavar="RUN", help="The run's folder: new or empty, or the one to resume.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Figures from a TOML file, such as RUN/config.toml.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no line per epoch.")] = False,
+    **figures: Any,
+) -> None:
+    """Train a next-vector model on splits proven clean. Exit 0: trained, 1: a leak, 2: bad input."""
+    saw: list[Mapping[str, Any]] = []
+
+    def started(run: Mapping[str, Any]) -> None:
+        saw.append(run)
+        if not quiet:
+            _show_run(run)
+
+    try:
+        with progress_display(quiet, {"train": "sequences", "name vectors": "sequences"}) as progress:
+            done = run_train(
+                out=out,
+                config=config,
+                resume=resume,
+                progress=progress,
+                started=started,
+                epoch_done=lambda row: None if quiet else _show_epoch(row),
+                **given(figures),
+            )
+    except KeyboardInterrupt as stop:
+        where = str(stop) if str(stop) else "before the first step" if not saw else "at once"
+        print(f"lvmfast: interrupted, {where}; the same command with --resume goes on", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _show_end(done)
+    raise typer.Exit(0 if done.trained else 1)
+
+
+def _show_run(run: Mapping[str, Any]) -> None:
+    form = f", {run['form']}" if run["form"] else ""
+    print(
+        f"{run['model']['model']}{form}, {run['parameters']:,} parameters, "
+        f"on {run['device']} in {run['precision']}; "
+        f"{run['n_train']:,} sequences of {run['train_documents']:,} documents, "
+        f"validated on {run['n_val']:,} of {run['val_documents']:,} others"
+    )
+    scanned = ", ".join(level for level, status in run["scan"]["levels"].items() if status != "not_checkable")
+    print(f"train against validation: {run['scan']['verdict']} ({scanned})")
+    for note in run["notes"]:
+        print(f"note: {note}")
+    for name, found in run["baselines"].items():
+        print(f"{name:>10}: {_figures(found)}")
+
+
+def _show_epoch(row: Mapping[str, Any]) -> None:
+    loss = f"loss {row['train_loss']:.3f}, val {row['val_loss']:.3f}"
+    print(f"{'epoch ' + str(row['epoch']):>10}: {_figures(row)}, {loss}, {row['time']:.1f} s")
+
+
+def _figures(row: Mapping[str, Any]) -> str:
+    return f"R@5 {row['val_r5']:.1f}%, MRR {row['val_mrr']:.3f}, cosine {row['val_cosine']:.3f}"
+
+
+def _show_end(done: TrainedRun) -> None:
+    if done.leak is not None:
+        print(done.leak)
+        print(
+            f"Nothing was trained: validation was seen in training (see {done.path}/split/leakscan). "
+            "--allow-leaked trains all the same and stamps the run."
+        )
+        return
+    stopped = f" Stopped early: {done.stopped}." if done.stopped else ""
+    print(f"Best epoch: {done.best_epoch}.{stopped} Run: {done.path}/")
+    if done.leak_status != "clean":
+        print("LEAKED: validation was seen in training, or quarantined files were read; no score counts.")

@@ -1,0 +1,261 @@
+"""A run from its data to its last epoch: prepare, prove, train."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Rows
+from lvmfast.corpus.failures import reading
+from lvmfast.durable import appearing, write_text
+from lvmfast.errors import DataError
+from lvmfast.leaks.engine import Progress, silent
+from lvmfast.models.baselines import evenly_spaced, fit_lag_mix
+from lvmfast.models.build import build
+from lvmfast.models.checkpoint import CheckpointInfo
+from lvmfast.models.config import ModelConfig
+from lvmfast.report.leak_report import LeakReport
+from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.data import (
+    LEAKED,
+    Side,
+    Sides,
+    content_hash,
+    input_files,
+    leak_status,
+    open_sides,
+    scan_sides,
+)
+from lvmfast.training.device import Place, find_place, repeatable
+from lvmfast.training.identities import identify
+from lvmfast.training.interrupts import stop_flag
+from lvmfast.training.optimiser import warmup_steps
+from lvmfast.training.ranks import Ranks, joined_ranks
+from lvmfast.training.run_folder import RunFolder
+from lvmfast.training.steps import StepReader
+from lvmfast.training.toml import config_text
+from lvmfast.training.train import TrainedRun, identity_of
+from lvmfast.training.trainer import EpochDone, Trainer
+
+#: Training windows that the lag mix is fitted on.
+_MIX_ROWS = 4096
+
+
+def run_session(
+    config: TrainConfig,
+    folder: RunFolder,
+    resume: bool,
+    progress: Progress,
+    started: Callable[[Mapping[str, Any]], None],
+    epoch_done: EpochDone,
+) -> TrainedRun:
+    """As `train`, with all figures settled."""
+    place = find_place(config)
+    with joined_ranks(place.device.type) as ranks, repeatable(place, config.threads):
+        if not ranks.first:
+            return _run(config, folder, place, ranks, silent, lambda run: None, lambda row: None)
+        folder.prepare(resume=resume)
+        with folder.locked():
+            return _run(config, folder, place, ranks, progress, started, epoch_done)
+
+
+def _run(
+    config: TrainConfig,
+    folder: RunFolder,
+    place: Place,
+    ranks: Ranks,
+    progress: Progress,
+    started: Callable[[Mapping[str, Any]], None],
+    epoch_done: EpochDone,
+) -> TrainedRun:
+    sides, report = _proven_sides(config, folder, ranks, progress)
+    if sides is None:
+        assert report is None or not report.passed
+        return TrainedRun(folder.path, [], None, LEAKED, None if report is None else str(report), None, {})
+    _check_size(config, sides)
+    train, val = _readers(config, sides, ranks, progress)
+    torch.manual_seed(config.seed)
+    mix = _lag_mix(sides.train)
+    model = build(_model_config(config, sides.train), device=place.device, mix=mix)
+    run = folder.read_run() or {}
+    if ranks.first:
+        stated = _statement(config, folder, sides, report, model, place, ranks, train)
+        if run and run["files"] != stated["files"]:
+            raise DataError(f"{folder.run}: files: the run began with other data: its hashes differ")
+        run = stated
+    info = CheckpointInfo(
+        model.config,
+        0,
+        sides.train.sequences.provenance,
+        run.get("leak_status", ""),
+        run.get("train_hash", ""),
+        run.get("fingerprint", ""),
+    )
+    trainer = Trainer(config, model, train, val, folder, info, place, ranks, mix)
+    if ranks.first:
+        run = {**run, "parameters": trainer.parameters, "baselines": trainer.baselines}
+        folder.write_json(folder.run, run)
+    identity = identity_of(config)
+    position = trainer.position(identity)
+    started(run)
+    with stop_flag() as stop:
+        position = trainer.fit(position, identity, stop, progress, epoch_done)
+    return TrainedRun(
+        folder.path, position.history, position.best_epoch, info.leak_status, None, position.stopped, run
+    )
+
+
+def _proven_sides(
+    config: TrainConfig, folder: RunFolder, ranks: Ranks, progress: Progress
+) -> tuple[Sides | None, LeakReport | None]:
+    """The sides, and the scan between them; no sides where a leak forbids to train.
+
+    The first process decides and scans, and alone has the scan; the others then read what it decided.
+    """
+    report: LeakReport | None = None
+    go = torch.ones(1, dtype=torch.float64)
+    sides = None
+    if ranks.first:
+        with folder.writing():
+            write_text(folder.config, config_text(config))
+        documents = None
+        if folder.documents.is_file():
+            with reading(str(folder.documents)):
+                documents = pq.read_table(folder.documents)
+        sides = open_sides(config, documents, progress)
+        report = scan_sides(config, sides, progress)
+        report.save(folder.leakscan)
+        if sides.documents is not None and documents is None:
+            with folder.writing(), appearing(folder.documents) as staged:
+                pq.write_table(sides.documents, staged)
+        go[0] = report.passed or config.allow_leaked
+        if go[0] and not folder.fingerprint.exists():
+            fingerprint(sides.train_split, folder.fingerprint, threads=config.threads, progress=progress)
+    ranks.tell(go)
+    if not go[0]:
+        return None, report
+    if sides is None:
+        documents = None if config.val else pq.read_table(folder.documents)
+        sides = open_sides(config, documents, progress)
+    return sides, report
+
+
+def _check_size(config: TrainConfig, sides: Sides) -> None:
+    if len(sides.train) < config.batch:
+        name = sides.train.sequences.dataset.files[0].name
+        raise DataError(
+            f"{name}: {len(sides.train)} sequences to train on, fewer than a batch of {config.batch}"
+        )
+
+
+def _readers(
+    config: TrainConfig, sides: Sides, ranks: Ranks, progress: Progress
+) -> tuple[StepReader, StepReader]:
+    alone = Ranks(0, 1)
+    names = None
+    if config.infonce:
+        names = identify(sides.train.sequences, sides.train.rows, config.threads, progress)
+    train = StepReader(config, sides.train, _documents(sides.train), names, ranks, corrupts=True)
+    val_names = identify(sides.val.sequences, sides.val.rows, config.threads, progress)
+    val = StepReader(config, sides.val, _documents(sides.val), val_names, alone, corrupts=False)
+    return train, val
+
+
+def _documents(side: Side) -> Rows:
+    """(n,) the document of each row of a side, numbered from 0."""
+    _, document = np.unique(side.sequences.doc_ids[side.rows], return_inverse=True)
+    return document.reshape(-1)
+
+
+def _lag_mix(side: Side) -> Any:
+    rows = side.rows[evenly_spaced(len(side), _MIX_ROWS)]
+    return fit_lag_mix(side.sequences.contexts(rows), side.sequences.targets(rows))
+
+
+def _model_config(config: TrainConfig, side: Side) -> ModelConfig:
+    return ModelConfig(
+        model=config.model,
+        dim=side.sequences.dim,
+        length=side.sequences.length,
+        d_model=config.d_model,
+        n_layers=config.n_layers,
+        d_state=config.d_state,
+        d_conv=config.d_conv,
+        expand=config.expand,
+        headdim=config.headdim,
+        dropout=config.dropout,
+        block=config.block,
+        form=config.form,
+        residual=None if config.residual == "none" else config.residual,
+    )
+
+
+def _statement(
+    config: TrainConfig,
+    folder: RunFolder,
+    sides: Sides,
+    report: LeakReport | None,
+    model: Any,
+    place: Place,
+    ranks: Ranks,
+    reader: StepReader,
+) -> dict[str, Any]:
+    """What run.json says, but for what only the trainer knows."""
+    assert report is not None
+    files = input_files(report)
+    steps = reader.batching.steps(reader.document)
+    notes = [*sides.notes, *sides.train.sequences.dataset.notes, *_batch_notes(config, reader, steps)]
+    return {
+        "version": _core.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": place.name,
+        "processes": ranks.count,
+        "precision": place.precision,
+        "compiled": place.compiled,
+        "preset": config.preset,
+        "seed": config.seed,
+        "model": model.config.to_dict(),
+        "form": model.form,
+        "leak_status": leak_status(report),
+        "scan": {
+            "verdict": report.summary["verdict"],
+            "levels": {name: level["status"] for name, level in report.summary["levels"].items()},
+        },
+        "files": files,
+        "train_hash": content_hash(files["train"]),
+        "fingerprint": fingerprint_identity(folder.fingerprint),
+        "provenance": dict(sides.train.sequences.provenance),
+        "n_train": len(sides.train),
+        "n_val": len(sides.val),
+        "train_documents": int(reader.document.max()) + 1,
+        "val_documents": int(_documents(sides.val).max()) + 1,
+        "steps_per_epoch": steps,
+        "rows_per_step": len(sides.train) / steps,
+        "notes": notes,
+    }
+
+
+def _batch_notes(config: TrainConfig, reader: StepReader, steps: int) -> list[str]:
+    found = []
+    plain = -(-len(reader.side) // config.step_rows)
+    if steps > plain:
+        found.append(
+            f"at most {config.max_per_document} sequences of a document per step: {steps:,} steps of about "
+            f"{len(reader.side) / steps:.0f} sequences an epoch, not {plain:,} of {config.step_rows:,}"
+        )
+    total = steps * config.epochs
+    if warmup_steps(config, total) >= total:
+        found.append(
+            f"the warmup of {warmup_steps(config, total):,} steps is as long as the run of {total:,}: "
+            "the learning rate never reaches its peak (--warmup 0.05 takes a share of the run)"
+        )
+    return found

@@ -1,0 +1,97 @@
+"""The state of a run between two steps: all that it takes to go on as if it had never stopped.
+
+Random numbers need no place in it: each is drawn from the seed, its purpose, the epoch and the step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lvmfast.corpus.failures import one_line
+from lvmfast.errors import DataError
+from lvmfast.models.checkpoint import VERSION, read_tensors, write_tensors
+
+KIND = "lvmfast training state"
+
+
+@dataclass
+class Sums:
+    """What an epoch has added up so far, in float64."""
+
+    rows: int = 0
+    loss: float = 0.0
+    infonce: float = 0.0
+    cosine: float = 0.0
+    same_document: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Position:
+    """Where a run stands."""
+
+    epoch: int = 1  #: the one that is running
+    step: int = 0  #: steps of it that are done
+    total_steps: int = 0  #: steps done in all
+    sums: Sums = field(default_factory=Sums)
+    history: list[dict[str, Any]] = field(default_factory=list)  #: rows of finished epochs
+    best_epoch: int | None = None
+    best_value: float | None = None  #: of `best_by`
+    waited: int = 0  #: epochs since the best one
+    stopped: str | None = None  #: why the run ended before its last epoch, if it did
+
+
+def save_state(
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimiser: torch.optim.Optimizer,
+    position: Position,
+    config: str,
+) -> None:
+    """Writes weights, moments and position, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; the state that stood there still does.
+    """
+    tensors: dict[str, Tensor] = {}
+    for prefix, module in modules.items():
+        tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+    state = optimiser.state_dict()["state"]
+    for number, moments in state.items():
+        tensors |= {f"optimiser.{number}.{name}": value for name, value in moments.items()}
+    stated = {"kind": KIND, "version": VERSION, "position": asdict(position), "config": config}
+    write_tensors(path, tensors, stated)
+
+
+def load_state(
+    path: Path, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer, config: str
+) -> Position:
+    """Brings modules and optimiser to where `save_state` left them.
+
+    Raises:
+        DataError: the file is broken, or is the state of another run.
+    """
+    tensors, stated = read_tensors(path, KIND)
+    if stated.get("config") != config:
+        raise DataError(f"{path}: the state of a run with other figures")
+    try:
+        found = dict(stated["position"])
+        position = Position(**{**found, "sums": Sums(**found["sums"])})
+        for prefix, module in modules.items():
+            own = {n.removeprefix(f"{prefix}."): t for n, t in tensors.items() if n.startswith(f"{prefix}.")}
+            module.load_state_dict(own, strict=True)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimiser."):
+                _, number, moment = name.split(".")
+                moments.setdefault(int(number), {})[moment] = tensor
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: does not fit this run: {one_line(error)}") from error
+    return position

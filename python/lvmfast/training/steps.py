@@ -1,0 +1,94 @@
+"""What a step needs, read and drawn while the one before it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast.corpus.blocks import read_ahead
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.training.batches import BANK, Batching, generator
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.corruption import corrupted
+from lvmfast.training.data import Side
+from lvmfast.training.identities import Identities
+from lvmfast.training.negatives import Exclusions, NegativeMasks
+from lvmfast.training.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Micro:
+    """A microbatch: what goes through the model at once."""
+
+    place: Rows  #: (k,) which of the effective batch each row is
+    contexts: Vectors  #: (k, length, d)
+    exclusions: Exclusions | None  #: None without InfoNCE
+
+
+@dataclass(frozen=True)
+class Step:
+    """An effective batch: this process's microbatches of it, and the targets of all."""
+
+    rows: Rows  #: (e,) places in the side
+    targets: Vectors  #: (e, d)
+    micros: Sequence[Micro]
+
+
+@dataclass(frozen=True)
+class StepReader:
+    """Reads the effective batches of one side."""
+
+    config: TrainConfig
+    side: Side
+    document: Rows  #: (n,) of the side's rows, numbered from 0
+    identities: Identities | None  #: None without InfoNCE
+    ranks: Ranks
+    corrupts: bool  #: whether windows are corrupted, as in training
+
+    @property
+    def batching(self) -> Batching:
+        """How the side is cut into effective batches."""
+        return Batching(self.config.step_rows, self.config.max_per_document, self.config.seed)
+
+    def bank(self, epoch: int) -> Rows:
+        """Places of the sequences whose targets make the bank of an epoch, ascending."""
+        n = len(self.side)
+        if self.config.bank >= n:
+            return np.arange(n)
+        drawn = generator(self.config.seed, BANK, epoch).choice(n, self.config.bank, replace=False)
+        return np.sort(drawn)
+
+    def targets(self, places: Rows) -> Vectors:
+        """(k, d) of (k,) places in the side."""
+        return self.side.sequences.targets(self.side.rows[places])
+
+    def steps(self, epoch: int, first: int, bank: Rows) -> Generator[Step, None, None]:
+        """The steps of an epoch from `first` on."""
+        masks = None
+        if self.identities is not None:
+            masks = NegativeMasks(self.config, self.identities, self.document, bank)
+        order = self.batching.epoch(self.document, epoch)
+
+        def read(step: int) -> Step:
+            rows = order[step]
+            zeroed = None
+            if self.corrupts:
+                zeroed = corrupted(self.config, len(rows), self.side.sequences.length, epoch, step)
+            share = self.ranks.share(len(rows))
+            starts = range(share.start, share.stop, self.config.batch)
+            parts = [slice(start, min(start + self.config.batch, share.stop)) for start in starts]
+            return Step(rows, self.targets(rows), [self._micro(rows, part, zeroed, masks) for part in parts])
+
+        yield from read_ahead(read, range(first, len(order)))
+
+    def _micro(
+        self, rows: Rows, part: slice, zeroed: npt.NDArray[np.bool_] | None, masks: NegativeMasks | None
+    ) -> Micro:
+        contexts = self.side.sequences.contexts(self.side.rows[rows[part]])
+        if zeroed is not None:
+            contexts = np.where(zeroed[part][:, :, None], np.float32(0), contexts)
+        place = np.arange(part.start, part.stop)
+        return Micro(place, contexts, None if masks is None else masks.of(rows, part))

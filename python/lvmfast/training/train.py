@@ -1,0 +1,103 @@
+"""`train`: one call from sequence files to the folder of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from lvmfast import _core
+from lvmfast.errors import DataError, missing_extra
+from lvmfast.leaks.engine import Progress, silent
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.presets import settle
+from lvmfast.training.run_folder import RunFolder
+from lvmfast.training.toml import config_text, read_config
+
+#: Figures that do not change what comes out, so that a run may go on with others.
+_FREE = ("save_every", "threads", "device")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run left behind."""
+
+    path: Path
+    history: list[dict[str, Any]]  #: as in history.json
+    best_epoch: int | None
+    leak_status: str  #: clean or LEAKED
+    leak: str | None  #: the leak that kept the run from starting, in a sentence; None where it ran
+    stopped: str | None  #: why it ended before its last epoch
+    run: Mapping[str, Any]  #: what run.json says
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything was trained: no leak stood in the way."""
+        return self.leak is None
+
+
+def train(
+    train: Any = None,
+    *,
+    out: str | PathLike[str],
+    config: str | PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+    started: Callable[[Mapping[str, Any]], None] = lambda run: None,
+    epoch_done: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    **figures: Any,
+) -> TrainedRun:
+    """Trains a next-vector model, on data that a leak scan has passed, into the folder `out`.
+
+    Args:
+        train: path of the training sequences, or a list of them; may stand in `config` instead.
+        out: the run's folder: new or empty, or that of the run to resume.
+        config: a TOML file of figures, such as the `config.toml` of another run.
+        resume: go on where the run in `out` stopped. Figures may be left out then, and must not differ.
+        progress: called as (phase, done, total).
+        started: called with what run.json says, before the first step.
+        epoch_done: called with each row of history.json.
+        figures: any field of `TrainConfig` by its name: over `config`, which is over the preset's.
+
+    Raises:
+        DataError: bad input; a loss that is no number any more; a file that cannot be written.
+        KeyboardInterrupt: Ctrl-C; where training had begun it is `Interrupted`, and the state is saved.
+    """
+    if train is not None:
+        figures["train"] = [str(path) for path in train] if isinstance(train, (list, tuple)) else str(train)
+    folder = RunFolder(Path(out))
+    settled = _settle(folder, config, figures, resume=resume)
+    try:
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("training", "train", error) from error
+    from lvmfast.training.session import run_session
+
+    return run_session(settled, folder, resume, progress, started, epoch_done)
+
+
+def _settle(
+    folder: RunFolder, config: str | PathLike[str] | None, figures: Mapping[str, Any], *, resume: bool
+) -> TrainConfig:
+    stated = {} if config is None else read_config(str(config))
+    if not (resume and folder.config.is_file()):
+        return settle("train", stated, figures)
+    before = settle(str(folder.config), read_config(folder.config))
+    now = settle("train", asdict(before), stated, figures)
+    for name, old in asdict(before).items():
+        new = getattr(now, name)
+        if old != new and name not in _FREE:
+            raise DataError(
+                f"{folder.config}: {name}: the run has {old!r}, --resume was asked for {new!r}; "
+                "other figures are another run"
+            )
+    return now
+
+
+def identity_of(config: TrainConfig) -> str:
+    """What the figures that change the outcome are known by."""
+    fixed = replace(config, **{name: getattr(TrainConfig(), name) for name in _FREE})
+    return _core.blake3_bytes(config_text(fixed).encode(), 1)

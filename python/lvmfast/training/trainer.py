@@ -1,0 +1,342 @@
+"""The loop: effective batches, epochs, validation, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from lvmfast.corpus.dataset import Rows
+from lvmfast.errors import DataError
+from lvmfast.leaks.engine import Progress
+from lvmfast.models.baselines import predict_baseline
+from lvmfast.models.checkpoint import CheckpointInfo, save_checkpoint
+from lvmfast.models.config import BASELINES
+from lvmfast.training.batches import DROPOUT, generator
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.device import Place
+from lvmfast.training.interrupts import Interrupted, StopFlag
+from lvmfast.training.loss import Negatives, Objective
+from lvmfast.training.optimiser import learning_rate, make_optimiser
+from lvmfast.training.ranks import Ranks
+from lvmfast.training.run_folder import RunFolder
+from lvmfast.training.state import Position, Sums, load_state, save_state
+from lvmfast.training.steps import Micro, Step, StepReader
+from lvmfast.training.validation import Quality, make_pool, quality
+
+#: Called with each row of history.json, once it is written.
+EpochDone = Callable[[Mapping[str, Any]], None]
+HIGHER_IS_BETTER = {"val_loss": False, "val_mrr": True, "val_r5": True, "val_cosine": True}
+_BLOCK = 4096
+
+
+class Trainer:
+    """One process of a run, from where it stands to its end."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: nn.Module,
+        train: StepReader,
+        val: StepReader,
+        folder: RunFolder,
+        info: CheckpointInfo,
+        place: Place,
+        ranks: Ranks,
+        mix: Any,
+    ) -> None:
+        """`info` is what every checkpoint states, `mix` the weights of the lag-mix baseline."""
+        self.config, self.model, self.folder, self.info = config, model, folder, info
+        self._train, self._val, self._place, self._ranks = train, val, place, ranks
+        dim = train.side.sequences.dim
+        self.objective = Objective(config, dim).to(place.device)
+        self.optimiser = make_optimiser(config, self._named_parameters())
+        self.steps_per_epoch = train.batching.steps(train.document)
+        self._parameters = [parameter for _, parameter in self._named_parameters()]
+        self._compiled: nn.Module = torch.compile(model) if place.compiled else model
+        assert val.identities is not None
+        self._pool = make_pool(self._tensor(val.targets(np.arange(len(val.side)))), val.identities)
+        self.baselines = self._judge_baselines(mix)
+        self._saved = time.monotonic()
+
+    @property
+    def parameters(self) -> int:
+        """Trained figures of the model, without those of the objective's head."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_per_epoch * self.config.epochs
+
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model, "objective": self.objective}
+
+    def _named_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [
+            (f"{prefix}.{name}", parameter)
+            for prefix, module in self._modules.items()
+            for name, parameter in module.named_parameters()
+        ]
+
+    def position(self, identity: str) -> Position:
+        """Where the run stands: at its saved state, or at its beginning."""
+        if not self.folder.state.is_file():
+            return Position()
+        return load_state(self.folder.state, self._modules, self.optimiser, identity)
+
+    def fit(
+        self, position: Position, identity: str, stop: StopFlag, progress: Progress, epoch_done: EpochDone
+    ) -> Position:
+        """Trains to the end.
+
+        Args:
+            position: where the run stands.
+            identity: what the run's figures are known by.
+            stop: raised where the run is to be saved and left.
+            progress: called as ("train", sequences done, sequences in all).
+            epoch_done: called after each epoch.
+
+        Raises:
+            DataError: the loss is no number any more, data turned out to be broken, or a file cannot be
+                written.
+            Interrupted: `stop` was raised; the state is saved.
+        """
+        if position.total_steps == 0 and self.config.residual != "none":
+            self._consider_untrained(position)
+        self._publish(position)
+        while position.epoch <= self.config.epochs and position.stopped is None:
+            self._train_epoch(position, identity, stop, progress)
+            row = self._row(position)
+            self._finish(position, row, identity)
+            epoch_done(row)
+            if position.stopped is None and position.epoch <= self.config.epochs and self._agreed(stop):
+                raise Interrupted(f"saved after epoch {row['epoch']}")
+        return position
+
+    def _train_epoch(self, position: Position, identity: str, stop: StopFlag, progress: Progress) -> None:
+        n, epoch = len(self._train.side), position.epoch
+        bank_places = self._train.bank(epoch)
+        bank = self._bank(self._train, bank_places)
+        started, before = time.monotonic(), position.sums.seconds
+        self.model.train()
+        with closing(self._train.steps(epoch, position.step, bank_places)) as steps:
+            for step in steps:
+                stopping = self._step(step, bank, position, stop)
+                position.step += 1
+                position.total_steps += 1
+                position.sums.seconds = before + time.monotonic() - started
+                progress("train", (epoch - 1) * n + position.sums.rows, self.config.epochs * n)
+                if position.step == self.steps_per_epoch:
+                    return
+                if stopping or time.monotonic() - self._saved > self.config.save_every:
+                    self._save(position, identity)
+                if stopping:
+                    raise Interrupted(
+                        f"saved in epoch {epoch}, after step {position.step} of {self.steps_per_epoch}"
+                    )
+
+    def _step(self, step: Step, bank: Tensor | None, position: Position, stop: StopFlag) -> bool:
+        """One step of the optimiser; whether any process was asked to stop."""
+        rate = learning_rate(self.config, position.total_steps, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=False)
+        candidates = self.objective.candidates(self._tensor(step.targets), bank)
+        sums = torch.zeros(5, dtype=torch.float64, device=self._place.device)
+        bad = len(step.rows)
+        for micro in step.micros:
+            torch.manual_seed(self._dropout_seed(position, int(micro.place[0])))
+            losses = self.objective(
+                self._predict(micro), self._tensor(micro.place), candidates, self._negatives(micro)
+            )
+            (losses.total.sum() / len(step.rows)).backward()
+            with torch.no_grad():
+                total = losses.total.detach()
+                parts = (total, losses.infonce, losses.cosine, losses.same_document)
+                sums[:4] += torch.stack(
+                    [sums.new_zeros(()) if p is None else p.sum().double() for p in parts]
+                )
+                if not torch.isfinite(total).all():
+                    bad = min(bad, int(micro.place[int((~torch.isfinite(total)).int().argmax())]))
+        sums[4] = stop.raised
+        gradients = [p.grad for _, p in self._named_parameters() if p.grad is not None]
+        self._ranks.add_up([*gradients, sums])
+        loss, infonce, cosine, same_document, stopping = sums.tolist()
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.clip or float("inf")))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._diverged(position, step, self._ranks.least(bad), loss)
+        self.optimiser.step()
+        done = position.sums
+        done.rows += len(step.rows)
+        done.loss += loss
+        done.infonce += infonce
+        done.cosine += cosine
+        done.same_document += round(same_document)
+        return bool(stopping > 0)
+
+    def _predict(self, micro: Micro) -> Tensor:
+        """(k, d) float32. A last, smaller microbatch is not worth compiling for."""
+        forward = self._compiled if len(micro.place) == self.config.batch else self.model
+        with self._place.autocast():
+            prediction = forward(self._tensor(micro.contexts))
+        return prediction.float()
+
+    def _dropout_seed(self, position: Position, place: int) -> int:
+        drawn = generator(self.config.seed, DROPOUT, position.epoch, position.step, place)
+        return int(drawn.integers(1 << 62))
+
+    def _negatives(self, micro: Micro) -> Negatives | None:
+        found = micro.exclusions
+        if found is None:
+            return None
+        masked, same = (
+            (self._tensor(rows), self._tensor(columns))
+            for rows, columns in (found.masked, found.same_document)
+        )
+        return Negatives(masked, self._tensor(found.dropped), same)
+
+    def _bank(self, reader: StepReader, places: Rows) -> Tensor | None:
+        return self._tensor(reader.targets(places)) if len(places) and self.config.bank else None
+
+    def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._place.device, non_blocking=True)
+
+    def _diverged(self, position: Position, step: Step, place: int, loss: float) -> DataError:
+        epochs = [path.name for path in [self.folder.checkpoint(position.epoch - 1)] if path.is_file()]
+        kept = f"{epochs[0]} is the last good checkpoint" if epochs else "no epoch was finished"
+        what = "the loss is" if not math.isfinite(loss) else "the loss is a number but its gradient is not:"
+        where = ""
+        if place < len(step.rows):
+            row = int(self._train.side.rows[step.rows[place]])
+            file, in_file = self._train.side.sequences.locate(row)
+            doc, chunk = self._train.side.sequences.keys[row].tolist()
+            where = f"; its first such sequence is row {in_file} of {file} (doc_id {doc}, chunk_id {chunk})"
+        return DataError(
+            f"{self.folder.path}: epoch {position.epoch}, batch {position.step + 1} of "
+            f"{self.steps_per_epoch}: {what} {loss}{where}; {kept}"
+        )
+
+    def _row(self, position: Position) -> dict[str, Any]:
+        """The epoch's row of history.json."""
+        started, sums = time.monotonic(), position.sums
+        contrastive = self.config.infonce > 0
+        judged = self._judged()
+        return {
+            "epoch": position.epoch,
+            "train_loss": sums.loss / sums.rows,
+            "train_infonce": sums.infonce / sums.rows if contrastive else None,
+            "train_ar_cosine": sums.cosine / sums.rows,
+            **judged,
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "time": sums.seconds + time.monotonic() - started,
+            "negatives_same_document": sums.same_document if contrastive else None,
+            "baselines": self.baselines,
+        }
+
+    def _judged(self) -> dict[str, Any]:
+        """The validation figures of the model as it is, the same in every process."""
+        self.model.eval()
+        places = self._val.bank(0)
+        bank = self._bank(self._val, places)
+        predictions = torch.empty(
+            len(self._val.side), self._val.side.sequences.dim, device=self._place.device
+        )
+        loss = 0.0
+        with torch.no_grad():
+            for step in self._val.steps(0, 0, places):
+                candidates = self.objective.candidates(self._tensor(step.targets), bank)
+                for micro in step.micros:
+                    prediction = self._predict(micro)
+                    predictions[self._tensor(step.rows[micro.place])] = prediction
+                    losses = self.objective(
+                        prediction, self._tensor(micro.place), candidates, self._negatives(micro)
+                    )
+                    loss += float(losses.total.double().sum())
+        figures = {"val_loss": loss / len(self._val.side), **_named(quality(predictions, self._pool))}
+        agreed = torch.tensor(list(figures.values()), dtype=torch.float64, device=self._place.device)
+        self._ranks.follow_first(agreed)
+        return dict(zip(figures, agreed.tolist(), strict=True))
+
+    def _judge_baselines(self, mix: Any) -> dict[str, dict[str, float]]:
+        side = self._val.side
+        judged = {}
+        for name in BASELINES:
+            blocks = [
+                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), mix)
+                for i in range(0, len(side), _BLOCK)
+            ]
+            found = _named(quality(self._tensor(np.concatenate(blocks)), self._pool))
+            judged[name] = {key: found[key] for key in ("val_cosine", "val_r5", "val_mrr", "val_margin")}
+        return judged
+
+    def _consider_untrained(self, position: Position) -> None:
+        """The residual as it starts, which is its baseline: checkpoint 0."""
+        judged = self._judged()
+        self._checkpoint(0, {"epoch": 0, **judged, "baselines": self.baselines})
+        position.best_epoch, position.best_value = 0, judged[self.config.best_by]
+
+    def _finish(self, position: Position, row: dict[str, Any], identity: str) -> None:
+        """Checkpoint, state, history: in this order, so that what history tells of is safe."""
+        self._checkpoint(position.epoch, row)
+        value, best = row[self.config.best_by], position.best_value
+        higher = HIGHER_IS_BETTER[self.config.best_by]
+        if best is None or (value > best if higher else value < best):
+            position.best_epoch, position.best_value, position.waited = position.epoch, value, 0
+        else:
+            position.waited += 1
+        if self.config.patience and position.waited >= self.config.patience:
+            position.stopped = (
+                f"no epoch was better by {self.config.best_by} than epoch {position.best_epoch}"
+            )
+        position.history.append(row)
+        position.epoch += 1
+        position.step, position.sums = 0, Sums()
+        self._save(position, identity)
+        self._publish(position)
+
+    def _checkpoint(self, epoch: int, row: Mapping[str, Any]) -> None:
+        if self._ranks.first:
+            with self.folder.writing():
+                info = replace(self.info, epoch=epoch, metrics=dict(row))
+                save_checkpoint(self.folder.checkpoint(epoch), self.model.state_dict(), info)
+
+    def _save(self, position: Position, identity: str) -> None:
+        if self._ranks.first:
+            with self.folder.writing():
+                save_state(self.folder.state, self._modules, self.optimiser, position, identity)
+        self._saved = time.monotonic()
+
+    def _publish(self, position: Position) -> None:
+        """history.json and best.json as the saved state has them."""
+        if not self._ranks.first:
+            return
+        if position.history:
+            self.folder.write_json(self.folder.history, position.history)
+        if position.best_epoch is not None:
+            best = {
+                "epoch": position.best_epoch,
+                "checkpoint": self.folder.checkpoint(position.best_epoch).name,
+                "by": self.config.best_by,
+                self.config.best_by: position.best_value,
+                "leak_status": self.info.leak_status,
+            }
+            self.folder.write_json(self.folder.best, best)
+
+    def _agreed(self, stop: StopFlag) -> bool:
+        raised = torch.tensor(float(stop.raised), device=self._place.device)
+        self._ranks.add_up([raised])
+        return bool(raised > 0)
+
+
+def _named(found: Quality) -> dict[str, float]:
+    return {f"val_{name}": value for name, value in asdict(found).items()}
