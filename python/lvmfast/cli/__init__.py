@@ -13,6 +13,7 @@ from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
 from lvmfast.cli import train
+from lvmfast.cli import eval
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -24,6 +25,7 @@ __all__ = [
     "clean",
     "convert",
     "demo",
+    "eval",
     "fingerprint",
     "ingest",
     "leakscan",

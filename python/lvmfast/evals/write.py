@@ -1,0 +1,60 @@
+"""The files of an evaluation: all of them, or none."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from lvmfast.durable import staged_folder
+from lvmfast.errors import DataError
+from lvmfast.evals.evaluation import Evaluation
+
+METRICS_FILE = "metrics.json"
+DETAILS_FILE = "evaluation.json"
+DOCUMENTS_FILE = "documents.parquet"
+
+
+def check_place(out: str | PathLike[str]) -> Path:
+    """Makes sure that `out` can be made, before hours of work depend on it.
+
+    Raises:
+        DataError: it holds something already, or cannot be made.
+    """
+    place = Path(out)
+    try:
+        if place.is_dir() and any(place.iterdir()):
+            raise DataError(f"{place}: not empty: expected a new or an empty folder")
+        if place.exists() and not place.is_dir():
+            raise DataError(f"{place}: a file: expected a new or an empty folder")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with staged_folder(place):
+            pass
+    except OSError as error:
+        raise DataError(f"{place}: cannot write there: {error.strerror or error}") from error
+    return place
+
+
+def write_evaluation(out: str | PathLike[str], evaluation: Evaluation) -> None:
+    """Writes the files of docs/output.md into `out`, which appears whole or not at all.
+
+    Raises:
+        DataError: it holds something already, cannot be written, or the disk is full.
+    """
+    place = check_place(out)
+    try:
+        with staged_folder(place) as stage:
+            _dump(stage.folder / METRICS_FILE, evaluation.records)
+            _dump(stage.folder / DETAILS_FILE, evaluation.details)
+            pq.write_table(evaluation.documents, stage.folder / DOCUMENTS_FILE, compression="zstd")
+            stage.publish()
+    except OSError as error:
+        raise DataError(f"{place}: cannot write the evaluation: {error.strerror or error}") from error
+
+
+def _dump(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    path.write_text(text, "utf-8")
