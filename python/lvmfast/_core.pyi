@@ -17,6 +17,7 @@ __all__ = [
     "SketchIndex",
     "Sketcher",
     "TextIndex",
+    "TopSearch",
     "__version__",
     "blake3_bytes",
     "blake3_file",
@@ -197,3 +198,28 @@ class SketchIndex:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
         """Of (n, d) rows: a bound (n,) that no cosine with a sketched row exceeds, -inf where all are proven
         to be below the threshold; usability (n,); keys (n, 2)."""
+
+@final
+class TopSearch:
+    """A search for the `count` rows with the highest cosines to each of (q, d) queries.
+
+    The rows `excluded[offsets[i]:offsets[i + 1]]`, ascending, are not there for query i.
+    """
+
+    def __new__(
+        cls,
+        queries: npt.NDArray[np.float32],
+        count: int,
+        offsets: npt.NDArray[np.int64],
+        excluded: npt.NDArray[np.int64],
+        threads: int,
+    ) -> TopSearch: ...
+    def seek(self, rows: npt.NDArray[np.float32], first_row: int) -> npt.NDArray[np.uint8]:
+        """Takes an (n, d) block, numbered from `first_row`; the usability code of each row."""
+
+    def best(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Of the blocks that `seek` took: (q, count) cosines, descending, of equal ones the smaller row first;
+        and (q, count) rows. NaN and -1 where a query has no more of them, or no direction."""
+
+    @property
+    def nbytes(self) -> int: ...

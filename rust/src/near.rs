@@ -16,15 +16,18 @@ mod nearest;
 mod product;
 mod rising;
 mod rows;
+mod search;
 mod sieve;
+mod top;
 
 pub use nearest::Nearest;
-use nearest::Search;
 use product::{Blocks, Product, Rows};
 use rising::RisingSieve;
 use rows::{Described, describe};
 pub use rows::{Usability, row_key, usability};
+use search::{Bests, Search};
 use sieve::{Policy, Sieve};
+pub use top::{Excluded, Top, TopSearch};
 
 /// x.y in float64. Lane `j` sums the products at positions congruent to `j` modulo 16 in ascending
 /// order; the lanes are then added in halves (16, 8, 4, 2, 1). The product of two float32 values is
@@ -79,6 +82,8 @@ pub struct NearIndex {
     sieve: Sieve,
     product: Product,
     search: Search,
+    /// The nearest row of each group.
+    nearest: Bests,
 }
 
 impl NearIndex {
@@ -109,6 +114,7 @@ impl NearIndex {
             sieve: Sieve::new(kernel, threshold, policy),
             product: Product::new(kernel, threshold, blocks),
             search: Search::new(RisingSieve::new(kernel, policy)),
+            nearest: Bests::new(1),
         })
     }
 
@@ -148,6 +154,7 @@ impl NearIndex {
             + self.sieve.nbytes()
             + self.product.nbytes()
             + self.search.nbytes()
+            + self.nearest.nbytes()
     }
 
     /// Adds rows, `(n, dim)` row-major; a [`Usability`] for each.

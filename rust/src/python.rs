@@ -558,6 +558,64 @@ fn thread_count(threads: usize) -> PyResult<usize> {
     Ok(parallel::pool(threads)?.current_num_threads())
 }
 
+/// Scores and rows, `(q, k)` each.
+type TopArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<i64>>);
+
+#[pyclass]
+struct TopSearch {
+    search: near::TopSearch,
+    queries: usize,
+    count: usize,
+    threads: usize,
+}
+
+#[pymethods]
+impl TopSearch {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        queries: PyReadonlyArray2<'_, f32>,
+        count: usize,
+        offsets: PyReadonlyArray1<'_, i64>,
+        excluded: PyReadonlyArray1<'_, i64>,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let (rows, dim) = queries.as_array().dim();
+        let queries = slice("queries", &queries)?;
+        let offsets = slice("offsets", &offsets)?.to_vec();
+        let excluded = near::Excluded { offsets, rows: slice("excluded", &excluded)?.to_vec() };
+        let search =
+            interruptible(py, threads, |watch| near::TopSearch::new(queries, dim, count, excluded, watch))?;
+        Ok(Self { search, queries: rows, count, threads })
+    }
+
+    fn seek<'py>(
+        &mut self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        first_row: i64,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let (dim, got) = (self.search.dim(), rows.as_array().ncols());
+        if got != dim {
+            return Err(PyValueError::new_err(format!("rows: expected {dim} components, got {got}")));
+        }
+        let rows = slice("rows", &rows)?;
+        let search = &mut self.search;
+        Ok(interruptible(py, self.threads, |watch| search.seek(rows, first_row, watch))?.into_pyarray(py))
+    }
+
+    fn best<'py>(&self, py: Python<'py>) -> PyResult<TopArrays<'py>> {
+        let near::Top { cosine, row } = self.search.best();
+        let shape = (self.queries, self.count);
+        Ok((cosine.into_pyarray(py).reshape(shape)?, row.into_pyarray(py).reshape(shape)?))
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.search.nbytes()
+    }
+}
+
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -578,5 +636,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<TextIndex>()?;
     m.add_class::<Sketcher>()?;
     m.add_class::<SketchIndex>()?;
-    m.add_class::<NearIndex>()
+    m.add_class::<NearIndex>()?;
+    m.add_class::<TopSearch>()
 }

@@ -13,7 +13,7 @@
 
 use rayon::prelude::*;
 
-use super::nearest::Bests;
+use super::search::Goals;
 use super::{Pair, cosine};
 use crate::error::ScanError;
 use crate::kernel::Kernel;
@@ -56,8 +56,13 @@ impl<'a> Rows<'a> {
         self.chosen.map_or(self.squares.len(), <[usize]>::len)
     }
 
+    /// Where the values of row i are.
+    pub fn row(&self, i: usize) -> usize {
+        self.chosen.map_or(i, |chosen| chosen[i])
+    }
+
     pub fn get(&self, i: usize) -> (&'a [f32], f64) {
-        let row = self.chosen.map_or(i, |chosen| chosen[i]);
+        let row = self.row(i);
         (&self.values[row * self.dim..][..self.dim], self.squares[row])
     }
 
@@ -157,14 +162,12 @@ impl Product {
             .collect()
     }
 
-    /// Scores every pair that may be the best of its right row, and offers it to `bests`. `number` gives the
-    /// row number of a left row.
+    /// Scores every pair that may reach the goal of its right row, and offers it.
     pub fn raise(
         &mut self,
         left: Rows<'_>,
         right: Rows<'_>,
-        bests: &Bests,
-        number: impl Fn(usize) -> i64 + Sync,
+        goals: &impl Goals,
         units: usize,
         watch: &Watch,
     ) -> Result<(), ScanError> {
@@ -176,7 +179,7 @@ impl Product {
             scratch.floors.clear();
             scratch.floors.extend((0..rows.next_multiple_of(lanes)).map(|lane| {
                 let group = task.right_from + lane;
-                if group < right.len() { floor(bests.score(group), margin) } else { f32::MAX }
+                if group < right.len() { floor(goals.score(group), margin) } else { f32::MAX }
             }));
             let floors = std::mem::take(&mut scratch.floors);
             candidates(kernel, left, task.left, task.panels, Floors::OfLanes(&floors), scratch, watch)?;
@@ -188,7 +191,7 @@ impl Product {
                 let (i, j) = (task.left.0 + row as usize, task.right_from + lane as usize);
                 if i < left.len() && j < right.len() {
                     let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
-                    bests.offer(j, cosine(kernel.dot(x, y), xx, yy), number(i));
+                    goals.offer(left.row(i), j, cosine(kernel.dot(x, y), xx, yy));
                 }
             }
             Ok(())

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
 use super::codes::{Encoded, Encoder, LEAST, OFFSET, Quantised, Scratch as Coding};
 use super::cosine;
-use super::nearest::Bests;
 use super::product::Rows;
+use super::search::Goals;
 use super::sieve::{Gauge, PANELS_PER_CHECK, Policy, Sieve, Sieved, TASK_ROWS, UNIT};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
@@ -93,19 +93,18 @@ impl RisingSieve {
         })
     }
 
-    /// Offers to `bests` what it can of the left rows, `seen` of which went by before.
+    /// Offers what it can of the left rows, `seen` of which went by before.
     #[expect(clippy::too_many_arguments)]
     pub fn raise(
         &mut self,
         left: Rows<'_>,
         right: Rows<'_>,
-        bests: &Bests,
-        number: impl Fn(usize) -> i64 + Sync,
+        goals: &impl Goals,
         seen: usize,
         units: usize,
         watch: &Watch,
     ) -> Result<Sieved, ScanError> {
-        self.prepare(left, right, bests, seen, watch)?;
+        self.prepare(left, right, goals, seen, watch)?;
         let Some(fitted) = &self.fitted else {
             return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
         };
@@ -118,7 +117,7 @@ impl RisingSieve {
                 let from = task * TASK_ROWS;
                 let count = TASK_ROWS.min(left.len() - from);
                 let scanned = !gauge.hopeless()
-                    && self.task(fitted, left, right, bests, &number, (from, count), scratch, watch)?;
+                    && self.task(fitted, left, right, goals, (from, count), scratch, watch)?;
                 gauge.record(scanned);
                 if scanned {
                     let share = |rows: usize| rows * units / left.len();
@@ -143,7 +142,7 @@ impl RisingSieve {
         &mut self,
         left: Rows<'_>,
         right: Rows<'_>,
-        bests: &Bests,
+        goals: &impl Goals,
         seen: usize,
         watch: &Watch,
     ) -> Result<(), ScanError> {
@@ -157,7 +156,7 @@ impl RisingSieve {
         }
         let work = std::mem::take(&mut self.work) * FIT_SHARE;
         self.next_fit = seen * REFIT;
-        let mut radii: Vec<f64> = (0..right.len()).map(|j| radius(dim, 1.0, bests.score(j))).collect();
+        let mut radii: Vec<f64> = (0..right.len()).map(|j| radius(dim, 1.0, goals.score(j))).collect();
         let terms = Terms {
             radius: quantile(&mut radii, TYPICAL),
             expected: self.policy.expected,
@@ -171,7 +170,7 @@ impl RisingSieve {
         // A code can speak of radii of up to 127 * sqrt(2) steps, errors included; a tenth is left for those.
         let widest = quantile(&mut radii, SPOKEN_OF) * basis.norm;
         basis.step = basis.step.max((widest * 1.1 / (127.0 * 2f64.sqrt())) as f32);
-        self.fitted = Some(self.encode(basis, right, bests, watch)?);
+        self.fitted = Some(self.encode(basis, right, goals, watch)?);
         Ok(())
     }
 
@@ -179,7 +178,7 @@ impl RisingSieve {
         &self,
         basis: Basis,
         right: Rows<'_>,
-        bests: &Bests,
+        goals: &impl Goals,
         watch: &Watch,
     ) -> Result<Fitted, ScanError> {
         let slip = Sieve::slip(right.dim, &basis);
@@ -214,7 +213,7 @@ impl RisingSieve {
         let mut spoken = Vec::with_capacity(right.len());
         for (j, row) in quantised.iter().flatten().enumerate() {
             let half = f64::from(row.squares[0] + row.squares[1]) / 2.0;
-            let widest = radius(right.dim, basis.norm, bests.score(j)) / step + row.error / step + error;
+            let widest = radius(right.dim, basis.norm, goals.score(j)) / step + row.error / step + error;
             if need(half, widest) >= LEAST && row.fits() {
                 reach = reach.max(widest);
                 spoken.push(Some((half, row.error / step)));
@@ -233,8 +232,7 @@ impl RisingSieve {
         fitted: &Fitted,
         left: Rows<'_>,
         right: Rows<'_>,
-        bests: &Bests,
-        number: &impl Fn(usize) -> i64,
+        goals: &impl Goals,
         (from, count): (usize, usize),
         scratch: &mut Scratch,
         watch: &Watch,
@@ -244,7 +242,7 @@ impl RisingSieve {
         scratch.projections.resize(count * width, 0.0);
         encoder.project(left, from, &mut scratch.projections, &mut scratch.coding);
         scratch.encode_left(fitted, encoder);
-        scratch.set_thresholds(fitted, left.dim, bests);
+        scratch.set_thresholds(fitted, left.dim, goals);
         let Scratch { projections, bytes, starts, right_starts, limits, positions, candidates, .. } = scratch;
         let left_codes = Codes { bytes, starts };
         let (second, third) = test_cycles(width, left.dim);
@@ -275,7 +273,7 @@ impl RisingSieve {
                 for &(i, j) in candidates.iter() {
                     let (i, j) = (from + i as usize, j as usize);
                     let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
-                    bests.offer(j, cosine(self.kernel.dot(x, y), xx, yy), number(i));
+                    goals.offer(left.row(i), j, cosine(self.kernel.dot(x, y), xx, yy));
                 }
                 candidates.clear();
                 if spent > budget {
@@ -335,14 +333,14 @@ impl Scratch {
     }
 
     /// The tests of every right row at its best score so far.
-    fn set_thresholds(&mut self, fitted: &Fitted, dim: usize, bests: &Bests) {
+    fn set_thresholds(&mut self, fitted: &Fitted, dim: usize, goals: &impl Goals) {
         let Basis { width, step, norm, .. } = fitted.basis;
         // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
         let roundings = 1.0 + (width + 8) as f64 * 2.0 * UNIT;
         self.right_starts.clear();
         self.limits.clear();
         for (j, spoken) in fitted.spoken.iter().enumerate() {
-            let radius = radius(dim, norm, bests.score(j));
+            let radius = radius(dim, norm, goals.score(j));
             let need = spoken
                 .map_or(LEAST, |(half, error)| need(half, radius / f64::from(step) + error + fitted.error));
             self.right_starts.push([0, (-need) as i16]);

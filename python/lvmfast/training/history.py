@@ -1,0 +1,184 @@
+"""`history.json`: the epochs of a run, of ours or of another trainer, and what gates ask of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvmfast.errors import DataError
+from lvmfast.parse import read_json, read_toml
+
+HISTORY, CONFIG, RUN = "history.json", "config.toml", "run.json"
+
+#: What every curve and gate reads as a number.
+FIGURES = (
+    *("train_loss", "train_infonce", "train_ar_cosine", "val_loss", "val_cosine", "lr", "time"),
+    *("val_r5", "val_mrr", "val_margin", "val_std", "val_pairwise_cosine", "negatives_same_document"),
+)
+
+
+@dataclass(frozen=True)
+class History:
+    """The epochs that a history file tells of."""
+
+    path: Path
+    epochs: Mapping[int, Mapping[str, Any]]  #: rows by epoch, in order
+    notes: tuple[str, ...] = ()  #: what is odd about the file, a sentence each
+
+    def curve(self, metric: str) -> list[tuple[int, float]]:
+        """The epochs that have a finite figure of that name, and the figures."""
+        return [
+            (epoch, float(row[metric]))
+            for epoch, row in self.epochs.items()
+            if row.get(metric) is not None and math.isfinite(row[metric])
+        ]
+
+    def baselines(self, metric: str) -> dict[str, float]:
+        """The figures of the baselines, from the last epoch that has them."""
+        found: dict[str, float] = {}
+        for row in self.epochs.values():
+            for name, figures in (row.get("baselines") or {}).items():
+                if figures.get(metric) is not None and math.isfinite(figures[metric]):
+                    found[name] = float(figures[metric])
+        return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run: its history, and the folder it stands in."""
+
+    path: Path
+    folder: Path | None  #: None for a history file alone
+    history: History
+    config: Mapping[str, Any]  #: figures by name; empty where no config.toml is at hand
+    leak_status: str | None  #: `clean`, `LEAKED`, or not known
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What `gates.judge` asks for."""
+        known: dict[str, Any] = {"epochs": self.history.epochs}
+        if isinstance(masked := self.config.get("mask_same_document"), bool):
+            known["same_document_masked"] = masked
+        return known
+
+
+def read_run(path: str | Path) -> Run:
+    """A run folder, or a history file of any trainer. A run without a finished epoch has an empty history.
+
+    Raises:
+        DataError: it is neither, or a file in it is broken.
+    """
+    where = Path(path)
+    if not where.exists():
+        raise DataError(f"{where}: expected the folder of a run or a {HISTORY}, found nothing")
+    if not where.is_dir():
+        return Run(where, None, read_history(where), {}, None)
+    file = where / HISTORY
+    if not file.exists() and not any((where / name).exists() for name in (CONFIG, RUN)):
+        raise DataError(f"{where}: no {HISTORY}, {CONFIG} or {RUN} in it: not the folder of a run")
+    history = read_history(file) if file.exists() else History(file, {})
+    record = read_json(where / RUN) if (where / RUN).exists() else {}
+    if not isinstance(record, dict):
+        raise DataError(f"{where / RUN}: expected a JSON object, got {type(record).__name__}")
+    status = record.get("leak_status")
+    return Run(where, where, history, _config(where / CONFIG), status if isinstance(status, str) else None)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    tables = read_toml(path)
+    return {
+        key: value for table in tables.values() if isinstance(table, dict) for key, value in table.items()
+    }
+
+
+def read_history(path: str | Path) -> History:
+    """Reads a list of epochs, each an object with `epoch`.
+
+    Epochs out of order are sorted, and rows that all lack `epoch` are counted from 1; both are noted, as are
+    gaps, repeated rows and figures that are no finite numbers.
+
+    Raises:
+        DataError: no JSON, no list, a row that is no object, a figure that is no number, or two different
+            rows of one epoch.
+    """
+    where = Path(path)
+    rows = read_json(where)
+    if not isinstance(rows, list):
+        raise DataError(f"{where}: expected a list of epochs, got {_kind(rows)}")
+    notes: list[str] = []
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: row {place}: expected an object, got {_kind(row)}")
+        _check_figures(f"{where}: row {place}", row)
+        _check_baselines(f"{where}: row {place}", row.get("baselines"))
+    if rows and not any("epoch" in row for row in rows):
+        rows = [{"epoch": place, **row} for place, row in enumerate(rows, 1)]
+        notes.append("its rows name no epoch, so they are counted from 1")
+    epochs: dict[int, Mapping[str, Any]] = {}
+    for place, row in enumerate(rows):
+        epoch = _epoch(f"{where}: row {place}", row)
+        if epoch in epochs and not _equal(epochs[epoch], row):
+            raise DataError(f"{where}: epoch {epoch}: two rows that differ; expected one, of one run")
+        if epoch in epochs:
+            notes.append(f"epoch {epoch} stands there twice")
+        epochs[epoch] = row
+    return History(where, dict(sorted(epochs.items())), (*notes, *_notes(epochs)))
+
+
+def _notes(epochs: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    notes = []
+    if list(epochs) != sorted(epochs):
+        notes.append("its epochs are out of order, and were sorted")
+    if epochs and min(epochs) == 0:
+        notes.append("it counts epochs from 0, so its epoch 2 is the third")
+    if gaps := [
+        n for n in range(min(epochs, default=0), min(max(epochs, default=0), 10_000)) if n not in epochs
+    ]:
+        named = ", ".join(map(str, gaps[:5])) + (" and more" if gaps[5:] else "")
+        notes.append(f"epochs are missing: {named}")
+    for epoch, row in sorted(epochs.items()):
+        odd = [name for name in FIGURES if row.get(name) is not None and not math.isfinite(row[name])]
+        if odd:
+            notes.append(f"epoch {epoch}: {', '.join(odd)}: not finite")
+    return notes
+
+
+def _epoch(where: str, row: Mapping[str, Any]) -> int:
+    epoch = row.get("epoch")
+    whole = isinstance(epoch, int) or (isinstance(epoch, float) and epoch.is_integer())
+    if not whole or isinstance(epoch, bool) or epoch is None or epoch < 0:
+        found = "none" if "epoch" not in row else repr(epoch)
+        raise DataError(f"{where}: epoch: expected a whole number from 0, got {found}")
+    return int(epoch)
+
+
+def _check_figures(where: str, figures: Mapping[str, Any]) -> None:
+    for name in FIGURES:
+        value = figures.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise DataError(f"{where}: {name}: expected a number, got {_kind(value)}")
+
+
+def _check_baselines(where: str, baselines: Any) -> None:
+    if baselines is None:
+        return
+    if not isinstance(baselines, dict):
+        raise DataError(f"{where}: baselines: expected an object, got {_kind(baselines)}")
+    for name, figures in baselines.items():
+        if not isinstance(figures, dict):
+            raise DataError(f"{where}: baselines.{name}: expected an object, got {_kind(figures)}")
+        _check_figures(f"{where}: baselines.{name}", figures)
+
+
+def _equal(left: Any, right: Any) -> bool:
+    return repr(left) == repr(right)  # so that NaN equals NaN
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), repr(value))
