@@ -86,7 +86,10 @@ def test_ties_count_against_the_model():
             r"queries: 2 of 2 are not finite; the first is row 0, which is NaN",
         ),
         ({"queries": np.ones((2, 4), np.float32)}, "queries: expected 3 components as in the pool, got 4"),
-        ({"queries": np.ones(3, np.float32)}, r"queries: expected \(n, d\) floats, got \(3,\)"),
+        (
+            {"queries": np.ones(3, np.float32)},
+            r"queries: expected \(n, d\) floats, n and d at least 1, got \(3,\)",
+        ),
         ({"truth": np.array([0, 9])}, "truth: row 9 of query 1 is not in the pool of 4 rows"),
         ({"truth": np.array([0, 3])}, "truth: row 3 of query 1 is zero: nothing retrieves it"),
         ({"truth": np.array([0])}, r"truth: expected \(2,\) integers"),

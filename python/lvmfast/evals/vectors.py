@@ -16,15 +16,24 @@ REASONS = ("zero", "NaN", "infinite", "of a norm below the smallest normal float
 _NOT_FINITE = (2, 3)
 
 
+def check_rows(name: str, rows: Any) -> None:
+    """Refuses what is not (n, d) floats with a row and a component.
+
+    Raises:
+        DataError: it is not.
+    """
+    if rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
+        raise DataError(f"{name}: expected (n, d) floats, n and d at least 1, got {rows.shape} {rows.dtype}")
+
+
 def float_rows(name: str, array: Any) -> Vectors:
     """`array` as C-contiguous float32, (n, d); not copied where it is that already.
 
     Raises:
-        DataError: it is not (n, d) floats with a row and a component.
+        DataError: as `check_rows`.
     """
     rows = np.asarray(array)
-    if rows.ndim != 2 or rows.dtype.kind != "f" or 0 in rows.shape:
-        raise DataError(f"{name}: expected (n, d) floats, got {rows.shape} {rows.dtype}")
+    check_rows(name, rows)
     return np.ascontiguousarray(rows, np.float32)
 
 

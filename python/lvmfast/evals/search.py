@@ -1,0 +1,251 @@
+"""Exact retrieval: the k rows of a pool with the highest cosine to every query.
+
+`docs/retrieval.md` proves that no row is missed. The cosine is that of `lvmfast.near_duplicates`, so every
+device, thread count and block size gives the same rows and the same bits.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.errors import DataError
+from lvmfast.evals.exclusion import Excluded, excluded_pairs
+from lvmfast.evals.ranks import product_margin, unit_rows
+from lvmfast.evals.vectors import check_rows, float_rows, usability, usable_queries
+
+Scores = npt.NDArray[np.float64]
+
+#: Bytes of pool rows that go by at a time, and of queries that are searched for together.
+BLOCK_BYTES, QUERY_BYTES = 64 << 20, 256 << 20
+#: Up to so many queries a product with every row is cheaper than what many share; it is what latency is of.
+FEW = 8
+#: Rows whose squared norms are outside are scored in float64 at once: float32 could over- or underflow.
+PLAIN_SQUARES = (1e-30, 1e30)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """What a search found, best first; of equal scores the smaller row comes first."""
+
+    scores: Scores  #: (q, k) cosines
+    rows: Rows  #: (q, k) rows of the pool
+    left_out: int = 0  #: pool rows without a direction (zero, NaN, infinite), which no query retrieves
+
+
+class Pool(Protocol):
+    """Rows that are ready to be searched, query after query."""
+
+    def top_k(self, queries: Vectors, k: int, *, exclude: Excluded = None) -> TopK:
+        """The k best rows of each of (q, d) queries, as the function `top_k` gives them."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Rows in all."""
+        ...
+
+
+def top_k(
+    queries: Vectors,
+    pool: Vectors,
+    k: int,
+    *,
+    exclude: Excluded = None,
+    threads: int = 0,
+    device: str = "cpu",
+) -> TopK:
+    """The k rows of `pool` with the highest cosine to each query.
+
+    Args:
+        queries: (q, d) floats, finite. A zero query scores 0 with every row.
+        pool: (n, d) floats: an array or a memory map, which goes by in blocks.
+        k: rows per query.
+        exclude: rows that are not there for a query, such as its own context: (q, e) int64 padded with -1,
+            or q sequences of rows.
+        threads: 0 for one per available core.
+        device: ``cpu``, or ``cuda`` or ``cuda:N`` for products on a GPU; the answer is the same.
+
+    Raises:
+        DataError: shapes that do not fit, queries that are NaN or infinite, k below 1 or above the rows that
+            are there for some query, or a device that is not there.
+    """
+    return open_pool(pool, threads=threads, device=device).top_k(queries, k, exclude=exclude)
+
+
+def open_pool(pool: Vectors, *, threads: int = 0, device: str = "cpu") -> Pool:
+    """A pool to search again and again; the arguments are those of `top_k`.
+
+    Raises:
+        DataError: not (n, d) floats, or a device that is not there.
+    """
+    check_rows("pool", pool)
+    if device == "cpu":
+        return CorePool(pool, threads)
+    if re.fullmatch(r"cuda(:\d+)?", device) is None:
+        raise DataError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
+    from lvmfast.evals.torch_search import TorchPool
+    from lvmfast.leaks.torch_near import open_device
+
+    return TorchPool(pool, threads, open_device(device))
+
+
+class CorePool:
+    """A pool searched on the processor. The rows are borrowed."""
+
+    def __init__(self, pool: Vectors, threads: int = 0) -> None:
+        """Borrows (n, d) floats."""
+        self._rows, self._threads = pool, threads
+        self._scales: Vectors | None = None
+
+    @property
+    def size(self) -> int:
+        """Rows in all."""
+        return len(self._rows)
+
+    def top_k(self, queries: Vectors, k: int, *, exclude: Excluded = None) -> TopK:
+        """The k best rows of each of (q, d) queries; few of them go by another way to the same answer."""
+        request = Request.of(queries, self._rows.shape, k, exclude, self._threads)
+        if len(request.queries) <= FEW:
+            return self._few(request)
+        return self._many(request)
+
+    def _blocks(self) -> Any:
+        step = max(1, BLOCK_BYTES // (4 * self._rows.shape[1]))
+        for start in range(0, len(self._rows), step):
+            yield start, np.ascontiguousarray(self._rows[start : start + step], np.float32)
+
+    def _many(self, request: Request) -> TopK:
+        step = max(1, QUERY_BYTES // (4 * self._rows.shape[1]))
+        usable = np.empty(len(self._rows), np.bool_)
+        found = []
+        for first in range(0, len(request.queries), step):
+            part = request.part(first, first + step)
+            search = _core.TopSearch(part.queries, part.k, part.offsets, part.excluded, self._threads)
+            for start, rows in self._blocks():
+                usable[start : start + len(rows)] = search.seek(rows, start) == 0
+            found.append(search.best())
+        scores, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return request.finished(scores, rows, usable)
+
+    def _few(self, request: Request) -> TopK:
+        """All products in float32; what may be among the first k by the bound is scored."""
+        if self._scales is None:
+            self._scales = np.concatenate([self._inverse_norms(rows) for _, rows in self._blocks()])
+        usable = self._scales != 0  # NaN is for the scorer, zero for rows without a direction
+        units = unit_rows(request.queries).T  # (d, q)
+        products = np.empty((len(self._rows), len(request.queries)), np.float32)
+        with np.errstate(all="ignore"):
+            for start, rows in self._blocks():
+                part = slice(start, start + len(rows))
+                np.multiply(rows @ units, self._scales[part, None], out=products[part])
+        margin = product_margin(self._rows.shape[1])
+        scores = np.full((len(request.queries), request.k), np.nan)
+        found = np.full((len(request.queries), request.k), -1, np.int64)
+        for query in np.flatnonzero(request.directed).tolist():
+            there = usable.copy()
+            there[request.excluded_of(query)] = False
+            places = np.flatnonzero(there)
+            if len(places) < request.k:
+                continue
+            candidates = places[_may_be_best(products[places, query], request.k, margin)]
+            exact = self._scored(request.queries[query], candidates)
+            order = np.lexsort((candidates, -exact))[: request.k]
+            scores[query], found[query] = exact[order], candidates[order]
+        return request.finished(scores, found, usable)
+
+    def _inverse_norms(self, rows: Vectors) -> Vectors:
+        """(n,) 1 / |x|, 0 for a row without a direction, NaN where float32 is too narrow for the row."""
+        with np.errstate(all="ignore"):
+            squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+            scales = (1 / np.sqrt(squares)).astype(np.float32)
+        low, high = PLAIN_SQUARES
+        scales[~((squares >= low) & (squares <= high))] = np.nan
+        scales[usability(rows, self._threads) != 0] = 0
+        return scales
+
+    def _scored(self, query: Vectors, places: Rows) -> Scores:
+        candidates = np.ascontiguousarray(self._rows[places], np.float32)
+        scored = _core.window_cosines(query[None], candidates[None], 1)[0][0]
+        return np.asarray(scored, np.float64)
+
+
+def _may_be_best(products: Vectors, k: int, margin: float) -> npt.NDArray[np.bool_]:
+    """Which of (n,) products, each within `margin` of its score, may be among the k best scores.
+
+    Those that are not finite say nothing of their scores.
+    """
+    known = np.isfinite(products)
+    least = np.partition(np.where(known, products, -np.inf), len(products) - k)[len(products) - k]
+    # k scores are at least `least` less the margin, so the k-th best is.
+    limit = np.nextafter(np.float32(float(least) - 2 * margin), np.float32(-np.inf))
+    return ~known | (products >= limit)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Queries that were checked against a pool, and the rows that are not there for them."""
+
+    queries: Vectors
+    k: int
+    pool_rows: int
+    directed: npt.NDArray[np.bool_]  #: (q,) queries that are not zero
+    offsets: Rows  #: (q + 1,)
+    excluded: Rows  #: those of query i from offsets[i] to offsets[i + 1], ascending
+
+    @classmethod
+    def of(
+        cls, queries: Vectors, pool: tuple[int, ...], k: int, exclude: Excluded, threads: int = 0
+    ) -> Request:
+        """Checks what was asked of a pool of this shape."""
+        queries = float_rows("queries", queries)
+        if queries.shape[1] != pool[1]:
+            raise DataError(f"queries: expected {pool[1]} components as in the pool, got {queries.shape[1]}")
+        if not 1 <= k <= pool[0]:
+            raise DataError(f"k: expected 1 to {pool[0]}, the rows of the pool, got {k}")
+        of_query, rows = excluded_pairs(exclude, len(queries), pool[0])
+        offsets = np.searchsorted(of_query, np.arange(len(queries) + 1)).astype(np.int64)
+        directed = usable_queries(queries, threads)
+        return cls(queries, k, pool[0], directed, offsets, np.ascontiguousarray(rows))
+
+    def part(self, start: int, stop: int) -> Request:
+        """The queries from `start` to `stop`."""
+        offsets = self.offsets[start : stop + 1]
+        return Request(
+            self.queries[start:stop],
+            self.k,
+            self.pool_rows,
+            self.directed[start:stop],
+            offsets - offsets[0],
+            self.excluded[offsets[0] : offsets[-1]],
+        )
+
+    def excluded_of(self, query: int) -> Rows:
+        """The rows that are not there for a query."""
+        return self.excluded[self.offsets[query] : self.offsets[query + 1]]
+
+    def finished(self, scores: Scores, rows: Rows, usable: npt.NDArray[np.bool_]) -> TopK:
+        """The answer, with what a zero query retrieves; `usable` says which rows of the pool take part.
+
+        Raises:
+            DataError: a query has fewer than k rows.
+        """
+        first: Rows | None = None
+        for query in np.flatnonzero(~self.directed).tolist():
+            most = self.k + len(self.excluded_of(query))
+            if first is None or len(first) < most:
+                first = np.flatnonzero(usable)[:most]
+            there = np.setdiff1d(first[:most], self.excluded_of(query))[: self.k]
+            rows[query, : len(there)], scores[query, : len(there)] = there, 0.0
+        short = np.flatnonzero(rows[:, -1] < 0)
+        if len(short):
+            query = int(short[0])
+            there = np.count_nonzero(usable) - np.count_nonzero(usable[self.excluded_of(query)])
+            raise DataError(f"k: query {query} has {there} rows to retrieve from, fewer than k = {self.k}")
+        return TopK(scores, rows, int(np.count_nonzero(~usable)))
