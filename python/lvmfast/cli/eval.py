@@ -46,6 +46,14 @@ def evaluate(
         typer.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
     ] = None,
     device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
+    gates: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file: it decides."),
+    ] = None,
+    phase: Annotated[
+        int | None,
+        typer.Option(help="1: the difference of two runs alone (--compare AR CONTRASTIVE); 2: clean split only."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
     column: Annotated[
         list[str] | None,
@@ -74,6 +82,8 @@ def evaluate(
                 pools=pool or ["eval"],
                 compare=[*(compare or ()), *(more or ())],
                 train=train,
+                gates=gates,
+                phase=phase,
                 device=device,
                 columns=dict(assignments("--column", column, str)),
                 allow_leaked=allow_leaked,

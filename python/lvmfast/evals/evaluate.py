@@ -11,7 +11,20 @@ from lvmfast import _core
 from lvmfast.corpus import load_split
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError, LeakError
+from lvmfast.evals.checks import key_shift_check, oracle_check, random_check
 from lvmfast.evals.evaluation import STAMP, Evaluation
+from lvmfast.evals.histories import histories
+from lvmfast.evals.hits import hits_table
+from lvmfast.evals.judgement import (
+    check_phase_1,
+    evidence,
+    judged_record,
+    open_gates,
+    phase_1,
+    rivals_of,
+    verdicts,
+)
+from lvmfast.evals.latency import latency
 from lvmfast.evals.payload import VectorPayload, load_vector_payload
 from lvmfast.evals.pools import POOLS, Pool, PoolName, build_pool
 from lvmfast.evals.predictors import (
@@ -27,7 +40,7 @@ from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
 from lvmfast.evals.scoring import Bootstrap
 from lvmfast.evals.separation import separation
 from lvmfast.evals.split_status import SplitStatus, scan_split, worst
-from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
+from lvmfast.evals.table import COPY_LAST, by_document, contexts_of, differences, records, score_all
 from lvmfast.leaks.engine import Progress, silent
 
 
@@ -39,6 +52,8 @@ def evaluate(
     pools: Sequence[str] = ("eval",),
     compare: Sequence[str | PathLike[str]] = (),
     train: Any = None,
+    gates: str | None = None,
+    phase: int | None = None,
     device: str = "cpu",
     columns: Mapping[str, str] | None = None,
     allow_leaked: bool = False,
@@ -57,7 +72,10 @@ def evaluate(
         pools: some of eval, corpus and same-doc.
         compare: more runs, in the same table, with paired differences.
         train: training set or fingerprint, for models that carry no fingerprint, and for the lag mix.
-        device: where checkpoints run: cpu, cuda or cuda:N.
+        gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
+        phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes absolute
+            figures, on a clean split only.
+        device: where checkpoints and searches run: cpu, cuda or cuda:N.
         columns: column -> field, where a field has an unusual name.
         allow_leaked: score on a set that leaked; every record is then stamped LEAKED.
         resamples: bootstrap samples.
@@ -70,12 +88,15 @@ def evaluate(
         DataError: bad input, or a failed audit.
     """
     bootstrap = Bootstrap(resamples=resamples, seed=seed)
-    wanted = _pool_names(pools)
-    queries = open_queries(eval_npz, columns=columns, allow_leaked=allow_leaked)
+    wanted, sets = _pool_names(pools), open_gates(gates)
     names = ([checkpoint] if checkpoint is not None else []) + list(compare)
+    _check_phase(phase, allow_leaked)
+    queries = open_queries(eval_npz, columns=columns, allow_leaked=allow_leaked)
     if not names:
         raise DataError("nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix) is missing")
     runs = _named_apart([load_run(name, queries, device) for name in names if not is_baseline_name(name)])
+    if phase == 1:
+        check_phase_1(runs)
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
     scanned = _scan(queries, runs, train, texts, quarantined, columns, threads, progress)
     refuse_leaks(queries, scanned, allow_leaked)
@@ -83,32 +104,88 @@ def evaluate(
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]
     predicted = {predictor.name: emit(predictor, queries, progress) for predictor in predictors}
-    apart = {
-        name: separation(found, queries.targets, queries.documents) for name, found in predicted.items()
-    }
+    audits = _audit(queries, built, seed, threads, device)
     table = score_all(predicted, queries, built, bootstrap, threads, progress)
+    hits = hits_table(
+        predicted, queries, built, table, threads=threads, device=device, progress=progress
+    )
     kinds = {predictor.name: "baseline" if predictor.is_baseline else "run" for predictor in predictors}
+    found = records(table, statuses, kinds)
+    apart = differences(table, [COPY_LAST, *(run.name for run in runs)], bootstrap)
+    timed = {p.name: latency(p, queries, built[0], threads=threads, device=device) for p in predictors}
+    curves = histories(runs)
+    judged = {
+        p.name: verdicts(sets, evidence(p.name, found, apart, timed, curves, rivals_of(runs, phase)))
+        for p in predictors
+    }
+    compared = phase_1(runs, found, apart) if phase == 1 else None
+    chief = _chief(names, runs, phase)
+    status = worst(*scanned.values()).status
+    codes = [0 if status in ("clean", "unscanned", STAMP) and (phase != 2 or status == "clean") else 3]
+    codes += [judged[chief][gates].exit_code] if gates is not None else []
+    codes += [{"better": 0, "worse": 1, "undecided": 3}[compared["outcome"]]] if compared else []
     details = {
         "version": _core.__version__,
-        "stamp": STAMP if worst(*scanned.values()).status == STAMP else None,
+        "stamp": STAMP if status == STAMP else None,
+        "exit_code": next((code for code in (1, 3) if code in codes), 0),
+        "phase": phase,
+        "chief": chief,
+        "gates_asked": gates,
+        "judged_on": {name: judged_record(found, chief)[name] for name in ("pool", "context")},
         "eval": _eval_stated(queries),
         "models": {p.name: _stated(p, statuses[p.name]) for p in predictors},
         "pools": {pool.name: _pool_stated(pool, vectors) for pool in built},
-        "separation": apart,
-        "oracle": {
-            f"{pool}/{context}": dict(scored.metrics) for (pool, context), scored in table.oracle.items()
+        "separation": {
+            name: separation(rows, queries.targets, queries.documents) for name, rows in predicted.items()
         },
-        "differences": differences(table, [COPY_LAST, *(run.name for run in runs)], bootstrap),
+        "audits": audits,
+        "differences": apart,
+        "gates": {
+            name: {each: verdict.to_dict() for each, verdict in found.items()}
+            for name, found in judged.items()
+        },
+        "phase_1": compared,
+        "latency": timed,
+        "histories": curves,
         "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.level},
-        "exit_code": 0,
         "notes": [*notes, *queries.sequences.dataset.notes, *(n for pool in built for n in pool.notes)],
     }
-    return Evaluation(
-        records=records(table, statuses, kinds),
-        details=details,
-        documents=by_document(table, queries),
-        statuses=statuses,
-    )
+    return Evaluation(found, details, hits, by_document(table, queries), statuses)
+
+
+def _check_phase(phase: int | None, allow_leaked: bool) -> None:
+    if phase not in (None, 1, 2):
+        raise DataError(f"phase: expected 1 or 2, got {phase}")
+    if phase == 2 and allow_leaked:
+        raise DataError("phase 2 takes absolute figures, on a clean split only: --allow-leaked is for phase 1")
+
+
+def _chief(names: Sequence[Any], runs: Sequence[Predictor], phase: int | None) -> str:
+    """The model that gates decide about: the one named first, in phase 1 the second run."""
+    if phase == 1:
+        return runs[1].name
+    return str(names[0]) if is_baseline_name(names[0]) else runs[0].name
+
+
+def _audit(
+    queries: Queries, pools: Sequence[Pool], seed: int, threads: int, device: str
+) -> dict[str, dict[str, Any]]:
+    """The checks of every pool.
+
+    Raises:
+        DataError: one failed.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for pool in pools:
+        found[pool.name] = {
+            "key_shift": key_shift_check(queries, pool),
+            "oracle": oracle_check(queries, pool, threads=threads, device=device),
+            "random": {
+                context: random_check(queries, pool, context, seed=seed, threads=threads)
+                for context in contexts_of(pool)
+            },
+        }
+    return found
 
 
 def refuse_leaks(queries: Queries, statuses: Mapping[str, SplitStatus], allow_leaked: bool) -> None:

@@ -47,7 +47,7 @@ def evidence(
     found["split_status"] = record["split_status"]
     found["model"] = model
     found |= {name: latencies[model][name] for name in ("P50", "P95", "P99") if model in latencies}
-    found["baselines"] = {n: _figures(r) for n, r in beside.items() if r["model_kind"] == "baseline"}
+    found["baselines"] = {n: _figures(r) for n, r in beside.items() if r["kind"] == "baseline"}
     found["rivals"] = {role: _figures(beside[name]) for role, name in rivals.items() if name != model}
     roles = {name: [name] for name in beside} | {name: [role, name] for role, name in rivals.items()}
     found["differences"] = {

@@ -95,7 +95,7 @@ def records(
         found.append(
             record(scored, sizes, table.documents)
             | {
-                "kind": ORACLE if as_oracle else kinds[model],
+                "kind": kinds[model],
                 "equals_oracle": as_oracle,
                 "split_status": statuses[model].status,
                 "level": statuses[model].level,

@@ -15,6 +15,7 @@ from lvmfast.evals.evaluation import Evaluation
 
 METRICS_FILE = "metrics.json"
 DETAILS_FILE = "evaluation.json"
+HITS_FILE = "hits.parquet"
 DOCUMENTS_FILE = "documents.parquet"
 
 
@@ -49,7 +50,8 @@ def write_evaluation(out: str | PathLike[str], evaluation: Evaluation) -> None:
         with staged_folder(place) as stage:
             _dump(stage.folder / METRICS_FILE, evaluation.records)
             _dump(stage.folder / DETAILS_FILE, evaluation.details)
-            pq.write_table(evaluation.documents, stage.folder / DOCUMENTS_FILE, compression="zstd")
+            for name, table in ((HITS_FILE, evaluation.hits), (DOCUMENTS_FILE, evaluation.documents)):
+                pq.write_table(table, stage.folder / name, compression="zstd")
             stage.publish()
     except OSError as error:
         raise DataError(f"{place}: cannot write the evaluation: {error.strerror or error}") from error
