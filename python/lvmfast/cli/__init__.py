@@ -14,6 +14,10 @@ from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
 from lvmfast.cli import train
 from lvmfast.cli import eval
+from lvmfast.cli import gate
+from lvmfast.cli import monitor
+from lvmfast.cli import triage
+from lvmfast.cli import plot
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -27,13 +31,17 @@ __all__ = [
     "demo",
     "eval",
     "fingerprint",
+    "gate",
     "ingest",
     "leakscan",
     "main",
+    "monitor",
+    "plot",
     "quarantine",
     "report",
     "split",
     "train",
+    "triage",
     "verify",
 ]
 

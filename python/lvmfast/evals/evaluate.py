@@ -11,7 +11,7 @@ from lvmfast import _core
 from lvmfast.corpus import load_split
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError, LeakError
-from lvmfast.evals.checks import key_shift_check, oracle_check, random_check
+from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.evaluation import STAMP, Evaluation
 from lvmfast.evals.histories import histories
 from lvmfast.evals.hits import hits_table
@@ -38,9 +38,8 @@ from lvmfast.evals.predictors import (
 )
 from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
 from lvmfast.evals.scoring import Bootstrap
-from lvmfast.evals.separation import separation
 from lvmfast.evals.split_status import SplitStatus, scan_split, worst
-from lvmfast.evals.table import COPY_LAST, by_document, contexts_of, differences, records, score_all
+from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
 from lvmfast.leaks.engine import Progress, silent
 
 
@@ -104,7 +103,9 @@ def evaluate(
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]
     predicted = {predictor.name: emit(predictor, queries, progress) for predictor in predictors}
-    audits = _audit(queries, built, seed, threads, device)
+    audits = {
+        pool.name: audit_pool(queries, pool, seed=seed, threads=threads, device=device) for pool in built
+    }
     table = score_all(predicted, queries, built, bootstrap, threads, progress)
     hits = hits_table(
         predicted, queries, built, table, threads=threads, device=device, progress=progress
@@ -135,9 +136,7 @@ def evaluate(
         "eval": _eval_stated(queries),
         "models": {p.name: _stated(p, statuses[p.name]) for p in predictors},
         "pools": {pool.name: _pool_stated(pool, vectors) for pool in built},
-        "separation": {
-            name: separation(rows, queries.targets, queries.documents) for name, rows in predicted.items()
-        },
+        "separation": separations(predicted, queries),
         "audits": audits,
         "differences": apart,
         "gates": {
@@ -165,27 +164,6 @@ def _chief(names: Sequence[Any], runs: Sequence[Predictor], phase: int | None) -
     if phase == 1:
         return runs[1].name
     return str(names[0]) if is_baseline_name(names[0]) else runs[0].name
-
-
-def _audit(
-    queries: Queries, pools: Sequence[Pool], seed: int, threads: int, device: str
-) -> dict[str, dict[str, Any]]:
-    """The checks of every pool.
-
-    Raises:
-        DataError: one failed.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for pool in pools:
-        found[pool.name] = {
-            "key_shift": key_shift_check(queries, pool),
-            "oracle": oracle_check(queries, pool, threads=threads, device=device),
-            "random": {
-                context: random_check(queries, pool, context, seed=seed, threads=threads)
-                for context in contexts_of(pool)
-            },
-        }
-    return found
 
 
 def refuse_leaks(queries: Queries, statuses: Mapping[str, SplitStatus], allow_leaked: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,18 @@ def histories(runs: Sequence[Predictor]) -> dict[str, list[dict[str, Any]]]:
         if run.run is None or not (place := run.run / HISTORY).is_file():
             continue
         rows = read_json(place)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise DataError(f"{place}: expected a list of epochs")
-        found[run.name] = rows
+        if not isinstance(rows, list) or not all(
+            isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows
+        ):
+            raise DataError(f"{place}: expected a list of epochs, each with its number as `epoch`")
+        found[run.name] = _finite(rows)
     return found
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinities become null: a loss that overflowed is no figure, and JSON has no name for it."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

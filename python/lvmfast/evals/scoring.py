@@ -24,6 +24,7 @@ from lvmfast.evals.metrics import (
 )
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.ranks import truth_ranks
+from lvmfast.evals.vectors import pair_scores
 
 Context = Literal["in", "out"]
 
@@ -159,6 +160,13 @@ def oracle_metrics(model: Mapping[str, float], oracle: Mapping[str, float], chan
     return [
         name for name in ORACLE_METRICS if model[name] == oracle[name] and chances[name] < oracle[name]
     ]
+
+
+def truth_cosines(predicted: Vectors, targets: Vectors) -> Values:
+    """(q,) the cosine of each prediction with its target; 0 where a prediction has no direction."""
+    rows = np.arange(len(targets))
+    found: Values = pair_scores(predicted, rows, targets, rows)
+    return np.where(predicted.any(axis=1), found, 0.0)
 
 
 def plain(low: float, high: float) -> list[float | None]:

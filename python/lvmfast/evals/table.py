@@ -24,8 +24,8 @@ from lvmfast.evals.scoring import (
     pool_ranks,
     record,
     score,
+    truth_cosines,
 )
-from lvmfast.evals.separation import truth_cosines
 from lvmfast.evals.split_status import SplitStatus
 from lvmfast.leaks.engine import Progress
 

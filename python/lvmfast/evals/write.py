@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
 from lvmfast.evals.evaluation import Evaluation
+from lvmfast.report.eval_page import EVAL_PAGE, draw_evaluation
 
 METRICS_FILE = "metrics.json"
 DETAILS_FILE = "evaluation.json"
+STATED = (METRICS_FILE, DETAILS_FILE)
 HITS_FILE = "hits.parquet"
 DOCUMENTS_FILE = "documents.parquet"
 
@@ -52,6 +54,9 @@ def write_evaluation(out: str | PathLike[str], evaluation: Evaluation) -> None:
             _dump(stage.folder / DETAILS_FILE, evaluation.details)
             for name, table in ((HITS_FILE, evaluation.hits), (DOCUMENTS_FILE, evaluation.documents)):
                 pq.write_table(table, stage.folder / name, compression="zstd")
+            # Drawn from the texts and not from `evaluation`, as a program would read them.
+            page = draw_evaluation(*(json.loads((stage.folder / name).read_text("utf-8")) for name in STATED))
+            (stage.folder / EVAL_PAGE).write_text(page, "utf-8")
             stage.publish()
     except OSError as error:
         raise DataError(f"{place}: cannot write the evaluation: {error.strerror or error}") from error

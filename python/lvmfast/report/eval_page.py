@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from lvmfast.report.page import visible
 
 EVAL_PAGE = "eval.html"
 SHOWN = ("R@1", "R@5", "R@10", "R@20", "Contain@20", "Contain@50", "MRR", "Eff@5", "nDCG@10", "mean_cosine")
+#: Title and name in the history of what is drawn of each run's training.
+CURVES = {"val_cosine": "val_cosine", "R@5 (%)": "val_r5", "MRR": "val_mrr", "loss": "val_loss"}
 COMPARED = ("R@1", "R@5", "Contain@50", "MRR")
 
 
@@ -51,8 +54,42 @@ def draw_evaluation(records: Sequence[Mapping[str, Any]], details: Mapping[str, 
         shown=SHOWN,
         compared=COMPARED,
         charts=eval_charts,
+        curves=_curves(details),
         say=eval_sentences,
     )
+
+
+def _curves(details: Mapping[str, Any]) -> Any:
+    """The histories of the runs, drawn as `lvmfast plot` draws them."""
+    from markupsafe import Markup
+
+    from lvmfast.report.curves import Panel, curves_svg
+
+    histories = details["histories"]
+    panels = [
+        Panel(
+            title,
+            {run: _points(rows, metric) for run, rows in histories.items()},
+            baselines={run: _last_baselines(rows, metric) for run, rows in histories.items()},
+        )
+        for title, metric in CURVES.items()
+    ]
+    heading = f"{details['stamp']}: the evaluation set was seen in training" if details["stamp"] else ""
+    return Markup(curves_svg(panels, list(histories), heading)) if histories else ""
+
+
+def _points(rows: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[int, float]]:
+    return [(row["epoch"], float(row[metric])) for row in rows if _is_number(row.get(metric))]
+
+
+def _last_baselines(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    stated = [row["baselines"] for row in rows if isinstance(row.get("baselines"), Mapping)]
+    last = stated[-1] if stated else {}
+    return {name: figures[metric] for name, figures in last.items() if _is_number(figures.get(metric))}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _places(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -42,8 +42,8 @@ class Heartbeat:
     def beat(self, *, epoch: int, step: int, phase: str = "train") -> None:
         """Says where the run is; cheap enough for every step.
 
-        A run must not end because its sign of life cannot be written (a full disk, say): then it stays as old as
-        it is.
+        A run must not end because its sign of life cannot be written (a full disk, say): then it stays as
+        old as it is.
 
         Args:
             epoch: counted from 1.
@@ -103,14 +103,19 @@ def state(run: str | Path, stall_after: float = SECONDS_TO_STALL) -> State:
 
 def _read(path: Path) -> dict[str, Any]:
     beat = read_json(path)
-    kinds = {
-        **{"pid": int, "host": str, "time": (int, float), "epoch": int, "step": int, "phase": str},
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "pid": int,
         "pid_started": (str, type(None)),
+        "host": str,
+        "time": (int, float),
+        "epoch": int,
+        "step": int,
+        "phase": str,
     }
     if not isinstance(beat, dict):
         raise DataError(f"{path}: expected an object, got {beat!r}")
     for key, kind in kinds.items():
-        if key not in beat or not isinstance(beat[key], kind) or isinstance(beat[key], bool):  # type: ignore[arg-type]
+        if key not in beat or not isinstance(beat[key], kind) or isinstance(beat[key], bool):
             raise DataError(f"{path}: {key}: expected what a trainer writes, got {beat.get(key)!r}")
     if beat["pid"] <= 1:
         raise DataError(f"{path}: pid: expected that of a trainer, got {beat['pid']}")

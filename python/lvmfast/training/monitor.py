@@ -46,13 +46,13 @@ def monitor(
 ) -> Outcome:
     """Looks at a run every `every` seconds until its gates are decided or it can get no further.
 
-    A run whose trainer died, was stopped or finished is judged by what it left. A stalled one is no waiting one:
-    it is reported as undecided at once. A history that cannot be read (another trainer may be writing it) is read
-    once more before it is an error.
+    A run whose trainer died, was stopped or finished is judged by what it left. A stalled one is no waiting
+    one: it is reported as undecided at once. A history that cannot be read (its trainer may be writing it) is
+    read once more before it is an error.
 
     Args:
-        path: a run folder, or the history file of another trainer; of the latter it is unknown whether it goes on,
-            so it counts as stalled when it has not changed for `stall_after` seconds.
+        path: a run folder, or the history file of another trainer; whether that one goes on is unknown, so it
+            counts as stalled when its file has not changed for `stall_after` seconds.
         gates: with their epochs.
         every: seconds.
         on_fail: `stop` sends SIGTERM to the trainer, on which it saves its state; the caller does the rest.
@@ -111,8 +111,8 @@ def stop(
 ) -> str:
     """Asks the trainer to save and end (SIGTERM), and waits up to `patience` seconds; says what came of it.
 
-    The signal goes to the very process that wrote the heartbeat: one that took over its id is left alone. It is
-    never killed.
+    The signal goes to the very process that wrote the heartbeat: one that took over its id is left alone.
+    Nothing is ever killed.
     """
     pid, started = life.pid, life.pid_started
     if pid is None or started is None:

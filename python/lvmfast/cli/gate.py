@@ -1,0 +1,42 @@
+"""`lvmfast gate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
+from lvmfast.gates import TRAINING, at_epoch, judge, read_gates
+from lvmfast.training.history import read_run
+
+
+@app.command()
+@exit_codes
+def gate(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run, or any trainer's history.json.")
+    ],
+    epoch: Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
+    gates: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="The closing line alone.")] = False,
+) -> None:
+    """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not there yet."""
+    asked = at_epoch(TRAINING if gates is None else read_gates(gates), epoch)
+    found = read_run(run)
+    verdicts = judge(asked, found.evidence)
+    if as_json:
+        answer: dict[str, Any] = {"run": str(run), "leak_status": found.leak_status, **verdicts.to_dict()}
+        print(json.dumps(answer | {"notes": found.history.notes}, indent=2, ensure_ascii=False))
+    else:
+        if not quiet:
+            show_verdicts(verdicts)
+            run_notes(found)
+        print(verdict_line(verdicts, found))
+    raise typer.Exit(verdicts.exit_code)

@@ -1,0 +1,43 @@
+"""`lvmfast plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.durable import write_text
+from lvmfast.errors import DataError
+from lvmfast.training.history import read_run
+
+
+@app.command()
+@exit_codes
+def plot(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or any trainer's history.json.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="An image (.svg) or a page (.html).")],
+    epoch: Annotated[int, typer.Option(min=0, help="From which epoch on the gate is drawn.")] = 2,
+) -> None:
+    """Draw the curves of runs side by side, with their baselines and the gate."""
+    # Here and not above: what draws is loaded where something is drawn.
+    from lvmfast.report.curve_page import curve_page
+    from lvmfast.report.curves import curves_svg
+    from lvmfast.training.curves import last_epochs, leak_heading, named, panels
+
+    if out.suffix.lower() not in (".svg", ".html"):
+        raise DataError(f"{out}: expected a name that ends in .svg or .html")
+    found = named([read_run(run) for run in runs])
+    heading = leak_heading(found)
+    drawn = curves_svg(panels(found, epoch), list(found), heading)
+    if out.suffix.lower() == ".html":
+        notes = [f"{name}: {note}" for name, run in found.items() for note in run.history.notes]
+        drawn = curve_page(drawn, list(found), last_epochs(found), notes, heading)
+    try:
+        write_text(out, drawn + "\n")
+    except OSError as error:
+        raise DataError(f"{out}: cannot write: {error.strerror or error}") from error
+    print(out)

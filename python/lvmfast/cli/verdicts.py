@@ -1,0 +1,73 @@
+"""How the verdicts of gates are printed."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lvmfast.gates import Judged, Verdicts
+from lvmfast.training.history import Run
+
+STYLES = {"passed": "green", "failed": "bold red", "proves_nothing": "yellow", "not_checkable": "dim"}
+
+
+def show_verdicts(verdicts: Verdicts) -> None:
+    """A row for each gate."""
+    table = Table(box=None, pad_edge=True, header_style="bold")
+    for name in ("gate", "status", "found", "asked", ""):
+        table.add_column(name, overflow="fold")
+    for judged in verdicts.gates:
+        status = Text(judged.status.replace("_", " "), style=STYLES[judged.status])
+        table.add_row(
+            Text(judged.gate.name), status, _value(judged), Text(judged.gate.asks), Text(judged.reason)
+        )
+    Console().print(table)
+
+
+def run_notes(run: Run) -> None:
+    """What is odd about the history."""
+    for note in run.history.notes:
+        print(f"note: {run.history.path}: {note}")
+
+
+def verdict_line(verdicts: Verdicts, run: Run) -> str:
+    """One line for people and logs."""
+    epochs = sorted({j.gate.epoch for j in verdicts.gates if j.gate.epoch is not None})
+    where = f"{run.path}, epoch {', '.join(map(str, epochs))}"
+    stamp = (
+        "LEAKED: validation was seen in training, no score counts. " if run.leak_status == "LEAKED" else ""
+    )
+    if verdicts.verdict == "failed":
+        failed = ", ".join(j.gate.name for j in verdicts.gates if j.status == "failed")
+        return f"{stamp}FAILED: {where}: {failed}"
+    if verdicts.awaited:
+        last = max(run.history.epochs, default=0)
+        missing = ", ".join(str(epoch) for epoch in epochs if epoch not in run.history.epochs)
+        left_out = any(epoch < last for epoch in epochs if epoch not in run.history.epochs)
+        had = f"its epochs are {_ranges(list(run.history.epochs))}" if last else "no epoch is finished yet"
+        why = "is missing from the history" if left_out else "is not there yet"
+        return f"{stamp}INCOMPLETE: {run.path}: epoch {missing} {why}: {had}"
+    if verdicts.verdict == "incomplete":
+        lacking = [j.gate.name for j in verdicts.gates if j.status == "not_checkable" and j.gate.required]
+        why = f"not checkable: {', '.join(lacking)}" if lacking else "no gate that was met proves anything"
+        return f"{stamp}INCOMPLETE: {where}: {why}"
+    count = {status: sum(j.status == status for j in verdicts.gates) for status in STYLES}
+    rest = [f"{count[s]} {s.replace('_', ' ')}" for s in ("proves_nothing", "not_checkable") if count[s]]
+    counted = ", ".join([f"{count['passed']} passed", *rest])
+    return f"{stamp}PASSED: {where}: {counted}"
+
+
+def _value(judged: Judged) -> Text:
+    value = judged.value
+    return Text("–" if value is None else value if isinstance(value, str) else f"{value:.4g}")
+
+
+def _ranges(epochs: list[int]) -> str:
+    runs: list[list[int]] = []
+    for epoch in epochs:
+        if runs and epoch == runs[-1][-1] + 1:
+            runs[-1].append(epoch)
+        else:
+            runs.append([epoch])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
