@@ -11,6 +11,7 @@ import math
 import os
 import struct
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -153,8 +154,9 @@ class StoredRows:
         self._offset, self._where = offset, where
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         with reading(path):
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed with the object)
-        check_fits(header, os.fstat(self._file.fileno()).st_size - offset, where)
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._handle)
+        check_fits(header, os.fstat(self._handle).st_size - offset, where)
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The rows `rows`, (k,) in any order, repeats allowed, as (k, *shape[1:]) of the stored dtype.
@@ -167,7 +169,7 @@ class StoredRows:
         memory = memoryview(values.reshape(-1).view(np.uint8).data) if values.size else memoryview(b"")
         starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1)
         lengths = np.diff(starts, append=len(wanted))
-        handle, size = self._file.fileno(), self._row_bytes
+        handle, size = self._handle, self._row_bytes
         for start, row, length in zip(
             starts.tolist(), wanted[starts].tolist(), lengths.tolist(), strict=True
         ):
