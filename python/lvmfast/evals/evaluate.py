@@ -14,7 +14,7 @@ from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.evaluation import STAMP, Evaluation
 from lvmfast.evals.histories import histories
-from lvmfast.evals.hits import hits_table
+from lvmfast.evals.retrieved import hits_table
 from lvmfast.evals.judgement import (
     check_phase_1,
     evidence,
