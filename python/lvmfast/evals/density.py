@@ -1,0 +1,128 @@
+"""Candidate density: rows that are near to many others are found too often, and are taken down for it.
+
+The score of a candidate is its cosine less half of its mean similarity to its nearest neighbours in the pool. It
+orders candidates as CSLS would (Conneau et al., *Word translation without parallel data*, ICLR 2018), with
+neighbours among the candidates instead of the queries; what CSLS takes off for the query changes no ranking.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.failures import reading
+from lvmfast.durable import appearing
+from lvmfast.errors import DataError
+from lvmfast.evals.exclusion import Excluded
+from lvmfast.evals.ranks import truth_ranks
+from lvmfast.evals.search import Scores, TopK, top_k
+from lvmfast.evals.vectors import float_rows, pair_scores
+
+NEIGHBOURS = 10
+WEIGHT = 0.5
+
+
+def density(pool: Vectors, *, neighbours: int = NEIGHBOURS, threads: int = 0, device: str = "cpu") -> Scores:
+    """(n,) the mean cosine of each row of the pool with its nearest others; 0 for a row without a direction.
+
+    Args:
+        pool: (n, d) floats; of fewer than `neighbours` + 1 rows, all others are neighbours.
+        neighbours: how many of them.
+        threads: 0 for one per available core.
+        device: as in `top_k`.
+
+    Raises:
+        DataError: as `top_k`, or a pool of fewer than two rows that have a direction.
+    """
+    pool = float_rows("pool", pool)
+    usable = np.flatnonzero(_core.NearIndex(pool.shape[1], 1.0, threads).describe(pool)[0] == 0)
+    k = min(neighbours, len(usable) - 1)
+    if k < 1:
+        raise DataError(f"density: expected at least two rows with a direction, got {len(usable)}")
+    rows = pool if len(usable) == len(pool) else np.ascontiguousarray(pool[usable])
+    itself = np.arange(len(rows))[:, None]
+    found = np.zeros(len(pool))
+    found[usable] = top_k(rows, rows, k, exclude=itself, threads=threads, device=device).scores.mean(axis=1)
+    return found
+
+
+def stored_density(path: Path, pool: Vectors, *, threads: int = 0, device: str = "cpu") -> Scores:
+    """The density of a pool from the file that holds it, made first where there is none.
+
+    Raises:
+        DataError: as `density`, or the file is of other vectors.
+    """
+    identity = _core.blake3_bytes(np.ascontiguousarray(pool, np.float32).tobytes(), threads)
+    if path.exists():
+        with reading(str(path)), np.load(path, allow_pickle=False) as stored:
+            names = set(stored.files)
+            if names != {"density", "pool", "neighbours"} or stored["density"].shape != (len(pool),):
+                raise DataError(f"{path}: expected the density of {len(pool)} rows, got {sorted(names)}")
+            if str(stored["pool"]) != identity or int(stored["neighbours"]) != NEIGHBOURS:
+                raise DataError(f"{path}: the density of other vectors: delete it to have it made anew")
+            return np.asarray(stored["density"], np.float64)
+    found = density(pool, threads=threads, device=device)
+    with appearing(path) as staged, staged.open("wb") as file:
+        np.savez(file, density=found, pool=np.array(identity), neighbours=np.array(NEIGHBOURS))
+    return found
+
+
+def rerank_by_density(found: TopK, densities: Scores, weight: float = WEIGHT) -> TopK:
+    """The same candidates in the order of cosine - weight * density; of equal ones the smaller row first."""
+    return reordered(found, found.scores - weight * densities[found.rows])
+
+
+def reordered(found: TopK, scores: npt.NDArray[np.float64]) -> TopK:
+    """Candidates in the order of other scores (q, k), best first, with those scores."""
+    order = np.lexsort((found.rows, -scores), axis=1)
+    return TopK(
+        np.take_along_axis(scores, order, axis=1),
+        np.take_along_axis(found.rows, order, axis=1),
+        found.left_out,
+    )
+
+
+def final_ranks(found: TopK, truth: Rows, retrieved: Rows) -> Rows:
+    """(q,) the rank of the true row after candidates were ordered anew, ties against the model.
+
+    A true row that is not among the candidates stays where it was retrieved, behind all of them.
+
+    Args:
+        found: the candidates in their new order.
+        truth: (q,) the true rows.
+        retrieved: (q,) their ranks before.
+    """
+    among = found.rows == np.asarray(truth)[:, None]
+    there = among.any(axis=1)
+    own = np.where(among, found.scores, -np.inf).max(axis=1)
+    ranks = (found.scores >= own[:, None]).sum(axis=1)
+    final: Rows = np.where(there, ranks, np.maximum(retrieved, found.rows.shape[1] + 1)).astype(np.int64)
+    return final
+
+
+def reranked_by_density(
+    queries: Vectors,
+    pool: Vectors,
+    truth: Rows,
+    densities: Scores,
+    *,
+    depth: int = 50,
+    weight: float = WEIGHT,
+    exclude: Excluded = None,
+    threads: int = 0,
+) -> tuple[Rows, Rows]:
+    """Ranks (q,) of the true rows after the first `depth` were ordered by density, and as retrieved."""
+    retrieved = truth_ranks(queries, pool, truth, exclude=exclude, threads=threads)
+    found = top_k(queries, pool, depth, exclude=exclude, threads=threads)
+    return final_ranks(rerank_by_density(found, densities, weight), truth, retrieved), retrieved
+
+
+def candidate_similarities(vectors: Vectors, candidates: Rows, pool: Vectors, threads: int = 0) -> Scores:
+    """(q, k) cosines of (q, d) vectors with the pool's rows `candidates` (q, k); 0 without a direction."""
+    query = np.repeat(np.arange(len(vectors)), candidates.shape[1])
+    scores = pair_scores(vectors, query, pool, candidates.reshape(-1), threads)
+    return np.nan_to_num(scores).reshape(candidates.shape)
