@@ -35,6 +35,7 @@ from lvmfast.evals.predictors import (
     lag_mix_weights,
     load_run,
     open_train,
+    trained_on,
 )
 from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
 from lvmfast.evals.scoring import Bootstrap
@@ -264,6 +265,8 @@ def _scan(
                 f"{against}: expected the fingerprint {stated} that {run.checkpoint.path} names, got "
                 f"{status.train_identity}"
             )
+        if status.status == "undecided" and train is not None and trained_on(run, train):
+            status = scanned(train)  # decides what the fingerprint leaves open
         found[run.name] = status
     return found or {"": scanned(train)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,14 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lvmfast import _core
+from lvmfast.corpus import load_split
 from lvmfast.corpus.dataset import Vectors
-from lvmfast.corpus.failures import reading
+from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.sequences import Sequences, open_sequences
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.queries import Queries
 from lvmfast.models.baselines import evenly_spaced, fit_lag_mix, predict_baseline
 from lvmfast.models.checkpoint import CheckpointInfo, load_model
 from lvmfast.models.config import BASELINES
+from lvmfast.parse import read_json
 
 #: Windows that are predicted at a time.
 BATCH = 1024
@@ -156,16 +158,30 @@ def lag_mix_weights(train: Any, runs: Sequence[Predictor], length: int, dim: int
 
 
 def _stated_mix(run: Predictor) -> npt.NDArray[Any] | None:
-    if run.run is None:
-        return None
-    place = run.run / RUN
-    with reading(str(place)):
-        text = place.read_text("utf-8")
-    try:
-        weights = json.loads(text).get("lag_mix")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{place}: expected a JSON object: {error}") from error
+    weights = _run_stated(run).get("lag_mix")
     return None if weights is None else np.asarray(weights, np.float64)
+
+
+def trained_on(run: Predictor, train: Any) -> bool:
+    """Whether every file that a run says it was trained on is among those of `train`, by content."""
+    files = _run_stated(run).get("files", {}).get("train", [])
+    hashes = {file.get("blake3") for file in files}
+    there = {
+        _core.blake3_file(file.path, 0)
+        for file in load_split(train, allow_leaked=True).files
+        if file.path is not None
+    }
+    return bool(hashes) and hashes <= there
+
+
+def _run_stated(run: Predictor) -> dict[str, Any]:
+    """What run.json says; nothing for a checkpoint without a run."""
+    if run.run is None:
+        return {}
+    stated = read_json(run.run / RUN)
+    if not isinstance(stated, dict):
+        raise DataError(f"{run.run / RUN}: expected a JSON object, got {type(stated).__name__}")
+    return stated
 
 
 def open_train(train: Any, columns: Any = None) -> Sequences | None:
@@ -174,8 +190,6 @@ def open_train(train: Any, columns: Any = None) -> Sequences | None:
     Raises:
         DataError: it cannot be opened.
     """
-    from lvmfast.corpus.load import as_fingerprint
-
     if train is None or as_fingerprint(train) is not None:
         return None
     return open_sequences(train, columns=columns, allow_leaked=True)
