@@ -22,7 +22,8 @@ LEAKED = 1
 @exit_codes
 def evaluate(
     more: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Further runs of --compare.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Further runs of --compare.", show_default=False),
     ] = None,
     checkpoint: Annotated[
         str | None,
@@ -48,11 +49,11 @@ def evaluate(
     device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
     gates: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file: it decides."),
+        typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
     ] = None,
     phase: Annotated[
         int | None,
-        typer.Option(help="1: the difference of two runs alone (--compare AR CONTRASTIVE); 2: clean split only."),
+        typer.Option(help="1: --compare AR CONTRASTIVE, their difference alone; 2: clean split only."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
     column: Annotated[
@@ -65,7 +66,7 @@ def evaluate(
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
-    """Score models on unseen chunks. Exit 0: passed, 1: a gate failed or a leak, 2: bad input, 3: undecided."""
+    """Score models on unseen chunks. Exit 0: passed, 1: failed or a leak, 2: bad input, 3: undecided."""
     from lvmfast.evals.evaluate import evaluate as run_evaluate
     from lvmfast.evals.write import check_place, write_evaluation
 

@@ -35,7 +35,8 @@ def show_evaluation(evaluation: Evaluation, out: Path | None, *, quiet: bool) ->
         for line in _timed(details["latency"]):
             say(line)
         if out is not None:
-            say(f"Evaluation: {out}/ eval.html, metrics.json, evaluation.json, hits.parquet, documents.parquet")
+            files = "eval.html, metrics.json, evaluation.json, hits.parquet, documents.parquet"
+            say(f"Evaluation: {out}/ {files}")
     for line in _judged(details):
         say(line)
     say(f"Split: {evaluation.status.sentence}")
@@ -43,8 +44,8 @@ def show_evaluation(evaluation: Evaluation, out: Path | None, *, quiet: bool) ->
 
 def _timed(latencies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        f"{model}: {found['P50']:.2f} ms a query (P95 {found['P95']:.2f}, P99 {found['P99']:.2f}), one at a time, "
-        f"model on {found['model_device']}, exact search on {found['search_device']} over "
+        f"{model}: {found['P50']:.2f} ms a query (P95 {found['P95']:.2f}, P99 {found['P99']:.2f}), one at a "
+        f"time, model on {found['model_device']}, exact search on {found['search_device']} over "
         f"{found['pool_size']:,} rows"
         for model, found in latencies.items()
     ]

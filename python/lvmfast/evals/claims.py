@@ -133,7 +133,8 @@ def claims(folders: Sequence[str | PathLike[str]]) -> Claims:
             found += _of_evaluation(evaluation)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{evaluation.folder}: {METRICS_FILE} or {DETAILS_FILE} is not as docs/output.md has it: {error!r}"
+                f"{evaluation.folder}: {METRICS_FILE} or {DETAILS_FILE} is not as docs/output.md has it: "
+                f"{error!r}"
             ) from error
     found += _waiting(evaluations)
     return Claims(tuple(found), _for_colleagues(found, evaluations), _for_outside(evaluations))
@@ -191,13 +192,12 @@ def _within(evaluation: _Evaluation, model: str) -> Claim:
     text = f"{model} generalises within documents that it knows"
     if seen:
         return Claim("invalid", text, f"chunks themselves were seen: {', '.join(seen)}", (evaluation.file,))
-    return Claim(
-        "valid", text, "documents are shared with training, chunks, texts and vectors are not", (evaluation.file,)
-    )
+    why = "documents are shared with training, chunks, texts and vectors are not"
+    return Claim("valid", text, why, (evaluation.file,))
 
 
 def _beside_copy_last(evaluation: _Evaluation, record: Mapping[str, Any]) -> Iterator[Claim]:
-    """A leak helps the trained model and not the baseline: below it stands all the same, above it does not."""
+    """A leak helps the trained model and not the baseline: only below it stands all the same."""
     found = _difference(evaluation, record["model"], COPY_LAST)
     if found is None or record["equals_oracle"]:
         return
@@ -221,9 +221,12 @@ def _between_runs(evaluation: _Evaluation, models: Sequence[str]) -> Iterator[Cl
                 yield _compared(evaluation, model, other, found, PAIRED, outside=True)
                 continue
             hashes = {evaluation.details["models"][name]["train_hash"] for name in (model, other)}
-            why = f"{PAIRED}; both were trained on the same data, so the difference stands although no score does"
-            unequal: tuple[Standing, str] = ("pending", "they were trained on different data, and the set is not clean for both")
-            yield _compared(evaluation, model, other, found, why, None if len(hashes) == 1 else unequal)
+            why = (
+                f"{PAIRED}; both were trained on the same data: the difference stands although no score does"
+            )
+            unequal = "they were trained on different data, and the set is not clean for both"
+            doubt: tuple[Standing, str] | None = None if len(hashes) == 1 else ("pending", unequal)
+            yield _compared(evaluation, model, other, found, why, doubt)
 
 
 def _compared(
@@ -309,9 +312,9 @@ def _of_history(folder: Path) -> list[Claim]:
     change = f"val_cosine {epochs[1]:.3f} to {epochs[2]:.3f}"
     better = epochs[2] > epochs[1]
     status = _status_of(folder)
-    why = f"{change}, on the same validation data" + (
-        "; that data was seen in training, so the figure itself counts for nothing" if status == LEAKED else ""
-    )
+    why = f"{change}, on the same validation data"
+    if status == LEAKED:
+        why += "; that data was seen in training, so the figure itself counts for nothing"
     return [
         Claim(
             "valid" if better else "invalid",
@@ -334,9 +337,7 @@ def _status_of(folder: Path) -> Any:
 
 def _waiting(evaluations: Sequence[_Evaluation]) -> Iterator[Claim]:
     """What waits for phase 2: an evaluation on clean data."""
-    clean = [
-        e for e in evaluations if not e.leaked and any(r["split_status"] == CLEAN for r in e.records)
-    ]
+    clean = [e for e in evaluations if not e.leaked and any(r["split_status"] == CLEAN for r in e.records)]
     compared = [
         e
         for e in clean
@@ -354,8 +355,8 @@ def _waiting(evaluations: Sequence[_Evaluation]) -> Iterator[Claim]:
     if not production:
         why = "the production gates were not judged on clean data"
         yield Claim("pending", "the production gates", why, tuple(e.file for e in clean))
-    passed = [e for e in production if e.details["gates"][e.details["chief"]]["production"]["verdict"] == "passed"]
-    if not passed:
+    judged = [e.details["gates"][e.details["chief"]]["production"]["verdict"] for e in production]
+    if "passed" not in judged:
         yield Claim("pending", "deployment", "it waits for the production gates, on clean data", ())
 
 
@@ -375,9 +376,7 @@ def _for_colleagues(found: Sequence[Claim], evaluations: Sequence[_Evaluation]) 
             chief = evaluation.details["models"][evaluation.details["chief"]]["split"]
             reasons = "; ".join(chief["reasons"])
             files = ", ".join(file["path"] for file in evaluation.details["eval"]["files"])
-            parts.append(
-                f"The evaluation set {files} leaked ({reasons}), so no absolute score on it counts."
-            )
+            parts.append(f"The evaluation set {files} leaked ({reasons}), so no absolute score on it counts.")
     leaks = [c for c in found if c.standing == "invalid" and c.files and c.files[0].endswith(SUMMARY_FILE)]
     parts += [c.why for c in leaks[:1]]
     valid = [claim.text for claim in found if claim.standing == "valid"]
@@ -389,7 +388,7 @@ def _for_colleagues(found: Sequence[Claim], evaluations: Sequence[_Evaluation]) 
 
 
 def _for_outside(evaluations: Sequence[_Evaluation]) -> str:
-    """Figures of clean records alone. Models are called by their architecture: a run's name can hold figures."""
+    """Figures of clean records alone. A model is called by its architecture: a run's name can hold figures."""
     sentences = []
     for evaluation in evaluations:
         if evaluation.details["stamp"] or evaluation.leaked:
@@ -402,12 +401,13 @@ def _for_outside(evaluations: Sequence[_Evaluation]) -> str:
             beside = ""
             if copy_last is not None and _quotable(copy_last):
                 beside = f"; repeating the last chunk finds it in {figure('R@5', copy_last['R@5'])}"
+            interval = interval_text("R@5", record["interval"]["R@5"])
             sentences.append(
-                f"On {record['n_queries']:,} queries from {record['n_documents']:,} documents that share nothing "
-                f"with the training data at any level that was scanned, a model of the kind {stated['model']} "
-                f"finds the true next chunk among the first 5 of {record['pool_size']:,} candidates in "
-                f"{figure('R@5', record['R@5'])} of cases {interval_text('R@5', record['interval']['R@5'])}".rstrip()
-                + f"{beside}."
+                f"On {record['n_queries']:,} queries from {record['n_documents']:,} documents that share "
+                "nothing with the training data at any level that was scanned, a model of the kind "
+                f"{stated['model']} finds the true next chunk among the first 5 of {record['pool_size']:,} "
+                f"candidates in {figure('R@5', record['R@5'])} of cases{' ' if interval else ''}{interval}"
+                f"{beside}."
             )
     return " ".join(sentences) or (
         "There is no figure to quote yet: no model has been evaluated on data that is proven unseen."
@@ -415,6 +415,5 @@ def _for_outside(evaluations: Sequence[_Evaluation]) -> str:
 
 
 def _quotable(record: Mapping[str, Any]) -> bool:
-    return (
-        record["split_status"] == CLEAN and record["level"] == "cross-document" and not record["equals_oracle"]
-    )
+    known = record["split_status"] == CLEAN and record["level"] == "cross-document"
+    return known and not record["equals_oracle"]

@@ -14,7 +14,6 @@ from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.evaluation import STAMP, Evaluation
 from lvmfast.evals.histories import histories
-from lvmfast.evals.retrieved import hits_table
 from lvmfast.evals.judgement import (
     check_phase_1,
     evidence,
@@ -38,6 +37,7 @@ from lvmfast.evals.predictors import (
     trained_on,
 )
 from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
+from lvmfast.evals.retrieved import hits_table
 from lvmfast.evals.scoring import Bootstrap
 from lvmfast.evals.split_status import SplitStatus, scan_split, worst
 from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
@@ -73,8 +73,8 @@ def evaluate(
         compare: more runs, in the same table, with paired differences.
         train: training set or fingerprint, for models that carry no fingerprint, and for the lag mix.
         gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
-        phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes absolute
-            figures, on a clean split only.
+        phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
+            absolute figures, on a clean split only.
         device: where checkpoints and searches run: cpu, cuda or cuda:N.
         columns: column -> field, where a field has an unusual name.
         allow_leaked: score on a set that leaked; every record is then stamped LEAKED.
@@ -108,9 +108,7 @@ def evaluate(
         pool.name: audit_pool(queries, pool, seed=seed, threads=threads, device=device) for pool in built
     }
     table = score_all(predicted, queries, built, bootstrap, threads, progress)
-    hits = hits_table(
-        predicted, queries, built, table, threads=threads, device=device, progress=progress
-    )
+    hits = hits_table(predicted, queries, built, table, threads=threads, device=device, progress=progress)
     kinds = {predictor.name: "baseline" if predictor.is_baseline else "run" for predictor in predictors}
     found = records(table, statuses, kinds)
     apart = differences(table, [COPY_LAST, *(run.name for run in runs)], bootstrap)
@@ -157,7 +155,7 @@ def _check_phase(phase: int | None, allow_leaked: bool) -> None:
     if phase not in (None, 1, 2):
         raise DataError(f"phase: expected 1 or 2, got {phase}")
     if phase == 2 and allow_leaked:
-        raise DataError("phase 2 takes absolute figures, on a clean split only: --allow-leaked is for phase 1")
+        raise DataError("phase 2: absolute figures, on a clean split only: --allow-leaked is for phase 1")
 
 
 def _chief(names: Sequence[Any], runs: Sequence[Predictor], phase: int | None) -> str:
@@ -176,8 +174,8 @@ def refuse_leaks(queries: Queries, statuses: Mapping[str, SplitStatus], allow_le
     for model, status in statuses.items():
         if status.status == STAMP and not allow_leaked:
             raise LeakError(
-                f"{queries.name}: {'; '.join(status.reasons)} (model {model}, against {status.train}): a score "
-                "on it says nothing about unseen data; --allow-leaked scores it all the same, and stamps the "
+                f"{queries.name}: {'; '.join(status.reasons)} (model {model}, against {status.train}): a "
+                "score on it says nothing about unseen data; --allow-leaked scores it all the same, and stamps the "
                 "result LEAKED"
             )
 
@@ -195,7 +193,7 @@ def _pool_names(pools: Sequence[str]) -> list[PoolName]:
 
 
 def _named_apart(runs: Sequence[Predictor]) -> list[Predictor]:
-    """The runs, each under a name of its own: their folders', or with the checkpoint's where those are equal."""
+    """The runs, each under a name of its own: its folder's, numbered where two are equal."""
     found: list[Predictor] = []
     for run in runs:
         name, number = run.name, 2

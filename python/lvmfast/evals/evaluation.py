@@ -19,7 +19,7 @@ class Evaluation:
 
     Attributes:
         records: one per model, pool and context, as in `metrics.json`.
-        details: all else that `evaluation.json` says: models, split status, audits, differences, gates, verdict.
+        details: all else that `evaluation.json` says: models, split status, audits, gates.
         hits: the first rows that every query retrieved (`hits.parquet`).
         documents: the metrics of every document by itself (`documents.parquet`).
         statuses: what the scan said, by model.

@@ -73,9 +73,10 @@ def _intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def rivals_of(runs: Sequence[Predictor], phase: int | None) -> dict[str, str]:
     """The names under which gates ask for other models: `amn`, and in phase 1 `ar`, the first run."""
-    found = {
-        "amn": run.name for run in reversed(runs) if run.checkpoint and run.checkpoint.config.model == "amn"
-    }
+    found = {}
+    for run in runs:
+        if run.checkpoint is not None and run.checkpoint.config.model == "amn":
+            found.setdefault("amn", run.name)
     if phase == 1:
         found["ar"] = runs[0].name
     return found
@@ -103,9 +104,7 @@ def check_phase_1(runs: Sequence[Predictor]) -> None:
         DataError: it is not so.
     """
     if len(runs) != 2:
-        raise DataError(
-            f"phase 1: expected two runs, --compare AR_RUN CONTRASTIVE_RUN, got {len(runs)}"
-        )
+        raise DataError(f"phase 1: expected two runs, --compare AR_RUN CONTRASTIVE_RUN, got {len(runs)}")
     hashes = [run.checkpoint.train_hash for run in runs if run.checkpoint is not None]
     if hashes[0] != hashes[1]:
         raise DataError(

@@ -77,6 +77,7 @@ def build_pool(name: PoolName, queries: Queries, payload: VectorPayload | None) 
     """
     if name == "corpus" and payload is None:
         raise DataError("pool corpus: expected --payload with vectors by (doc_id, chunk_id)")
+    keys: Keys | None
     if payload is not None and name != "eval":
         check_same_encoder(queries.provenance, payload.provenance)
         if payload.vectors.shape[1] != queries.sequences.dim:
@@ -142,7 +143,7 @@ def _truth_in(payload: VectorPayload, queries: Queries) -> Rows:
 
 def moved(keys: Keys, shift: int) -> Keys:
     """(n, 4) keys whose integer chunk ids are `shift` higher."""
-    changed = keys.copy()
+    changed: Keys = keys.copy()
     changed[:, 3] += np.uint64(shift % 2**64)
     return changed
 
@@ -178,7 +179,7 @@ def _context_rows(
 
 
 def _agreement(queries: Queries, rows: Rows, vectors: Vectors) -> float:
-    """The share of windows' vectors that the pool has under the keys taken to be theirs; 1 where it has none."""
+    """The share of windows' vectors that the pool has under the keys taken to be theirs; 1 of none."""
     query, place = np.nonzero(rows >= 0)
     same = 0
     for start in range(0, len(query), 1 << 14):

@@ -110,9 +110,7 @@ def hits_table(
     return pa.concat_tables(parts)
 
 
-def _rows(
-    model: str, pool: Pool, context: Context, queries: Queries, ranks: Rows, found: TopK
-) -> pa.Table:
+def _rows(model: str, pool: Pool, context: Context, queries: Queries, ranks: Rows, found: TopK) -> pa.Table:
     n = len(ranks)
     kept: npt.NDArray[np.bool_] = found.rows >= 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(kept.sum(axis=1))]))

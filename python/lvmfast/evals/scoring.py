@@ -155,11 +155,11 @@ def chance(sizes: Rows) -> dict[str, float]:
     return found
 
 
-def oracle_metrics(model: Mapping[str, float], oracle: Mapping[str, float], chances: Mapping[str, float]) -> list[str]:
+def oracle_metrics(
+    model: Mapping[str, float], oracle: Mapping[str, float], chances: Mapping[str, float]
+) -> list[str]:
     """The metrics in which a model equals the oracle, although chance does not."""
-    return [
-        name for name in ORACLE_METRICS if model[name] == oracle[name] and chances[name] < oracle[name]
-    ]
+    return [name for name in ORACLE_METRICS if model[name] == oracle[name] and chances[name] < oracle[name]]
 
 
 def truth_cosines(predicted: Vectors, targets: Vectors) -> Values:

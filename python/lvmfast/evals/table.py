@@ -136,5 +136,3 @@ def by_document(table: ScoreTable, queries: Queries) -> pa.Table:
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else value
-
-
