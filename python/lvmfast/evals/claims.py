@@ -388,7 +388,7 @@ def _for_colleagues(found: Sequence[Claim], evaluations: Sequence[_Evaluation]) 
 
 
 def _for_outside(evaluations: Sequence[_Evaluation]) -> str:
-    """Figures of clean records alone. A model is called by its architecture: a run's name can hold figures."""
+    """Figures of clean records alone. A model is called by its kind: the name of a run can hold figures."""
     sentences = []
     for evaluation in evaluations:
         if evaluation.details["stamp"] or evaluation.leaked:

@@ -175,8 +175,8 @@ def refuse_leaks(queries: Queries, statuses: Mapping[str, SplitStatus], allow_le
         if status.status == STAMP and not allow_leaked:
             raise LeakError(
                 f"{queries.name}: {'; '.join(status.reasons)} (model {model}, against {status.train}): a "
-                "score on it says nothing about unseen data; --allow-leaked scores it all the same, and stamps the "
-                "result LEAKED"
+                "score on it says nothing about unseen data; --allow-leaked scores it all the same, and "
+                "stamps the result LEAKED"
             )
 
 

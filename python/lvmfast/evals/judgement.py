@@ -73,7 +73,7 @@ def _intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def rivals_of(runs: Sequence[Predictor], phase: int | None) -> dict[str, str]:
     """The names under which gates ask for other models: `amn`, and in phase 1 `ar`, the first run."""
-    found = {}
+    found: dict[str, str] = {}
     for run in runs:
         if run.checkpoint is not None and run.checkpoint.config.model == "amn":
             found.setdefault("amn", run.name)
