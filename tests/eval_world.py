@@ -11,7 +11,7 @@ import numpy as np
 from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
 
 LENGTH, DIM, CHUNKS = 3, 16, 14
-TRAIN_DOCS, EVAL_DOCS = range(0, 12), range(100, 108)
+TRAIN_DOCS, EVAL_DOCS = range(12), range(100, 108)
 PROVENANCE = json.dumps({"embedder_id": "wander-16", "norm": "l2_once", "metric": "ip"})
 
 
