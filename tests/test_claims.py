@@ -203,6 +203,6 @@ def test_bad_input(tmp_path):
     with pytest.raises(DataError, match=r"evaluation\.json"):
         claims([tmp_path])
     (tmp_path / "evaluation.json").write_text("{}")
-    with pytest.raises(DataError, match="not as docs/output.md has it"):
+    with pytest.raises(DataError, match=r"not as docs/output\.md has it"):
         claims([tmp_path])
     assert CliRunner().invoke(app, ["claims", str(tmp_path)]).exit_code == 2

@@ -257,7 +257,7 @@ def test_corpus_without_payload(files):
 
 
 def test_broken_checkpoints(files, tmp_path):
-    with pytest.raises(DataError, match="NaN or infinite; the first is of .*row 0"):
+    with pytest.raises(DataError, match=r"NaN or infinite; the first is of .*row 0"):
         lvmfast.evaluate(run(tmp_path / "nan", files.train, nan=True), files.eval, **FAST)
     with pytest.raises(DataError, match="expected windows of 3 vectors of 8 values"):
         lvmfast.evaluate(run(tmp_path / "dim", files.train, dim=8), files.eval, **FAST)

@@ -20,6 +20,7 @@ QUICK = {
     "device": "cpu",
     "val_docs": 3,
     "patience": 0,
+    "threads": 1,
 }
 
 

@@ -11,8 +11,11 @@ import typer
 
 from lvmfast.cli.app import EXIT_INTERRUPTED, app, exit_codes
 from lvmfast.cli.figures import GroupedCommand, figure_options, given
+from lvmfast.cli.triage import show_triage
+from lvmfast.cli.verdicts import show_verdicts, verdict_line
 from lvmfast.report.progress import progress_display
 from lvmfast.training.config import TrainConfig
+from lvmfast.training.history import read_run
 from lvmfast.training.presets import PRESETS
 from lvmfast.training.train import TrainedRun
 from lvmfast.training.train import train as run_train
@@ -56,7 +59,8 @@ def train(
         print(f"lvmfast: interrupted, {where}; the same command with --resume goes on", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _show_end(done)
-    raise typer.Exit(0 if done.trained else 1)
+    stopped_by_gates = _show_gates(done, quiet)
+    raise typer.Exit(0 if done.trained and not stopped_by_gates else 1)
 
 
 def _show_run(run: Mapping[str, Any]) -> None:
@@ -82,6 +86,20 @@ def _show_epoch(row: Mapping[str, Any]) -> None:
 
 def _figures(row: Mapping[str, Any]) -> str:
     return f"R@5 {row['val_r5']:.1f}%, MRR {row['val_mrr']:.3f}, cosine {row['val_cosine']:.3f}"
+
+
+def _show_gates(done: TrainedRun, quiet: bool) -> bool:
+    """Prints what came of the gates, and the next commands where asked for; whether they ended the run."""
+    if done.verdicts is None:
+        return False
+    run = read_run(done.path)
+    if not quiet:
+        show_verdicts(done.verdicts)
+    print(verdict_line(done.verdicts, run))
+    failed = done.verdicts.verdict == "failed"
+    if failed and run.config["on_fail"] == "triage":
+        show_triage(run)
+    return failed and run.config["on_fail"] == "stop"
 
 
 def _show_end(done: TrainedRun) -> None:

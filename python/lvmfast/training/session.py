@@ -108,7 +108,14 @@ def _run(
     with stop_flag() as stop:
         position = trainer.fit(position, identity, stop, progress, epoch_done)
     return TrainedRun(
-        folder.path, position.history, position.best_epoch, info.leak_status, None, position.stopped, run
+        folder.path,
+        position.history,
+        position.best_epoch,
+        info.leak_status,
+        None,
+        position.stopped,
+        run,
+        trainer.verdicts,
     )
 
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lvmfast.corpus.failures import one_line, reading
 from lvmfast.errors import DataError
+from lvmfast.parse import read_toml
 from lvmfast.training.config import GROUPS, TYPES, Figure, TrainConfig, typed
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def read_config(path: str | Path) -> dict[str, Figure]:
@@ -26,12 +19,7 @@ def read_config(path: str | Path) -> dict[str, Figure]:
         DataError: it cannot be read, or has a key that is no figure, or one in another table than its own.
     """
     where = str(path)
-    with reading(where):
-        text = Path(path).read_text("utf-8")
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{where}: expected TOML: {one_line(error)}") from error
+    tables = read_toml(Path(path))
     figures: dict[str, Figure] = {}
     for group, table in tables.items():
         if group not in GROUPS.values():
@@ -62,8 +50,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):  # JSON's escapes are TOML's, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value)
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Which figures differ, a sentence each."""
-    return [f"{name}: {old[name]!r}, now {new[name]!r}" for name in old if old[name] != new[name]]

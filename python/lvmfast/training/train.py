@@ -10,6 +10,7 @@ from typing import Any
 
 from lvmfast import _core
 from lvmfast.errors import DataError, missing_extra
+from lvmfast.gates import Verdicts, gate_set
 from lvmfast.leaks.engine import Progress, silent
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.presets import settle
@@ -31,6 +32,7 @@ class TrainedRun:
     leak: str | None  #: the leak that kept the run from starting, in a sentence; None where it ran
     stopped: str | None  #: why it ended before its last epoch
     run: Mapping[str, Any]  #: what run.json says
+    verdicts: Verdicts | None = None  #: of the gates, if this call came past their epoch
 
     @property
     def trained(self) -> bool:
@@ -69,6 +71,8 @@ def train(
         figures["train"] = [str(path) for path in train] if isinstance(train, (list, tuple)) else str(train)
     folder = RunFolder(Path(out))
     settled = _settle(folder, config, figures, resume=resume)
+    if settled.gates:
+        gate_set(settled.gates)  # a broken file of gates is told now, not after hours
     try:
         import safetensors  # noqa: F401
         import torch  # noqa: F401

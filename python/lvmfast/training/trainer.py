@@ -16,13 +16,16 @@ from torch import Tensor, nn
 
 from lvmfast.corpus.dataset import Rows
 from lvmfast.errors import DataError
+from lvmfast.gates import TRAINING, Verdicts, at_epoch, gate_set, judge
 from lvmfast.leaks.engine import Progress
 from lvmfast.models.baselines import predict_baseline
 from lvmfast.models.checkpoint import CheckpointInfo, save_checkpoint
 from lvmfast.models.config import BASELINES
 from lvmfast.training.batches import DROPOUT, generator
 from lvmfast.training.config import TrainConfig
+from lvmfast.training.data import CLEAN
 from lvmfast.training.device import Place
+from lvmfast.training.heartbeat import FINISHED, STOPPED, Heartbeat
 from lvmfast.training.interrupts import Interrupted, StopFlag
 from lvmfast.training.loss import Negatives, Objective
 from lvmfast.training.optimiser import learning_rate, make_optimiser
@@ -66,6 +69,8 @@ class Trainer:
         self._pool = make_pool(self._tensor(val.targets(np.arange(len(val.side)))), val.identities)
         self.baselines = self._judge_baselines(mix)
         self._saved = time.monotonic()
+        self._heartbeat = Heartbeat(folder.path) if ranks.first else None
+        self.verdicts: Verdicts | None = None  #: of the gates, once their epoch is there
 
     @property
     def parameters(self) -> int:
@@ -116,12 +121,19 @@ class Trainer:
         self._publish(position)
         while position.epoch <= self.config.epochs and position.stopped is None:
             self._train_epoch(position, identity, stop, progress)
+            self._beat(position, "validate")
             row = self._row(position)
             self._finish(position, row, identity)
             epoch_done(row)
             if position.stopped is None and position.epoch <= self.config.epochs and self._agreed(stop):
+                self._beat(position, STOPPED)
                 raise Interrupted(f"saved after epoch {row['epoch']}")
+        self._beat(position, FINISHED)
         return position
+
+    def _beat(self, position: Position, phase: str) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.beat(epoch=position.epoch, step=position.step, phase=phase)
 
     def _train_epoch(self, position: Position, identity: str, stop: StopFlag, progress: Progress) -> None:
         n, epoch = len(self._train.side), position.epoch
@@ -136,11 +148,13 @@ class Trainer:
                 position.total_steps += 1
                 position.sums.seconds = before + time.monotonic() - started
                 progress("train", (epoch - 1) * n + position.sums.rows, self.config.epochs * n)
+                self._beat(position, "train")
                 if position.step == self.steps_per_epoch:
                     return
                 if stopping or time.monotonic() - self._saved > self.config.save_every:
                     self._save(position, identity)
                 if stopping:
+                    self._beat(position, STOPPED)
                     raise Interrupted(
                         f"saved in epoch {epoch}, after step {position.step} of {self.steps_per_epoch}"
                     )
@@ -241,6 +255,7 @@ class Trainer:
             "time": sums.seconds + time.monotonic() - started,
             "negatives_same_document": sums.same_document if contrastive else None,
             "baselines": self.baselines,
+            **({} if self.info.leak_status == CLEAN else {"leak_status": self.info.leak_status}),
         }
 
     def _judged(self) -> dict[str, Any]:
@@ -299,10 +314,25 @@ class Trainer:
                 f"no epoch was better by {self.config.best_by} than epoch {position.best_epoch}"
             )
         position.history.append(row)
+        self._judge_gates(position)
         position.epoch += 1
         position.step, position.sums = 0, Sums()
         self._save(position, identity)
         self._publish(position)
+
+    def _judge_gates(self, position: Position) -> None:
+        """Holds the run to its gates, once, and ends it where it is to stop on them."""
+        if position.epoch != self.config.gate_epoch:
+            return
+        asked = at_epoch(gate_set(self.config.gates) if self.config.gates else TRAINING, position.epoch)
+        evidence = {
+            "epochs": {row["epoch"]: row for row in position.history},
+            "same_document_masked": self.config.mask_same_document,
+        }
+        self.verdicts = judge(asked, evidence)
+        failed = ", ".join(judged.gate.name for judged in self.verdicts.gates if judged.status == "failed")
+        if failed and self.config.on_fail == "stop":
+            position.stopped = f"gates failed at epoch {position.epoch}: {failed}"
 
     def _checkpoint(self, epoch: int, row: Mapping[str, Any]) -> None:
         if self._ranks.first:
