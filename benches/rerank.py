@@ -1,9 +1,10 @@
 """What density and the listwise reranker add to copy-last, on documents that the reranker never saw.
 
-The file is one that `lvmfast ingest` wrote in the chunk-matrix layout. Its documents are dealt into five folds,
-by each of two seeds: features were chosen on folds of the first alone, and the second is the confirmation. A
-reranker is fitted to four folds, its lists retrieved from those folds' chunks, and scored on the fifth: in the
-pool of that fold's chunks (eval), and in that of all chunks (corpus), the query's own window always left out.
+The file is one that `lvmfast ingest` wrote in the chunk-matrix layout. Its documents are dealt into five
+folds, twice; no feature was chosen on either dealing, nor was anything changed between the two. A reranker
+is fitted to four folds, its lists retrieved from those folds' chunks, and scored on the fifth: in the pool
+of that fold's chunks (eval), and in that of all chunks (corpus), the query's own window always left out.
+Nothing is fitted for copy-last and density, which in the pool of all chunks are the same for any split.
 Intervals are over articles.
 """
 

@@ -218,8 +218,8 @@ class TopSearch:
         """Takes an (n, d) block, numbered from `first_row`; the usability code of each row."""
 
     def best(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Of the blocks that `seek` took: (q, count) cosines, descending, of equal ones the smaller row first;
-        and (q, count) rows. NaN and -1 where a query has no more of them, or no direction."""
+        """Of the blocks that `seek` took: (q, count) cosines, descending, of equal ones the smaller row
+        first; and (q, count) rows. NaN and -1 where a query has no more of them, or no direction."""
 
     @property
     def nbytes(self) -> int: ...

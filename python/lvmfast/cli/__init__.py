@@ -19,6 +19,8 @@ from lvmfast.cli import gate
 from lvmfast.cli import monitor
 from lvmfast.cli import triage
 from lvmfast.cli import plot
+from lvmfast.cli import score
+from lvmfast.cli import rerank
 from lvmfast.cli import demo
 from lvmfast.cli import convert
 
@@ -41,6 +43,8 @@ __all__ = [
     "plot",
     "quarantine",
     "report",
+    "rerank",
+    "score",
     "split",
     "train",
     "triage",

@@ -1,7 +1,7 @@
 """Candidate density: rows that are near to many others are found too often, and are taken down for it.
 
-The score of a candidate is its cosine less half of its mean similarity to its nearest neighbours in the pool. It
-orders candidates as CSLS would (Conneau et al., *Word translation without parallel data*, ICLR 2018), with
+The score of a candidate is its cosine less half of its mean similarity to its nearest neighbours in the pool.
+It orders candidates as CSLS would (Conneau et al., *Word translation without parallel data*, ICLR 2018), with
 neighbours among the candidates instead of the queries; what CSLS takes off for the query changes no ranking.
 """
 

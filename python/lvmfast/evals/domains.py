@@ -1,7 +1,7 @@
 """Domain gating: candidates of the query's own domain alone.
 
-Domains are a column of the data, or clusters fitted to training chunks. Which domain a query is of may be told by
-its window or its prediction; told by its true target it is an oracle, and is called one.
+Domains are a column of the data, or clusters fitted to training chunks. Which domain a query is of may be
+told by its window or its prediction; told by its true target it is an oracle, and is called one.
 """
 
 from __future__ import annotations

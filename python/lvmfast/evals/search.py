@@ -168,7 +168,7 @@ class CorePool:
         low, high = PLAIN_SQUARES
         scales[~((squares >= low) & (squares <= high))] = np.nan
         scales[usability(rows, self._threads) != 0] = 0
-        return scales
+        return np.asarray(scales, np.float32)
 
     def _scored(self, query: Vectors, places: Rows) -> Scores:
         candidates = np.ascontiguousarray(self._rows[places], np.float32)
@@ -185,7 +185,7 @@ def _may_be_best(products: Vectors, k: int, margin: float) -> npt.NDArray[np.boo
     least = np.partition(np.where(known, products, -np.inf), len(products) - k)[len(products) - k]
     # k scores are at least `least` less the margin, so the k-th best is.
     limit = np.nextafter(np.float32(float(least) - 2 * margin), np.float32(-np.inf))
-    return ~known | (products >= limit)
+    return np.asarray(~known | (products >= limit), np.bool_)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def describe_device(device: Any) -> str:
 
 
 @contextmanager
-def _sums_in_float32() -> Iterator[None]:
+def sums_in_float32() -> Iterator[None]:
     """Forbids torch to reduce bfloat16 products in bfloat16, for which the bound would not hold."""
     import torch
 
@@ -220,7 +220,7 @@ class TorchNearIndex:
         """Row, group and cosine of every hit of distinct, usable rows; sorted by row and group."""
         found: list[tuple[Rows, Rows, Scores]] = [(NO_ROWS, NO_ROWS, np.empty(0))]
         if len(rows) and self._tiles:
-            with _sums_in_float32(), self._within_the_device():
+            with sums_in_float32(), self._within_the_device():
                 block, errors = self._normalized(rows)
                 for tile in self._tiles:
                     limits = self._limits(errors, tile.error)

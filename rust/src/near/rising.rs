@@ -163,7 +163,8 @@ impl RisingSieve {
             caution: CAUTION.powi(self.failures),
             work,
         };
-        let Some(mut basis) = Basis::fit(left, right, terms, self.kernel, watch)? else {
+        let fit = Basis::fit(left, right, terms, self.kernel, watch)?;
+        let Some(mut basis) = fit.or_else(|| Basis::whole(left, right, terms)) else {
             self.fitted = None;
             return Ok(());
         };

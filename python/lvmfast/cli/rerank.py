@@ -1,0 +1,40 @@
+"""`lvmfast rerank`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+
+commands = typer.Typer(help="Rerankers of retrieved candidates.", no_args_is_help=True)
+app.add_typer(commands, name="rerank")
+
+
+@commands.command("fit")
+@exit_codes
+def fit(
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Training sequences, as ingest writes them.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the reranker goes.")],
+    model: Annotated[str, typer.Option(help="Who predicts: copy-last, mean or lag-mix.")] = "copy-last",
+    depth: Annotated[int, typer.Option(help="Candidates that are put in order.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
+    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    allow_leaked: Annotated[bool, typer.Option("--allow-leaked", help="Read a quarantined file.")] = False,
+) -> None:
+    """Fit a listwise reranker to training documents: similarities with the window, and density."""
+    from lvmfast.evals.fit import fit_on
+    from lvmfast.evals.rerank import save_reranker
+
+    found = fit_on(train, model=model, depth=depth, seed=seed, threads=threads, allow_leaked=allow_leaked)
+    save_reranker(out, found.reranker)
+    print(
+        f"{out}: {found.reranker.parameters} parameters, fitted to {found.queries:,} windows of "
+        f"{found.documents:,} documents"
+    )
+    print(
+        f"On these documents R@5 goes from {found.before['R@5']:.1f}% to {found.after['R@5']:.1f}%; "
+        "what it is worth only unseen documents can show."
+    )
