@@ -35,7 +35,7 @@ def curve_page(
     )
     columns = list(dict.fromkeys(name for _, figures in last.values() for name in figures))
     rows = [
-        {"run": run, "epoch": epoch, "values": [_shown(figures.get(name)) for name in columns]}
+        {"run": run, "epoch": epoch, "figures": [_shown(figures.get(name)) for name in columns]}
         for run, (epoch, figures) in last.items()
     ]
     return environment.get_template("curves.html.j2").render(

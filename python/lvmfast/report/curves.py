@@ -13,7 +13,7 @@ from lvmfast.report.page import visible
 Points = Sequence[tuple[int, float]]
 
 WIDTH, PANEL_HEIGHT, COLUMNS = 960.0, 250.0, 2
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 84.0, 34.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 66.0, 84.0, 34.0, 40.0
 TEXT, LINE = 12.0, 14.0
 COLOURS = 8
 LONGEST_NAME = 48
@@ -127,7 +127,7 @@ class _Panel:
             notes.append(
                 f"not in {_short(lacking[0], 24)}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
             )
-        self.text("; ".join(notes), LEFT, PANEL_HEIGHT - 6, "lacking" if lacking else "note")
+        self.text("; ".join(notes), LEFT, PANEL_HEIGHT - 6, "lacking" if lacking else "aside")
         return self.group
 
     def axes(self) -> None:
@@ -227,7 +227,7 @@ def _ticks(low: float, high: float) -> list[float]:
 def _number(value: float) -> str:
     size = abs(value)
     text = (
-        f"{value:.0e}" if size >= 1e6 else f"{value:.4g}" if size >= 1e-3 or size < 1e-12 else f"{value:.1e}"
+        f"{value:.0e}" if size >= 1e6 else f"{value:.4g}" if size >= 1e-4 or size < 1e-12 else f"{value:.1e}"
     )
     return ("0" if size < 1e-12 else text).replace("-", "−")
 
