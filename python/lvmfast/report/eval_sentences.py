@@ -66,7 +66,7 @@ def split_sentence(split: Mapping[str, Any]) -> str:
     against = f" against {split['train']}" if split["train"] else ""
     reasons = f": {'; '.join(split['reasons'])}" if split["reasons"] else ""
     level = {
-        "within-document": " Its documents are training's: a score is about new places in known documents.",
+        "within-document": " It shares documents with training: at best a score is about new places in them.",
         "cross-document": " No document is shared with training: a score is about new documents.",
     }.get(split["level"], "")
     return f"{split['status']}{against}{reasons}.{level}"
