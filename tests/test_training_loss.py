@@ -80,7 +80,8 @@ def losses_by_micro(world, config, objective, batch, bank, micro, weights):
     """Total loss, and the gradient at the predictions, of an effective batch cut into microbatches."""
     masks = NegativeMasks(config, world.identities, world.document, bank)
     candidates = objective.candidates(
-        torch.from_numpy(world.targets[batch]), torch.from_numpy(world.targets[bank]) if config.bank else None
+        torch.from_numpy(world.targets[batch]),
+        torch.nn.functional.normalize(torch.from_numpy(world.targets[bank]), dim=1) if config.bank else None,
     )
     per_row, met = [], 0
     for start in range(0, len(batch), micro):

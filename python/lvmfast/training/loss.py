@@ -77,14 +77,13 @@ class Objective(nn.Module):
 
         Args:
             targets: (e, d) of the effective batch.
-            bank: (b, d).
+            bank: (b, d), unit length already: it stays for an epoch.
         """
         with torch.no_grad():
             own = F.normalize(targets, dim=-1)
-            other = None if bank is None else F.normalize(bank, dim=-1)
             if self.head is None:
-                return Candidates(own, own, other, other)
-            return Candidates(own, self.head(own), None if other is None else self.head(other), other)
+                return Candidates(own, own, bank, bank)
+            return Candidates(own, self.head(own), None if bank is None else self.head(bank), bank)
 
     def forward(
         self, prediction: Tensor, place: Tensor, candidates: Candidates, negatives: Negatives | None

@@ -220,7 +220,10 @@ class Trainer:
         return Negatives(masked, self._tensor(found.dropped), same)
 
     def _bank(self, reader: StepReader, places: Rows) -> Tensor | None:
-        return self._tensor(reader.targets(places)) if len(places) and self.config.bank else None
+        """(b, d) unit vectors: the targets of `places`."""
+        if not self.config.bank:
+            return None
+        return nn.functional.normalize(self._tensor(reader.targets(places)), dim=-1)
 
     def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._place.device, non_blocking=True)
