@@ -355,3 +355,39 @@ def test_a_full_disk_leaves_nothing(files, tmp_path):
     assert done.returncode == 2, done.stderr
     assert "cannot write the evaluation" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def domain_table(path: Path, train: str, held_out: str, docs=(*TRAIN_DOCS, *EVAL_DOCS)) -> Path:
+    names = [held_out if doc in EVAL_DOCS else train for doc in docs]
+    pq.write_table(pa.table({"doc_id": list(docs), "domain": names, "title": [""] * len(names)}), path)
+    return path
+
+
+def test_the_level_is_known_by_documents_and_domains(files, trained, tmp_path):
+    from lvmfast.evals.domain_level import Domains
+    from lvmfast.evals.queries import open_queries
+    from lvmfast.evals.split_status import scan_split
+
+    queries = open_queries(files.eval)
+    for train in (files.train, str(Path(trained) / "train.lvfp")):
+        assert scan_split(queries, train).level == "cross-document"
+        other = domain_table(tmp_path / "other.parquet", "physics", "music")
+        assert scan_split(queries, train, domains=Domains(other)).level == "cross-domain"
+        same = domain_table(tmp_path / "same.parquet", "music", "music")
+        assert scan_split(queries, train, domains=Domains(same)).level == "cross-document"
+        part = domain_table(tmp_path / "part.parquet", "physics", "music", docs=EVAL_DOCS)
+        status = scan_split(queries, train, domains=Domains(part))
+        assert status.level == "cross-document"
+        assert "132 training rows have none" in status.sentence
+        assert scan_split(open_queries(files.leaky), train).level == "within-document"
+    twice = tmp_path / "twice.parquet"
+    pq.write_table(pa.table({"doc_id": [1, 1], "domain": ["a", "b"]}), twice)
+    with pytest.raises(DataError, match="give one document two domains"):
+        Domains(twice)
+    pq.write_table(pa.table({"doc_id": [1]}), twice)
+    with pytest.raises(DataError, match=r"twice\.parquet: expected"):
+        Domains(twice)
+    found = lvmfast.evaluate(
+        "copy-last", files.eval, train=files.train, domains=tmp_path / "other.parquet", **FAST
+    )
+    assert {record["level"] for record in found.records} == {"cross-domain"}

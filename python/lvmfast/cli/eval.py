@@ -46,6 +46,10 @@ def evaluate(
         str | None,
         typer.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
     ] = None,
+    domains: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
     gates: Annotated[
         str | None,
@@ -83,6 +87,7 @@ def evaluate(
                 pools=pool or ["eval"],
                 compare=[*(compare or ()), *(more or ())],
                 train=train,
+                domains=domains,
                 gates=gates,
                 phase=phase,
                 device=device,

@@ -21,6 +21,7 @@ Standing = Literal["valid", "invalid", "pending"]
 
 SUMMARY_FILE, HISTORY_FILE, RUN_FILE = "summary.json", "history.json", "run.json"
 LEAKED, CLEAN = "LEAKED", "clean"
+NEW_DOCUMENTS = ("cross-document", "cross-domain")
 COPY_LAST = "copy-last"
 PAIRED = "the same queries, paired"
 #: Levels at which a chunk itself, and not its document alone, was seen.
@@ -175,14 +176,19 @@ def _absolute(evaluation: _Evaluation, record: Mapping[str, Any]) -> Iterator[Cl
         yield Claim("invalid", f"{model} is ready for production", "the set leaked", files)
         if level == "within-document":
             yield _within(evaluation, model)
-    elif status == CLEAN and level == "cross-document":
-        why = "the scan found no document, chunk, text or vector of the set in training"
-        yield Claim("valid", f"{text}, on documents that training never saw", why, files, outside=True)
+    elif status == CLEAN and level in NEW_DOCUMENTS:
+        why = f"the scan found nothing of the set in training at {_levels(evaluation, model)}"
+        unseen = "documents" + (" of domains" if level == "cross-domain" else "")
+        yield Claim("valid", f"{text}, on {unseen} that training never saw", why, files, outside=True)
     else:
         why = {"undecided": "the fingerprint leaves rows undecided; a scan of the training set decides"}.get(
             status, "nobody scanned the set against the training data, document by document"
         )
         yield Claim("pending", text, why, files)
+
+
+def _levels(evaluation: _Evaluation, model: str) -> str:
+    return ", ".join(evaluation.details["models"][model]["split"]["levels"]) or "any level"
 
 
 def _within(evaluation: _Evaluation, model: str) -> Claim:
@@ -415,5 +421,5 @@ def _for_outside(evaluations: Sequence[_Evaluation]) -> str:
 
 
 def _quotable(record: Mapping[str, Any]) -> bool:
-    known = record["split_status"] == CLEAN and record["level"] == "cross-document"
+    known = record["split_status"] == CLEAN and record["level"] in NEW_DOCUMENTS
     return known and not record["equals_oracle"]

@@ -12,6 +12,7 @@ from lvmfast.corpus import load_split
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.checks import audit_pool, separations
+from lvmfast.evals.domain_level import Domains
 from lvmfast.evals.evaluation import STAMP, Evaluation
 from lvmfast.evals.histories import histories
 from lvmfast.evals.judgement import (
@@ -52,6 +53,7 @@ def evaluate(
     pools: Sequence[str] = ("eval",),
     compare: Sequence[str | PathLike[str]] = (),
     train: Any = None,
+    domains: str | PathLike[str] | None = None,
     gates: str | None = None,
     phase: int | None = None,
     device: str = "cpu",
@@ -72,6 +74,7 @@ def evaluate(
         pools: some of eval, corpus and same-doc.
         compare: more runs, in the same table, with paired differences.
         train: training set or fingerprint, for models that carry no fingerprint, and for the lag mix.
+        domains: parquet with doc_id and domain of both sides: tells whether the set is of other domains.
         gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
         phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
             absolute figures, on a clean split only.
@@ -98,7 +101,8 @@ def evaluate(
     if phase == 1:
         check_phase_1(runs)
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
-    scanned = _scan(queries, runs, train, texts, quarantined, columns, threads, progress)
+    named = None if domains is None else Domains(domains)
+    scanned = _scan(queries, runs, train, texts, quarantined, named, columns, threads, progress)
     refuse_leaks(queries, scanned, allow_leaked)
     predictors, notes = _with_baselines(names, runs, open_train(train, columns), queries)
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
@@ -226,6 +230,7 @@ def _scan(
     train: Any,
     texts: Any,
     quarantined: tuple[str, ...],
+    domains: Domains | None,
     columns: Mapping[str, str] | None,
     threads: int,
     progress: Progress,
@@ -241,6 +246,7 @@ def _scan(
             queries,
             against,
             quarantined=quarantined,
+            domains=domains,
             columns=columns,
             texts=texts,
             threads=threads,

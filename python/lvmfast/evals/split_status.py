@@ -10,6 +10,7 @@ from lvmfast.api import leakscan
 from lvmfast.corpus import Dataset
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.errors import DataError
+from lvmfast.evals.domain_level import Domains, domain_reason
 from lvmfast.evals.queries import Queries
 from lvmfast.leaks.engine import Progress, silent
 from lvmfast.leaks.options import DEFAULT_THRESHOLD
@@ -22,7 +23,7 @@ Status = Literal["clean", "LEAKED", "undecided", "unscanned"]
 WORST_FIRST: tuple[Status, ...] = ("LEAKED", "undecided", "unscanned", "clean")
 
 #: What a set shares with training decides what a score on it is about.
-Level = Literal["within-document", "cross-document", "unknown"]
+Level = Literal["within-document", "cross-document", "cross-domain", "unknown"]
 
 #: A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
 SEEN = ("doc", "chunk", "text", "vector", "context")
@@ -52,14 +53,17 @@ class SplitStatus:
     train_identity: str | None = None  #: BLAKE3 of the fingerprint
     levels: Mapping[str, LevelRate] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    other_domains: bool = False  #: every document's domain is known, and none is training's
 
     @property
     def level(self) -> Level:
-        """Whether documents are shared with training: by the scan's ids, not by a file's name."""
+        """Whether documents or domains are shared with training: by ids, not by a file's name."""
         found = self.levels.get("doc")
         if found is None or not found.checked:
             return "unknown"
-        return "within-document" if found.matched else "cross-document"
+        if found.matched:
+            return "within-document"
+        return "cross-domain" if self.other_domains else "cross-document"
 
     @property
     def sentence(self) -> str:
@@ -99,6 +103,7 @@ def scan_split(
     train: Any,
     *,
     quarantined: tuple[str, ...] = (),
+    domains: Domains | None = None,
     columns: Mapping[str, str] | None = None,
     texts: Any = None,
     threshold: float = DEFAULT_THRESHOLD,
@@ -111,6 +116,7 @@ def scan_split(
         queries: the evaluation set.
         train: the training set or its fingerprint; None where there is none to scan against.
         quarantined: files beside the queries' own that leaked, such as a payload.
+        domains: of documents on both sides, for the level cross-domain.
         columns: field names by column.
         texts: a payload of texts for the queries, where there is one.
         threshold: cosine from which vectors match.
@@ -156,7 +162,11 @@ def scan_split(
         status = "LEAKED"
     if status == "unscanned":
         reasons.append("no training set or fingerprint was given to scan against")
-    return SplitStatus(status, name, identity, levels, tuple(reasons))
+    apart = False
+    if domains is not None and train is not None:
+        apart, found = domain_reason(domains, train, queries.sequences.dataset)
+        reasons.append(found)
+    return SplitStatus(status, name, identity, levels, tuple(reasons), apart)
 
 
 def _named(train: Any) -> tuple[str, str | None]:

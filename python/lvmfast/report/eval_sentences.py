@@ -67,6 +67,7 @@ def split_sentence(split: Mapping[str, Any]) -> str:
     reasons = f": {'; '.join(split['reasons'])}" if split["reasons"] else ""
     level = {
         "within-document": " It shares documents with training: at best a score is about new places in them.",
+        "cross-domain": " No document and no domain is shared with training: a score is about new domains.",
         "cross-document": " No document is shared with training: a score is about new documents.",
     }.get(split["level"], "")
     return f"{split['status']}{against}{reasons}.{level}"
