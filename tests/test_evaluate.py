@@ -391,3 +391,32 @@ def test_the_level_is_known_by_documents_and_domains(files, trained, tmp_path):
         "copy-last", files.eval, train=files.train, domains=tmp_path / "other.parquet", **FAST
     )
     assert {record["level"] for record in found.records} == {"cross-domain"}
+
+
+def test_density_reorders_what_was_retrieved(files):
+    found = lvmfast.evaluate("copy-last", files.eval, train=files.train, density=0.5, **FAST)
+    plain = found.find("copy-last")
+    ordered = found.find("copy-last + density 0.5")
+    assert ordered["Contain@50"] == plain["Contain@50"]
+    none = lvmfast.evaluate("copy-last", files.eval, train=files.train, density=0.0, **FAST)
+    for name in ("R@1", "R@5", "MRR", "nDCG@10"):
+        assert none.find("copy-last + density 0")[name] == plain[name]
+    # the same by hand: mean similarity to the 10 nearest others, of 50 candidates each
+    pool = copies(EVAL_DOCS)["targets"].astype(np.float64)
+    similar = pool @ pool.T
+    np.fill_diagonal(similar, -np.inf)
+    densities = np.sort(similar, axis=1)[:, -10:].mean(axis=1)
+    per = CHUNKS - LENGTH
+    hits = 0
+    for query, window in enumerate(copies(EVAL_DOCS)["contexts"]):
+        cosines = pool @ window[-1].astype(np.float64)
+        place = query % per
+        own = [query - back for back in range(1, LENGTH + 1) if place - back >= 0]
+        cosines[own] = -np.inf
+        first = np.argsort(-cosines, kind="stable")[:50]
+        order = first[np.argsort(-(cosines[first] - 0.5 * densities[first]), kind="stable")]
+        hits += query in order[:5]
+    assert ordered["count"]["R@5"] == hits
+    assert {d["model"] for d in found.details["differences"]} >= {"copy-last + density 0.5"}
+    with pytest.raises(DataError, match="density: expected a weight"):
+        lvmfast.evaluate("copy-last", files.eval, density=-1.0, **FAST)

@@ -51,6 +51,10 @@ def evaluate(
         typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
+    density: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
+    ] = None,
     gates: Annotated[
         str | None,
         typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
@@ -88,6 +92,7 @@ def evaluate(
                 compare=[*(compare or ()), *(more or ())],
                 train=train,
                 domains=domains,
+                density=density,
                 gates=gates,
                 phase=phase,
                 device=device,

@@ -41,7 +41,7 @@ from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
 from lvmfast.evals.retrieved import hits_table
 from lvmfast.evals.scoring import Bootstrap
 from lvmfast.evals.split_status import SplitStatus, scan_split, worst
-from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
+from lvmfast.evals.table import COPY_LAST, by_document, differences, records, reranked, score_all
 from lvmfast.leaks.engine import Progress, silent
 
 
@@ -54,6 +54,7 @@ def evaluate(
     compare: Sequence[str | PathLike[str]] = (),
     train: Any = None,
     domains: str | PathLike[str] | None = None,
+    density: float | None = None,
     gates: str | None = None,
     phase: int | None = None,
     device: str = "cpu",
@@ -75,6 +76,7 @@ def evaluate(
         compare: more runs, in the same table, with paired differences.
         train: training set or fingerprint, for models that carry no fingerprint, and for the lag mix.
         domains: parquet with doc_id and domain of both sides: tells whether the set is of other domains.
+        density: also order each model's first candidates by cosine less this much of their density.
         gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
         phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
             absolute figures, on a clean split only.
@@ -94,6 +96,8 @@ def evaluate(
     wanted, sets = _pool_names(pools), open_gates(gates)
     names = ([checkpoint] if checkpoint is not None else []) + list(compare)
     _check_phase(phase, allow_leaked)
+    if density is not None and not 0 <= density <= 10:
+        raise DataError(f"density: expected a weight from 0 to 10, got {density}")
     queries = open_queries(eval_npz, columns=columns, allow_leaked=allow_leaked)
     if not names:
         raise DataError("nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix) is missing")
@@ -111,9 +115,12 @@ def evaluate(
     audits = {
         pool.name: audit_pool(queries, pool, seed=seed, threads=threads, device=device) for pool in built
     }
-    table = score_all(predicted, queries, built, bootstrap, threads, progress)
+    table = score_all(predicted, queries, built, bootstrap, threads, progress, density_weight=density)
     hits = hits_table(predicted, queries, built, table, threads=threads, device=device, progress=progress)
     kinds = {predictor.name: "baseline" if predictor.is_baseline else "run" for predictor in predictors}
+    if density is not None:
+        kinds |= {reranked(name, density): "reranked" for name in predicted}
+        statuses |= {reranked(name, density): statuses[name] for name in predicted}
     found = records(table, statuses, kinds)
     apart = differences(table, [COPY_LAST, *(run.name for run in runs)], bootstrap)
     timed = {p.name: latency(p, queries, built[0], threads=threads, device=device) for p in predictors}
@@ -149,6 +156,7 @@ def evaluate(
         "phase_1": compared,
         "latency": timed,
         "histories": curves,
+        "density": density,
         "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.level},
         "notes": [*notes, *queries.sequences.dataset.notes, *(n for pool in built for n in pool.notes)],
     }

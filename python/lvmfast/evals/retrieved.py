@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError
-from lvmfast.evals.pools import DEPTH, Pool
+from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
-from lvmfast.evals.scoring import Context, excluded
-from lvmfast.evals.search import TopK, top_k
+from lvmfast.evals.retrieve import retrieve
+from lvmfast.evals.scoring import Context
+from lvmfast.evals.search import TopK
 from lvmfast.evals.table import ScoreTable, contexts_of
 from lvmfast.leaks.engine import Progress
 
@@ -28,39 +29,6 @@ SCHEMA = pa.schema(
         ("hit_scores", pa.large_list(pa.float64())),
     ]
 )
-
-
-def retrieve(
-    predicted: Vectors, pool: Pool, context: Context, *, threads: int = 0, device: str = "cpu"
-) -> TopK:
-    """The first `DEPTH` candidates of each query, (q, DEPTH); -1 and NaN where it sees fewer.
-
-    Raises:
-        DataError: as `top_k`.
-    """
-    scores = np.full((len(predicted), DEPTH), np.nan)
-    rows = np.full((len(predicted), DEPTH), -1, np.int64)
-    sizes = pool.sizes(context)
-    for queries, candidates in pool.groups():
-        vectors = pool.vectors if pool.documents is None else pool.vectors[candidates]
-        for depth, part in _by_depth(queries, sizes):
-            found = top_k(
-                np.ascontiguousarray(predicted[part]),
-                np.ascontiguousarray(vectors),
-                depth,
-                exclude=excluded(pool, context, part, candidates),
-                threads=threads,
-                device=device,
-            )
-            rows[part, :depth] = candidates[found.rows]
-            scores[part, :depth] = found.scores
-    return TopK(scores, rows)
-
-
-def _by_depth(queries: Rows, sizes: Rows) -> list[tuple[int, Rows]]:
-    """The queries that can be ranked equally deep: few candidates are ranked as deep as they are many."""
-    depth = np.minimum(sizes[queries], DEPTH)
-    return [(int(k), queries[depth == k]) for k in np.unique(depth) if k > 0]
 
 
 def check_agreement(model: str, found: TopK, pool: Pool, ranks: Rows) -> None:

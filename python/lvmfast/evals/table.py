@@ -11,9 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.evals.density import density, final_ranks, rerank_by_density
 from lvmfast.evals.metrics import METRICS, document_metrics
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
+from lvmfast.evals.retrieve import retrieve
 from lvmfast.evals.scoring import (
     Bootstrap,
     Context,
@@ -57,8 +59,14 @@ def score_all(
     bootstrap: Bootstrap,
     threads: int,
     progress: Progress,
+    *,
+    density_weight: float | None = None,
 ) -> ScoreTable:
     """Ranks and scores every prediction in every pool; the true vectors among them, as the oracle.
+
+    With `density_weight` every model stands there once more in the pools `eval` and `corpus`, under the name
+    `reranked`: its first candidates in the order of cosine less that much of their density. Contain is as
+    retrieved.
 
     Raises:
         DataError: as `truth_ranks`.
@@ -68,6 +76,11 @@ def score_all(
     sizes: dict[tuple[str, str], Rows] = {}
     everyone = {**predicted, ORACLE: queries.targets}
     cosines = {model: truth_cosines(vectors, queries.targets) for model, vectors in everyone.items()}
+    densities = {
+        pool.name: density(pool.vectors, threads=threads)
+        for pool in pools
+        if density_weight is not None and pool.documents is None
+    }
     places = [(pool, context) for pool in pools for context in contexts_of(pool)]
     done, total = 0, len(places) * len(everyone)
     for pool, context in places:
@@ -79,9 +92,28 @@ def score_all(
                 oracle[pool.name, context] = found
             else:
                 scored[model, pool.name, context] = found
+                if density_weight is not None and pool.name in densities:
+                    first = retrieve(vectors, pool, context, threads=threads)
+                    ordered = rerank_by_density(first, densities[pool.name], density_weight)
+                    name = reranked(model, density_weight)
+                    scored[name, pool.name, context] = score(
+                        name,
+                        final_ranks(ordered, pool.truth, ranks),
+                        cosines[model],
+                        pool,
+                        context,
+                        queries.documents,
+                        bootstrap,
+                        retrieved=ranks,
+                    )
             done += 1
             progress("rank", done, total)
     return ScoreTable(scored, oracle, sizes, queries.documents)
+
+
+def reranked(model: str, weight: float) -> str:
+    """The name of a model whose candidates were ordered by density."""
+    return f"{model} + density {weight:g}"
 
 
 def records(
