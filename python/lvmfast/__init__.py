@@ -4,6 +4,8 @@ from lvmfast._core import __version__
 from lvmfast.api import leakscan
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError, LeakError, LvmfastError
+from lvmfast.evals.evaluate import evaluate
+from lvmfast.evals.evaluation import Evaluation
 from lvmfast.leaks.arrays import hash_texts, intersect_pairs
 from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
 from lvmfast.leaks.nearest import Nearest, nearest
@@ -21,6 +23,7 @@ __all__ = [
     "CleanSplit",
     "DataError",
     "Dataset",
+    "Evaluation",
     "LeakError",
     "LeakReport",
     "LvmfastError",
@@ -30,6 +33,7 @@ __all__ = [
     "Verification",
     "__version__",
     "clean",
+    "evaluate",
     "fingerprint",
     "fingerprint_identity",
     "hash_texts",

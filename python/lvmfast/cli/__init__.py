@@ -13,6 +13,8 @@ from lvmfast.cli import verify
 from lvmfast.cli import fingerprint
 from lvmfast.cli import ingest
 from lvmfast.cli import train
+from lvmfast.cli import eval
+from lvmfast.cli import claims
 from lvmfast.cli import gate
 from lvmfast.cli import monitor
 from lvmfast.cli import triage
@@ -27,9 +29,11 @@ from lvmfast.cli.app import app
 
 __all__ = [
     "app",
+    "claims",
     "clean",
     "convert",
     "demo",
+    "eval",
     "fingerprint",
     "gate",
     "ingest",

@@ -35,6 +35,8 @@ class SelectedFile:
         self.notes = file.notes
         self.nbytes = file.nbytes * len(kept) // max(1, file.rows or 1)
         self.rows: int | None = len(kept)
+        places = None if file.starts is None else np.unique(np.searchsorted(kept, file.starts))
+        self.starts: Rows | None = None if places is None else places[places < len(kept)]
         self._file, self._kept = file, kept
 
     def estimated_rows(self) -> int:

@@ -29,9 +29,9 @@ def side_bar(matched: int, checked: int, unchecked: int) -> Markup:
     x = 0.0
     for (name, _), span in zip(parts, _spans([n for _, n in parts], width), strict=True):
         if span:
-            drawing.append(drawsvg.Rectangle(_round(x), 0, _round(span), height, class_=name))
+            drawing.append(drawsvg.Rectangle(rounded(x), 0, rounded(span), height, class_=name))
         x += span
-    return _inline(drawing)
+    return inline(drawing)
 
 
 def share_bar(part: int, whole: int) -> Markup:
@@ -40,8 +40,8 @@ def share_bar(part: int, whole: int) -> Markup:
     drawing = drawsvg.Drawing(width, height, class_="bar", aria_hidden="true", preserveAspectRatio="none")
     span = 0.0 if not part else max(LEAST_VISIBLE, width * part / whole)
     drawing.append(drawsvg.Rectangle(0, 0, width, height, class_="track"))
-    drawing.append(drawsvg.Rectangle(0, 0, _round(span), height, class_="matched"))
-    return _inline(drawing)
+    drawing.append(drawsvg.Rectangle(0, 0, rounded(span), height, class_="matched"))
+    return inline(drawing)
 
 
 def _spans(counts: list[int], width: float) -> list[float]:
@@ -80,18 +80,18 @@ def nearest_histogram(nearest: Mapping[str, Any], threshold: float) -> Markup:
         WIDTH, HEIGHT, class_="histogram", role="img", aria_labelledby="nearest-title nearest-quantiles"
     )
     for power in range(decades + 1):
-        height = _round(y(10**power))
+        height = rounded(y(10**power))
         drawing.append(drawsvg.Line(LEFT, height, WIDTH - RIGHT, height, class_="grid"))
-        drawing.append(_label(f"{10**power:,}", LEFT - 8, height + 4, "end"))
+        drawing.append(label(f"{10**power:,}", LEFT - 8, height + 4, "end"))
     for place in taken:
         low = first + step * place
         at_or_above = low >= threshold - 1e-9
         left, right = x(max(low, lowest)), x(min(low + step, 1.0))
         bar = drawsvg.Rectangle(
-            _round(left),
-            _round(y(counts[place])),
-            _round(max(right - left - 0.5, 1.0)),
-            _round(HEIGHT - BOTTOM - y(counts[place])),
+            rounded(left),
+            rounded(y(counts[place])),
+            rounded(max(right - left - 0.5, 1.0)),
+            rounded(HEIGHT - BOTTOM - y(counts[place])),
             class_="matched" if at_or_above else "passed",
         )
         bar.append_title(f"{low:.3f} to {low + step:.3f}: {counts[place]:,} rows")
@@ -100,33 +100,35 @@ def nearest_histogram(nearest: Mapping[str, Any], threshold: float) -> Markup:
     drawing.append(drawsvg.Line(LEFT, floor, WIDTH - RIGHT, floor, class_="axis"))
     for place in range(round((1.0 - lowest) / tick) + 1):
         cosine = lowest + tick * place
-        drawing.append(_label(f"{cosine:.2f}".replace("-", "−"), x(cosine), floor + 17, "middle"))
-    drawing.append(_label("cosine of the nearest row", WIDTH - RIGHT, HEIGHT - 4, "end"))
-    drawing.append(_label("rows (log scale)", LEFT - 8, 12, "start"))
-    line = _round(x(threshold))
+        drawing.append(label(f"{cosine:.2f}".replace("-", "−"), x(cosine), floor + 17, "middle"))
+    drawing.append(label("cosine of the nearest row", WIDTH - RIGHT, HEIGHT - 4, "end"))
+    drawing.append(label("rows (log scale)", LEFT - 8, 12, "start"))
+    line = rounded(x(threshold))
     drawing.append(drawsvg.Line(line, TOP - 8, line, floor, class_="threshold"))
     side = "end" if threshold > (1.0 + lowest) / 2 else "start"
     drawing.append(
-        _label(
+        label(
             f"threshold {threshold:g}", line + (-6 if side == "end" else 6), TOP - 2, side, "threshold-name"
         )
     )
-    return _inline(drawing)
+    return inline(drawing)
 
 
 def _tick_step(span: float) -> float:
     return next(step for step in (0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 11 or step == 0.5)
 
 
-def _label(text: str, x: float, y: float, anchor: str, class_: str = "label") -> drawsvg.Text:
-    return drawsvg.Text(text, TEXT, _round(x), _round(y), text_anchor=anchor, class_=class_)
+def label(text: str, x: float, y: float, anchor: str, class_: str = "label") -> drawsvg.Text:
+    """A text of a chart, at its baseline."""
+    return drawsvg.Text(text, TEXT, rounded(x), rounded(y), text_anchor=anchor, class_=class_)
 
 
-def _round(length: float) -> float:
+def rounded(length: float) -> float:
+    """A coordinate, as precise as a screen shows it."""
     return round(length, 2)
 
 
-def _inline(drawing: drawsvg.Drawing) -> Markup:
+def inline(drawing: drawsvg.Drawing) -> Markup:
     """The drawing as an element of an HTML page, which needs neither prolog nor namespaces."""
     svg: str = drawing.as_svg()
     body = svg[svg.index("viewBox") :]

@@ -1,0 +1,110 @@
+"""`lvmfast eval`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.evaluated import show_evaluation
+from lvmfast.cli.values import assignments
+from lvmfast.errors import DataError, LeakError
+from lvmfast.report.progress import progress_display
+
+DEFAULT_EVAL = "artifacts/lvm/eval_clean_disjoint.npz"
+LEAKED = 1
+
+
+@app.command(name="eval")
+@exit_codes
+def evaluate(
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Further runs of --compare.", show_default=False),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="A run's folder, a checkpoint, or copy-last, mean, lag-mix."),
+    ] = None,
+    eval_npz: Annotated[
+        str, typer.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
+    ] = DEFAULT_EVAL,
+    payload: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id), for the pool corpus.")
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(metavar="POOL", help="eval (the default), corpus, same-doc. Repeat for many."),
+    ] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option(metavar="RUN...", help="More runs, with paired differences.")
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
+    ] = None,
+    domains: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
+    density: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
+    ] = None,
+    gates: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
+    ] = None,
+    phase: Annotated[
+        int | None,
+        typer.Option(help="1: --compare AR CONTRASTIVE, their difference alone; 2: clean split only."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, vector, ...) from FIELD."),
+    ] = None,
+    allow_leaked: Annotated[
+        bool, typer.Option("--allow-leaked", help="Score on a set that leaked, and stamp it LEAKED.")
+    ] = False,
+    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+) -> None:
+    """Score models on unseen chunks. Exit 0: passed, 1: failed or a leak, 2: bad input, 3: undecided."""
+    from lvmfast.evals.evaluate import evaluate as run_evaluate
+    from lvmfast.evals.write import check_place, write_evaluation
+
+    if more and not compare:
+        raise DataError(f"unexpected {more[0]!r}: runs to compare come behind --compare")
+    if out is not None:
+        check_place(out)
+    try:
+        with progress_display(quiet) as progress:
+            evaluation = run_evaluate(
+                checkpoint,
+                eval_npz,
+                payload=payload,
+                pools=pool or ["eval"],
+                compare=[*(compare or ()), *(more or ())],
+                train=train,
+                domains=domains,
+                density=density,
+                gates=gates,
+                phase=phase,
+                device=device,
+                columns=dict(assignments("--column", column, str)),
+                allow_leaked=allow_leaked,
+                threads=threads,
+                progress=progress,
+            )
+    except LeakError as error:
+        print(f"lvmfast: {error}", file=sys.stderr)
+        raise typer.Exit(LEAKED) from error
+    if out is not None:
+        write_evaluation(out, evaluation)
+    show_evaluation(evaluation, out, quiet=quiet)
+    raise typer.Exit(evaluation.exit_code)

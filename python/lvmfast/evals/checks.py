@@ -1,0 +1,64 @@
+"""The audits of a pool, before any score in it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.keys import Keys
+from lvmfast.errors import DataError
+from lvmfast.evals.audits import Audit, key_shift_audit, oracle_check, random_query_check, separation_check
+from lvmfast.evals.pools import Pool
+from lvmfast.evals.queries import Queries
+from lvmfast.evals.search import open_pool
+
+
+def audit_pool(
+    queries: Queries, pool: Pool, *, seed: int = 0, threads: int = 0, device: str = "cpu"
+) -> list[dict[str, Any]]:
+    """Keys, oracle and random queries of one pool, through the index that is scored.
+
+    Raises:
+        DataError: an audit failed, so that no score in this pool can be believed.
+    """
+    index = open_pool(pool.vectors, threads=threads, device=device)
+    own, others = integer_pairs(queries.keys), integer_pairs(pool.keys)
+    audits = []
+    if own is not None and others is not None:  # only integers have neighbours
+        audits.append(key_shift_audit(queries.targets, own, index, pool.vectors, others))
+    audits.append(oracle_check(queries.targets, index, pool.vectors, pool.truth))
+    exclude = None if pool.context is None else pool.context
+    audits.append(random_query_check(pool.vectors, exclude=exclude, seed=seed))
+    for audit in audits:
+        if not audit.passed:
+            raise DataError(f"{queries.name}, pool {pool.name}: {audit.name} audit failed: {audit.sentence}")
+    return [plain_audit(audit) for audit in audits]
+
+
+def separations(predicted: Mapping[str, Vectors], queries: Queries) -> dict[str, dict[str, Any]]:
+    """How far each model's predictions are nearer to their own targets than to those of other documents.
+
+    It fails no evaluation: a model may be that bad, and then its score says so.
+
+    Raises:
+        DataError: there are not two documents.
+    """
+    return {
+        name: plain_audit(separation_check(rows, queries.targets, queries.documents))
+        for name, rows in predicted.items()
+    }
+
+
+def plain_audit(audit: Audit) -> dict[str, Any]:
+    """For JSON."""
+    return {"name": audit.name, "passed": audit.passed, "sentence": audit.sentence, **audit.found}
+
+
+def integer_pairs(keys: Keys | None) -> Rows | None:
+    """(n, 4) keys as (n, 2) document and chunk; None where they are not all integers."""
+    if keys is None or keys[:, [0, 2]].any():
+        return None
+    return np.ascontiguousarray(keys[:, [1, 3]]).view(np.int64)

@@ -1,0 +1,39 @@
+"""The training curves of the runs that are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lvmfast.errors import DataError
+from lvmfast.evals.predictors import HISTORY, Predictor
+from lvmfast.parse import read_json
+
+
+def histories(runs: Sequence[Predictor]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each run's history.json, by the run's name; a checkpoint without a run has none.
+
+    Raises:
+        DataError: a file is broken.
+    """
+    found = {}
+    for run in runs:
+        if run.run is None or not (place := run.run / HISTORY).is_file():
+            continue
+        rows = read_json(place)
+        if not isinstance(rows, list) or not all(
+            isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows
+        ):
+            raise DataError(f"{place}: expected a list of epochs, each with its number as `epoch`")
+        found[run.name] = _finite(rows)
+    return found
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinities become null: a loss that overflowed is no figure, and JSON has no name for it."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

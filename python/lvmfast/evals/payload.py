@@ -1,0 +1,111 @@
+"""Vectors by (doc_id, chunk_id): what a whole corpus is as a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lvmfast import _core
+from lvmfast.corpus import load_split
+from lvmfast.corpus.arrays import ArraysFile
+from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
+from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys
+from lvmfast.corpus.sequences import open_sequences
+from lvmfast.corpus.windows import GatheredArray
+from lvmfast.errors import DataError
+
+
+@dataclass(frozen=True)
+class VectorPayload:
+    """m vectors, each under a key of its own."""
+
+    name: str
+    keys: Keys  #: (m, 4)
+    vectors: Vectors  #: (m, dim)
+    provenance: Mapping[str, Mapping[str, Any]]
+    leaked: tuple[str, ...]  #: quarantined files among those read
+    table: _core.KeyTable
+
+    def find(self, keys: Keys) -> Rows:
+        """(n,) the row of each (n, 4) key, -1 where it has none."""
+        return self.table.find(np.ascontiguousarray(keys))
+
+
+def load_vector_payload(
+    source: Any, *, columns: Mapping[str, str] | None = None, allow_leaked: bool = False
+) -> VectorPayload:
+    """Reads every vector of a chunk-matrix file, or of a file with doc_id, chunk_id and vector.
+
+    Raises:
+        DataError: it holds texts alone, lacks an id, names a key twice, or is broken or quarantined.
+    """
+    dataset = load_split(source, columns=columns, allow_leaked=allow_leaked)
+    if isinstance(dataset, Fingerprint):
+        raise DataError(f"{dataset.path}: a fingerprint holds no vectors: it cannot be a pool")
+    name = dataset.files[0].name
+    _check_columns(dataset)
+    keys, vectors = _chunk_matrix(dataset) if _is_chunk_matrix(dataset) else _rows(dataset)
+    if not len(keys):
+        raise DataError(f"{name}: no rows: the pool is empty")
+    table = _core.KeyTable(4, 0)
+    slots = table.insert(keys)
+    if len(table) < len(keys):
+        twice = int(np.flatnonzero(~newly_inserted(slots, 0))[0])
+        first = int(np.flatnonzero(slots == slots[twice])[0])
+        raise DataError(
+            f"{name}: {len(keys) - len(table)} keys stand there more than once; the first: rows {first} and "
+            f"{twice} have the same (doc_id, chunk_id)"
+        )
+    return VectorPayload(name, keys, vectors, dataset.provenance, dataset.leaked, table)
+
+
+def _check_columns(dataset: Dataset) -> None:
+    for file in dataset.files:
+        if "vector" not in file.fields:
+            texts = " (it holds texts alone)" if "text" in file.fields else ""
+            raise DataError(
+                f"{file.name}: vector: the pool corpus is made of vectors by (doc_id, chunk_id), and this "
+                f"payload has none{texts}; a chunk-matrix file or the embeddings of `lvmfast ingest` do"
+            )
+        for column in ("doc_id", "chunk_id"):
+            if column not in file.fields:
+                raise DataError(f"{file.name}: {column}: a payload of vectors needs doc_id and chunk_id")
+
+
+def _is_chunk_matrix(dataset: Dataset) -> bool:
+    return all(
+        isinstance(file, ArraysFile) and isinstance(file.source("vector"), GatheredArray)
+        for file in dataset.files
+    )
+
+
+def _chunk_matrix(dataset: Dataset) -> tuple[Keys, Vectors]:
+    """Every chunk, also one that no window names."""
+    from lvmfast.evals.queries import integer_keys
+
+    sequences = open_sequences(dataset)
+    keys, vectors = sequences.chunk_keys, sequences.chunk_vectors
+    assert keys is not None
+    assert vectors is not None
+    return np.ascontiguousarray(integer_keys(keys)), vectors
+
+
+def _rows(dataset: Dataset) -> tuple[Keys, Vectors]:
+    columns: tuple[Column, ...] = ("doc_id", "chunk_id", "vector")
+    keys: list[Keys] = [np.empty((0, 4), np.uint64)]
+    vectors: list[Vectors] = []
+    for batch in dataset.batches(columns, 8192):
+        found, valid = pair_keys(batch.doc_id, batch.chunk_id)
+        if not valid.all():
+            row = batch.file_row + int(np.flatnonzero(~valid)[0])
+            raise DataError(f"{dataset.files[batch.file].name}: row {row}: doc_id or chunk_id is null")
+        assert batch.vector is not None
+        keys.append(found)
+        vectors.append(batch.vector.copy())
+    if not vectors:
+        return keys[0], np.empty((0, dataset.dim or 0), np.float32)
+    return np.ascontiguousarray(np.concatenate(keys)), np.concatenate(vectors)

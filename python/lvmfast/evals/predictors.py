@@ -1,0 +1,195 @@
+"""Who predicts: a trained run, or a baseline that needs no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
+from lvmfast.corpus import load_split
+from lvmfast.corpus.dataset import Vectors
+from lvmfast.corpus.load import as_fingerprint
+from lvmfast.corpus.sequences import Sequences, open_sequences
+from lvmfast.errors import DataError, missing_extra
+from lvmfast.evals.queries import Queries
+from lvmfast.models.baselines import evenly_spaced, fit_lag_mix, predict_baseline
+from lvmfast.models.checkpoint import CheckpointInfo, load_model
+from lvmfast.models.config import BASELINES
+from lvmfast.parse import read_json
+
+#: Windows that are predicted at a time.
+BATCH = 1024
+#: Training windows that the lag mix is fitted on.
+MIX_ROWS = 4096
+RUN, HISTORY = "run.json", "history.json"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A name and what it predicts: (n, length, dim) float32 -> (n, dim) float32."""
+
+    name: str
+    predict: Callable[[Vectors], Vectors]
+    device: str = "cpu"
+    weights: tuple[float, ...] | None = None  #: of the lag mix, oldest first
+    checkpoint: CheckpointInfo | None = None  #: None for a baseline
+    run: Path | None = None  #: the folder of the run, where there is one
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it needs no training."""
+        return self.checkpoint is None
+
+
+def baseline(name: str, weights: npt.ArrayLike | None = None) -> Predictor:
+    """One of `BASELINES`; lag-mix needs its weights."""
+    stated = None if weights is None else tuple(float(w) for w in np.asarray(weights))
+    return Predictor(name, lambda contexts: predict_baseline(name, contexts, weights), weights=stated)
+
+
+def load_run(path: str | PathLike[str], queries: Queries, device: str = "cpu") -> Predictor:
+    """The model of a run's folder or of a checkpoint, held to the encoder and shape of the queries.
+
+    Raises:
+        DataError: no checkpoint, a truncated one, or one of another encoder, dimension or window.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise missing_extra("evaluating a checkpoint", "train", error) from error
+    place = _device(device)
+    model, info = load_model(path, place)
+    stated = (info.config.dim, info.config.length)
+    given = (queries.sequences.dim, queries.sequences.length)
+    if stated != given:
+        raise DataError(
+            f"{info.path or path}: expected windows of {stated[1]} vectors of {stated[0]} values, "
+            f"got {given[1]} of {given[0]} in {queries.name}"
+        )
+    info.check_encoder(queries.provenance)
+
+    def predict(contexts: Vectors) -> Vectors:
+        with torch.inference_mode():
+            window = torch.from_numpy(np.ascontiguousarray(contexts)).to(place)  # (n, length, dim)
+            predicted: Vectors = model(window).float().cpu().numpy()  # (n, dim)
+        return predicted
+
+    folder = _folder(info)
+    return Predictor(
+        folder.name if folder is not None else Path(path).stem,
+        predict,
+        device=place,
+        checkpoint=info,
+        run=folder,
+    )
+
+
+def _device(name: str) -> str:
+    from lvmfast.leaks.devices import device_name
+
+    device_name(name)  # says what is missing
+    return name
+
+
+def _folder(info: CheckpointInfo) -> Path | None:
+    """The folder of the run that a checkpoint lies in."""
+    if info.path is None:
+        return None
+    folder = info.path.resolve().parent.parent
+    return folder if (folder / RUN).is_file() else None
+
+
+def is_baseline_name(checkpoint: object) -> bool:
+    """Whether `checkpoint` names a baseline; a folder of that name is meant with ./ before it."""
+    return checkpoint in BASELINES
+
+
+def emit(predictor: Predictor, queries: Queries, progress: Callable[[str, int, int | None], None]) -> Vectors:
+    """(n, dim): the prediction for every query.
+
+    Raises:
+        DataError: a prediction is not finite, or of another dimension.
+    """
+    n, dim = queries.n, queries.sequences.dim
+    out = np.empty((n, dim), np.float32)
+    for start in range(0, n, BATCH):
+        rows = np.arange(start, min(n, start + BATCH))
+        predicted = predictor.predict(queries.sequences.contexts(rows))
+        if predicted.shape != (len(rows), dim):
+            raise DataError(
+                f"{predictor.name}: expected predictions of {(len(rows), dim)}, got {predicted.shape}"
+            )
+        out[rows] = predicted
+        progress(f"predict {predictor.name}", start + len(rows), n)
+    wrong = np.flatnonzero(~np.isfinite(out).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"{predictor.name}: {len(wrong)} of {n} predictions are NaN or infinite; the first is of "
+            f"{'{}: row {}'.format(*queries.sequences.locate(int(wrong[0])))}"
+        )
+    return out
+
+
+def lag_mix_weights(train: Any, runs: Sequence[Predictor], length: int, dim: int) -> npt.NDArray[Any] | None:
+    """The weights of the lag mix: fitted on `train`, else those that a run states; None where neither does.
+
+    Raises:
+        DataError: `train` does not fit the queries.
+    """
+    if isinstance(train, Sequences):
+        if (train.length, train.dim) != (length, dim):
+            raise DataError(
+                f"{train.dataset.files[0].name}: expected windows of {length} vectors of {dim} values, "
+                f"got {train.length} of {train.dim}"
+            )
+        rows = evenly_spaced(train.n, MIX_ROWS)
+        return fit_lag_mix(train.contexts(rows), train.targets(rows))
+    for run in runs:
+        stated = _stated_mix(run)
+        if stated is not None:
+            return stated
+    return None
+
+
+def _stated_mix(run: Predictor) -> npt.NDArray[Any] | None:
+    weights = _run_stated(run).get("lag_mix")
+    return None if weights is None else np.asarray(weights, np.float64)
+
+
+def trained_on(run: Predictor, train: Any) -> bool:
+    """Whether every file that a run says it was trained on is among those of `train`, by content."""
+    files = _run_stated(run).get("files", {}).get("train", [])
+    hashes = {file.get("blake3") for file in files}
+    there = {
+        _core.blake3_file(file.path, 0)
+        for file in load_split(train, allow_leaked=True).files
+        if file.path is not None
+    }
+    return bool(hashes) and hashes <= there
+
+
+def _run_stated(run: Predictor) -> dict[str, Any]:
+    """What run.json says; nothing for a checkpoint without a run."""
+    if run.run is None:
+        return {}
+    stated = read_json(run.run / RUN)
+    if not isinstance(stated, dict):
+        raise DataError(f"{run.run / RUN}: expected a JSON object, got {type(stated).__name__}")
+    return stated
+
+
+def open_train(train: Any, columns: Any = None) -> Sequences | None:
+    """The sequences of `--train`; None where it is a fingerprint, which holds no vectors.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    if train is None or as_fingerprint(train) is not None:
+        return None
+    return open_sequences(train, columns=columns, allow_leaked=True)

@@ -1,0 +1,211 @@
+"""Whether an evaluation set was seen in training: the scan that stands before every score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lvmfast.api import leakscan
+from lvmfast.corpus import Dataset
+from lvmfast.corpus.load import as_fingerprint
+from lvmfast.errors import DataError
+from lvmfast.evals.domain_level import Domains, domain_reason
+from lvmfast.evals.queries import Queries
+from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.options import DEFAULT_THRESHOLD
+from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.sentences import undecided_count
+from lvmfast.splits.fingerprint import fingerprint_identity
+
+#: `unscanned`: there was no training set to scan against; `undecided`: a fingerprint leaves rows open.
+Status = Literal["clean", "LEAKED", "undecided", "unscanned"]
+WORST_FIRST: tuple[Status, ...] = ("LEAKED", "undecided", "unscanned", "clean")
+
+#: What a set shares with training decides what a score on it is about.
+Level = Literal["within-document", "cross-document", "cross-domain", "unknown"]
+
+#: A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
+SEEN = ("doc", "chunk", "text", "vector", "context")
+
+
+@dataclass(frozen=True)
+class LevelRate:
+    """What one level of the scan found."""
+
+    status: str
+    matched: int
+    checked: int
+    undecided: int = 0
+
+    @property
+    def rate(self) -> float:
+        """matched / checked."""
+        return self.matched / self.checked if self.checked else 0.0
+
+
+@dataclass(frozen=True)
+class SplitStatus:
+    """What is known of an evaluation set's leaks into one training set."""
+
+    status: Status
+    train: str | None = None  #: what it was scanned against
+    train_identity: str | None = None  #: BLAKE3 of the fingerprint
+    levels: Mapping[str, LevelRate] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    other_domains: bool = False  #: every document's domain is known, and none is training's
+
+    @property
+    def level(self) -> Level:
+        """Whether documents or domains are shared with training: by ids, not by a file's name."""
+        found = self.levels.get("doc")
+        if found is None or not found.checked:
+            return "unknown"
+        if found.matched:
+            return "within-document"
+        return "cross-domain" if self.other_domains else "cross-document"
+
+    @property
+    def sentence(self) -> str:
+        """The status for people."""
+        against = f" against {self.train}" if self.train else ""
+        reasons = f": {'; '.join(self.reasons)}" if self.reasons else ""
+        return f"{self.status}{against}{reasons}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "status": self.status,
+            "level": self.level,
+            "train": self.train,
+            "train_identity": self.train_identity,
+            "reasons": list(self.reasons),
+            "levels": {
+                name: {
+                    "status": found.status,
+                    "matched": found.matched,
+                    "checked": found.checked,
+                    "rate": found.rate,
+                    "undecided": found.undecided,
+                }
+                for name, found in self.levels.items()
+            },
+        }
+
+
+def worst(*statuses: SplitStatus) -> SplitStatus:
+    """The one that binds what may be said."""
+    return min(statuses, key=lambda found: WORST_FIRST.index(found.status))
+
+
+def scan_split(
+    queries: Queries,
+    train: Any,
+    *,
+    quarantined: tuple[str, ...] = (),
+    domains: Domains | None = None,
+    columns: Mapping[str, str] | None = None,
+    texts: Any = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    threads: int = 0,
+    progress: Progress = silent,
+) -> SplitStatus:
+    """Scans the queries against a training set: targets and ids, and the vectors of their windows.
+
+    Args:
+        queries: the evaluation set.
+        train: the training set or its fingerprint; None where there is none to scan against.
+        quarantined: files beside the queries' own that leaked, such as a payload.
+        domains: of documents on both sides, for the level cross-domain.
+        columns: field names by column.
+        texts: a payload of texts for the queries, where there is one.
+        threshold: cosine from which vectors match.
+        threads: 0 for one per available core.
+        progress: called as (phase, rows done, rows in all or None).
+
+    Raises:
+        DataError: nothing of it can be compared, or vectors are of another encoder.
+    """
+    reasons = []
+    quarantined = (*queries.sequences.dataset.leaked, *quarantined)
+    if quarantined:
+        reasons.append(f"quarantined as leaked: {', '.join(dict.fromkeys(quarantined))}")
+    levels: dict[str, LevelRate] = {}
+    name = identity = None
+    if train is not None:
+        name, identity = _named(train)
+        report = leakscan(
+            train,
+            queries.sequences.dataset,
+            eval_payload=texts,
+            columns=columns,
+            threshold=threshold,
+            allow_leaked=True,  # it was allowed, or refused, when it was opened
+            threads=threads,
+            progress=progress,
+        )
+        levels = _rates(report)
+        if identity is not None:
+            levels |= _windows_against(train, queries, threshold, threads, progress)
+    seen = [level for level in SEEN if level in levels and levels[level].matched]
+    if seen:
+        reasons.append("seen in training at " + ", ".join(f"{k} ({levels[k].rate:.1%})" for k in seen))
+    open_ = [f"{k} ({levels[k].undecided:,} rows)" for k in levels if levels[k].undecided]
+    if open_:
+        reasons.append(f"the fingerprint does not decide {', '.join(open_)}")
+    if "oracle" in levels and levels["oracle"].matched:
+        reasons.append(f"{levels['oracle'].matched:,} queries hold their own answer")
+    status: Status = "unscanned" if train is None else "clean"
+    if open_:
+        status = "undecided"
+    if quarantined or seen:
+        status = "LEAKED"
+    if status == "unscanned":
+        reasons.append("no training set or fingerprint was given to scan against")
+    apart = False
+    if domains is not None and train is not None:
+        apart, found = domain_reason(domains, train, queries.sequences.dataset)
+        reasons.append(found)
+    return SplitStatus(status, name, identity, levels, tuple(reasons), apart)
+
+
+def _named(train: Any) -> tuple[str, str | None]:
+    found = as_fingerprint(train)
+    if found is not None:
+        return str(found.path), fingerprint_identity(str(found.path))
+    if isinstance(train, Dataset):
+        return train.files[0].name, None
+    if isinstance(train, (list, tuple)):
+        return ", ".join(str(path) for path in train[:3]), None
+    return (str(train) if isinstance(train, str) or hasattr(train, "__fspath__") else "<arrays>"), None
+
+
+def _rates(report: LeakReport) -> dict[str, LevelRate]:
+    rates = {}
+    for name, found in report.levels.items():
+        if found.status == "not_checkable" or found.judged is None:
+            continue
+        rates[str(name)] = LevelRate(
+            found.status, found.judged.matched, found.judged.checked, undecided_count(found)
+        )
+    if not rates:
+        raise DataError("the evaluation set shares no column with the training set: nothing was compared")
+    return rates
+
+
+def _windows_against(
+    train: Any, queries: Queries, threshold: float, threads: int, progress: Progress
+) -> dict[str, LevelRate]:
+    """Vectors of the queries' windows among the targets of a fingerprint, which holds no windows itself.
+
+    Rates count distinct or stored vectors of windows, not queries.
+    """
+    if (found := as_fingerprint(train)) is None or "vector" not in found.columns:
+        return {}
+    vectors = queries.context_vectors()
+    if not len(vectors):
+        return {}
+    report = leakscan(
+        train, {"vector": vectors}, levels=["vector"], threshold=threshold, threads=threads, progress=progress
+    )
+    return {"context": _rates(report)["vector"]}
