@@ -40,8 +40,7 @@ pub(super) struct Basis {
     pub width: usize,
     /// Directions that the first tile looks at.
     pub first: usize,
-    /// Directions as panels of the kernel's lanes, each `(dim, lanes)`; none where the basis is a rotation of
-    /// the whole space.
+    /// Directions as panels of the kernel's lanes, each `(dim, lanes)`.
     pub panels: Vec<f32>,
     /// What is subtracted from every projection, `(width,)`: about the mean, and any value would do.
     pub centre: Vec<f32>,
@@ -203,47 +202,6 @@ impl Basis {
         Self::from_directions(directions, plan, &probes, &mean, kernel, watch).map(Some)
     }
 
-    /// The whole space, rotated so that the energy is spread: nothing is projected away, so that only the
-    /// codes' rounding lets pairs through in vain. For radii at which the rest of a projection hides too much.
-    pub fn whole(left: Rows<'_>, right: Rows<'_>, terms: Terms) -> Option<Self> {
-        let dim = left.dim;
-        let Sample { probes, probe_left, mut mean, .. } = Sample::of(left, right);
-        if probe_left == 0 || probe_left == probes.rows() {
-            return None;
-        }
-        let width = dim.next_multiple_of(ROTATED);
-        let mut projected = Matrix { depth: width, values: vec![0.0; probes.rows() * width] };
-        for (i, out) in projected.values.chunks_exact_mut(width).enumerate() {
-            out[..dim].copy_from_slice(probes.row(i));
-            rotate(out);
-        }
-        mean.resize(width, 0.0);
-        rotate(&mut mean);
-        let step = code_step(&projected, width);
-        let reach = (terms.radius + 2.0 * f64::from(step) * (width as f64 / 12.0).sqrt()).powi(2) as f32;
-        let lefts = probe_left.min(PROBES);
-        let mut survivors = 0;
-        for i in (0..lefts).map(|i| i * probe_left / lefts) {
-            let near = |&j: &usize| {
-                let pairs = projected.row(i).iter().zip(projected.row(j));
-                pairs.map(|(x, y)| (x - y) * (x - y)).sum::<f32>() <= reach
-            };
-            survivors += (probe_left..projected.rows()).filter(near).count();
-        }
-        let share = survivors as f64 / (lefts * (projected.rows() - probe_left)) as f64;
-        let tests = right.len() as f64 * (terms.caution * share).min(1.0) * test_cycles(width, dim).0;
-        let cycles = 20.0 * width as f64 + right.len() as f64 * width as f64 / 40.0 + tests;
-        (cycles < terms.expected * product_cycles(dim, right.len())).then(|| Self {
-            width,
-            first: width,
-            panels: Vec::new(),
-            centre: mean,
-            norm: 1.0 + 1e-9,
-            step,
-            cycles,
-        })
-    }
-
     fn from_directions(
         mut directions: Matrix,
         plan: Plan,
@@ -256,7 +214,20 @@ impl Basis {
         directions.values.truncate(width * directions.depth);
         mix(&mut directions, first);
         let projected = probes.times_transposed(&directions, kernel, watch)?;
-        let step = code_step(&projected, first);
+        let rows = projected.rows();
+        let step = {
+            let mut halves: Vec<f32> = Vec::with_capacity(rows);
+            let mut peaks: Vec<f32> = Vec::with_capacity(rows);
+            for i in 0..rows {
+                let row = &projected.row(i)[..first];
+                halves.push(half_norms(row).into_iter().fold(0.0, f32::max));
+                peaks.push(row.iter().fold(0.0, |peak, v| v.abs().max(peak)));
+            }
+            let rare = rows - 1 - rows / 200;
+            halves.sort_by(f32::total_cmp);
+            peaks.sort_by(f32::total_cmp);
+            (halves[rare] / (HALF_NORM - 1.0)).max(peaks[rare] / PEAK).max(1e-9)
+        };
         // The probes were centred before it they were projected; what is scanned is centred after.
         let centre = (0..width).map(|k| kernel.dot(directions.row(k), mean) as f32).collect();
         Ok(Self {
@@ -269,45 +240,6 @@ impl Basis {
             cycles,
         })
     }
-}
-
-/// A rotation is of a multiple of so many components.
-const ROTATED: usize = 64;
-
-/// Hadamard transforms of consecutive components, as many as the largest power of two that divides their number:
-/// orthogonal but for its roundings, one per level and two for the scale.
-pub(super) fn rotate(row: &mut [f32]) {
-    let size = 1 << row.len().trailing_zeros();
-    let scale = (1.0 / (size as f64).sqrt()) as f32;
-    for block in row.chunks_exact_mut(size) {
-        let mut half = 1;
-        while half < size {
-            for two in block.chunks_exact_mut(2 * half) {
-                let (low, high) = two.split_at_mut(half);
-                for (x, y) in low.iter_mut().zip(high) {
-                    (*x, *y) = (*x + *y, *x - *y);
-                }
-            }
-            half *= 2;
-        }
-        block.iter_mut().for_each(|x| *x *= scale);
-    }
-}
-
-/// The unit of codes of the `first` components under which all but a few of the projections fit.
-fn code_step(projected: &Matrix, first: usize) -> f32 {
-    let rows = projected.rows();
-    let mut halves: Vec<f32> = Vec::with_capacity(rows);
-    let mut peaks: Vec<f32> = Vec::with_capacity(rows);
-    for i in 0..rows {
-        let row = &projected.row(i)[..first];
-        halves.push(half_norms(row).into_iter().fold(0.0, f32::max));
-        peaks.push(row.iter().fold(0.0, |peak, v| v.abs().max(peak)));
-    }
-    let rare = rows - 1 - rows / 200;
-    halves.sort_by(f32::total_cmp);
-    peaks.sort_by(f32::total_cmp);
-    (halves[rare] / (HALF_NORM - 1.0)).max(peaks[rare] / PEAK).max(1e-9)
 }
 
 /// Norms of the components at positions 0 and 1, and at 2 and 3, modulo 4.

@@ -1,6 +1,6 @@
 //! Rows as the sieve sees them: their projection in float32, and a code of small integers for the first tile.
 
-use super::basis::{Basis, HALF_NORM, PEAK, half_norms, rotate};
+use super::basis::{Basis, HALF_NORM, PEAK, half_norms};
 use super::product::{DEPTH, Rows};
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 
@@ -76,20 +76,6 @@ impl Encoder<'_> {
         let Basis { width, ref panels, ref centre, .. } = *self.basis;
         let (tile_rows, lanes, dim) = (self.kernel.tile_rows(), self.kernel.tile_lanes(), rows.dim);
         let count = projections.len() / width;
-        if panels.is_empty() {
-            for (i, out) in projections.chunks_exact_mut(width).enumerate() {
-                let (row, square) = rows.get(from + i);
-                let scale = 1.0 / square.sqrt();
-                let (head, rest) = out.split_at_mut(dim);
-                for (out, &x) in head.iter_mut().zip(row) {
-                    *out = (f64::from(x) * scale) as f32;
-                }
-                rest.fill(0.0);
-                rotate(out);
-                out.iter_mut().zip(centre).for_each(|(out, centre)| *out -= centre);
-            }
-            return;
-        }
         let Scratch { tiles, scaled, .. } = scratch;
         scaled.clear();
         let plain = |i: usize| PLAIN_SQUARES.contains(&rows.get(from + i).1);

@@ -60,7 +60,7 @@ impl NearIndex {
     pub fn nearest(&self) -> Nearest {
         let mut nearest = Nearest::default();
         for group in 0..self.norms.len() {
-            let best = (group < self.nearest.len()).then(|| self.nearest.held(group)).unwrap_or_default();
+            let best = if group < self.nearest.len() { self.nearest.held(group) } else { Vec::new() };
             nearest.cosine.push(best.first().map_or(f64::NAN, |best| best.score));
             nearest.row.push(best.first().map_or(-1, |best| best.row));
         }

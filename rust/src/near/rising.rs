@@ -94,7 +94,6 @@ impl RisingSieve {
     }
 
     /// Offers what it can of the left rows, `seen` of which went by before.
-    #[expect(clippy::too_many_arguments)]
     pub fn raise(
         &mut self,
         left: Rows<'_>,
@@ -163,8 +162,7 @@ impl RisingSieve {
             caution: CAUTION.powi(self.failures),
             work,
         };
-        let fit = Basis::fit(left, right, terms, self.kernel, watch)?;
-        let Some(mut basis) = fit.or_else(|| Basis::whole(left, right, terms)) else {
+        let Some(mut basis) = Basis::fit(left, right, terms, self.kernel, watch)? else {
             self.fitted = None;
             return Ok(());
         };
