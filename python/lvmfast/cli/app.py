@@ -32,7 +32,7 @@ def exit_codes(command: Command) -> Command:
             print(f"lvmfast: {error}", file=sys.stderr)
             raise typer.Exit(EXIT_BAD_INPUT) from error
         except KeyboardInterrupt as interrupt:  # with what is left to say, where something was written
-            print(f"lvmfast: interrupted; {interrupt or 'nothing was written'}", file=sys.stderr)
+            print(f"lvmfast: interrupted; {str(interrupt) or 'nothing was written'}", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
             # Python's own exit code for a crash is 1, which would read as a leak.
