@@ -78,6 +78,9 @@ def test_what_a_run_leaves(whole, data):
     }
     assert all(row.keys() == wanted for row in history)
     assert set(history[0]["baselines"]) == {"copy-last", "mean", "lag-mix"}
+    mix = json.loads((run / "run.json").read_text())["lag_mix"]  # what `lvmfast eval` scores the lag mix by
+    assert len(mix) == lvmfast.load_split(data).files[0].context_length
+    assert np.abs(mix).sum() == pytest.approx(1)
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     documents = pq.read_table(run / "split" / "documents.parquet").to_pydict()
     assert sorted(documents["doc_id"], key=int) == [str(i) for i in range(14)]

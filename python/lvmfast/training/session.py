@@ -100,7 +100,8 @@ def _run(
     )
     trainer = Trainer(config, model, train, val, folder, info, place, ranks, mix)
     if ranks.first:
-        run = {**run, "parameters": trainer.parameters, "baselines": trainer.baselines}
+        told = {"parameters": trainer.parameters, "baselines": trainer.baselines, "lag_mix": mix.tolist()}
+        run = {**run, **told}
         folder.write_json(folder.run, run)
     identity = identity_of(config)
     position = trainer.position(identity)
