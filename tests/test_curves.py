@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -11,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from lvmfast.report.curves import Panel, _ticks, curves_svg
+from tests.browser import needs_browser, opened_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<script>alert(1)</script>&\"'\u202e.json"
 
 
@@ -45,21 +44,12 @@ def plot(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
+@needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_renders_in_a_browser(runs, tmp_path, scheme):
-    from playwright.sync_api import sync_playwright
-
     out = tmp_path / "curves.html"
     assert plot(*runs, "--out", str(out)).returncode == 0
-    complaints, requests = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=scheme)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(out.as_uri())
+    with opened_page(out, scheme) as page:
         found = {
             "panels": page.locator("svg.curves .panel").count(),
             "dots": page.locator("svg.curves .dot").count(),
@@ -71,9 +61,6 @@ def test_the_page_renders_in_a_browser(runs, tmp_path, scheme):
             "overflow": page.evaluate("document.documentElement.scrollWidth - innerWidth"),
             "paper": page.evaluate("getComputedStyle(document.querySelector('.paper')).fill"),
         }
-        browser.close()
-    assert complaints == []
-    assert requests == [out.as_uri()]
     assert (found["panels"], found["dots"]) == (5, 5 * 5 + 10)
     assert (found["baselines"], found["gates"], found["lacking"]) == (3, 1, 4)
     assert found["stamp"].startswith("LEAKED")

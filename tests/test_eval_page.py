@@ -10,8 +10,8 @@ import pytest
 import lvmfast
 from lvmfast.evals.write import write_evaluation
 from lvmfast.report.eval_page import draw_evaluation
+from tests.browser import needs_browser, opened_page
 from tests.eval_world import run, world
-from tests.test_page import CHROMIUM
 
 HOSTILE = "<b onmouseover=alert(1)>run\u202e {{ 7 * 7 }}"
 
@@ -36,21 +36,12 @@ def evaluation(tmp_path_factory) -> Path:
     return folder / "out"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
+@needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_renders_in_a_browser(evaluation, scheme):
-    from playwright.sync_api import sync_playwright
-
     records = json.loads((evaluation / "metrics.json").read_text())
     page_file = evaluation / "eval.html"
-    complaints, requests = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=scheme)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(page_file.as_uri())
+    with opened_page(page_file, scheme) as page:
         numbers = page.eval_on_selector_all(
             "[data-number]", "all => all.map(e => [e.dataset.number, e.value, e.innerText])"
         )
@@ -62,9 +53,6 @@ def test_it_renders_in_a_browser(evaluation, scheme):
         tables = page.locator("table.scores").count()
         text = page.inner_text("main")
         sentence = page.inner_text("#sentence")
-        browser.close()
-    assert complaints == []
-    assert requests == [page_file.as_uri()]
     assert scripts == 0
     assert overflow <= 0
     assert title.startswith("LEAKED")

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 import lvmfast
 from lvmfast.report.charts import _spans
 from lvmfast.report.differences import compare
-from lvmfast.report.page import draw_page, visible
+from lvmfast.report.page import draw_page
+from lvmfast.report.template import visible
 from tests import data
+from tests.browser import needs_browser, opened_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (
     '<script>document.title="owned"</script><img src="http://192.0.2.1/x.png" onerror="document.title=1">'
     " & \"double\" 'single' {{ 7 * 7 }} \x00nul \x1b[31m \u202eright to left\u202c \u2066x "
@@ -70,26 +71,17 @@ def at(summary: dict, path: str):
     return reduce(lambda v, key: v[int(key)] if isinstance(v, list) else v[key], path.split("."), summary)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
+@needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("with_nearest", [False, True])
 def test_it_renders_in_a_browser(scan, tmp_path, scheme, with_nearest):
-    from playwright.sync_api import sync_playwright
-
     summary = json.loads((scan / "summary.json").read_text())
     page_file = scan / "report.html"
     if with_nearest:
         summary["levels"]["vector"]["nearest"] = nearest(39)
         page_file = tmp_path / "report.html"
         page_file.write_text(draw_page(summary, pq.read_table(scan / "matches.parquet")), "utf-8")
-    complaints, requests = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=scheme)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(page_file.as_uri())
+    with opened_page(page_file, scheme) as page:
         numbers = page.eval_on_selector_all(
             "[data-number]", "all => all.map(e => [e.dataset.number, e.value, e.innerText])"
         )
@@ -107,9 +99,6 @@ def test_it_renders_in_a_browser(scan, tmp_path, scheme, with_nearest):
         }
         page.keyboard.press("Tab")
         first_stop = page.evaluate("document.activeElement.className")
-        browser.close()
-    assert complaints == []
-    assert requests == [page_file.as_uri()]
     assert len(numbers) > 30
     for path, value, shown in numbers:
         expected = at(summary, path)

@@ -18,15 +18,13 @@ from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.sequences import Sequences, open_sequences
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.queries import Queries
-from lvmfast.models.baselines import evenly_spaced, fit_lag_mix, predict_baseline
+from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix, predict_baseline
 from lvmfast.models.checkpoint import CheckpointInfo, load_model
 from lvmfast.models.config import BASELINES
 from lvmfast.parse import read_json
 
 #: Windows that are predicted at a time.
 BATCH = 1024
-#: Training windows that the lag mix is fitted on.
-MIX_ROWS = 4096
 RUN, HISTORY = "run.json", "history.json"
 
 
@@ -148,7 +146,7 @@ def lag_mix_weights(train: Any, runs: Sequence[Predictor], length: int, dim: int
                 f"{train.dataset.files[0].name}: expected windows of {length} vectors of {dim} values, "
                 f"got {train.length} of {train.dim}"
             )
-        rows = evenly_spaced(train.n, MIX_ROWS)
+        rows = evenly_spaced(train.n, CANDIDATES)
         return fit_lag_mix(train.contexts(rows), train.targets(rows))
     for run in runs:
         stated = _stated_mix(run)

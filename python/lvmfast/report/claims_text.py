@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lvmfast.report.page import visible
+from lvmfast.report.template import visible
 
 HEADINGS = {"valid": "What can be said", "invalid": "What cannot be said", "pending": "What waits"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
-from lvmfast.report.page import visible
+from lvmfast.report.template import template
 
 
 def curve_page(
@@ -24,21 +24,14 @@ def curve_page(
         notes: what is odd about the histories.
         heading: as of `curves_svg`.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("lvmfast", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
     columns = list(dict.fromkeys(name for _, figures in last.values() for name in figures))
     rows = [
         {"run": run, "epoch": epoch, "figures": [_shown(figures.get(name)) for name in columns]}
         for run, (epoch, figures) in last.items()
     ]
-    return environment.get_template("curves.html.j2").render(
+    return template("curves.html.j2").render(
         css=Markup(files("lvmfast.report").joinpath("page.css").read_text("utf-8")),
         svg=Markup(svg),
         runs=runs,

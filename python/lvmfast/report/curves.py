@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import drawsvg
 
-from lvmfast.report.page import visible
+from lvmfast.report.template import visible
 
 Points = Sequence[tuple[int, float]]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvmfast.report import eval_sentences
-from lvmfast.report.page import visible
+from lvmfast.report.template import template
 
 EVAL_PAGE = "eval.html"
 SHOWN = ("R@1", "R@5", "R@10", "R@20", "Contain@20", "Contain@50", "MRR", "Eff@5", "nDCG@10", "mean_cosine")
@@ -22,7 +22,6 @@ def draw_evaluation(records: Sequence[Mapping[str, Any]], details: Mapping[str, 
     Raises:
         KeyError, TypeError, ValueError, jinja2.TemplateError: these are not the contents of the two files.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     from lvmfast.report import eval_charts
@@ -34,17 +33,8 @@ def draw_evaluation(records: Sequence[Mapping[str, Any]], details: Mapping[str, 
             "" if value is None else repr(value), place, metric, eval_sentences.figure(metric, value)
         )
 
-    environment = Environment(
-        loader=PackageLoader("lvmfast", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    environment.filters |= {"words": lambda name: str(name).replace("_", " ")}
     title, tone = eval_sentences.headline(details)
-    return environment.get_template("eval.html.j2").render(
+    return template("eval.html.j2").render(
         records=records,
         details=details,
         places=_places(records),

@@ -5,19 +5,15 @@ The page has no script and loads nothing: its content policy forbids both, whate
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
 import pyarrow as pa
 
-PAGE = "report.html"
+from lvmfast.report.template import template
 
-#: Characters that change the order of the text around them, or that nobody sees.
-INVISIBLE = frozenset(
-    "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-)
+PAGE = "report.html"
 
 
 def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
@@ -27,7 +23,6 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
         KeyError, TypeError, ValueError, jinja2.TemplateError: `summary` is not held to its schema.
     """
     # Here and not above: a scan that draws no page starts without them.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     from lvmfast.report import charts
@@ -47,16 +42,7 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
             "" if value is None else repr(value), path, _percent(value)
         )
 
-    environment = Environment(
-        loader=PackageLoader("lvmfast", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    environment.filters |= {"words": lambda name: str(name).replace("_", " "), "bytes": _bytes}
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2", bytes=_bytes).render(
         summary=summary,
         sides=[side for side in ("train", "eval") if side in summary["inputs"]],
         number=number,
@@ -65,20 +51,6 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
         worst=worst_pairs(matches),
         near=pairs_near_threshold(matches),
     )
-
-
-def visible(text: str) -> str:
-    """`text` with control characters and changes of direction written out: it reads as it is stored."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    plain = character not in INVISIBLE and unicodedata.category(character) not in ("Cc", "Cs", "Cn")
-    if character in "\n\t" or plain:
-        return character
-    return f"\u27e8U+{ord(character):04X}\u27e9"
 
 
 def _at(summary: Mapping[str, Any], path: str) -> Any:

@@ -16,7 +16,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.durable import appearing, write_text
 from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Progress, silent
-from lvmfast.models.baselines import evenly_spaced, fit_lag_mix
+from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix
 from lvmfast.models.build import build
 from lvmfast.models.checkpoint import CheckpointInfo
 from lvmfast.models.config import ModelConfig
@@ -43,9 +43,6 @@ from lvmfast.training.steps import StepReader
 from lvmfast.training.toml import config_text
 from lvmfast.training.train import TrainedRun, identity_of
 from lvmfast.training.trainer import EpochDone, Trainer
-
-#: Training windows that the lag mix is fitted on.
-_MIX_ROWS = 4096
 
 
 def run_session(
@@ -183,7 +180,7 @@ def _documents(side: Side) -> Rows:
 
 
 def _lag_mix(side: Side) -> Any:
-    rows = side.rows[evenly_spaced(len(side), _MIX_ROWS)]
+    rows = side.rows[evenly_spaced(len(side), CANDIDATES)]
     return fit_lag_mix(side.sequences.contexts(rows), side.sequences.targets(rows))
 
 
