@@ -36,12 +36,13 @@ def triage(run: Run) -> Triage:
     The customary order is the public project's; docs/triage.md has the reasons of the measured one. Without a
     config.toml the commands begin with the customary preset, and TRAIN stands for the training files.
     """
+    control = {"infonce": 0.0, "cosine": 1.0, "head": False, "bank": 0}
     customary = [
         _step(run, "tau 0.05", "customary", {"tau": 0.05}, _margin(run)),
         _step(run, "tau 0.10", "customary", {"tau": 0.10}, _margin(run)),
         _step(run, "lambda 0.85/0.15", "customary", {"infonce": 0.85, "cosine": 0.15}, _losses(run)),
         _step(run, "batch 512", "customary", {"batch": 512}, _negatives(run)),
-        _step(run, "head check", "customary", {"infonce": 0.0, "cosine": 1.0, "head": False}, _control(run)),
+        _step(run, "head check", "customary", control, _control(run)),
         _step(run, "2 per document", "customary", {"max_per_document": 2}, _same_document(run)),
     ]
     bank = {"infonce": 1.0, "cosine": 0.0, "head": False, "bank": 65_536, "mask_context": True}
