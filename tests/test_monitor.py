@@ -274,6 +274,7 @@ def test_monitor_and_a_trainer_that_is_killed(lvmfast_trainer):
     process.wait()
     code, said = look(run, "--epoch", "99999", "--on-fail", "stop")
     assert (code, "died" in said, "stalled" in said) == (3, True, False), said
+    assert f"lvmfast train --resume --out {run} goes on" in said
 
 
 def test_monitor_and_a_finished_run(tmp_path):

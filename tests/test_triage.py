@@ -81,6 +81,15 @@ def test_commands_for_another_trainers_history(tmp_path, monkeypatch):
         assert (config.train, config.preset) == (("TRAIN",), "seed")
 
 
+def test_a_run_below_copying_says_so(tmp_path):
+    row = {"epoch": 1, "val_mrr": 0.1, "baselines": {"copy-last": {"val_mrr": 0.3}}}
+    history = tmp_path / "history.json"
+    history.write_text(json.dumps([row]))
+    assert "copying the last vector reaches 0.300" in triage(read_run(history)).symptoms[0]
+    history.write_text(json.dumps([{**row, "val_mrr": 0.4}]))
+    assert triage(read_run(history)).symptoms == ()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("made", MADE)
 def test_every_command_trains(runs, made):

@@ -73,16 +73,17 @@ class Lines:
         self._units = units
         self._phase = ""
         self._started = self._last = 0.0
+        self._from = 0  # where the phase was when it began here: a run that goes on begins in its middle
 
     def __call__(self, phase: str, done: int, total: int | None) -> None:
         """Prints when the last line of this phase is some seconds old."""
         now = time.monotonic()
         if phase != self._phase or done == 0:
-            self._phase, self._started, self._last = phase, now, now
+            self._phase, self._started, self._last, self._from = phase, now, now, done
         if now - self._last < SECONDS_BETWEEN_LINES:
             return
         self._last = now
-        rate = done / (now - self._started)
+        rate = (done - self._from) / (now - self._started)
         of = f"/{total:,}" if total else ""
         left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
         unit = self._units.get(phase, "rows")

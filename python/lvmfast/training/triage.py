@@ -97,6 +97,9 @@ def _symptoms(run: Run) -> list[str]:
         found.append(f"collapse: predictions have a mean cosine of {same:.2f} with each other")
     if (spread := _last(run, "val_std")) is not None and spread < 0.25:
         found.append(f"collapse: predictions spread by {spread:.2f}, of at most about 1")
+    copied = run.history.baselines("val_mrr").get("copy-last")
+    if (own := _last(run, "val_mrr")) is not None and copied is not None and own < copied:
+        found.append(f"val_mrr is {own:.3f}; copying the last vector reaches {copied:.3f}")
     losses = run.history.curve("val_loss")
     if len(losses) > 2:
         best = min(losses, key=lambda point: point[1])
