@@ -29,6 +29,7 @@ from lvmfast.training.data import (
     Side,
     Sides,
     content_hash,
+    file_stamps,
     input_files,
     leak_status,
     open_sides,
@@ -77,6 +78,7 @@ def _run(
     if sides is None:
         assert report is None or not report.passed
         return TrainedRun(folder.path, [], None, LEAKED, None if report is None else str(report), None, {})
+    stamps = file_stamps(sides)
     _check_size(config, sides)
     train, val = _readers(config, sides, ranks, progress)
     torch.manual_seed(config.seed)
@@ -101,6 +103,11 @@ def _run(
         """With the fingerprint, which takes as long as many steps and is made when a checkpoint is due."""
         if not ranks.first:
             return info
+        if file_stamps(sides) != stamps:
+            raise DataError(
+                f"{config.train[0]}: this or another file changed since the run began: no checkpoint could "
+                "say what it was trained on"
+            )
         if not folder.fingerprint.exists():
             fingerprint(sides.train_split, folder.fingerprint, threads=config.threads, progress=progress)
         run["fingerprint"] = fingerprint_identity(folder.fingerprint)
