@@ -1,7 +1,7 @@
 """Arrow arrays of plain numbers and texts, made from buffers.
 
-`pyarrow.array` and `to_numpy` import pandas wherever it is installed, whatever they convert. That takes as long
-as scanning some 100,000 vectors.
+`pyarrow.array` and `to_numpy` import pandas wherever it is installed, whatever they convert. That takes as
+long as scanning some 100,000 vectors.
 """
 
 from __future__ import annotations
