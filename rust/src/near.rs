@@ -14,6 +14,7 @@ mod cells;
 mod codes;
 mod nearest;
 mod product;
+mod rescore;
 mod rising;
 mod rows;
 mod search;
@@ -435,7 +436,13 @@ impl Distinct {
                 of_place[equal[0].left as usize] = equal;
             }
         }
-        let mut hits = Hits::default();
+        let count = self.place.iter().flatten().map(|&place| of_place[place as usize].len()).sum();
+        let mut hits = Hits {
+            row: Vec::with_capacity(count),
+            group: Vec::with_capacity(count),
+            cosine: Vec::with_capacity(count),
+            ..Hits::default()
+        };
         for (row, place) in self.place.iter().enumerate() {
             if row % ROWS_PER_CHECK == 0 {
                 watch.check()?;
