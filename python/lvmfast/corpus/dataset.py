@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lvmfast.corpus.plain import arrow_numbers
 from lvmfast.errors import DataError
 
 Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
@@ -261,7 +262,7 @@ class Dataset:
                 low, high = np.searchsorted(within, (batch.file_row, length))
                 if low == high:
                     continue
-                picked = pa.array(within[low:high] - batch.file_row)
+                picked = arrow_numbers(within[low:high] - batch.file_row)
                 for column, type_ in types.items():
                     values = getattr(batch, column)
                     pieces[column].append(
@@ -271,7 +272,7 @@ class Dataset:
             start += length if file.rows is None else file.rows
         if done < len(wanted):
             raise DataError(f"{self.files[-1].name}: row {wanted[done]} is past the end of the split")
-        table: dict[str, pa.ChunkedArray] = {"row": pa.chunked_array([pa.array(wanted)])}
+        table: dict[str, pa.ChunkedArray] = {"row": pa.chunked_array([arrow_numbers(wanted)])}
         for column, type_ in types.items():
             table[column] = pa.chunked_array(pieces[column], type=type_)
         return pa.table(table)

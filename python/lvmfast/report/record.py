@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lvmfast import _core
@@ -32,22 +33,27 @@ class OpenSplit:
 
 
 class Inputs:
-    """The files of a scan: hashed before it starts, and still the same when it ends."""
+    """The files of a scan: hashed while it runs, and at its end still the same as before it."""
 
     def __init__(self, splits: Mapping[Side, OpenSplit], threads: int) -> None:
-        """Reads every local file once to hash it."""
+        """Starts to hash every local file, beside what the pool is asked to do next."""
         self._splits = splits
         files = [file for split in splits.values() for file in (*split.dataset.inputs, *split.texts)]
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
         self._stamps = {path: _stamp(path) for path in local}
-        self._hashes = {path: _core.blake3_file(path, threads) for path in local}
+        self._hashing = _core.FileHashes(list(self._stamps), threads)
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return dict(zip(self._stamps, self._hashing.wait(), strict=True))
 
     def check_unchanged(self) -> None:
-        """Compares size and time of every file with what they were.
+        """Compares size and time of every file with what they were, once all of them are hashed.
 
         Raises:
             DataError: a file changed, so that nobody can say what was scanned.
         """
+        _ = self._hashes
         for path, stamp in self._stamps.items():
             if not os.path.isfile(path) or _stamp(path) != stamp:
                 raise DataError(f"{path}: changed while it was read")
