@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
-import time
+import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -34,12 +34,8 @@ _LONGEST = 240
 Value = TypeVar("Value")
 
 
-class ObjectChanged(Exception):
-    """An object is another than the one that was opened."""
-
-
-def with_retries(uri: str, call: Callable[[], Value]) -> Value:
-    """What `call` returns; after a transient error it is called again, some pauses later.
+def with_retries(uri: str, call: Callable[[], Value], abandoned: threading.Event | None = None) -> Value:
+    """What `call` returns; after a transient error it is called again, some pauses later, unless `abandoned`.
 
     The pauses grow by the factor 2 and are cut by up to half at random, so that clients which failed together
     do not come back together (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter).
@@ -47,6 +43,7 @@ def with_retries(uri: str, call: Callable[[], Value]) -> Value:
     Raises:
         DataError: it failed for good, or as often as it was tried; the line names `uri` and the last cause.
     """
+    waiting = abandoned or threading.Event()
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return call()
@@ -55,9 +52,9 @@ def with_retries(uri: str, call: Callable[[], Value]) -> Value:
         except Exception as error:
             if not is_transient(error):
                 raise DataError(f"{uri}: {cause(error)}") from error
-            if attempt == ATTEMPTS:
-                raise DataError(f"{uri}: {cause(error)} (tried {ATTEMPTS} times)") from error
-        time.sleep(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
+            if attempt == ATTEMPTS or waiting.is_set():
+                raise DataError(f"{uri}: {cause(error)} (tried {attempt} times)") from error
+        waiting.wait(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
     raise AssertionError("unreachable")
 
 
@@ -104,7 +101,7 @@ def cause(error: BaseException) -> str:
     name = type(error).__name__
     if name in ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"):
         return f"no credentials: {said}"
-    if isinstance(error, ObjectChanged) or status == 412:
+    if status == 412:
         return "changed while it was read: the object has another ETag now"
     if isinstance(error, FileNotFoundError) or status == 404:
         bucket = "bucket" in said.lower()
@@ -122,4 +119,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while each is not None and id(each) not in seen:
         seen.add(id(each))
         yield each
-        each = each.__cause__ or each.__context__
+        each = each.__cause__

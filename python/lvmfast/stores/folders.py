@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 
 class Folder(Protocol):
-    """Files by name in one place. A name may hold one ``/``. Every method raises DataErrors that name the file."""
+    """Files by name in one place. A name may hold one ``/``. Errors are DataErrors that name the file."""
 
     path: str  #: the folder as it was given
 
@@ -125,10 +125,8 @@ class StoreFolder:
             self.write(_TRIAL, b"")
         except DataError as error:
             raise DataError(f"{self.path}: cannot write there: {str(error).partition(': ')[2]}") from error
-        try:
+        with suppress(DataError):  # who may put and not delete can still keep a report
             self.remove(_TRIAL)
-        except DataError:
-            pass  # who may put and not delete can still keep a report
 
     def write(self, name: str, data: bytes) -> None:
         """As `Folder.write`: a store shows an object when it has all of it."""
@@ -166,10 +164,8 @@ class StoreFolder:
         """As `Folder.remove`."""
 
         def ask() -> None:
-            try:
+            with suppress(FileNotFoundError):
                 self._fs.rm_file(joined(self._inner, name))
-            except FileNotFoundError:
-                pass
 
         self._asked(name, ask)
 

@@ -1,20 +1,21 @@
-"""Objects in a store: what is known of them, and reads of byte ranges that belong to one version."""
+"""Files and objects by one name, a `Source`: what is known of it, and reads that belong to one version."""
 
 from __future__ import annotations
 
-import io
 import os
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from lvmfast.errors import DataError
-from lvmfast.stores.failures import ObjectChanged, with_retries
+from lvmfast.stores.ahead import AHEAD_BYTES, Stage, in_order
+from lvmfast.stores.failures import with_retries
 from lvmfast.stores.filesystems import filesystem
+from lvmfast.stores.reader import ObjectReader
 from lvmfast.stores.uris import is_uri, local_path
-
-BLOCK_BYTES = 4 << 20
 
 _VERSIONS = ("ETag", "etag", "blob_id", "md5Hash", "checksum")
 _TIMES = ("LastModified", "last_modified", "updated", "created", "mtime")
@@ -29,6 +30,11 @@ class FileInfo:
         str | None
     )  #: the store's own name for this version; None for local files, and where a store has none
     modified: str | None = None  #: what tells versions apart where there is no ETag
+
+    @property
+    def version(self) -> tuple[int, str | None]:
+        """What differs when the content was replaced, as far as a store tells."""
+        return self.size, self.etag or self.modified
 
 
 def file_info(path: str | os.PathLike[str]) -> FileInfo:
@@ -46,7 +52,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
             raise DataError(f"{path}: {error.strerror}") from error
         return FileInfo(status.st_size, None, str(status.st_mtime_ns))
     fs, inner = filesystem(path)
-    return with_retries(path, lambda: info_from(path, fs.info(inner)))
+    return info_from(path, with_retries(path, lambda: fs.info(inner)))
 
 
 def info_from(uri: str, entry: dict[str, Any]) -> FileInfo:
@@ -64,8 +70,51 @@ def info_from(uri: str, entry: dict[str, Any]) -> FileInfo:
     return FileInfo(entry["size"], None if etag is None else etag.strip('"'), modified)
 
 
+class Source(Protocol):
+    """A local file or an object: its name, its size, and its bytes."""
+
+    name: str  #: the path or URI as it was given
+    path: str | None  #: of the local file
+    info: FileInfo
+
+    def open(self, stages: Iterable[Stage] | None = None, most: int = AHEAD_BYTES) -> Any:
+        """A seekable binary file of pyarrow's: `read`, `readinto`, `seek`, `tell`, `size`, `close`.
+
+        Of an object, what `stages` name is fetched ahead, at most `most` bytes at once; None: the first MiB
+        of what is asked for is fetched when it is.
+
+        Raises:
+            DataError: it cannot be opened; for objects also while reading, when bytes cannot be had or the
+                object was replaced.
+        """
+        ...
+
+
+class LocalFile:
+    """A `Source` on disk."""
+
+    def __init__(self, path: str) -> None:
+        """Looks it up.
+
+        Raises:
+            DataError: there is none.
+        """
+        self.name = local_path(path)
+        self.path: str | None = self.name
+        self.info = file_info(self.name)
+
+    def open(self, stages: Iterable[Stage] | None = None, most: int = AHEAD_BYTES) -> Any:
+        """As `Source.open`; the system reads ahead by itself."""
+        try:
+            return pa.OSFile(self.name)
+        except OSError as error:
+            raise DataError(f"{self.name}: {error.strerror or error}") from error
+
+
 class StoredObject:
-    """One version of an object. Ranges can be read by many threads at once."""
+    """A `Source` in a store: one version of an object. Ranges can be read by many threads at once."""
+
+    path: str | None = None
 
     def __init__(self, uri: str, info: FileInfo | None = None) -> None:
         """Asks the store for the object, unless `info` is what it said a moment ago.
@@ -73,10 +122,14 @@ class StoredObject:
         Raises:
             DataError: as `file_info`.
         """
-        self.uri, self.info = uri, info or file_info(uri)
+        self.name, self.info = uri, info or file_info(uri)
         self._fs, self._path = filesystem(uri)
 
-    def read(self, start: int, stop: int) -> bytes:
+    def open(self, stages: Iterable[Stage] | None = None, most: int = AHEAD_BYTES) -> Any:
+        """As `Source.open`."""
+        return pa.PythonFile(ObjectReader(self, self.info.size, stages, most), mode="r")
+
+    def read(self, start: int, stop: int, abandoned: threading.Event | None = None) -> bytes:
         """Bytes `start` to `stop`.
 
         Raises:
@@ -85,7 +138,7 @@ class StoredObject:
         stop = min(stop, self.info.size)
         if start >= stop:
             return b""
-        return with_retries(self.uri, lambda: self._range(start, stop))
+        return with_retries(self.name, lambda: self._range(start, stop), abandoned)
 
     def _range(self, start: int, stop: int) -> bytes:
         if self.info.etag is not None and hasattr(self._fs, "_call_s3"):
@@ -120,67 +173,33 @@ class StoredObject:
         Raises:
             DataError: the object is gone, or another version stands there.
         """
-        if file_info(self.uri) != self.info:
-            raise DataError(f"{self.uri}: changed while it was read") from ObjectChanged(self.uri)
+        now = file_info(self.name)
+        if now.version != self.info.version:
+            raise DataError(
+                f"{self.name}: changed while it was read: expected version {self.info.version[1]}, "
+                f"got {now.version[1]}"
+            )
 
 
-class ObjectFile(io.RawIOBase):
-    """A seekable binary file over an object, read in blocks."""
+def as_source(path: str | os.PathLike[str] | Source, info: FileInfo | None = None) -> Source:
+    """The file or object at a path or URI.
 
-    def __init__(self, stored: StoredObject) -> None:
-        """Nothing is read yet."""
-        super().__init__()
-        self._stored, self._position = stored, 0
-        self._block: tuple[int, bytes] = (0, b"")
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The byte that is read next."""
-        return self._position
-
-    def size(self) -> int:
-        """In bytes."""
-        return self._stored.info.size
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As `io.IOBase.seek`."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size()}[whence]
-        if base + offset < 0:
-            raise ValueError(f"seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """As `io.RawIOBase.readinto`; fewer bytes than asked for only at the end of a block."""
-        first, block = self._block
-        if not first <= self._position < first + len(block):
-            first = self._position
-            block = self._stored.read(first, first + max(len(buffer), BLOCK_BYTES))
-            self._block = first, block
-        offset = self._position - first
-        count = min(len(buffer), len(block) - offset)
-        buffer[:count] = block[offset : offset + count]
-        self._position += count
-        return count
+    Raises:
+        DataError: there is none, or the store cannot be asked.
+    """
+    if isinstance(path, (LocalFile, StoredObject)):
+        return path
+    text = os.fspath(path)  # type: ignore[arg-type]
+    return StoredObject(text, info) if is_uri(text) else LocalFile(text)
 
 
 def open_input(path: str | os.PathLike[str]) -> Any:
     """A seekable binary file (`read`, `seek`, `tell`, `size`, `close`) over a local file or an object.
 
+    An object is fetched ahead from its beginning to its end.
+
     Raises:
         DataError: there is none, or the store cannot be asked; here and while reading.
     """
-    path = os.fspath(path)
-    if is_uri(path):
-        return pa.PythonFile(ObjectFile(StoredObject(path)), mode="r")
-    try:
-        return pa.OSFile(local_path(path))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
+    source = as_source(path)
+    return source.open(in_order(source.info.size))

@@ -28,7 +28,7 @@ def local_path(path: str | os.PathLike[str]) -> str:
 
 
 def joined(folder: str, name: str) -> str:
-    """The URI of `name` in the folder of this URI."""
+    """The path or URI of `name` in a folder."""
     return f"{folder.rstrip('/')}/{name}"
 
 
