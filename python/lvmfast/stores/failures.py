@@ -104,8 +104,7 @@ def cause(error: BaseException) -> str:
     if status == 412:
         return "changed while it was read: the object has another ETag now"
     if isinstance(error, FileNotFoundError) or status == 404:
-        bucket = "bucket" in said.lower()
-        return f"no such bucket: {said}" if bucket else "no such object"
+        return "no such bucket" if "bucket does not exist" in said else "no such object"
     if isinstance(error, PermissionError) or status in (401, 403):
         return f"access refused: {said}"
     if status == _FULL:
