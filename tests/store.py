@@ -43,7 +43,7 @@ class Proxy:
                     return
                 if fault == "reset":
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    self.connection.close()
+                    self.close_connection = True  # with what SO_LINGER says, a reset
                     return
                 if fault == "slow":
                     time.sleep(0.2)

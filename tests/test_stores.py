@@ -9,6 +9,7 @@ import random
 import threading
 import uuid
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
 
 import lvmfast
 from lvmfast import DataError
-from lvmfast.cli import main
+from lvmfast.cli.app import app
 from lvmfast.corpus import load_split
 from lvmfast.corpus.footer import column_chunks, footer_size
 from lvmfast.corpus.paths import expand
@@ -70,6 +72,10 @@ def bucket(proxy, monkeypatch):
     proxy.log.clear()
     yield f"s3://{name}"
     proxy.faults = lambda method, path, headers: None
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def put(uri: str, content: bytes) -> None:
@@ -129,19 +135,17 @@ def test_a_scan_from_a_store_is_the_scan_from_disk(shards, tmp_path, monkeypatch
     on_disk = scanned("train", "eval.parquet", tmp_path / "a")
     stored = scanned(f"{uri}/train", f"{uri}/eval.parquet", tmp_path / "b")
     assert not on_disk.passed
-    # The names of the files are the only difference in the evidence, and there is none in the matched rows.
-    assert (tmp_path / "a/matched_rows.parquet").read_bytes() == (
-        tmp_path / "b/matched_rows.parquet"
-    ).read_bytes()
-    renamed = stored.matches
-    for column in ("train_file", "eval_file"):
-        names = pa.array([name and name.removeprefix(f"{uri}/") for name in renamed[column].to_pylist()])
-        place = renamed.schema.get_field_index(column)
-        renamed = renamed.set_column(place, on_disk.matches.schema.field(column), names.cast(
-            on_disk.matches.schema.field(column).type))  # fmt: skip
-    assert renamed.equals(on_disk.matches)
+    for name in ("matched_rows", "matches"):  # but for the names of the files
+        expected, found = getattr(on_disk, name), getattr(stored, name)
+        for column in ("file", "train_file", "eval_file"):
+            place = found.schema.get_field_index(column)
+            if place >= 0:
+                names = [value and value.removeprefix(f"{uri}/") for value in found[column].to_pylist()]
+                field = found.schema.field(column)
+                found = found.set_column(place, field, pa.array(names, field.type))
+        assert found.equals(expected)
     first, second = on_disk.summary, stored.summary
-    assert first["levels"] == second["levels"]
+    assert first["levels"] == json.loads(json.dumps(second["levels"]).replace(f"{uri}/", ""))
     for file, info in zip(second["inputs"]["train"]["files"], first["inputs"]["train"]["files"], strict=True):
         assert file["blake3"] is None
         assert file["etag"] == file_info(file["path"]).etag
@@ -296,7 +300,7 @@ def test_what_is_refused_is_not_tried_again(shards, proxy):
     for missing in (f"{uri}/no.parquet", f"{uri}/train/no.npz"):
         with pytest.raises(DataError, match=f"^{missing}: no such object$"):
             load_split(missing)
-    with pytest.raises(DataError, match="^s3://no-such-bucket-here/a.npz: no such bucket$"):
+    with pytest.raises(DataError, match=r"^s3://no-such-bucket-here/a.npz: no such bucket$"):
         load_split("s3://no-such-bucket-here/a.npz")
 
 
@@ -323,16 +327,12 @@ def test_an_object_that_is_replaced_after_it_was_read_is_noticed(shards, proxy):
 
 def test_a_store_without_etags_is_asked_at_the_end():
     put("memory://spot/a.parquet", parquet(rows(0, 20)))
-    put("memory://spot/b.parquet", parquet(rows(10, 20)))
-
-    def progress(phase: str, done: int, total: int | None) -> None:
-        if done:
-            put("memory://spot/a.parquet", parquet(rows(1, 20)))
-
+    origin = load_split("memory://spot/a.parquet").files[0].origin
+    assert origin.info.etag is None
+    origin.check_unchanged()
+    put("memory://spot/a.parquet", parquet(rows(0, 20)))
     with pytest.raises(DataError, match=r"^memory://spot/a.parquet: changed while it was read"):
-        lvmfast.leakscan(
-            "memory://spot/a.parquet", "memory://spot/b.parquet", levels=["text"], progress=progress
-        )
+        origin.check_unchanged()
 
 
 @pytest.mark.parametrize(
@@ -362,10 +362,11 @@ def test_a_payload_from_a_store(bucket):
     ].to_pylist()
 
 
-def test_quarantined_objects_are_refused(shards, tmp_path, monkeypatch, capsys):
+def test_quarantined_objects_are_refused(shards, tmp_path, monkeypatch):
     local, uri = shards
     scanned(str(local / "train"), str(local / "eval.parquet"), tmp_path / "scan")
-    assert main(["quarantine", str(local / "eval.parquet"), "--report", str(tmp_path / "scan")]) == 0, capsys
+    moved = command("quarantine", local / "eval.parquet", "--report", tmp_path / "scan")
+    assert moved.exit_code == 0, moved.output
     monkeypatch.setenv("LVMFAST_QUARANTINE", str(local))
     with pytest.raises(DataError, match=rf"^{uri}/eval.parquet: seen in training at "):
         load_split(f"{uri}/eval.parquet")
@@ -379,49 +380,43 @@ def test_quarantined_objects_are_refused(shards, tmp_path, monkeypatch, capsys):
 # Reports.
 
 
-def test_a_report_is_written_to_a_store_and_read_back(shards, capsys):
+def test_a_report_is_written_to_a_store_and_read_back(shards):
     local, uri = shards
-    arguments = [
-        "leakscan",
-        "--train",
-        str(local / "train"),
-        "--eval",
-        str(local / "eval.parquet"),
-        "--quiet",
-    ]
-    assert main([*arguments, "--out", f"{uri}/reports/1"]) == 1
-    assert main([*arguments, "--out", str(local / "out")]) == 1
+    arguments = ["leakscan", "--train", local / "train", "--eval", local / "eval.parquet", "--quiet"]
+    assert command(*arguments, "--out", f"{uri}/reports/1").exit_code == 1
+    assert command(*arguments, "--out", local / "out").exit_code == 1
     report = folder(f"{uri}/reports/1")
     assert report.names() == ["matched_rows.parquet", "matches.parquet", "report.html", "summary.json"]
     for name in ("matches.parquet", "matched_rows.parquet"):
         assert report.read(name) == (local / "out" / name).read_bytes()
     page = report.read("report.html")
     report.write("report.html", b"")
-    assert main(["report", f"{uri}/reports/1"]) == 0
+    drawn = command("report", f"{uri}/reports/1")
+    assert (drawn.exit_code, drawn.stdout) == (0, f"{uri}/reports/1/report.html\n")
     assert report.read("report.html") == page
-    assert capsys.readouterr().out.endswith(f"{uri}/reports/1/report.html\n")
-    assert main(["quarantine", str(local / "eval.parquet"), "--report", f"{uri}/reports/1"]) == 2
-    assert "copy it to a local disk" in capsys.readouterr().err
+    refused = command("quarantine", local / "eval.parquet", "--report", f"{uri}/reports/1")
+    assert refused.exit_code == 2
+    assert "copy it to a local disk" in refused.stderr
 
 
 @pytest.mark.parametrize("fault", [403, 507])
-def test_a_store_that_takes_nothing_is_found_before_the_work(shards, proxy, capsys, fault):
+def test_a_store_that_takes_nothing_is_found_before_the_work(shards, proxy, fault):
     local, uri = shards
     proxy.faults = failing(10_000, fault, method="PUT")
-    arguments = ["leakscan", "--train", str(local / "train"), "--out", f"{uri}/reports/2"]
-    assert main(arguments) == 2
-    lines = capsys.readouterr().err.splitlines()
+    refused = command("leakscan", "--train", local / "train", "--out", f"{uri}/reports/2")
+    assert refused.exit_code == 2
+    lines = refused.stderr.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(f"lvmfast: {uri}/reports/2: cannot write there: ")
     assert folder(f"{uri}/reports").names() == []
 
 
-def test_a_store_that_fills_up_keeps_no_half_of_a_report(shards, proxy, capsys):
+def test_a_store_that_fills_up_keeps_no_half_of_a_report(shards, proxy):
     local, uri = shards
     proxy.faults = failing(10_000, 507, method="PUT", part="report.html")
-    arguments = ["leakscan", "--train", str(local / "train"), "--quiet", "--out", f"{uri}/reports/3"]
-    assert main(arguments) == 2
-    assert f"{uri}/reports/3/report.html: the store is full" in capsys.readouterr().err
+    refused = command("leakscan", "--train", local / "train", "--quiet", "--out", f"{uri}/reports/3")
+    assert refused.exit_code == 2
+    assert f"{uri}/reports/3/report.html: the store is full" in refused.stderr
     assert folder(f"{uri}/reports/3").names() == []
 
 
@@ -458,7 +453,7 @@ def test_a_missing_package_is_named_with_its_extra(uri, package):
 
 
 def test_unknown_stores_are_refused():
-    with pytest.raises(DataError, match="^nowhere://a/b.npz: .*nowhere"):
+    with pytest.raises(DataError, match=r"^nowhere://a/b.npz: .*nowhere"):
         load_split("nowhere://a/b.npz")
 
 
@@ -476,8 +471,8 @@ def test_a_store_that_fsspec_learns_of_later():
 
     class Other(MemoryFileSystem):
         protocol = "other"
-        store: dict = {}
-        pseudo_dirs = [""]
+        store: ClassVar[dict] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
 
     fsspec.register_implementation("other", Other, clobber=True)
     put("other://x/a.parquet", FORMATS["a.parquet"])
@@ -559,7 +554,7 @@ def test_the_footer_says_where_chunks_lie_as_pyarrow_does(counts, group, diction
     for place, chunks in enumerate(found):
         for column, chunk in enumerate(chunks):
             expected = metadata.row_group(place).column(column)
-            start = expected.dictionary_page_offset or expected.data_page_offset
+            start = min(expected.dictionary_page_offset or 1 << 62, expected.data_page_offset)
             assert (chunk.start, chunk.stop - chunk.start) == (start, expected.total_compressed_size)
             assert ".".join(chunk.path) == expected.path_in_schema
 
