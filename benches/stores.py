@@ -1,8 +1,8 @@
 """`lvmfast leakscan` over an S3 store of a stated rate: which share of the rate does the scan keep?
 
 The store is a small server on the loopback, a process of its own, that reads files and sends at most `--rate`
-bytes a second over all connections together, after `--latency` for each request. The share is the bytes it sent
-while the training side was streamed, by the time from the first of them to the last, over the rate.
+bytes a second over all connections together, after `--latency` for each request. The share is the bytes of
+column chunks that it sent, by the time of the phase `scan`, over the rate: footers count as nothing.
 """
 
 from __future__ import annotations
@@ -102,10 +102,11 @@ def serve(rate: float, latency: float, port: Any, sent: Any) -> None:
                 self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
                 return
             size, etag = infos[key]
-            start, stop = 0, size
+            start, stop, whole = 0, size, False
             if span := self.headers.get("Range"):
                 low, _, high = span.removeprefix("bytes=").partition("-")
                 start, stop = int(low), min(int(high) + 1, size)
+                whole = key.startswith("train/") and stop < size  # what reaches the end is a footer
             self.send_response(206 if span else 200)
             self.send_header("ETag", f'"{etag}"')
             self.send_header("Content-Length", str(stop - start))
@@ -121,9 +122,8 @@ def serve(rate: float, latency: float, port: Any, sent: Any) -> None:
                     self.wfile.write(block)
                     start += len(block)
                     with lock:
-                        if key.startswith("train/"):
-                            sent[0] += len(block)
-                            sent[2] = time.time()
+                        if whole:
+                            sent.value += len(block)
 
         do_HEAD = do_GET
 
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--levels", default="doc,chunk,text")
     options = parser.parse_args()
     write_shards(options.rows, options.shards)
-    port, sent = multiprocessing.Value("i", 0), multiprocessing.Array("d", 3)
+    port, sent = multiprocessing.Value("i", 0), multiprocessing.Value("d", 0.0)
     store = multiprocessing.Process(
         target=serve, args=(options.rate * 1e6, options.latency, port, sent), daemon=True
     )
@@ -206,9 +206,9 @@ def main() -> None:
         line = f"{where}: {seconds:.1f} s in all, phases {timings}"
         if where == "store":
             scan = next(value for name, value in timings.items() if name.startswith("scan"))
-            rate = sent[0] / scan / 1e6
+            rate = sent.value / scan / 1e6
             line += (
-                f"\nsent {sent[0] / 1e6:.0f} MB of the training side; streamed in {scan:.1f} s, {rate:.1f} MB/s: "
+                f"\nsent {sent.value / 1e6:.0f} MB of column chunks in {scan:.1f} s, {rate:.1f} MB/s: "
                 f"{rate / options.rate:.0%} of {options.rate:.0f} MB/s"
             )
         print(line)
