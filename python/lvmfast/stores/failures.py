@@ -22,6 +22,7 @@ _WAIT_ERRNO = (
 )  # fmt: skip
 #: By name, because none of these libraries is imported here.
 _WAIT_NAMES = (
+    "ConnectionError",
     "ClientError",
     "HTTPClientError",
     "HttpProcessingError",
