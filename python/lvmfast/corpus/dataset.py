@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -12,9 +13,14 @@ import pyarrow as pa
 
 from lvmfast.corpus.plain import arrow_numbers
 from lvmfast.errors import DataError
+from lvmfast.stores import Source
+from lvmfast.stores.ahead import AHEAD_BYTES
 
 Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
 COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context")
+
+#: Files whose reading begins, where they are objects in a store, while one before them is read.
+FILES_AHEAD = 16
 
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -62,6 +68,11 @@ class InputFile(Protocol):
         ...
 
     @property
+    def origin(self) -> Source | None:
+        """The local file or the object; None for what is in memory."""
+        ...
+
+    @property
     def nbytes(self) -> int:
         """Its size."""
         ...
@@ -82,6 +93,7 @@ class SplitFile(Protocol):
 
     name: str  #: the path as the user gave or found it, or a label such as ``<arrays>``
     path: str | None  #: the local file behind it, if there is one
+    origin: Source | None  #: the local file or the object behind it
     nbytes: int  #: size on disk or in memory, to guess the smaller side by when rows are unknown
     fields: dict[Column, str]  #: which field of the file each column is read from
     id_types: dict[Column, pa.DataType]  #: int64 or large_string, for each id column
@@ -194,6 +206,12 @@ class Dataset:
         return sum(file.nbytes for file in self.files)
 
     @property
+    def ahead_bytes(self) -> int:
+        """The most that is held of objects in a store before it is asked for: here, and under way."""
+        stored = any(file.origin is not None and file.origin.path is None for file in self.files)
+        return 2 * AHEAD_BYTES if stored else 0
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the readers did to the values, each line led by the file's name."""
         return (*self.remarks, *(f"{file.name}: {note}" for file in self.files for note in file.notes))
@@ -219,9 +237,11 @@ class Dataset:
         """
         _check_request(columns, rows)
         start = 0
-        for place, file in enumerate(self.files):
-            present = [column for column in columns if column in file.fields]
-            for batch in file.batches(present, rows):
+        begun: deque[Iterator[Batch]] = deque()
+        for place in range(len(self.files)):
+            for file in self.files[place + len(begun) : place + 1 + FILES_AHEAD]:
+                begun.append(file.batches([c for c in columns if c in file.fields], rows))
+            for batch in begun.popleft():
                 yield replace(batch, file=place, start=start)
                 start += batch.rows
 

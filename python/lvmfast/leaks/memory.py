@@ -49,7 +49,8 @@ def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, op
     """
     rows = indexed.estimated_rows()
     vector = 4 * (indexed.dim or 0) + TABLE_BYTES["group"] + 40
-    need = rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0
+    need = max(indexed.ahead_bytes, streamed.ahead_bytes)
+    need += rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0
     for level in ("doc", "chunk"):
         if level in levels:
             need += (rows + streamed.estimated_rows()) * TABLE_BYTES[level]
@@ -75,7 +76,7 @@ def join_bytes(dim: int) -> int:
 def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
     rows = split.estimated_rows()
-    text = rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0
+    text = split.ahead_bytes + (rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0)
     if "vector" not in levels:
         return text
     dim = split.dim or 0

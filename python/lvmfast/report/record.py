@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 from lvmfast import _core
 from lvmfast.corpus import Dataset, SplitFile
 from lvmfast.corpus.dataset import InputFile
+from lvmfast.corpus.load import OPENED_AT_ONCE
 from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
 from lvmfast.leaks.devices import device_name
 from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.stores import StoredObject
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class OpenSplit:
 
 
 class Inputs:
-    """The files of a scan: hashed while it runs, and at its end still the same as before it."""
+    """The files of a scan: hashed while it runs (objects have an ETag), and at its end the same as before."""
 
     def __init__(self, splits: Mapping[Side, OpenSplit], threads: int) -> None:
         """Starts to hash every local file, beside what the pool is asked to do next."""
@@ -42,13 +45,14 @@ class Inputs:
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
         self._stamps = {path: _stamp(path) for path in local}
         self._hashing = _core.FileHashes(list(self._stamps), threads)
+        self._objects = {file.name: file.origin for file in files if isinstance(file.origin, StoredObject)}
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
         return dict(zip(self._stamps, self._hashing.wait(), strict=True))
 
     def check_unchanged(self) -> None:
-        """Compares size and time of every file with what they were, once all of them are hashed.
+        """Compares size and time of every file, once hashed, and the ETag of every object, with what they were.
 
         Raises:
             DataError: a file changed, so that nobody can say what was scanned.
@@ -57,6 +61,9 @@ class Inputs:
         for path, stamp in self._stamps.items():
             if not os.path.isfile(path) or _stamp(path) != stamp:
                 raise DataError(f"{path}: changed while it was read")
+        if self._objects:
+            with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
+                list(pool.map(StoredObject.check_unchanged, self._objects.values()))
 
     def described(self) -> dict[str, Any]:
         """The part `inputs` of the summary."""
@@ -80,6 +87,7 @@ class Inputs:
             "path": file.name,
             "bytes": file.nbytes,
             "blake3": None if file.path is None else self._hashes.get(file.path),
+            "etag": None if file.origin is None else file.origin.info.etag,
             "fields": dict(file.fields),
             "provenance": file.provenance,
         }
