@@ -1,0 +1,111 @@
+"""Splits too large for memory: partitions on disk and blocks of vectors give what the scan in memory gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvmfast.corpus import Dataset, load_split
+from lvmfast.leaks import partitioned
+from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.partitioned import PartitionedLevel
+
+COLUMNS = ("doc_id", "chunk_id", "text")
+
+#: Few values, so that keys repeat; one of them in most rows.
+DOCS = st.sampled_from([None, 1, 2, 3, 4, "seven", "8"])
+CHUNKS = st.sampled_from([None, 0, 1, 2])
+TEXTS = st.sampled_from([None, "", " ", "abc", *["One  text", "one TEXT"] * 3, *"defghijk", "ΑΣ", "ας"])
+
+
+@st.composite
+def splits(draw, largest: int = 40):
+    rows = draw(st.integers(1, largest))
+    column = lambda values: draw(st.lists(values, min_size=rows, max_size=rows))  # noqa: E731
+    return {
+        "doc_id": [None if v is None else str(v) for v in column(DOCS)],
+        "chunk_id": [None if v is None else str(v) for v in column(CHUNKS)],
+        "text": column(TEXTS),
+    }
+
+
+def same(one: KeyedResult, other: KeyedResult) -> None:
+    for field in ("match_count", "pairs", "keys", "shared_keys"):
+        assert getattr(one, field) == getattr(other, field), field
+    for name, array in vars(one.matches).items():
+        assert array.tolist() == getattr(other.matches, name).tolist(), name
+    for side, tally in one.tally.items():
+        left, right = tally.count(), other.tally[side].count()
+        assert left.matched_rows.tolist() == right.matched_rows.tolist(), side
+        assert left.best.tolist() == right.best.tolist()
+        assert left.file_rows.tolist() == right.file_rows.tolist()
+        assert left.unchecked == right.unchecked
+
+
+def partitioned_result(level, datasets, options, folder, budget) -> KeyedResult:
+    sides = tuple(datasets)
+    running = PartitionedLevel(
+        level,
+        sides,
+        {side: len(d.files) for side, d in datasets.items()},
+        {side: d.rows or 1 for side, d in datasets.items()},
+        options,
+        folder,
+        budget,
+    )
+    for side, dataset in datasets.items():
+        for batch in dataset.batches(COLUMNS, 7):
+            running.take(side, batch)
+    again = lambda side, rows: datasets[side].batches(("doc_id", "text"), 5, rows)  # noqa: E731
+    return running.result(again)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_partitions():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitioned, "MOST_PARTITIONS", 5)
+        patch.setattr(partitioned, "SPLIT_AGAIN", 3)
+        patch.setattr(partitioned, "DEEPEST", 3)
+        yield
+
+
+@pytest.mark.parametrize("budget", [1, 2_000, 1 << 30])
+@settings(max_examples=40, deadline=None)
+@given(
+    train=st.lists(splits(), min_size=1, max_size=3),
+    eval_=splits(),
+    max_df=st.sampled_from([None, 1, 2, 5]),
+    max_pairs=st.sampled_from([1, 3, 1000]),
+    indexed=st.sampled_from(["train", "eval"]),
+)
+def test_partitions_find_what_memory_finds(
+    tmp_path_factory, budget, train, eval_, max_df, max_pairs, indexed
+):
+    options = ScanOptions(min_chars=1, max_df=max_df, max_pairs=max_pairs, memory_limit=1)
+    streamed = "eval" if indexed == "train" else "train"
+    opened = {
+        "train": Dataset(tuple(load_split(part).files[0] for part in train)),
+        "eval": load_split(eval_),
+    }
+    datasets = {side: opened[side] for side in (indexed, streamed)}
+    files = {side: len(d.files) for side, d in datasets.items()}
+    for level in ("doc", "chunk", "text"):
+        running = KeyedLevel(level, indexed, files, options)
+        for batch in datasets[indexed].batches(COLUMNS):
+            running.index(batch)
+        for batch in datasets[streamed].batches(COLUMNS):
+            running.stream(batch)
+        folder = tmp_path_factory.mktemp("partitions")
+        same(partitioned_result(level, datasets, options, folder, budget), running.result())
+        assert not list(folder.iterdir())
+    duplicates = TextDuplicates(files["train"], options)
+    for batch in opened["train"].batches(COLUMNS):
+        duplicates.index(batch)
+    folder = tmp_path_factory.mktemp("partitions")
+    same(
+        partitioned_result("text", {"train": opened["train"]}, options, folder, budget), duplicates.result()
+    )
+    assert not list(folder.iterdir())
