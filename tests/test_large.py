@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lvmfast
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.leaks import partitioned
+from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
+from tests.test_scan_oracle import DIM, LENGTH, as_arrays
+from tests.test_scan_oracle import splits as vector_splits
 
 COLUMNS = ("doc_id", "chunk_id", "text")
 
@@ -109,3 +113,51 @@ def test_partitions_find_what_memory_finds(
         partitioned_result("text", {"train": opened["train"]}, options, folder, budget), duplicates.result()
     )
     assert not list(folder.iterdir())
+
+
+def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3):
+    read = lambda side, columns, phase: datasets[side].batches(columns, block_rows)  # noqa: E731
+    files = {side: len(dataset.files) for side, dataset in datasets.items()}
+    levels = ("vector", "context", "oracle")
+    return BlockedVectors(
+        levels, indexed, files, DIM, LENGTH, options, groups_per_block, read
+    ).results()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    train=vector_splits(12),
+    eval_=vector_splits(12),
+    threshold=st.sampled_from([-1.0, 0.5, 0.97, 1.0]),
+    groups_per_block=st.integers(1, 9),
+    max_pairs=st.sampled_from([1, 4, 1000]),
+    nearest=st.booleans(),
+)
+def test_blocks_find_what_memory_finds(train, eval_, threshold, groups_per_block, max_pairs, nearest):
+    train, eval_ = as_arrays(train), as_arrays(eval_)
+    try:
+        report = lvmfast.leakscan(
+            train, eval_, threshold=threshold, max_pairs=max_pairs, nearest=nearest, min_chars=1
+        )
+    except lvmfast.DataError:  # no row can be checked
+        return
+    options = ScanOptions(threshold=threshold, max_pairs=max_pairs, nearest=nearest)
+    datasets = {"train": load_split(train), "eval": load_split(eval_)}
+    for indexed in ("eval",) if nearest else ("eval", "train"):
+        for level, found in in_blocks(datasets, indexed, options, groups_per_block).items():
+            expected = report.levels[level]
+            if expected.status == "not_checkable":
+                continue
+            assert (found.pairs, found.match_count) == (expected.pairs, expected.match_count)
+            assert found.pairs_at == expected.pairs_at
+            assert found.padding == expected.padding
+            for name, array in vars(expected.matches).items():
+                assert getattr(found.matches, name).tolist() == array.tolist(), (level, name)
+            for side, tally in found.tally.items():
+                count, of = tally.count(), expected.sides[side]
+                assert count.matched_rows.tolist() == of.matched_rows.tolist()
+                assert count.best.tolist() == of.best.tolist()
+                assert count.unchecked == of.unchecked
+            if found.nearest is not None:
+                for name, array in vars(found.nearest).items():
+                    assert array.tolist() == getattr(expected.nearest, name).tolist(), name

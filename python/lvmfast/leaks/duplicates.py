@@ -85,7 +85,7 @@ def group_pairs(
     for start in range(0, lowest, per_pass):
         stop = min(start + per_pass, lowest)
         index = near_index(dim, options)
-        for vectors, _ in _first_rows(blocks, groups, start, stop):
+        for vectors, _ in first_vectors(blocks, groups, start, stop):
             index.add(vectors)
         count = index.group_count
         among = index.pairs(most_hits(options), lambda done, of=count: joined(done, of))  # type: ignore[misc]
@@ -96,7 +96,7 @@ def group_pairs(
         if behind == len(groups.first):
             continue
         scan = BoundedScan(index, options)
-        for vectors, group in _first_rows(blocks, groups, behind, len(groups.first)):
+        for vectors, group in first_vectors(blocks, groups, behind, len(groups.first)):
             for hits in scan(vectors):
                 lower, higher = start + hits.group, group[hits.cell]
                 once = lower < higher
@@ -104,8 +104,10 @@ def group_pairs(
                     yield lower[once], higher[once], hits.score[once]
 
 
-def _first_rows(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iterator[tuple[Vectors, Rows]]:
+def first_vectors(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iterator[tuple[Vectors, Rows]]:
     """The first vector of each group in [start, stop), with its group."""
+    if start == stop:
+        return
     for block in blocks():
         vectors = block.vectors
         rows = block.first_row + np.arange(len(vectors))

@@ -47,10 +47,10 @@ def nearest(train: Any, eval: Any, *, threads: int = 0) -> Nearest:
         index.add(block.vectors)
     for block in read_cells(left, options):
         index.seek(block.vectors, block.first_row)
-    return _of_rows(*index.nearest(), index.group_of_row)
+    return of_rows(*index.nearest(), index.group_of_row)
 
 
-def _of_rows(cosine: Scores, train_row: Rows, group: Rows) -> Nearest:
+def of_rows(cosine: Scores, train_row: Rows, group: Rows) -> Nearest:
     """By row what is known by group."""
     found = Nearest(np.full(len(group), np.nan), np.full(len(group), -1, np.int64))
     usable = group >= 0
@@ -70,6 +70,6 @@ class NearestRows:
     @classmethod
     def of(cls, vectors: IndexedVectors) -> NearestRows:
         """What the index of the evaluation side found among the blocks that it was shown."""
-        found = _of_rows(*vectors.near.nearest(), vectors.group)
+        found = of_rows(*vectors.near.nearest(), vectors.group)
         known = np.flatnonzero(found.train_row >= 0)
         return cls(vectors.rows[known], found.cosine[known], found.train_row[known])
