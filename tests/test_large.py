@@ -1,15 +1,16 @@
-"""Splits too large for memory: partitions on disk and blocks of vectors give what the scan in memory gives."""
+"""Splits too large for memory: partitions on disk and blocks give what the scan in memory gives."""
 
 from __future__ import annotations
 
-import numpy as np
+from contextlib import contextmanager, nullcontext
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast.corpus import Dataset, load_split
-from lvmfast.leaks import partitioned
+from lvmfast.leaks import large, memory, partitioned
 from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
@@ -109,9 +110,7 @@ def test_partitions_find_what_memory_finds(
     for batch in opened["train"].batches(COLUMNS):
         duplicates.index(batch)
     folder = tmp_path_factory.mktemp("partitions")
-    same(
-        partitioned_result("text", {"train": opened["train"]}, options, folder, budget), duplicates.result()
-    )
+    same(partitioned_result("text", {"train": opened["train"]}, options, folder, budget), duplicates.result())
     assert not list(folder.iterdir())
 
 
@@ -119,9 +118,7 @@ def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3):
     read = lambda side, columns, phase: datasets[side].batches(columns, block_rows)  # noqa: E731
     files = {side: len(dataset.files) for side, dataset in datasets.items()}
     levels = ("vector", "context", "oracle")
-    return BlockedVectors(
-        levels, indexed, files, DIM, LENGTH, options, groups_per_block, read
-    ).results()
+    return BlockedVectors(levels, indexed, files, DIM, LENGTH, options, groups_per_block, read).results()
 
 
 @settings(max_examples=60, deadline=None)
@@ -161,3 +158,64 @@ def test_blocks_find_what_memory_finds(train, eval_, threshold, groups_per_block
             if found.nearest is not None:
                 for name, array in vars(found.nearest).items():
                     assert array.tolist() == getattr(expected.nearest, name).tolist(), name
+
+
+LARGE = 1 << 62
+
+
+@contextmanager
+def too_large(budget: int):
+    """Whatever is indexed seems not to fit, and partitions and blocks get `budget` bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "index_bytes", lambda *args: LARGE)
+        within = lambda levels, *args: LARGE if "text" in levels else 0  # noqa: E731
+        patch.setattr(memory, "index_bytes_within", within)
+        patch.setattr(large, "budget", lambda options, held=0: budget)
+        yield
+
+
+def both_ways(budget, train, eval_, **options):
+    """The scan in memory and the large one; None where nothing can be checked."""
+    reports = []
+    for context in (nullcontext(), too_large(budget)):
+        with context:
+            try:
+                reports.append(lvmfast.leakscan(train, eval_, min_chars=1, **options))
+            except lvmfast.DataError as error:
+                reports.append(str(error))
+    return reports
+
+
+def equal_reports(one, other) -> None:
+    if isinstance(one, str):
+        assert one == other
+        return
+    assert one.matches.equals(other.matches)
+    assert one.matched_rows.equals(other.matched_rows)
+    left, right = one.summary, other.summary
+    for volatile in ("timings", "environment", "inputs"):
+        del left[volatile], right[volatile]
+    assert left == right
+
+
+@pytest.mark.parametrize("budget", [1, 700])
+@settings(max_examples=25, deadline=None)
+@given(
+    train=vector_splits(12),
+    eval_=st.none() | vector_splits(12),
+    threshold=st.sampled_from([-1.0, 0.5, 0.97]),
+    max_df=st.sampled_from([None, 1, 3]),
+    nearest=st.booleans(),
+)
+def test_reports_of_large_scans_are_those_of_small_ones(budget, train, eval_, threshold, max_df, nearest):
+    train, eval_ = as_arrays(train), None if eval_ is None else as_arrays(eval_)
+    equal_reports(
+        *both_ways(
+            budget,
+            train,
+            eval_,
+            threshold=threshold,
+            max_df=max_df,
+            nearest=nearest and eval_ is not None,
+        )
+    )

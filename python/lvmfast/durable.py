@@ -126,7 +126,7 @@ SCRATCH = "lvmfast-scratch-"
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A private folder inside `parent`, removed when the block ends, with what killed processes left of theirs.
+    """A private folder inside `parent`, removed when the block ends, as are those that killed processes left.
 
     Raises:
         OSError: it cannot be made.

@@ -1,9 +1,9 @@
-"""The levels vector and context where the indexed side does not fit in memory: a block of its vectors at a time.
+"""The levels vector and context where the indexed side does not fit in memory: a block of it at a time.
 
-Equal vectors are grouped first, over the whole side; a block holds the first vectors of consecutive groups, and
-the other side streams past each. The join of one block is a whole answer for its groups: every row of the
-streamed side goes by, so that side's groups, their names and their sizes come out the same in every block. What
-the blocks yield adds up.
+Equal vectors are grouped first, over the whole side; a block holds the first vectors of consecutive groups,
+and the other side streams past each. The join of one block is a whole answer for its groups: every row of the
+streamed side goes by, so that side's groups, their names and their sizes come out the same in every block.
+What the blocks yield adds up.
 """
 
 from __future__ import annotations
@@ -210,12 +210,11 @@ class BlockedVectors:
                 among[level] = NearJoin(self._indexed, vectors, self._options)
         columns = self._columns if first else columns_of(list(among))
         for batch in self._read(self._streamed, columns, phase):
-            both = batch.vector is not None and batch.context is not None
             if "vector" in among and batch.vector is not None:
                 among["vector"].stream(Cells(batch.vector, batch.start))
                 if self._options.nearest:
                     vectors.near.seek(batch.vector, batch.start)
-            if "context" in among and both:
+            if "context" in among and batch.vector is not None and batch.context is not None:
                 cells = (
                     Cells.of_windows(batch.context, batch.start)
                     if kind == "targets"

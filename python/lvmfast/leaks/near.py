@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,19 @@ class Cells:
         if self.length is None:
             return np.full(len(cells), NO_POSITION, np.int64)
         return cells % self.length
+
+
+class VectorGroups(Protocol):
+    """Groups of equal vectors of the indexed side, as a join needs them."""
+
+    near: NearIndex
+    size: Rows  #: vectors in each group
+    first_row: Rows  #: dataset row of the first vector of each group
+    first_position: Rows  #: its place in a window, NO_POSITION for a target
+
+    def rows_of(self, best_of_group: Scores) -> tuple[Rows, Scores]:
+        """The row of every vector whose group has a score (not NaN), with that score."""
+        ...
 
 
 class IndexedVectors:
@@ -179,7 +193,7 @@ class NearResult:
 class NearJoin:
     """Every pair of an indexed and a streamed vector at or above the threshold."""
 
-    def __init__(self, indexed: Side, vectors: IndexedVectors, options: ScanOptions) -> None:
+    def __init__(self, indexed: Side, vectors: VectorGroups, options: ScanOptions) -> None:
         """A join against `vectors`, which is closed and stands on the side `indexed`."""
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)

@@ -4,14 +4,14 @@ What is equal stands in one partition, so a partition is joined alone, with the 
 what the partitions yield adds up. A partition is read block by block and held as counts by key: memory grows
 with its distinct keys, and a key that stands in millions of rows is one of them.
 
-Of texts only the 128-bit keys are parted at first (24 bytes a row). The rows whose key is shared are then read
-again, and their texts parted and compared as texts, so that a match is an equality here, too.
+Of texts only the 128-bit keys are parted at first (24 bytes a row). The rows whose key is shared are then
+read again, and their texts parted and compared as texts, so that a match is an equality here, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -114,7 +114,7 @@ class PartitionedLevel:
         spill.add(key_hashes(keys, 0), pa.RecordBatch.from_pydict(columns))
 
     def _keys(self, batch: Batch) -> tuple[Keys, Rows] | None:
-        """The key of each row, and a negative code for a row that cannot be checked; None without the column."""
+        """The key of each row, and a negative code where it cannot be checked; None without the column."""
         if self.level == "text":
             return None if batch.text is None else self._text_keys(batch.text)
         if batch.doc_id is None or (self.level == "chunk" and batch.chunk_id is None):

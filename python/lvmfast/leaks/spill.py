@@ -1,4 +1,4 @@
-"""Rows on disk, parted by the hash of their keys: what is equal stands in one partition, in the order it came."""
+"""Rows on disk, parted by the hash of their keys: equal ones stand together, in the order they came."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ def key_hashes(keys: Keys, depth: int) -> Hashes:
 
 
 class Spill:
-    """Record batches that are parted among files, written in the background, and read back one part at a time."""
+    """Record batches parted among files: written in the background, read back one part at a time."""
 
-    def __init__(self, folder: Path, name: str, schema: pa.Schema, partitions: int, buffer_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, name: str, schema: pa.Schema, partitions: int, buffer_bytes: int
+    ) -> None:
         """Opens `partitions` files under `folder`.
 
         Raises:
@@ -129,7 +131,9 @@ class Spill:
 
 def partition_of(hashes: Hashes, partitions: int) -> npt.NDArray[np.uint8]:
     """The partition of each hash: its high half as a fraction of the partitions."""
-    return ((hashes >> np.uint64(32)) * np.uint64(partitions) >> np.uint64(32)).astype(np.uint8)
+    scaled: Hashes = (hashes >> np.uint64(32)) * np.uint64(partitions)
+    places: npt.NDArray[np.uint8] = (scaled >> np.uint64(32)).astype(np.uint8)
+    return places
 
 
 class _written_under:

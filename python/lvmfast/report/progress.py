@@ -11,6 +11,7 @@ from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
+from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.engine import Progress, silent
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -46,6 +47,11 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
             yield Bars(drawn, units or {})
     else:
         yield Lines(units or {})
+
+
+def announcer(quiet: bool) -> Announce:
+    """Prints lines on stderr, unless asked to be silent."""
+    return say_nothing if quiet else lambda line: print(f"lvmfast: {line}", file=sys.stderr, flush=True)
 
 
 class Bars:
