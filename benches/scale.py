@@ -35,9 +35,7 @@ LVMFAST = (sys.executable, "-m", "lvmfast")
 
 #: A text is this many fragments of four words, about 170 characters.
 FRAGMENTS = 8
-SYLLABLES = (
-    "ba be bi bo bu da de di do du ka ke ki ko ku la le li lo lu ma me mi mo mu na ne ni no nu".split()
-)
+SYLLABLES = [consonant + vowel for consonant in "bdklmn" for vowel in "aeiou"]
 
 
 def fragments() -> pa.Array:
