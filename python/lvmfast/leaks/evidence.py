@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
+from lvmfast.leaks.cuts import Tree, located
+from lvmfast.leaks.levels import Side
 from lvmfast.leaks.tally import Rows, Scores
 
 NO_POSITION = -1
@@ -36,6 +38,19 @@ class Evidence:
         """No match."""
         none = np.empty(0, np.int64)
         return cls(none, none, none, none, np.empty(0, np.float64), none, none, none)
+
+    def tree(self) -> Tree:
+        """As it is saved."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of_tree(cls, tree: Tree) -> Evidence:
+        """As it was saved."""
+        return cls(**tree)
+
+    def relocated(self, side: Side, starts: Rows) -> Evidence:
+        """With dataset rows on a side where rows had numbers."""
+        return replace(self, **{f"{side}_row": located(getattr(self, f"{side}_row"), starts)})
 
     def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Evidence:
         """The matches at `index`."""
@@ -82,9 +97,9 @@ class EvidenceBuffer:
         self._floor = -np.inf  #: scores below it cannot be kept any more
         self.total = 0  #: matches that were added
 
-    def add(self, matches: Evidence) -> None:
-        """Adds a block of matches."""
-        self.total += len(matches)
+    def add(self, matches: Evidence, found: int | None = None) -> None:
+        """Adds a block of matches; `found` is how many there were, where some were left out already."""
+        self.total += len(matches) if found is None else found
         hopeful = matches.take(matches.score >= self._floor)
         self._pending += len(hopeful)
         self._new.append(hopeful)
