@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lvmfast.leaks.cuts import Tree, located
-from lvmfast.leaks.levels import Side
-from lvmfast.leaks.tally import Rows, Scores
+from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
 
 NO_POSITION = -1
 NO_ROW = -1
@@ -50,7 +50,9 @@ class Evidence:
 
     def relocated(self, side: Side, starts: Rows) -> Evidence:
         """With dataset rows on a side where rows had numbers."""
-        return replace(self, **{f"{side}_row": located(getattr(self, f"{side}_row"), starts)})
+        if side == "train":
+            return replace(self, train_row=located(self.train_row, starts))
+        return replace(self, eval_row=located(self.eval_row, starts))
 
     def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Evidence:
         """The matches at `index`."""
@@ -83,6 +85,23 @@ class Evidence:
         tied = np.flatnonzero(self.score == floor)
         order = np.lexsort(self.take(tied)._by_rows())
         return self.take(np.concatenate([above, tied[order[: limit - len(above)]]]))
+
+
+@dataclass(frozen=True)
+class Named:
+    """Rows whose ids and texts a report may give."""
+
+    evidence: Mapping[Side, Rows]  #: that matches name
+    matched: Rows  #: of the indexed side, with a match
+
+    @classmethod
+    def of(cls, parts: Sequence[Named]) -> Named:
+        """Those of all parts, ascending."""
+        evidence: dict[Side, Rows] = {
+            side: np.unique(np.concatenate([NO_ROWS, *(part.evidence[side] for part in parts)]))
+            for side in SIDES
+        }
+        return cls(evidence, np.unique(np.concatenate([NO_ROWS, *(part.matched for part in parts)])))
 
 
 class EvidenceBuffer:

@@ -17,7 +17,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, Valid, id_keys, newly_inserted, pair_keys, text_bytes
 from lvmfast.leaks.cuts import AS_THEY_ARE, Tree, located
-from lvmfast.leaks.evidence import NO_POSITION, Evidence
+from lvmfast.leaks.evidence import NO_POSITION, Evidence, Named
 from lvmfast.leaks.levels import SIDES, Level, Side, other_side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, first_rows
@@ -318,6 +318,19 @@ class KeyedLevel:
             self._source.fold(tree["keys"])
         if self._frequency is not None:
             self._frequency.fold(self._streamed, tree["documents"], starts)
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        rows = np.concatenate(self._stream_rows or [NO_ROWS])
+        slots = np.concatenate(self._stream_slots or [NO_ROWS])
+        indexed = np.concatenate(self._index_slots or [NO_ROWS])
+        hit = np.zeros(int(indexed.max(initial=-1)) + 1, np.bool_)
+        hit[slots] = True
+        matched = np.flatnonzero(indexed >= 0)
+        matched = matched[hit[indexed[matched]]]
+        first = first_rows(matched, indexed[matched], len(hit))
+        streamed = first_rows(rows, slots, len(hit))
+        return Named({self._indexed: first[first >= 0], self._streamed: streamed[streamed >= 0]}, matched)
 
     def _see(self, side: Side, batch: Batch, slots: Rows | None) -> Rows:
         coded = see(self._tally[side], batch, slots, self._source.reasons)

@@ -17,7 +17,7 @@ from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
 from lvmfast.leaks.cuts import Tree, located
 from lvmfast.leaks.devices import NearIndex, near_index
-from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
+from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
@@ -322,6 +322,12 @@ class NearJoin:
         self._pairs += tree["pairs"]
         for edge, pairs in zip(self._pairs_at, tree["pairs_at"].tolist(), strict=True):
             self._pairs_at[edge] += pairs
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        matches = self._buffer.result()
+        rows: dict[Side, Rows] = {"train": matches.train_row, "eval": matches.eval_row}
+        return Named(rows, self._vectors.rows_of(self._best)[0])
 
     def result(self) -> NearResult:
         """What was found, once the streamed side went by."""

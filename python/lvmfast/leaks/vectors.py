@@ -10,13 +10,13 @@ import numpy as np
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.leaks.cuts import AS_THEY_ARE, Tree
-from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer
+from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.keyed import MISSING_COLUMN
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.near import EDGES, UNUSABLE, Cells, Codes, IndexedVectors, NearJoin, NearResult
 from lvmfast.leaks.nearest import NearestGroups, NearestRows
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import Rows, SideTally
+from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
 
 #: The code of a row whose whole window is padding; the core's usability codes end well below.
 NO_CONTEXT = 100
@@ -90,6 +90,10 @@ class VectorLevel:
             if self._nearest is None:
                 self._nearest = NearestGroups.none(len(self._targets.size))
             self._nearest.fold(tree["nearest"], starts)
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        return self._joined().named()
 
     def _joined(self) -> NearJoin:
         if self._join is None:
@@ -211,6 +215,10 @@ class ContextLevel:
         else:
             self._padding[side] += see_windows(tally, batch, targets, windows.reshape(batch.rows, -1))
 
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        return Named.of([join.named() for join in self._joined()])
+
     def _joined(self) -> tuple[NearJoin, NearJoin]:
         if self._joins is None:
             self._joins = (
@@ -286,6 +294,11 @@ class OracleLevel:
         self._buffer.add(evidence, tree["found"])
         for edge, pairs in zip(self._pairs_at, tree["pairs_at"].tolist(), strict=True):
             self._pairs_at[edge] += pairs
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those that match."""
+        rows = self._buffer.result().eval_row
+        return Named({"train": NO_ROWS, "eval": rows}, self._tally.count().matched_rows)
 
     def result(self) -> CosineResult:
         """What was found, once every eval row went by."""
