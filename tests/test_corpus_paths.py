@@ -64,7 +64,7 @@ def test_a_name_that_looks_like_a_pattern_is_a_file_first(folder):
     ("paths", "message"),
     [
         (["gone.npz"], "gone.npz: no such file"),
-        (["s3://bucket/a.npz"], "s3://bucket/a.npz: no such file"),
+        (["memory://bucket/a.npz"], "memory://bucket/a.npz: no such object"),
         (["data/*.npz"], "data/*.npz: the pattern matches no data file"),
         (["data/README.*"], "data/README.*: the pattern matches no data file"),
         (["empty"], "empty: no data file in this folder"),

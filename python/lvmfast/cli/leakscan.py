@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,7 +29,8 @@ def leakscan(
     train: Annotated[
         Paths | None,
         typer.Option(
-            metavar="PATH", help="Training file, folder, quoted glob or fingerprint. Repeat for many."
+            metavar="PATH",
+            help="Training file, folder, quoted glob, URI of one (s3://...), or fingerprint. Repeatable.",
         ),
     ] = None,
     eval: Annotated[
@@ -77,7 +77,7 @@ def leakscan(
         int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the summary and the tables.")
+        str | None, typer.Option(metavar="DIR", help="Folder, or URI of one, for the summary and the tables.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[

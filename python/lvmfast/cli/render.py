@@ -12,7 +12,7 @@ from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sent
 from lvmfast.report.terminal import show
 
 
-def render(report: LeakReport, out: Path | None, *, as_json: bool, quiet: bool) -> None:
+def render(report: LeakReport, out: str | Path | None, *, as_json: bool, quiet: bool) -> None:
     """Prints a scan: JSON alone, or the table, the verdict and the closing line."""
     if as_json:
         print(json.dumps(report.summary, indent=2, ensure_ascii=False))

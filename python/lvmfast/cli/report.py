@@ -10,16 +10,18 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.report.redraw import redraw_page
+from lvmfast.stores import is_uri
 
 
 @app.command()
 @exit_codes
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `leakscan --out DIR` wrote.")],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="What `leakscan --out DIR` wrote.")],
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Draw report.html again from a saved scan's summary.json and matches.parquet."""
     page = redraw_page(directory)
     print(page)
-    if show and not webbrowser.open(page.resolve().as_uri()):
+    address = page if is_uri(page) else Path(page).resolve().as_uri()
+    if show and not webbrowser.open(address):
         print("no browser could be started; open the file above")

@@ -26,6 +26,7 @@ from lvmfast.corpus.values import (
     vector_note,
 )
 from lvmfast.errors import DataError
+from lvmfast.stores import Source
 
 #: Reads rows start to stop of one array. Calls go forward only: start is never below the last stop.
 ReadRows = Callable[[int, int], npt.NDArray[Any]]
@@ -64,9 +65,11 @@ class ArraysFile:
         strict: bool = True,
         provenance: dict[str, Any] | None = None,
         notes: Sequence[str] = (),
+        origin: Source | None = None,
     ) -> None:
         """Checks every array that is a column; reads no row."""
         self.name, self.path, self.nbytes, self.provenance = name, path, nbytes, provenance
+        self.origin = origin
         self.fields = resolve(name, sources, mapping, pairs=True, strict=strict)
         self._sources = {field: sources[field] for field in dict.fromkeys(self.fields.values())}
         self.dim: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from lvmfast.corpus.failures import one_line, reading
 from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.tables import TableFile
 from lvmfast.errors import DataError
+from lvmfast.stores import Source, as_source
 
 _BLOCK_BYTES = 16 << 20  # also the longest record
 _VECTORS: dict[Column, pa.DataType] = {
@@ -25,7 +25,7 @@ _VECTORS: dict[Column, pa.DataType] = {
 }
 
 
-def open_csv(path: str, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
+def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
     """A CSV file. Ids are text as it stands there (``007`` is not 7), and null where empty.
 
     Vectors and windows are cells that hold a JSON list.
@@ -34,28 +34,29 @@ def open_csv(path: str, mapping: dict[Column, str], *, strict: bool = True) -> T
         DataError: no header, a record of another length (it is named), bytes that are not UTF-8, or cells
             that do not fit their columns.
     """
-    with reading(path), _reader(path, None) as reader:
+    source = as_source(path)
+    path = source.name
+    with reading(path), _reader(source, None) as reader:
         names = reader.schema.names
     found = resolve(path, names, mapping, strict=strict)
     columns = {field: column for column, field in found.items()}
     schema = pa.schema([(name, _VECTORS.get(columns.get(name, "text"), pa.large_string())) for name in names])
-    start = head(path)
+    start = head(source)
     guess = start.scaled(max(0, start.block.count(b"\n") - 1))
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         row = 0
-        with _reader(path, fields or names[:1]) as reader:
+        with _reader(source, fields or names[:1]) as reader:
             for batch in reader:
                 arrays = [_cells(path, columns[field], field, batch.column(field), row) for field in fields]
                 yield row, pa.record_batch(arrays, fields) if fields else batch.select([])
                 row += batch.num_rows
 
-    size = os.path.getsize(path)
-    return TableFile(path, path, size, None, schema, scan, mapping, strict=strict, rows_guess=guess)
+    return TableFile.over(source, None, schema, scan, mapping, strict=strict, rows_guess=guess)
 
 
 @contextmanager
-def _reader(path: str, fields: list[str] | None) -> Iterator[Any]:
+def _reader(source: Source, fields: list[str] | None) -> Iterator[Any]:
     import pyarrow.csv as pa_csv
 
     convert = pa_csv.ConvertOptions()
@@ -63,7 +64,7 @@ def _reader(path: str, fields: list[str] | None) -> Iterator[Any]:
         convert = pa_csv.ConvertOptions(
             include_columns=fields, column_types={field: pa.large_string() for field in fields}
         )
-    with decompressed(path) as stream:
+    with decompressed(source) as stream:
         yield pa_csv.open_csv(
             stream,
             pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -11,9 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.errors import DataError
+from lvmfast.stores import Source
 
 Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
 COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context")
+
+#: Files whose reading begins, where they are objects in a store, while one before them is read.
+FILES_AHEAD = 16
 
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -61,6 +66,11 @@ class InputFile(Protocol):
         ...
 
     @property
+    def origin(self) -> Source | None:
+        """The local file or the object; None for what is in memory."""
+        ...
+
+    @property
     def nbytes(self) -> int:
         """Its size."""
         ...
@@ -81,6 +91,7 @@ class SplitFile(Protocol):
 
     name: str  #: the path as the user gave or found it, or a label such as ``<arrays>``
     path: str | None  #: the local file behind it, if there is one
+    origin: Source | None  #: the local file or the object behind it
     nbytes: int  #: size on disk or in memory, to guess the smaller side by when rows are unknown
     fields: dict[Column, str]  #: which field of the file each column is read from
     id_types: dict[Column, pa.DataType]  #: int64 or large_string, for each id column
@@ -221,15 +232,23 @@ class Dataset:
         """
         _check_request(columns, rows)
         start = 0
+        if wanted is not None:
+            yield from self._batches_holding(wanted, columns, rows)
+            return
+        begun: deque[Iterator[Batch]] = deque()
+        for place in range(len(self.files)):
+            for file in self.files[place + len(begun) : place + 1 + FILES_AHEAD]:
+                begun.append(file.batches([c for c in columns if c in file.fields], rows))
+            for batch in begun.popleft():
+                yield replace(batch, file=place, start=start)
+                start += batch.rows
+
+    def _batches_holding(self, wanted: Rows, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
+        start = 0
         for place, file in enumerate(self.files):
-            present = [column for column in columns if column in file.fields]
-            if wanted is None:
-                for batch in file.batches(present, rows):
-                    yield replace(batch, file=place, start=start)
-                    start += batch.rows
-                continue
             end = start + (file.rows or 0)
             within = wanted[slice(*np.searchsorted(wanted, (start, end)))] - start
+            present = [column for column in columns if column in file.fields]
             for batch in file.batches(present, rows, within) if len(within) else ():
                 low, high = np.searchsorted(within, (batch.file_row, batch.file_row + batch.rows))
                 if low < high:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lvmfast import stores
 from lvmfast.corpus.dataset import Batch, Column, Dataset, Rows, SplitFile
 from lvmfast.corpus.keys import Keys, array_of_keys
 from lvmfast.corpus.lvfp import SUFFIX, Array, Container, unpack
@@ -66,12 +67,14 @@ class Source:
     nbytes: int
     provenance: dict[str, Any]
     fields: Mapping[Column, str]
+    origin: stores.Source | None = None
 
 
 class FingerprintFile:
     """A `SplitFile` of which only keys are left. `path` is None: the file itself may be anywhere."""
 
     path: str | None = None
+    origin: stores.Source | None = None
     nbytes: int = 0
     context_length: int | None = None
     notes: tuple[str, ...] = ()
@@ -166,6 +169,9 @@ def open_fingerprint(path: str) -> Fingerprint:
     Raises:
         DataError: as `lvfp.unpack`, or when its parts do not belong together.
     """
+    if stores.is_uri(path):
+        raise DataError(f"{path}: a fingerprint is read from a local disk; copy it there")
+    path = stores.local_path(path)
     if not os.path.isfile(path):
         raise DataError(f"{path}: no such file")
     container = unpack(path)

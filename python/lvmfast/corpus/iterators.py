@@ -12,6 +12,7 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Batch, Column, Rows, SplitFile
 from lvmfast.corpus.memory import open_memory
 from lvmfast.errors import DataError
+from lvmfast.stores import Source
 
 
 class BlocksFile:
@@ -22,6 +23,7 @@ class BlocksFile:
     """
 
     path: str | None = None
+    origin: Source | None = None
     nbytes = 0
     context_length: int | None = None
     provenance: dict[str, Any] | None = None

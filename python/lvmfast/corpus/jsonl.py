@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -21,6 +20,7 @@ from lvmfast.corpus.npy import Readable
 from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.tables import TableFile
 from lvmfast.errors import DataError
+from lvmfast.stores import Source, as_source
 
 _BLOCK_BYTES = 16 << 20
 _PARALLEL_BYTES = 1 << 20
@@ -35,7 +35,7 @@ _TYPES: dict[Column, pa.DataType] = {
 _Fields: TypeAlias = dict[str, Column]
 
 
-def open_jsonl(path: str, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
+def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
     """A file of one JSON object per line. Blank lines and a byte order mark are passed over.
 
     The fields are those of the objects in the first MiB. Ids come out as text: they may be integers in
@@ -44,7 +44,9 @@ def open_jsonl(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
     Raises:
         DataError: a broken line (it is named), or fields that do not fit their columns.
     """
-    schema, guess = _schema(path, mapping, strict)
+    source = as_source(path)
+    path = source.name
+    schema, guess = _schema(source, mapping, strict)
     columns: _Fields = {}
     if schema.names:
         columns = {
@@ -54,15 +56,13 @@ def open_jsonl(path: str, mapping: dict[Column, str], *, strict: bool = True) ->
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         asked = {field: columns[field] for field in fields}
         row = 0
-        with decompressed(path) as stream:
+        with decompressed(source) as stream:
             for line, block in line_blocks(path, stream):
                 batch = _parse_block(path, block, line, asked)
                 yield row, batch
                 row += batch.num_rows
 
-    return TableFile(
-        path, path, os.path.getsize(path), None, schema, scan, mapping, strict=strict, rows_guess=guess
-    )
+    return TableFile.over(source, None, schema, scan, mapping, strict=strict, rows_guess=guess)
 
 
 def line_blocks(path: str, stream: Readable) -> Iterator[tuple[int, bytes]]:
@@ -224,13 +224,13 @@ def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def _schema(path: str, mapping: dict[Column, str], strict: bool) -> tuple[pa.Schema, int]:
+def _schema(source: Source, mapping: dict[Column, str], strict: bool) -> tuple[pa.Schema, int]:
     """The fields of the objects at the beginning of the file, and a guess at its rows."""
-    start = head(path)
+    path, start = source.name, head(source)
     block = start.block.removeprefix(_BOM)
     cut = block.rfind(b"\n") + 1
     if not start.complete and not cut:  # a first line of over a MiB
-        with decompressed(path) as stream:
+        with decompressed(source) as stream:
             block = next((block for _, block in line_blocks(path, stream)), b"").split(b"\n", 1)[0]
     elif not start.complete:
         block = block[:cut]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lvmfast.corpus.arrow import open_arrow
@@ -20,6 +21,10 @@ from lvmfast.corpus.paths import expand, format_of
 from lvmfast.corpus.payload import Payload, join
 from lvmfast.corpus.quarantined import leaked_among
 from lvmfast.errors import DataError
+from lvmfast.stores import as_source, is_uri
+
+#: Objects whose footers or first blocks are fetched side by side.
+OPENED_AT_ONCE = 16
 
 _OPENERS: dict[str, Callable[..., SplitFile]] = {
     "arrow": open_arrow,
@@ -106,6 +111,19 @@ def load_payload(
     return Payload(files, leaked=leaked)
 
 
+def _each(opened: Callable[[str], SplitFile], paths: Sequence[str]) -> list[SplitFile]:
+    """Opens one after the other on disk; in a store many at once, as each waits for its answer."""
+    if not any(map(is_uri, paths)):
+        return [opened(path) for path in paths]
+    with ThreadPoolExecutor(OPENED_AT_ONCE, thread_name_prefix="lvmfast-open") as pool:
+        opening = [pool.submit(opened, path) for path in paths]
+        try:
+            return [file.result() for file in opening]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def _check_mapped(mapping: Mapping[Column, str], files: Sequence[SplitFile]) -> None:
     """A split and its payload share a mapping, so a field may be missing in one of them, but not in both."""
     for column, field in mapping.items():
@@ -126,9 +144,13 @@ def _opened(
         and all(isinstance(p, (str, os.PathLike)) for p in source)
     ):
         expansion = expand([os.fspath(path) for path in source])
-        leaked = leaked_among(expansion.files, allow_leaked=allow_leaked)
-        opened = [_OPENERS[str(format_of(path))](path, mapping, strict=strict) for path in expansion.files]
-        return opened, expansion.notes, leaked
+        leaked = leaked_among(expansion.files, allow_leaked=allow_leaked, listed=expansion.listed)
+
+        def opened(path: str) -> SplitFile:
+            source = as_source(path, expansion.listed.get(path))
+            return _OPENERS[str(format_of(path))](source, mapping, strict=strict)
+
+        return _each(opened, expansion.files), expansion.notes, leaked
     file = open_memory(source, mapping, strict=strict)
     if file is None:
         raise DataError(

@@ -25,6 +25,8 @@ from lvmfast.corpus.blocks import BlockMemory, read_into
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
 from lvmfast.errors import DataError
+from lvmfast.stores import Source, as_source
+from lvmfast.stores.ahead import AHEAD_BYTES, in_lockstep
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 1 << 16
@@ -90,16 +92,17 @@ def _parse(text: str, length: int, where: str) -> NpyHeader:
 
 
 class StoredArray:
-    """Uncompressed values inside the file `path`, from byte `offset` on, read block by block.
+    """Uncompressed values inside a file or object, from byte `offset` on, read block by block.
 
     Read and not mapped: to touch a map whose file was cut short in the meantime would kill the process.
     """
 
-    def __init__(self, path: str, header: NpyHeader, offset: int, where: str) -> None:
-        """Nothing is read before `opened`."""
+    def __init__(self, source: Source, header: NpyHeader, offset: int, where: str, share: int = 1) -> None:
+        """Nothing is read before `opened`; `share` arrays of an object may be read side by side."""
         self.shape, self.dtype = header.shape, header.dtype
         self.pickled = header.dtype.hasobject
-        self._path, self._header, self._offset, self._where = path, header, offset, where
+        self._source, self._header, self._offset, self._where = source, header, offset, where
+        self._share = share
 
     @property
     def by_row(self) -> bool:
@@ -110,9 +113,12 @@ class StoredArray:
         """The same values, for reads in any order.
 
         Raises:
-            DataError: the file is shorter than the header promises.
+            DataError: the file is shorter than the header promises, or is none on disk.
         """
-        return StoredRows(self._path, self._header, self._offset, self._where)
+        path = self._source.path
+        if path is None:
+            raise DataError(f"{self._where}: is read in any order, and so from a local disk; copy it there")
+        return StoredRows(path, self._header, self._offset, self._where)
 
     @contextmanager
     def opened(self) -> Iterator[ReadRows]:
@@ -121,10 +127,22 @@ class StoredArray:
         Raises:
             DataError: the file is shorter than the header promises, here or at a later read.
         """
-        with open(self._path, "rb", buffering=0) as file:
-            check_fits(self._header, os.fstat(file.fileno()).st_size - self._offset, self._where)
+        with self._file() as file:
             memory = BlockMemory()
             yield lambda start, stop: self._read(file, memory, start, stop)
+
+    @contextmanager
+    def _file(self) -> Iterator[Any]:
+        source, begin = self._source, self._offset
+        if source.path is None:
+            check_fits(self._header, source.info.size - begin, self._where)
+            pieces = in_lockstep([(begin, begin + self._header.value_bytes)])
+            with source.open([pieces], AHEAD_BYTES // self._share) as stored:
+                yield stored
+            return
+        with open(source.path, "rb", buffering=0) as file:
+            check_fits(self._header, os.fstat(file.fileno()).st_size - begin, self._where)
+            yield file
 
     def _read(self, file: BinaryIO, memory: BlockMemory, start: int, stop: int) -> npt.NDArray[Any]:
         (rows, *shape), size = self.shape, self.dtype.itemsize
@@ -271,31 +289,51 @@ def read_exactly(stream: Readable, size: int, where: str) -> bytes:
     return block
 
 
-def open_npy(path: str, mapping: dict[Column, str], *, strict: bool = True) -> ArraysFile:
+def open_npy(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> ArraysFile:
     """An ``.npy`` file of (n, d) floats: its only column is ``vector``, whatever the mapping calls it.
 
     Raises:
         DataError: no ``.npy`` file, a pickle, another dtype or shape, or a file shorter than its header says.
     """
-    source = npy_array(path)
+    source = as_source(path)
     field = mapping.get("vector", "vector")
-    size = os.path.getsize(path)
-    return ArraysFile(path, path, size, {field: source}, {"vector": field}, strict=strict)
+    arrays = {field: npy_array(source)}
+    size = source.info.size
+    return ArraysFile(source.name, source.path, size, arrays, {"vector": field}, strict=strict, origin=source)
 
 
-def npy_array(path: str) -> StoredArray:
+def npy_array(path: str | Source) -> StoredArray | StreamedArray:
     """The array of an ``.npy`` file.
 
     Raises:
         DataError: no ``.npy`` file, a pickle, or a file shorter than its header says.
     """
-    with reading(path), open(path, "rb") as file:
+    source = as_source(path)
+    path = source.name
+    with reading(path), source.open() as file:
         header = read_header(file, path)
-        size = os.fstat(file.fileno()).st_size
+        size = file.size()
     check_fits(header, size - header.length, path)
     if header.dtype.hasobject:
         raise DataError(
             f"{path}: expected (n, d) float, got {header.shape} object: a pickle, never opened here; "
             f"`lvmfast convert {os.path.basename(path)} NEW.parquet` reads old payloads"
         )
-    return StoredArray(path, header, header.length, path)
+    return stored_array(source, header, header.length, path)
+
+
+def stored_array(
+    source: Source, header: NpyHeader, offset: int, where: str, share: int = 1
+) -> StoredArray | StreamedArray:
+    """Uncompressed values; of an object, those in Fortran order come by way of a temporary file."""
+    if source.path is not None or not header.fortran:
+        return StoredArray(source, header, offset, where, share)
+
+    @contextmanager
+    def values() -> Iterator[Readable]:
+        pieces = in_lockstep([(offset, offset + header.value_bytes)])
+        with reading(source.name), source.open([pieces], AHEAD_BYTES // share) as file:
+            file.seek(offset)
+            yield file
+
+    return StreamedArray(header, values, where)

@@ -7,23 +7,32 @@ is held to the real size of the file and to its neighbours before a byte of it i
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from lvmfast.corpus.arrays import ArraysFile, ArraySource
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
-from lvmfast.corpus.npy import NpyHeader, Readable, StoredArray, StreamedArray, check_fits, read_header
+from lvmfast.corpus.npy import (
+    NpyHeader,
+    Readable,
+    StoredArray,
+    StreamedArray,
+    check_fits,
+    read_header,
+    stored_array,
+)
 from lvmfast.corpus.windows import WINDOWS, windowed
 from lvmfast.errors import DataError
+from lvmfast.stores import Source, as_source
+from lvmfast.stores.ahead import AHEAD_BYTES, Range, in_lockstep
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x1
@@ -33,33 +42,48 @@ _LONGEST_PROVENANCE = 1 << 20
 PROVENANCE = "provenance.npy"
 
 
-def open_npz(path: str, mapping: dict[Column, str], *, strict: bool = True) -> ArraysFile:
+def open_npz(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> ArraysFile:
     """An ``.npz`` file: one array per member, and the JSON of ``provenance`` if it has one.
 
     Raises:
         DataError: no zip file, a hostile or damaged one, or arrays that do not fit their columns.
     """
+    origin = as_source(path)
     sources: dict[str, ArraySource] = {}
     provenance: dict[str, Any] | None = None
     notes: list[str] = []
-    for member in npz_members(path):
+    for member in npz_members(origin):
         if member.name == PROVENANCE:
             provenance = _provenance(member, notes)
         elif member.array is not None:
             sources[member.key] = member.array
     if WINDOWS in sources:
-        sources = windowed(path, sources)
-    size = os.path.getsize(path)
-    return ArraysFile(path, path, size, sources, mapping, strict=strict, provenance=provenance, notes=notes)
+        sources = windowed(origin.name, sources)
+    return ArraysFile(
+        origin.name,
+        origin.path,
+        origin.info.size,
+        sources,
+        mapping,
+        strict=strict,
+        provenance=provenance,
+        notes=notes,
+        origin=origin,
+    )
 
 
 @dataclass(frozen=True)
 class Member:
     """One member of an ``.npz`` file."""
 
-    path: str  #: of the file
+    source: Source  #: the file
     info: zipfile.ZipInfo
     array: StoredArray | StreamedArray | None  #: None for a member that is no ``.npy``
+
+    @property
+    def path(self) -> str:
+        """The name of the file."""
+        return self.source.name
 
     @property
     def name(self) -> str:
@@ -76,21 +100,24 @@ class Member:
         """All of its bytes, decompressed, the array's header included."""
         with (
             reading(self.path),
-            zipfile.ZipFile(self.path) as archive,
+            self.source.open() as raw,
+            zipfile.ZipFile(raw) as archive,
             _opening(self.path, self.key, archive, self.info) as stream,
         ):
             yield stream
 
 
-def npz_members(path: str) -> list[Member]:
+def npz_members(path: str | Source) -> list[Member]:
     """The members of an ``.npz`` file in their order, each held to what the file can hold.
 
     Raises:
         DataError: no zip file, or a hostile or damaged one.
     """
-    members = []
-    with reading(path), open(path, "rb") as raw, zipfile.ZipFile(raw) as archive:
-        size = os.fstat(raw.fileno()).st_size
+    source = as_source(path)
+    path, members = source.name, []
+    with reading(path), source.open() as raw, zipfile.ZipFile(raw) as archive:
+        size = raw.size()
+        share = min(4, len(archive.infolist()))
         offsets = _checked_offsets(path, archive, raw, size)
         for info in archive.infolist():
             key = info.filename.removesuffix(".npy")
@@ -99,12 +126,12 @@ def npz_members(path: str) -> list[Member]:
                 with _opening(path, key, archive, info) as stream:
                     header = read_header(stream, f"{path}: {key}")
                 _check_promise(f"{path}: {key}", header, info)
-                array = _array(path, key, info, header, offsets[key])
-            members.append(Member(path, info, array))
+                array = _array(source, key, info, header, offsets[key], share)
+            members.append(Member(source, info, array))
     return members
 
 
-def _checked_offsets(path: str, archive: zipfile.ZipFile, raw: BinaryIO, size: int) -> dict[str, int]:
+def _checked_offsets(path: str, archive: zipfile.ZipFile, raw: Any, size: int) -> dict[str, int]:
     """Where the bytes of each member begin, by key; refuses what no writer of arrays produces."""
     offsets: dict[str, int] = {}
     spans: list[tuple[int, int, str]] = []
@@ -131,7 +158,7 @@ def _checked_offsets(path: str, archive: zipfile.ZipFile, raw: BinaryIO, size: i
     return offsets
 
 
-def _data_offset(path: str, raw: BinaryIO, info: zipfile.ZipInfo) -> int:
+def _data_offset(path: str, raw: Any, info: zipfile.ZipInfo) -> int:
     """The first byte after the local header, which may be longer than the central directory says."""
     raw.seek(max(0, info.header_offset))
     head = raw.read(_LOCAL_HEADER.size)
@@ -154,20 +181,23 @@ def _check_promise(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> None
 
 
 def _array(
-    path: str, key: str, info: zipfile.ZipInfo, header: NpyHeader, offset: int
+    source: Source, key: str, info: zipfile.ZipInfo, header: NpyHeader, offset: int, share: int
 ) -> StoredArray | StreamedArray:
-    where = f"{path}: {key}"
+    where = f"{source.name}: {key}"
     if info.compress_type == zipfile.ZIP_STORED:
-        return StoredArray(path, header, offset + header.length, where)
-    return StreamedArray(header, partial(_open_values, path, key, info.filename), where)
+        return stored_array(source, header, offset + header.length, where, share)
+    span = (info.header_offset, offset + info.compress_size)
+    return StreamedArray(header, partial(_open_values, source, key, info.filename, span, share), where)
 
 
 @contextmanager
-def _open_values(path: str, key: str, member: str) -> Iterator[Readable]:
+def _open_values(source: Source, key: str, member: str, span: Range, share: int) -> Iterator[Readable]:
     """The stream of one member, past its array header."""
+    path = source.name
     with (
         reading(path),
-        zipfile.ZipFile(path) as archive,
+        source.open([in_lockstep([span])], AHEAD_BYTES // share) as raw,
+        zipfile.ZipFile(raw) as archive,
         _opening(path, key, archive, archive.getinfo(member)) as stream,
     ):
         read_header(stream, f"{path}: {key}")

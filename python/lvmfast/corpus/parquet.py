@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,18 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.footer import ColumnChunk, column_chunks, footer_size
 from lvmfast.corpus.tables import TableFile
 from lvmfast.corpus.values import TEXT_BYTES, is_text_type
+from lvmfast.stores import Source, as_source
+from lvmfast.stores.ahead import Stage, in_lockstep
 
 _BUFFER_BYTES = 1 << 20
+#: What pyarrow reads of the end of a file at first.
+_TAIL_BYTES = 64 << 10
 
 
-def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
+def open_parquet(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
     """A parquet file.
 
     Raises:
@@ -25,23 +29,35 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
     """
     import pyarrow.parquet as pq
 
-    with reading(path), pq.ParquetFile(path) as file:
+    source = as_source(path)
+    layout = None
+    with reading(source.name), source.open() as raw, pq.ParquetFile(raw) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
         groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        if source.path is None:
+            layout = _Layout.of(raw)
     starts = np.cumsum([0, *groups])[:-1].astype(np.int64)
     texts = {field.name for field in schema if is_text_type(field.type)}
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        parts = []  # (row group, its first row, the row at which to stop)
+        for group, first in enumerate(starts.tolist()):
+            end = first + groups[group]
+            if wanted is not None:  # the group is decoded as far as the last wanted row in it
+                within = wanted[slice(*np.searchsorted(wanted, (first, end)))]
+                end = int(within[-1]) + 1 if len(within) else first
+            if end > first:
+                parts.append((group, first, end))
+        stages = None if layout is None else layout.stages(fields, [group for group, _, _ in parts])
+        return batches(source.open(stages), fields, step, parts)
+
+    def batches(
+        raw: Any, fields: list[str], step: int, parts: Sequence[tuple[int, int, int]]
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
         # Through a buffer per column: a row group is never in memory as a whole. And not mapped, for a map
         # whose file was cut short in the meantime kills the process that touches it.
-        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
-            for group in range(file.num_row_groups):
-                first, end = int(starts[group]), int(starts[group] + groups[group])
-                if wanted is not None:  # the group is decoded as far as the last wanted row in it
-                    within = wanted[slice(*np.searchsorted(wanted, (first, end)))]
-                    end = int(within[-1]) + 1 if len(within) else first
-                if end == first:
-                    continue
+        with raw, pq.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            for group, first, end in parts:
                 rows_at_once = (
                     step if texts.isdisjoint(fields) else min(step, rows_of(TEXT_BYTES, file, group))
                 )
@@ -51,8 +67,7 @@ def open_parquet(path: str, mapping: dict[Column, str], *, strict: bool = True) 
                     if first >= end:
                         break
 
-    size = os.path.getsize(path)
-    return TableFile(path, path, size, rows, schema, scan, mapping, strict=strict, starts=starts)
+    return TableFile.over(source, rows, schema, scan, mapping, strict=strict, starts=starts)
 
 
 def rows_of(size: int, file: Any, group: int) -> int:
@@ -62,3 +77,31 @@ def rows_of(size: int, file: Any, group: int) -> int:
     """
     meta = file.metadata.row_group(group)
     return max(1, size * int(meta.num_rows) // max(1, int(meta.total_byte_size)))
+
+
+class _Layout:
+    """Where the parts of an object lie, so that they can be fetched before pyarrow asks for them."""
+
+    def __init__(self, size: int, footer: int, groups: list[list[ColumnChunk]]) -> None:
+        self._size, self._footer, self._groups = size, footer, groups
+
+    @staticmethod
+    def of(raw: Any) -> _Layout | None:
+        """Of an open file whose footer pyarrow has accepted; None where it is not understood here."""
+        size = raw.size()
+        raw.seek(size - 8)
+        footer = footer_size(raw.read(8))
+        if footer is None or footer > size:
+            return None
+        raw.seek(size - footer)
+        groups = column_chunks(raw.read(footer - 8))
+        return None if groups is None else _Layout(size, footer, groups)
+
+    def stages(self, fields: Sequence[str], groups: Sequence[int]) -> list[Stage]:
+        """The footer, and then the columns `fields` of each of the row groups."""
+        tail = max(0, self._size - max(self._footer, _TAIL_BYTES))
+        stages: list[Stage] = [in_lockstep([(tail, self._size)])]
+        for group in groups:
+            chunks = [chunk for chunk in self._groups[group] if chunk.path[0] in fields]
+            stages.append(in_lockstep((chunk.start, min(chunk.stop, tail)) for chunk in chunks))
+        return stages

@@ -7,11 +7,10 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from lvmfast.corpus.failures import reading
-from lvmfast.corpus.quarantined import read_manifest
+from lvmfast.corpus.trees import DiskTree, StoreTree, Tree
 from lvmfast.errors import DataError
+from lvmfast.stores import FileInfo, is_uri, local_path, matching, object_or_folder, objects_under, same_place
 
 _PLAIN = {
     ".npz": "npz",
@@ -39,6 +38,7 @@ class Expansion:
 
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    listed: dict[str, FileInfo] = field(default_factory=dict)  #: what stores said of objects, by URI
 
 
 def format_of(path: str) -> str | None:
@@ -62,23 +62,25 @@ def expand(paths: Sequence[str]) -> Expansion:
             split, a file has no known format or is a ledger, or one file is given twice.
     """
     expansion = Expansion()
-    for path in paths:
-        before = len(expansion.files)
-        if os.path.isdir(path):
-            _add_folder(path, expansion)
-            if len(expansion.files) == before:
-                quarantined = [note for note in expansion.notes if _PASSED_OVER in note]
-                raise DataError(
-                    quarantined[0]
-                    if quarantined
-                    else f"{path}: no data file in this folder (known: {_known()})"
-                )
-        elif os.path.lexists(path) or not glob.has_magic(path):
-            _add_file(path, expansion)
+    for given in paths:
+        path, before = local_path(given), len(expansion.files)
+        if is_uri(path):
+            is_folder, is_pattern = _add_from_store(path, expansion)
+        elif os.path.isdir(path):
+            is_folder, is_pattern = True, False
+            _add_folder(DiskTree(), path, expansion)
         else:
-            _add_matches(path, expansion)
-            if len(expansion.files) == before:
-                raise DataError(f"{path}: the pattern matches no data file (known: {_known()})")
+            is_folder, is_pattern = False, glob.has_magic(path) and not os.path.lexists(path)
+            (_add_matches if is_pattern else _add_file)(path, expansion)
+        if len(expansion.files) > before:
+            continue
+        quarantined = [note for note in expansion.notes if _PASSED_OVER in note]
+        if is_folder and quarantined:
+            raise DataError(quarantined[0])
+        if is_folder:
+            raise DataError(f"{path}: no data file in this folder (known: {_known()})")
+        if is_pattern:
+            raise DataError(f"{path}: the pattern matches no data file (known: {_known()})")
     _refuse_repeats(expansion.files)
     return expansion
 
@@ -88,6 +90,10 @@ def _add_file(path: str, expansion: Expansion) -> None:
         raise DataError(f"{path}: no such file")
     if not os.path.isfile(path):
         raise DataError(f"{path}: expected a file or a folder")
+    _append(path, expansion)
+
+
+def _append(path: str, expansion: Expansion) -> None:
     if os.path.basename(path) == LEDGER:
         raise DataError(f"{path}: the ledger of what `lvmfast clean` dropped, never read as data")
     if format_of(path) is None:
@@ -96,55 +102,82 @@ def _add_file(path: str, expansion: Expansion) -> None:
 
 
 def _add_matches(pattern: str, expansion: Expansion) -> None:
+    matches = sorted(glob.glob(pattern, recursive=True))
+    _add_each(DiskTree(), pattern, matches, expansion)
+
+
+def _add_from_store(uri: str, expansion: Expansion) -> tuple[bool, bool]:
+    """Adds an object, a folder or what a pattern names; whether it was taken for a folder, for a pattern."""
+    if glob.has_magic(uri):
+        objects, folders = matching(uri)
+        for folder in folders if "**" not in uri else []:
+            objects = {**objects, **objects_under(folder)}
+        expansion.listed.update(objects)
+        tree = StoreTree(objects)
+        named = [path for path in objects if not any(path.startswith(f"{folder}/") for folder in folders)]
+        _add_each(tree, uri, sorted(named if "**" in uri else [*named, *folders]), expansion)
+        return False, True
+    info = object_or_folder(uri)
+    if info is not None:
+        expansion.listed[uri] = info
+        _append(uri, expansion)
+        return False, False
+    objects = objects_under(uri.rstrip("/"))
+    expansion.listed.update(objects)
+    _add_folder(StoreTree(objects), uri.rstrip("/"), expansion)
+    return True, False
+
+
+def _add_each(tree: Tree, pattern: str, matches: Sequence[str], expansion: Expansion) -> None:
+    """Adds the files and the folders that `pattern` matches."""
     skipped: list[str] = []
-    for match in sorted(glob.glob(pattern, recursive=True)):
+    for match in matches:
         if os.path.basename(match) in (CERTIFICATE, LEDGER):
             continue
-        if os.path.isfile(match):
+        if tree.is_file(match):
             (expansion.files if format_of(match) else skipped).append(match)
         elif "**" not in pattern:
-            _add_folder(match, expansion)
+            _add_folder(tree, match, expansion)
     _note_skipped(pattern, skipped, expansion)
 
 
-def _add_folder(folder: str, expansion: Expansion) -> None:
+def _add_folder(tree: Tree, folder: str, expansion: Expansion) -> None:
     skipped: list[str] = []
-    for path in _walk(folder, frozenset(), expansion.notes):
+    for path in _walk(tree, folder, frozenset(), expansion.notes):
         (expansion.files if format_of(path) else skipped).append(path)
     _note_skipped(folder, skipped, expansion)
 
 
-def _walk(folder: str, above: frozenset[str], notes: list[str]) -> Iterator[str]:
-    """Files under `folder`, sorted; `above` holds the real paths of its parents, against link cycles."""
-    real = os.path.realpath(folder)
+def _walk(tree: Tree, folder: str, above: frozenset[str], notes: list[str]) -> Iterator[str]:
+    """Files under `folder`, sorted; `above` holds the identities of its parents, against link cycles."""
+    real = tree.identity(folder)
     if real in above:
         return
-    with reading(folder):
-        names = sorted(os.listdir(folder))
+    names = tree.names(folder)
     if "dataset_dict.json" in names:
-        raise DataError(f"{folder}: a DatasetDict; give one of its splits: {', '.join(_splits(folder))}")
+        splits = ", ".join(_splits(tree, folder))
+        raise DataError(f"{folder}: a DatasetDict; give one of its splits: {splits}")
     if CERTIFICATE in names:
-        _refuse_both_sides(folder)
+        _refuse_both_sides(tree, folder)
     if "state.json" in names and "dataset_info.json" in names:
-        yield from saved_dataset_files(folder)
+        yield from saved_dataset_files(folder, tree)
         return
     for name in names:
         path = os.path.join(folder, name)
         if name.startswith(("_", ".")) or name == CERTIFICATE:
             continue
-        if os.path.isdir(path):
-            if read_manifest(Path(path)):
+        if tree.is_folder(path):
+            if tree.quarantined(path):
                 notes.append(f"{path}: {_PASSED_OVER}")
                 continue
-            yield from _walk(path, above | {real}, notes)
-        elif os.path.isfile(path):
+            yield from _walk(tree, path, above | {real}, notes)
+        elif tree.is_file(path):
             yield path
 
 
-def _refuse_both_sides(folder: str) -> None:
+def _refuse_both_sides(tree: Tree, folder: str) -> None:
     """Refuses a folder of `lvmfast split`: read as one, its sides would be mixed again."""
-    with reading(folder):
-        text = Path(folder, CERTIFICATE).read_text(encoding="utf-8", errors="replace")
+    text = tree.text(folder, CERTIFICATE)
     try:
         sides = [[file["file"] for file in side["files"]] for side in json.loads(text)["sides"].values()]
         inside = [os.path.join(folder, files[0]) for files in sides if files[0] is not None]
@@ -154,10 +187,9 @@ def _refuse_both_sides(folder: str) -> None:
         raise DataError(f"{folder}: the sides of a split; give one of them: {', '.join(inside)}")
 
 
-def _splits(folder: str) -> list[str]:
+def _splits(tree: Tree, folder: str) -> list[str]:
     """Paths of the splits of a DatasetDict that was saved to `folder`."""
-    with reading(folder):
-        text = Path(folder, "dataset_dict.json").read_text(encoding="utf-8")
+    text = tree.text(folder, "dataset_dict.json")
     try:
         names = json.loads(text)["splits"]
         return [os.path.join(folder, str(name)) for name in names]
@@ -165,7 +197,7 @@ def _splits(folder: str) -> list[str]:
         raise DataError(f"{folder}: dataset_dict.json: expected a list of splits") from error
 
 
-def saved_dataset_files(folder: str) -> list[str]:
+def saved_dataset_files(folder: str, tree: Tree | None = None) -> list[str]:
     """The Arrow files, in order, of the Dataset that HF ``datasets`` saved to `folder`.
 
     The list in ``state.json`` counts: the folder may also hold caches of earlier transformations.
@@ -173,8 +205,8 @@ def saved_dataset_files(folder: str) -> list[str]:
     Raises:
         DataError: ``state.json`` is broken or names a file outside the folder.
     """
-    with reading(folder):
-        text = Path(folder, "state.json").read_text(encoding="utf-8")
+    tree = tree or DiskTree()
+    text = tree.text(folder, "state.json")
     try:
         names = [str(entry["filename"]) for entry in json.loads(text)["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
@@ -182,7 +214,7 @@ def saved_dataset_files(folder: str) -> list[str]:
     for name in names:
         if os.path.basename(name) != name or name in ("", ".", ".."):
             raise DataError(f"{folder}: state.json: {name!r} is not a file of this folder")
-        if not os.path.isfile(os.path.join(folder, name)):
+        if not tree.is_file(os.path.join(folder, name)):
             raise DataError(f"{folder}: {name}: listed in state.json, but no such file")
     return [os.path.join(folder, name) for name in names]
 
@@ -190,7 +222,7 @@ def saved_dataset_files(folder: str) -> list[str]:
 def _refuse_repeats(files: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for path in files:
-        real = os.path.realpath(path)
+        real = same_place(path) if is_uri(path) else os.path.realpath(path)
         if real in seen:
             also = "" if seen[real] == path else f" (also as {seen[real]})"
             raise DataError(f"{path}: given twice{also}")

@@ -150,6 +150,7 @@ class JoinedFile:
         self._file, self._payload = file, payload
         self._own_text = "text" in file.fields
         self.name, self.path, self.nbytes = file.name, file.path, file.nbytes
+        self.origin = file.origin
         self.id_types, self.dim, self.context_length = file.id_types, file.dim, file.context_length
         self.provenance, self.starts = file.provenance, file.starts
         self.notes: tuple[str, ...] = file.notes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 from lvmfast import _core
 from lvmfast.corpus.failures import reading
 from lvmfast.errors import DataError
+from lvmfast.stores import FileInfo, Source, as_source, is_uri
+from lvmfast.stores.ahead import PIECE_BYTES, in_order
 
 QUARANTINE = "LEAKED_EVAL_SETS"
 MANIFEST = "manifest.json"
@@ -99,6 +102,15 @@ def read_manifest(folder: Path) -> tuple[QuarantinedFile, ...] | None:
     return entries
 
 
+def is_manifest(content: str) -> bool:
+    """Whether a file called manifest.json is that of a quarantine."""
+    try:
+        manifest = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(manifest, dict) and manifest.get("kind") == MANIFEST_KIND
+
+
 class Quarantines:
     """The quarantines that count for some files; each manifest is read once."""
 
@@ -148,14 +160,35 @@ class Quarantines:
             content = size, _core.blake3_file(path, 0)
         return next((entry for entry in same if entry.content == content), None)
 
+    def find_object(self, source: Source) -> QuarantinedFile | None:
+        """The entry, of those that `LVMFAST_QUARANTINE` lists, whose content an object has.
+
+        It is read as a whole to be hashed, and only where an entry has its size.
+        """
+        entries = [entry for folder in self._listed for entry in self._entries(folder) or ()]
+        same = [entry for entry in entries if entry.content[0] == source.info.size]
+        if not same:
+            return None
+        with tempfile.NamedTemporaryFile() as copy, source.open(in_order(source.info.size)) as raw:
+            while block := raw.read(PIECE_BYTES):
+                copy.write(block)
+            copy.flush()
+            content = source.info.size, _core.blake3_file(copy.name, 0)
+        return next((entry for entry in same if entry.content == content), None)
+
     def _entries(self, folder: Path) -> tuple[QuarantinedFile, ...] | None:
         if folder not in self._read:
             self._read[folder] = read_manifest(folder)
         return self._read[folder]
 
 
-def leaked_among(paths: Sequence[str], *, allow_leaked: bool) -> tuple[str, ...]:
+def leaked_among(
+    paths: Sequence[str], *, allow_leaked: bool, listed: Mapping[str, FileInfo] | None = None
+) -> tuple[str, ...]:
     """Those of `paths` whose content is quarantined: none, unless `allow_leaked`.
+
+    Objects, whose sizes are in `listed`, are held to the quarantines of `LVMFAST_QUARANTINE` alone, and to the
+    name of the folder: one below a `LEAKED_EVAL_SETS` is quarantined.
 
     Raises:
         DataError: a file is quarantined, and that was not allowed; or a manifest is broken.
@@ -163,7 +196,18 @@ def leaked_among(paths: Sequence[str], *, allow_leaked: bool) -> tuple[str, ...]
     quarantines = Quarantines()
     leaked = []
     for path in paths:
-        entry = quarantines.find(path)
+        if is_uri(path):
+            entry = quarantines.find_object(as_source(path, (listed or {}).get(path)))
+            if entry is None and QUARANTINE in path.split("/")[:-1]:
+                if not allow_leaked:
+                    raise DataError(
+                        f"{path}: in quarantine: it lies in a folder {QUARANTINE}; no score on it counts; "
+                        "allow_leaked=True or --allow-leaked reads it all the same, and stamps the result LEAKED"
+                    )
+                leaked.append(path)
+                continue
+        else:
+            entry = quarantines.find(path)
         if entry is None:
             continue
         if not allow_leaked:

@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.npy import Readable
 from lvmfast.errors import DataError
+from lvmfast.stores import Source, as_source
+from lvmfast.stores.ahead import in_order
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _HEAD_BYTES = 1 << 20
@@ -23,18 +26,23 @@ def codec_of(path: str) -> str | None:
 
 
 @contextmanager
-def decompressed(path: str) -> Iterator[Readable]:
-    """The bytes of `path`, decompressed where its name ends in ``.gz`` or ``.zst``.
+def decompressed(path: str | Source) -> Iterator[Readable]:
+    """The bytes of a file or object, decompressed where its name ends in ``.gz`` or ``.zst``.
 
     Raises:
         DataError: here or while reading, when the file is missing, truncated or corrupt.
     """
-    with reading(path), pa.OSFile(path) as raw, _decoder(path, raw) as stream:
+    source = as_source(path)
+    with (
+        reading(source.name),
+        source.open(in_order(source.info.size)) as raw,
+        _decoder(source.name, raw) as stream,
+    ):
         yield stream
 
 
 @contextmanager
-def _decoder(path: str, raw: pa.OSFile) -> Iterator[Readable]:
+def _decoder(path: str, raw: Any) -> Iterator[Readable]:
     codec = codec_of(path)
     if codec is None:
         yield raw
@@ -58,13 +66,14 @@ class Head:
         return int(rows / self.share)
 
 
-def head(path: str) -> Head:
-    """The first MiB of a file.
+def head(path: str | Source) -> Head:
+    """The first MiB of a file or object.
 
     Raises:
         DataError: as `decompressed`.
     """
-    with reading(path), pa.OSFile(path) as raw, _decoder(path, raw) as stream:
+    source = as_source(path)
+    with reading(source.name), source.open() as raw, _decoder(source.name, raw) as stream:
         block = stream.read(_HEAD_BYTES)
         share = raw.tell() / raw.size() if block else 1.0
     return Head(block, len(block) < _HEAD_BYTES, min(1.0, share))

@@ -23,6 +23,7 @@ from lvmfast.corpus.values import (
     vectors_from_arrow,
 )
 from lvmfast.errors import DataError
+from lvmfast.stores import Source
 
 #: (fields, rows at most, wanted rows) -> (first row, record batch with at least those fields), in order.
 Scan = Callable[[list[str], int, Rows | None], Iterator[tuple[int, pa.RecordBatch]]]
@@ -48,9 +49,11 @@ class TableFile:
         strict: bool = True,
         rows_guess: int = 0,
         starts: Rows | None = None,
+        origin: Source | None = None,
     ) -> None:
         """Checks the types of all columns; reads rows only until lists of vectors show their length."""
         self.name, self.path, self.nbytes, self.rows = name, path, nbytes, rows
+        self.origin = origin
         self.provenance: dict[str, Any] | None = None
         self._scan, self._guess, self.starts = scan, rows_guess, starts
         with reading(name):  # field names that are not UTF-8
@@ -71,6 +74,20 @@ class TableFile:
             raise DataError(f"{name}: {found} as in {self.fields['vector']}, got {context[1]}")
         self.dim = vector[0] if vector else context[1] if context else None
         self.context_length = context[0] if context else None
+
+    @classmethod
+    def over(
+        cls,
+        source: Source,
+        rows: int | None,
+        schema: pa.Schema,
+        scan: Scan,
+        mapping: dict[Column, str],
+        **known: Any,
+    ) -> TableFile:
+        """The table in a local file or an object."""
+        size = source.info.size
+        return cls(source.name, source.path, size, rows, schema, scan, mapping, origin=source, **known)
 
     def _check(self, column: Column, field: str, type_: pa.DataType, mapped: bool, notes: list[str]) -> None:
         where = f"{self.name}: {field}"
@@ -130,12 +147,23 @@ class TableFile:
         return self._guess if self.rows is None else self.rows
 
     def batches(self, columns: Sequence[Column], rows: int, wanted: Rows | None = None) -> Iterator[Batch]:
-        """As `SplitFile.batches`."""
+        """As `SplitFile.batches`. Of an object the first bytes are on their way when this returns."""
         fields = list(dict.fromkeys(self.fields[column] for column in columns))
         step = rows_per_batch(rows, sum(4 * int(np.prod(self._shapes.get(c, (0,)))) for c in columns))
+        with reading(self.name):
+            scanned = self._scan(fields, step, wanted)
+        return self._batches(scanned, columns, step, wanted)
+
+    def _batches(
+        self,
+        scanned: Iterator[tuple[int, pa.RecordBatch]],
+        columns: Sequence[Column],
+        step: int,
+        wanted: Rows | None,
+    ) -> Iterator[Batch]:
         end = 0
         with reading(self.name):
-            for first, batch in ahead(self._scan(fields, step, wanted)):
+            for first, batch in ahead(scanned):
                 end = first + batch.num_rows
                 for start in range(0, batch.num_rows, step):
                     piece = batch.slice(start, step)

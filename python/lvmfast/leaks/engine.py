@@ -274,15 +274,18 @@ class _Levels:
         sides: Mapping[Side, Dataset],
         files: Mapping[Side, int],
         options: ScanOptions,
+        *,
+        cuts: bool = False,
     ) -> None:
-        self._indexed = indexed
+        self._indexed: Side = indexed
+        self._streamed: Side = other_side(indexed)
         self.seen = {side: SideTally(n) for side, n in files.items()}
         dim = sides[indexed].dim or 0
         compares = "vector" in levels or "context" in levels
         self._targets = IndexedVectors(dim, options) if compares else None
         self._windows = IndexedVectors(dim, options) if "context" in levels else None
         self._keyed = [
-            KeyedLevel(level, indexed, files, options)
+            KeyedLevel(level, indexed, files, options, cuts=cuts)
             for level in levels
             if level in ("doc", "chunk", "text")
         ]
@@ -334,6 +337,60 @@ class _Levels:
         for vectors in (self._targets, self._windows):
             if vectors:
                 vectors.close()
+
+    def cut(self) -> Tree:
+        """What was streamed since the last cut; nothing of it is left."""
+        tree: Tree = {"seen": self.seen[self._streamed].cut()}
+        tree |= {name: level.cut() for name, level in self._cut_at(self._streamed).items()}
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        self.seen[self._streamed].fold(tree["seen"], starts)
+        for name, level in self._cut_at(self._streamed).items():
+            level.fold(tree[name], starts)
+
+    def indexed(self) -> Tree:
+        """What the index is for `findings`, once closed; it stays."""
+        tree: Tree = {"seen": indexed_tally(self.seen[self._indexed])}
+        tree |= {name: level.indexed() for name, level in self._two_sided().items()}
+        for name, vectors in self._vectors().items():
+            tree[name] = vectors.indexed()
+        if self._oracle and self._indexed == "eval":
+            tree["oracle"] = self._oracle.cut()
+            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+        return tree
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of levels that indexed what `indexed` tells of."""
+        self.seen[self._indexed].fold(tree["seen"]["tally"], AS_THEY_ARE)
+        for name, vectors in self._vectors().items():
+            vectors.restore(tree[name])
+        for name, level in self._two_sided().items():
+            level.restore(tree[name])
+        if self._oracle and self._indexed == "eval":
+            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+
+    def named(self) -> Named:
+        """The rows whose ids and texts a report of what was streamed so far may give."""
+        of_levels = [level.named() for level in self._two_sided().values()]
+        return Named.of([*of_levels, *([self._oracle.named()] if self._oracle else [])])
+
+    def _two_sided(self) -> dict[str, KeyedLevel | VectorLevel | ContextLevel]:
+        levels: dict[str, KeyedLevel | VectorLevel | ContextLevel] = {k.level: k for k in self._keyed}
+        if self._vector:
+            levels["vector"] = self._vector
+        if self._context:
+            levels["context"] = self._context
+        return levels
+
+    def _cut_at(self, side: Side) -> dict[str, KeyedLevel | VectorLevel | ContextLevel | OracleLevel]:
+        of_oracle = {"oracle": self._oracle} if self._oracle and side == "eval" else {}
+        return {**self._two_sided(), **of_oracle}
+
+    def _vectors(self) -> dict[str, IndexedVectors]:
+        both = {"targets": self._targets, "windows": self._windows}
+        return {name: vectors for name, vectors in both.items() if vectors}
 
     def findings(self) -> dict[Level, LevelFinding]:
         """The findings, not yet judged."""

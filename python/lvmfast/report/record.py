@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset, SplitFile
 from lvmfast.corpus.dataset import InputFile
+from lvmfast.corpus.load import OPENED_AT_ONCE
 from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
 from lvmfast.leaks.devices import device_name
 from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.stores import StoredObject
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class OpenSplit:
 
 
 class Inputs:
-    """The files of a scan: hashed before it starts, and still the same when it ends."""
+    """The files of a scan: hashed before it starts (objects have an ETag), and the same when it ends."""
 
     def __init__(self, splits: Mapping[Side, OpenSplit], threads: int) -> None:
         """Reads every local file once to hash it."""
@@ -41,9 +44,10 @@ class Inputs:
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
         self._stamps = {path: _stamp(path) for path in local}
         self._hashes = {path: _core.blake3_file(path, threads) for path in local}
+        self._objects = {file.name: file.origin for file in files if isinstance(file.origin, StoredObject)}
 
     def check_unchanged(self) -> None:
-        """Compares size and time of every file with what they were.
+        """Compares size and time of every file, and the ETag of every object, with what they were.
 
         Raises:
             DataError: a file changed, so that nobody can say what was scanned.
@@ -51,6 +55,9 @@ class Inputs:
         for path, stamp in self._stamps.items():
             if not os.path.isfile(path) or _stamp(path) != stamp:
                 raise DataError(f"{path}: changed while it was read")
+        if self._objects:
+            with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
+                list(pool.map(StoredObject.check_unchanged, self._objects.values()))
 
     def described(self) -> dict[str, Any]:
         """The part `inputs` of the summary."""
@@ -74,6 +81,7 @@ class Inputs:
             "path": file.name,
             "bytes": file.nbytes,
             "blake3": None if file.path is None else self._hashes.get(file.path),
+            "etag": None if file.origin is None else file.origin.info.etag,
             "fields": dict(file.fields),
             "provenance": file.provenance,
         }

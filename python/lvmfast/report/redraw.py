@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path
 
-from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.report.page import PAGE, draw_page
 from lvmfast.report.saved import SavedScan
 from lvmfast.report.write import SUMMARY
+from lvmfast.stores import joined
 
 
-def redraw_page(directory: str | PathLike[str]) -> Path:
-    """Draws the page of the scan in `directory` and puts it there.
+def redraw_page(directory: str | PathLike[str]) -> str:
+    """Draws the page of the scan in `directory` and puts it there. Returns its path or URI.
 
     Raises:
         DataError: there is no finished scan, it has another schema version, a file of it is broken, or the
@@ -27,10 +26,6 @@ def redraw_page(directory: str | PathLike[str]) -> Path:
         html = draw_page(saved.summary, matches)
     except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The tables are known to be whole: what the page does not find is missing in the summary.
-        raise DataError(f"{saved.path / SUMMARY}: not held to its schema: {error}") from error
-    page = saved.path / PAGE
-    try:
-        write_text(page, html)
-    except OSError as error:
-        raise DataError(f"{page}: cannot be written: {error.strerror or error}") from error
-    return page
+        raise DataError(f"{joined(saved.name, SUMMARY)}: not held to its schema: {error}") from error
+    saved.folder.write(PAGE, html.encode())
+    return joined(saved.name, PAGE)

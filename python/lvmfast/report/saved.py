@@ -23,6 +23,7 @@ from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
 from lvmfast.report.write import MATCHED_ROWS, MATCHES, SUMMARY
+from lvmfast.stores import Folder, folder, is_uri, joined
 
 _REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
 
@@ -48,8 +49,24 @@ class ScannedFile:
 class SavedScan:
     """A report directory. The summary is in memory; the tables are read when they are asked for."""
 
-    path: Path
+    folder: Folder
     summary: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The directory as it was given."""
+        return self.folder.path
+
+    @property
+    def path(self) -> Path:
+        """The directory on disk.
+
+        Raises:
+            DataError: it is in a store, and what acts on a scan needs it beside the files.
+        """
+        if is_uri(self.name):
+            raise DataError(f"{self.name}: a report in a store; copy it to a local disk")
+        return Path(self.name)
 
     @staticmethod
     def open(directory: str | PathLike[str]) -> SavedScan:
@@ -58,14 +75,13 @@ class SavedScan:
         Raises:
             DataError: there is none, it is broken, or it has another schema version.
         """
-        path = Path(directory)
-        if not path.is_dir():
+        place = folder(directory)
+        path, file = place.path, joined(place.path, SUMMARY)
+        if not is_uri(path) and not os.path.isdir(path):
             raise DataError(f"{path}: no such folder; expected a report (lvmfast leakscan --out)")
-        file = path / SUMMARY
-        if not file.is_file():
+        if not place.exists(SUMMARY):
             raise DataError(f"{path}: no {SUMMARY} there, so no finished scan")
-        with reading(str(file)):
-            content = file.read_bytes()
+        content = place.read(SUMMARY)
         try:
             summary = json.loads(content)
         except ValueError as error:
@@ -81,7 +97,7 @@ class SavedScan:
         for field, kind in _REQUIRED.items():
             if not isinstance(summary.get(field), kind):
                 raise DataError(f"{file}: {field}: expected {kind.__name__}, got {summary.get(field)!r:.60}")
-        scan = SavedScan(path, summary)
+        scan = SavedScan(place, summary)
         try:
             _ = [scan.files(side) for side in SIDES]
         except (KeyError, TypeError, ValueError) as error:
@@ -126,7 +142,7 @@ class SavedScan:
             DataError: it is not, and what it did not see cannot be acted on.
         """
         if not self.complete:
-            raise DataError(f"{self.path}: the scan is {self.summary['verdict']}; finish it first")
+            raise DataError(f"{self.name}: the scan is {self.summary['verdict']}; finish it first")
 
     def check_inputs(
         self, side: Side, paths: Sequence[str | PathLike[str]], *, threads: int = 0
@@ -147,7 +163,7 @@ class SavedScan:
                 names = ", ".join(file.name for file in scanned[:3]) or "nothing"
                 more = f" and {len(scanned) - 3} more" if len(scanned) > 3 else ""
                 raise DataError(
-                    f"{path}: not what {self.path} scanned as {side} (no input has this content; "
+                    f"{path}: not what {self.name} scanned as {side} (no input has this content; "
                     f"it scanned {names}{more}); scan again, or give the report that belongs to it"
                 )
             # Equal files have equal counts, so the name decides only which of them is meant.
@@ -169,8 +185,8 @@ class SavedScan:
                 expected = finding[f"{side}_rows_matched"] or 0
                 if found.get((level, side), 0) != expected:
                     raise DataError(
-                        f"{self.path / MATCHED_ROWS}: {level}: expected {expected:,} {side} rows as in "
-                        f"{SUMMARY}, got {found.get((level, side), 0):,}"
+                        f"{joined(self.name, MATCHED_ROWS)}: {level}: expected {expected:,} {side} rows "
+                        f"as in {SUMMARY}, got {found.get((level, side), 0):,}"
                     )
         return table
 
@@ -186,15 +202,15 @@ class SavedScan:
             kept = pc.sum(pc.equal(table["level"], level)).as_py() or 0
             if kept != finding["evidence"]["kept"]:
                 raise DataError(
-                    f"{self.path / MATCHES}: {level}: expected {finding['evidence']['kept']:,} matches as in "
-                    f"{SUMMARY}, got {kept:,}"
+                    f"{joined(self.name, MATCHES)}: {level}: expected {finding['evidence']['kept']:,} matches "
+                    f"as in {SUMMARY}, got {kept:,}"
                 )
         return table
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
-        path = self.path / name
+        path = joined(self.name, name)
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(pa.BufferReader(self.folder.read(name)) if is_uri(self.name) else path)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
         if table.schema.names != schema.names:

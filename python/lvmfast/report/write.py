@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from lvmfast.durable import flush
 from lvmfast.errors import DataError
 from lvmfast.report.page import PAGE, draw_page
+from lvmfast.stores import Folder, folder, is_uri
 
 SUMMARY = "summary.json"
 MATCHES = "matches.parquet"
@@ -25,20 +27,15 @@ NEAREST = "nearest.parquet"
 UNDECIDED = "undecided.parquet"
 
 
-def prepare_directory(directory: str | PathLike[str]) -> Path:
-    """Makes sure that `directory` exists and can be written, before hours of work depend on it.
+def prepare_directory(directory: str | PathLike[str]) -> Folder:
+    """Makes sure that `directory`, a path or a URI, can be written, before hours of work depend on it.
 
     Raises:
         DataError: it cannot.
     """
-    path = Path(directory)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise DataError(f"{path}: cannot write there: {error.strerror}") from error
-    return path
+    place = folder(directory)
+    place.ensure()
+    return place
 
 
 def write_scan(
@@ -51,18 +48,22 @@ def write_scan(
     """Writes the files of a scan into `directory`, `extra` tables (by name) among them, the summary last.
 
     An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
+    What was put into a store is taken away again when not all of it can be put.
 
     Raises:
-        DataError: the directory cannot be written, or the disk is full.
+        DataError: the directory cannot be written, or the disk or the store is full.
     """
-    path = prepare_directory(directory)
+    place = prepare_directory(directory)
     tables = {MATCHED_ROWS: matched_rows, MATCHES: matches, **extra}
+    if is_uri(place.path):
+        _put(place, summary, tables)
+        return
+    path = Path(place.path)
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
     try:
-        # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
         for name, table in tables.items():
-            pq.write_table(table, staging / name, compression="zstd", row_group_size=1 << 20)
-        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            _write_table(table, staging / name)
+        text = _as_text(summary)
         (staging / SUMMARY).write_text(text, "utf-8")
         # Drawn from the text and not from `summary`, as it is when it is drawn again.
         (staging / PAGE).write_text(draw_page(json.loads(text), matches), "utf-8")
@@ -79,3 +80,35 @@ def write_scan(
         raise DataError(f"{path}: cannot write the report: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _put(place: Folder, summary: dict[str, Any], tables: Mapping[str, pa.Table]) -> None:
+    files: dict[str, bytes] = {}
+    for name, table in tables.items():
+        sink = pa.BufferOutputStream()
+        _write_table(table, sink)
+        files[name] = sink.getvalue().to_pybytes()
+    text = _as_text(summary)
+    files[PAGE] = draw_page(json.loads(text), tables[MATCHES]).encode()
+    files[SUMMARY] = text.encode()
+    for name in [SUMMARY, *({NEAREST, UNDECIDED} - tables.keys())]:
+        place.remove(name)
+    done: list[str] = []
+    try:
+        for name, content in files.items():
+            place.write(name, content)
+            done.append(name)
+    except BaseException:
+        for name in done:
+            with suppress(DataError):
+                place.remove(name)
+        raise
+
+
+def _write_table(table: pa.Table, where: Any) -> None:
+    # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
+    pq.write_table(table, where, compression="zstd", row_group_size=1 << 20)
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    return json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

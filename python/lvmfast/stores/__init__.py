@@ -1,0 +1,24 @@
+"""Objects in stores and local files, by one set of names: what is read, and where reports and records go."""
+
+from lvmfast.stores.folders import Folder, folder
+from lvmfast.stores.listing import matching, object_or_folder, objects_under, same_place
+from lvmfast.stores.objects import FileInfo, Source, StoredObject, as_source, file_info, open_input
+from lvmfast.stores.uris import is_uri, joined, local_path
+
+__all__ = [
+    "FileInfo",
+    "Folder",
+    "Source",
+    "StoredObject",
+    "as_source",
+    "file_info",
+    "folder",
+    "is_uri",
+    "joined",
+    "local_path",
+    "matching",
+    "object_or_folder",
+    "objects_under",
+    "open_input",
+    "same_place",
+]
