@@ -139,11 +139,15 @@ def _two_sides(
 
 
 def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions) -> None:
-    """Holds what the evidence may need at the end against the memory there is.
+    """Holds what the evidence may need at the end against the limit, if the user set one.
+
+    Of what the system has, nobody asked to be sure: there are seldom as many matches as there may be.
 
     Raises:
         DataError: it is more.
     """
+    if options.memory_limit is None:
+        return
     need = memory.working_bytes(options) + memory.evidence_bytes(levels, list(sides.values()), options)
     memory.check(
         need,
