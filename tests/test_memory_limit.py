@@ -111,7 +111,7 @@ def test_an_index_that_fits_by_the_estimate_fits(folder, tmp_path, levels):
     def needed(limit: int) -> int:
         options = ScanOptions(memory_limit=limit, max_pairs=2000)
         return memory.working_bytes(options) + memory.index_bytes(
-            parse_levels(levels.split(",")), left, right, options
+            parse_levels(levels.split(",")), right, left, options
         )
 
     limit = next(of for of in range(300 * MIB, 4000 * MIB, MIB) if needed(of) <= of)
