@@ -194,7 +194,7 @@ def _in_memory(
 ) -> Findings | None:
     """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
     indexed, streamed = sides
-    files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
+    files: Mapping[Side, int] = {side: len(sides[side].files) for side in SIDES}
     running = _Levels(levels, indexed, sides, files, options)
     for side, phase in ((indexed, "index"), (streamed, "scan")):
         with clock.phase(phase):
