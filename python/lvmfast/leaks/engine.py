@@ -14,7 +14,9 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
 from lvmfast.leaks.cost import Announce, say_nothing
+from lvmfast.leaks.cuts import AS_THEY_ARE, Tree
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
+from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
 from lvmfast.leaks.keyed import MISSING_COLUMN, KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.large import groups_per_block, scan_beyond_memory
@@ -30,7 +32,7 @@ from lvmfast.leaks.levels import (
 from lvmfast.leaks.near import UNUSABLE, Cells, Codes, IndexedVectors
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, SideTally
-from lvmfast.leaks.vectors import ContextLevel, CosineResult, OracleLevel, VectorLevel
+from lvmfast.leaks.vectors import ContextLevel, CosineResult, OracleLevel, VectorLevel, indexed_tally
 
 
 class Progress(Protocol):
