@@ -10,6 +10,7 @@ from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
+from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.engine import Clock, Progress, scan, silent
 from lvmfast.leaks.findings import Findings
 from lvmfast.leaks.fingerprinted import scan_fingerprint
@@ -48,7 +49,10 @@ def leakscan(
     threads: int = 0,
     memory_limit: int | None = None,
     device: str = "cpu",
+    scratch: str | None = None,
+    most_seconds: float | None = None,
     progress: Progress = silent,
+    announce: Announce = say_nothing,
 ) -> LeakReport:
     """Finds every row of `eval` that was seen in `train`, or every duplicate inside `train` alone.
 
@@ -76,9 +80,13 @@ def leakscan(
         columns: column -> field, where a field has an unusual name.
         allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
         threads: 0 for one per available core.
-        memory_limit: bytes; a scan that would need more is refused.
+        memory_limit: bytes; what does not fit goes by partitions on disk and by blocks of vectors, and is
+            refused where even that needs more.
         device: where vectors are compared: cpu, or cuda or cuda:N (needs torch). The answer is the same.
+        scratch: folder for what does not fit in memory; None for that of temporary files.
+        most_seconds: a comparison of vectors that would take longer, by an estimate, is refused.
         progress: called as (phase, rows done, rows in all or None).
+        announce: told in a line what a large scan is about to do, and what it will take.
 
     Raises:
         DataError: bad input; the message names the file, the key, what was expected and what was found.
@@ -95,6 +103,8 @@ def leakscan(
         threads=threads,
         memory_limit=memory_limit,
         device=device,
+        scratch=scratch,
+        most_seconds=most_seconds,
     )
     machine = environment(options)
     clock = Clock()
@@ -107,7 +117,7 @@ def leakscan(
             splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
     inputs = Inputs(splits, threads)
-    findings = _findings(datasets["train"], datasets.get("eval"), options, progress, clock)
+    findings = _findings(datasets["train"], datasets.get("eval"), options, progress, clock, announce)
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
         judged: Side = "eval" if "eval" in datasets else "train"
@@ -120,12 +130,17 @@ def leakscan(
 
 
 def _findings(
-    train: Dataset, eval: Dataset | None, options: ScanOptions, progress: Progress, clock: Clock
+    train: Dataset,
+    eval: Dataset | None,
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    announce: Announce,
 ) -> Findings:
     if isinstance(eval, Fingerprint):
         raise DataError(f"{eval.path}: a fingerprint can only be the training side: it has no rows to check")
     if not isinstance(train, Fingerprint):
-        return scan(train, eval, options, progress, clock)
+        return scan(train, eval, options, progress, clock, announce)
     if eval is None:
         raise DataError(f"{train.path}: a fingerprint is scanned against an evaluation set; none was given")
     if options.nearest:

@@ -6,6 +6,7 @@ import fcntl
 import glob
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +119,34 @@ def staged_folder(place: Path) -> Iterator[Stage]:
         yield stage
     finally:
         stage.close()
+
+
+SCRATCH = "lvmfast-scratch-"
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A private folder inside `parent`, removed when the block ends, as are those that killed processes left.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for left in parent.glob(f"{SCRATCH}*"):
+        try:
+            lock = _locked(left)
+        except OSError:  # removed meanwhile, or another user's
+            continue
+        if lock is not None:  # nobody fills it any more
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
+    lock = _locked(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def _locked(folder: Path) -> int | None:

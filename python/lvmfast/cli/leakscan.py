@@ -13,11 +13,13 @@ from lvmfast.cli.values import assignments, rate, size
 from lvmfast.errors import DataError
 from lvmfast.leaks.levels import LEVELS
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
-from lvmfast.report.progress import progress_display
+from lvmfast.report.progress import announcer, progress_display
 from lvmfast.report.summary import EXIT_CODES
 from lvmfast.report.write import prepare_directory
 
 Paths = list[str]
+#: A comparison of vectors that takes longer than this is asked for twice.
+LONG_SECONDS = 3600.0
 
 
 @app.command(context_settings={"allow_extra_args": True})  # a stray path is answered below, with a hint
@@ -87,11 +89,15 @@ def leakscan(
     ] = False,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB; the rest goes to disk."),
     ] = None,
     device: Annotated[
         str, typer.Option(help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same.")
     ] = "cpu",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Go on where comparing the vectors will take more than an hour.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
     """Find eval rows that were seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
@@ -123,7 +129,10 @@ def leakscan(
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
             device=device,
+            scratch=None if out is None else str(out),
+            most_seconds=None if yes else LONG_SECONDS,
             progress=progress,
+            announce=announcer(quiet or as_json),
         )
     if out is not None:
         report.save(out)

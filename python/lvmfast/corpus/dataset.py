@@ -226,10 +226,13 @@ class Dataset:
         types = [file.id_types[column] for file in self.files if column in file.id_types]
         return pa.int64() if types and all(t == pa.int64() for t in types) else pa.large_string()
 
-    def batches(self, columns: Sequence[Column], rows: int = 8192) -> Iterator[Batch]:
+    def batches(
+        self, columns: Sequence[Column], rows: int = 8192, wanted: Rows | None = None
+    ) -> Iterator[Batch]:
         """Streams all rows in order, at most `rows` at a time; a batch never crosses a file.
 
-        Columns that were not asked for, or that the file lacks, are None.
+        Columns that were not asked for, or that the file lacks, are None. With `wanted`, sorted row numbers
+        of the dataset, only batches that hold one of them come; files must have been read to the end before.
 
         Raises:
             DataError: the file turns out to be broken.
@@ -237,6 +240,9 @@ class Dataset:
         """
         _check_request(columns, rows)
         start = 0
+        if wanted is not None:
+            yield from self._batches_holding(wanted, columns, rows)
+            return
         begun: deque[Iterator[Batch]] = deque()
         for place in range(len(self.files)):
             for file in self.files[place + len(begun) : place + 1 + FILES_AHEAD]:
@@ -244,6 +250,18 @@ class Dataset:
             for batch in begun.popleft():
                 yield replace(batch, file=place, start=start)
                 start += batch.rows
+
+    def _batches_holding(self, wanted: Rows, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
+        start = 0
+        for place, file in enumerate(self.files):
+            end = start + (file.rows or 0)
+            within = wanted[slice(*np.searchsorted(wanted, (start, end)))] - start
+            present = [column for column in columns if column in file.fields]
+            for batch in file.batches(present, rows, within) if len(within) else ():
+                low, high = np.searchsorted(within, (batch.file_row, batch.file_row + batch.rows))
+                if low < high:
+                    yield replace(batch, file=place, start=start + batch.file_row)
+            start = end
 
     def take(self, rows: Rows, columns: Sequence[Column]) -> pa.Table:
         """Ids and text of some rows: the second look, after a scan found which rows matter.

@@ -11,14 +11,19 @@ from typing import Protocol
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.errors import DataError
-from lvmfast.leaks import memory
+from lvmfast.leaks import cost, memory
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
+from lvmfast.leaks.cost import Announce, say_nothing
+from lvmfast.leaks.cuts import AS_THEY_ARE, Tree
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
+from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
 from lvmfast.leaks.keyed import MISSING_COLUMN, KeyedLevel, KeyedResult, TextDuplicates
+from lvmfast.leaks.large import groups_per_block, scan_beyond_memory
 from lvmfast.leaks.levels import (
     COSINE_LEVELS,
     LEVELS,
+    SIDES,
     Level,
     Side,
     columns_of,
@@ -26,8 +31,8 @@ from lvmfast.leaks.levels import (
 )
 from lvmfast.leaks.near import UNUSABLE, Cells, Codes, IndexedVectors
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import SideTally
-from lvmfast.leaks.vectors import ContextLevel, CosineResult, OracleLevel, VectorLevel
+from lvmfast.leaks.tally import Rows, SideTally
+from lvmfast.leaks.vectors import ContextLevel, CosineResult, OracleLevel, VectorLevel, indexed_tally
 
 
 class Progress(Protocol):
@@ -58,21 +63,30 @@ class Clock:
 
 
 def scan(
-    train: Dataset, eval: Dataset | None, options: ScanOptions, progress: Progress, clock: Clock
+    train: Dataset,
+    eval: Dataset | None,
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    announce: Announce = say_nothing,
 ) -> Findings:
     """Compares every row of `train` with every row of `eval`, or of `train` with itself.
 
+    What does not fit in memory goes by partitions on disk and by blocks; `announce` is told so, and what a
+    long comparison of vectors will take.
+
     Raises:
         DataError: a level asked for by name cannot be checked, a side has no rows, the vectors differ in
-            dimension, or the memory limit is too low.
+            dimension, the memory limit is too low for any way, or the comparison of vectors would take
+            longer than the options allow.
     """
     levels, missing = checkable(train, eval, options)
     if any(level in COSINE_LEVELS for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
     found = (
-        _two_sides(train, eval, levels, options, progress, clock)
+        _two_sides(train, eval, levels, options, progress, clock, announce)
         if eval
-        else _within(train, levels, options, progress, clock)
+        else _within(train, levels, options, progress, clock, announce)
     )
     return judged_findings(found, missing, options)
 
@@ -106,31 +120,123 @@ def _two_sides(
     options: ScanOptions,
     progress: Progress,
     clock: Clock,
+    announce: Announce,
 ) -> Findings:
-    sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
     smaller = eval.estimated_rows() <= train.estimated_rows()
     indexed: Side = "eval" if smaller or options.nearest else "train"
-    streamed: Side = other_side(indexed)
-    index_bytes = memory.index_bytes(levels, sides[indexed], sides[streamed], options)
-    memory.check(memory.working_bytes(options) + index_bytes, options.memory_limit)
-    files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
+    either: Mapping[Side, Dataset] = {"train": train, "eval": eval}
+    sides = {indexed: either[indexed], other_side(indexed): either[other_side(indexed)]}
+    check_evidence(levels, sides, options)
+    room, working = memory.bound(options), memory.working_bytes(options)
+    need = working + memory.index_bytes(levels, sides[indexed], sides[other_side(indexed)], options)
+    fits = room is None or need <= room
+    _weigh_time(levels, sides, options, announce, reads_of(sides, levels, options, fits))
+    if fits:
+        found = _in_memory(sides, levels, options, progress, clock, None if room is None else room - working)
+        if found is not None:
+            return found
+        announce("the index is larger than it seemed, and does not fit in memory")
+    return _beyond_memory(sides, levels, options, progress, clock, announce)
+
+
+def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions) -> None:
+    """Holds what the evidence may need at the end against the limit, if the user set one.
+
+    Of what the system has, nobody asked to be sure: there are seldom as many matches as there may be.
+
+    Raises:
+        DataError: it is more.
+    """
+    if options.memory_limit is None:
+        return
+    need = memory.working_bytes(options) + memory.evidence_bytes(levels, list(sides.values()), options)
+    memory.check(
+        need,
+        options.memory_limit,
+        f"most of it for the evidence, of up to {options.max_pairs:,} matches a "
+        "level: lower --max-pairs, or raise the limit",
+    )
+
+
+def reads_of(sides: Mapping[Side, Dataset], levels: Sequence[Level], options: ScanOptions, fits: bool) -> int:
+    """How often the streamed side goes by the vectors of the indexed one."""
+    indexed = next(iter(sides.values()))
+    if fits or not {"vector", "context"} & set(levels):
+        return 1
+    return -(-indexed.estimated_rows() // groups_per_block(indexed, levels, options))
+
+
+def _weigh_time(
+    levels: Sequence[Level],
+    sides: Mapping[Side, Dataset],
+    options: ScanOptions,
+    announce: Announce,
+    reads: int,
+) -> None:
+    """Says how long the vectors will take, if that is long, and refuses what is longer than allowed."""
+    if not {"vector", "context"} & set(levels):
+        return
+    indexed, streamed = (list(sides.values()) * 2)[:2]
+    pairs = cost.comparison_pairs(indexed, streamed, "context" in levels)
+    if reads == 1 and pairs * (indexed.dim or 0) < cost.WORTH_A_WORD:
+        return
+    of_vectors = cost.estimate(indexed, streamed, pairs, reads, options)
+    if of_vectors is not None:
+        cost.settle(of_vectors, options, announce)
+
+
+def _in_memory(
+    sides: Mapping[Side, Dataset],
+    levels: Sequence[Level],
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    room: int | None,
+) -> Findings | None:
+    """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
+    indexed, streamed = sides
+    files: Mapping[Side, int] = {side: len(sides[side].files) for side in SIDES}
     running = _Levels(levels, indexed, sides, files, options)
     for side, phase in ((indexed, "index"), (streamed, "scan")):
         with clock.phase(phase):
             columns = columns_read(levels, side, options)
             for batch in read(sides[side], columns, f"{phase} {side}", options, progress):
                 running.take(side, batch)
+                # The estimate guessed how long texts are, and how many rows a file of lines has.
+                if room is not None and running.nbytes > room:
+                    return None
         if side == indexed:
             running.close_index()
-            if options.memory_limit is not None:
-                # The estimate guessed how long texts are; now the index is there to be weighed.
-                memory.check(memory.working_bytes(options) + running.nbytes, options.memory_limit)
     with clock.phase("count"):
         return Findings(
             running.findings(),
-            {side: side_info(dataset, running.seen[side]) for side, dataset in sides.items()},
+            {side: side_info(sides[side], running.seen[side]) for side in SIDES},
         )
+
+
+def _beyond_memory(
+    sides: Mapping[Side, Dataset],
+    levels: Sequence[Level],
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    announce: Announce,
+) -> Findings:
+    """The findings by partitions and blocks, the indexed side first."""
+
+    def stream(side: Side, columns: Sequence[Column], phase: str, wanted: Rows | None) -> Iterator[Batch]:
+        if options.max_df is not None and "text" in columns and "doc_id" not in columns:
+            columns = ("doc_id", *columns)
+        return read(sides[side], columns, phase, options, progress, wanted)
+
+    with clock.phase("scan"):
+        found = scan_beyond_memory(sides, levels, options, stream, progress, announce)
+    findings = {level: keyed_finding(level, result) for level, result in found.keyed.items()}
+    for level, of_vectors in found.cosine.items():
+        findings[level] = cosine_finding(level, of_vectors, options.threshold)
+    info = {side: side_info(sides[side], found.seen[side]) for side in SIDES if side in sides}
+    return Findings(findings, info)
 
 
 def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> tuple[Column, ...]:
@@ -143,12 +249,17 @@ def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> t
 
 
 def read(
-    dataset: Dataset, columns: Sequence[Column], phase: str, options: ScanOptions, progress: Progress
+    dataset: Dataset,
+    columns: Sequence[Column],
+    phase: str,
+    options: ScanOptions,
+    progress: Progress,
+    wanted: Rows | None = None,
 ) -> Iterator[Batch]:
-    """Streams `dataset`, telling `progress` after each batch that was dealt with."""
-    total, done = dataset.rows, 0
+    """Streams `dataset`, or what holds `wanted` rows, telling `progress` after each batch dealt with."""
+    total, done = dataset.rows if wanted is None else None, 0
     progress(phase, 0, total)
-    for batch in dataset.batches(columns, memory.block_rows(dataset, columns, options)):
+    for batch in dataset.batches(columns, memory.block_rows(dataset, columns, options), wanted):
         yield batch
         done += batch.rows
         progress(phase, done, total)
@@ -169,15 +280,18 @@ class _Levels:
         sides: Mapping[Side, Dataset],
         files: Mapping[Side, int],
         options: ScanOptions,
+        *,
+        cuts: bool = False,
     ) -> None:
-        self._indexed = indexed
+        self._indexed: Side = indexed
+        self._streamed: Side = other_side(indexed)
         self.seen = {side: SideTally(n) for side, n in files.items()}
         dim = sides[indexed].dim or 0
         compares = "vector" in levels or "context" in levels
         self._targets = IndexedVectors(dim, options) if compares else None
         self._windows = IndexedVectors(dim, options) if "context" in levels else None
         self._keyed = [
-            KeyedLevel(level, indexed, files, options)
+            KeyedLevel(level, indexed, files, options, cuts=cuts)
             for level in levels
             if level in ("doc", "chunk", "text")
         ]
@@ -230,6 +344,60 @@ class _Levels:
             if vectors:
                 vectors.close()
 
+    def cut(self) -> Tree:
+        """What was streamed since the last cut; nothing of it is left."""
+        tree: Tree = {"seen": self.seen[self._streamed].cut()}
+        tree |= {name: level.cut() for name, level in self._cut_at(self._streamed).items()}
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        self.seen[self._streamed].fold(tree["seen"], starts)
+        for name, level in self._cut_at(self._streamed).items():
+            level.fold(tree[name], starts)
+
+    def indexed(self) -> Tree:
+        """What the index is for `findings`, once closed; it stays."""
+        tree: Tree = {"seen": indexed_tally(self.seen[self._indexed])}
+        tree |= {name: level.indexed() for name, level in self._two_sided().items()}
+        for name, vectors in self._vectors().items():
+            tree[name] = vectors.indexed()
+        if self._oracle and self._indexed == "eval":
+            tree["oracle"] = self._oracle.cut()
+            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+        return tree
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of levels that indexed what `indexed` tells of."""
+        self.seen[self._indexed].fold(tree["seen"]["tally"], AS_THEY_ARE)
+        for name, vectors in self._vectors().items():
+            vectors.restore(tree[name])
+        for name, level in self._two_sided().items():
+            level.restore(tree[name])
+        if self._oracle and self._indexed == "eval":
+            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+
+    def named(self) -> Named:
+        """The rows whose ids and texts a report of what was streamed so far may give."""
+        of_levels = [level.named() for level in self._two_sided().values()]
+        return Named.of([*of_levels, *([self._oracle.named()] if self._oracle else [])])
+
+    def _two_sided(self) -> dict[str, KeyedLevel | VectorLevel | ContextLevel]:
+        levels: dict[str, KeyedLevel | VectorLevel | ContextLevel] = {k.level: k for k in self._keyed}
+        if self._vector:
+            levels["vector"] = self._vector
+        if self._context:
+            levels["context"] = self._context
+        return levels
+
+    def _cut_at(self, side: Side) -> dict[str, KeyedLevel | VectorLevel | ContextLevel | OracleLevel]:
+        of_oracle = {"oracle": self._oracle} if self._oracle and side == "eval" else {}
+        return {**self._two_sided(), **of_oracle}
+
+    def _vectors(self) -> dict[str, IndexedVectors]:
+        both = {"targets": self._targets, "windows": self._windows}
+        return {name: vectors for name, vectors in both.items() if vectors}
+
     def findings(self) -> dict[Level, LevelFinding]:
         """The findings, not yet judged."""
         found: dict[Level, LevelFinding] = {}
@@ -273,27 +441,54 @@ def cosine_finding(level: Level, result: CosineResult, threshold: float) -> Leve
 
 
 def _within(
-    train: Dataset, levels: Sequence[Level], options: ScanOptions, progress: Progress, clock: Clock
+    train: Dataset,
+    levels: Sequence[Level],
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    announce: Announce,
 ) -> Findings:
-    index_bytes = memory.index_bytes_within(levels, train, options)
-    memory.check(memory.working_bytes(options) + index_bytes, options.memory_limit)
+    sides: dict[Side, Dataset] = {"train": train}
+    check_evidence(levels, sides, options)
+    _weigh_time(levels, sides, options, announce, 1)
+    room, working = memory.bound(options), memory.working_bytes(options)
     found: dict[Level, LevelFinding] = {}
-    seen = SideTally(len(train.files))
+    info: dict[Side, SideInfo] = {}
     if "text" in levels:
-        duplicates = TextDuplicates(len(train.files), options)
-        with clock.phase("scan"):
-            for batch in read(
-                train, columns_read(["text"], "train", options), "scan text", options, progress
-            ):
-                duplicates.index(batch)
-                seen.see(batch)
-        found["text"] = keyed_finding("text", duplicates.result())
+        of_text = None
+        if room is None or working + memory.index_bytes_within(["text"], train, options) <= room:
+            of_text = _text_in_memory(
+                train, options, progress, clock, None if room is None else room - working
+            )
+        if of_text is None:
+            of_text = _beyond_memory(sides, ["text"], options, progress, clock, announce)
+        found |= of_text.levels
+        info |= of_text.sides
     if "vector" in levels:
+        memory.check(working + memory.index_bytes_within(["vector"], train, options), options.memory_limit)
         seen = SideTally(len(train.files))
         with clock.phase("scan"):
             result = _vector_duplicates(train, seen, options, progress)
         found["vector"] = cosine_finding("vector", result, options.threshold)
-    return Findings(found, {"train": side_info(train, seen)})
+        info["train"] = side_info(train, seen)
+    return Findings(found, info)
+
+
+def _text_in_memory(
+    train: Dataset, options: ScanOptions, progress: Progress, clock: Clock, room: int | None
+) -> Findings | None:
+    """The repeated texts; None where the index turns out to be larger than `room`."""
+    seen = SideTally(len(train.files))
+    duplicates = TextDuplicates(len(train.files), options)
+    columns = columns_read(["text"], "train", options)
+    with clock.phase("scan"):
+        for batch in read(train, columns, "scan text", options, progress):
+            duplicates.index(batch)
+            seen.see(batch)
+            if room is not None and duplicates.nbytes > room:
+                return None
+    finding = keyed_finding("text", duplicates.result())
+    return Findings({"text": finding}, {"train": side_info(train, seen)})
 
 
 def _vector_duplicates(
@@ -307,6 +502,7 @@ def _vector_duplicates(
         dim,
         options,
         lambda done, of: progress("join vector", done, of),
+        memory.vectors_per_pass(train, options),
     )
     for code, reason in UNUSABLE.items():
         tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)

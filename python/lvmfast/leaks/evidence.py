@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.leaks.tally import Rows, Scores
+from lvmfast.leaks.cuts import Tree, located
+from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
 
 NO_POSITION = -1
 NO_ROW = -1
@@ -36,6 +38,21 @@ class Evidence:
         """No match."""
         none = np.empty(0, np.int64)
         return cls(none, none, none, none, np.empty(0, np.float64), none, none, none)
+
+    def tree(self) -> Tree:
+        """As it is saved."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of_tree(cls, tree: Tree) -> Evidence:
+        """As it was saved."""
+        return cls(**tree)
+
+    def relocated(self, side: Side, starts: Rows) -> Evidence:
+        """With dataset rows on a side where rows had numbers."""
+        if side == "train":
+            return replace(self, train_row=located(self.train_row, starts))
+        return replace(self, eval_row=located(self.eval_row, starts))
 
     def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Evidence:
         """The matches at `index`."""
@@ -70,6 +87,23 @@ class Evidence:
         return self.take(np.concatenate([above, tied[order[: limit - len(above)]]]))
 
 
+@dataclass(frozen=True)
+class Named:
+    """Rows whose ids and texts a report may give."""
+
+    evidence: Mapping[Side, Rows]  #: that matches name
+    matched: Rows  #: of the indexed side, with a match
+
+    @classmethod
+    def of(cls, parts: Sequence[Named]) -> Named:
+        """Those of all parts, ascending."""
+        evidence: dict[Side, Rows] = {
+            side: np.unique(np.concatenate([NO_ROWS, *(part.evidence[side] for part in parts)]))
+            for side in SIDES
+        }
+        return cls(evidence, np.unique(np.concatenate([NO_ROWS, *(part.matched for part in parts)])))
+
+
 class EvidenceBuffer:
     """Collects matches in bounded memory; what falls out is the lowest scores, whatever the block size."""
 
@@ -82,9 +116,9 @@ class EvidenceBuffer:
         self._floor = -np.inf  #: scores below it cannot be kept any more
         self.total = 0  #: matches that were added
 
-    def add(self, matches: Evidence) -> None:
-        """Adds a block of matches."""
-        self.total += len(matches)
+    def add(self, matches: Evidence, found: int | None = None) -> None:
+        """Adds a block of matches; `found` is how many there were, where some were left out already."""
+        self.total += len(matches) if found is None else found
         hopeful = matches.take(matches.score >= self._floor)
         self._pending += len(hopeful)
         self._new.append(hopeful)

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, Valid, id_keys, newly_inserted, pair_keys, text_bytes
-from lvmfast.leaks.evidence import NO_POSITION, Evidence
+from lvmfast.leaks.cuts import AS_THEY_ARE, Tree, located
+from lvmfast.leaks.evidence import NO_POSITION, Evidence, Named
 from lvmfast.leaks.levels import SIDES, Level, Side, other_side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, first_rows
@@ -53,12 +54,17 @@ class IdKeys:
 
     reasons = REASONS
 
-    def __init__(self, level: Level, options: ScanOptions) -> None:
-        """No key yet."""
-        self._level = level
-        self._table = _core.KeyTable(2 if level == "doc" else 4, options.threads)
+    def __init__(self, level: Level, options: ScanOptions, *, cuts: bool = False) -> None:
+        """No key yet; with `cuts` the keys of the streamed side can be taken out."""
+        self._level, self._options = level, options
+        self._table = self._no_keys()
         #: every key of the streamed side, to count the distinct ones
-        self._streamed = _core.KeyTable(2 if level == "doc" else 4, options.threads)
+        self._streamed = self._no_keys()
+        self._new: list[Keys] | None = [] if cuts else None
+        self._restored = 0
+
+    def _no_keys(self) -> _core.KeyTable:
+        return _core.KeyTable(2 if self._level == "doc" else 4, self._options.threads)
 
     def _keys(self, batch: Batch) -> tuple[Keys, Valid] | None:
         if batch.doc_id is None:
@@ -77,13 +83,31 @@ class IdKeys:
         keys = self._keys(batch)
         if keys is None:
             return None
-        self._streamed.insert(np.ascontiguousarray(keys[0][keys[1]]))
+        seen, known = np.ascontiguousarray(keys[0][keys[1]]), len(self._streamed)
+        places = self._streamed.insert(seen)
+        if self._new is not None:
+            self._new.append(seen[newly_inserted(places, known)])
         return _where_valid(*keys, self._table.find)
+
+    def cut(self) -> Keys:
+        """The distinct keys (n, 2 or 4) that were streamed; none is left."""
+        width = 2 if self._level == "doc" else 4
+        keys = np.concatenate([np.empty((0, width), np.uint64), *(self._new or [])])
+        self._new, self._streamed = [], self._no_keys()
+        return keys
+
+    def fold(self, keys: Keys) -> None:
+        """Counts distinct keys that were streamed elsewhere."""
+        self._streamed.insert(np.ascontiguousarray(keys))
+
+    def restore(self, indexed: int) -> None:
+        """Takes so many keys for indexed, of which only the number matters any more."""
+        self._restored = indexed
 
     @property
     def distinct(self) -> tuple[int, int]:
         """Distinct keys of the indexed and of the streamed side."""
-        return len(self._table), len(self._streamed)
+        return len(self._table) or self._restored, len(self._streamed)
 
     @property
     def nbytes(self) -> int:
@@ -144,8 +168,10 @@ class DocumentFrequency:
 
     def __init__(self, options: ScanOptions) -> None:
         """No document yet."""
+        self._options = options
         self._seen = _core.KeyTable(4, options.threads)
-        self._slots: list[Rows] = []
+        self._keys: dict[Side, list[Keys]] = {side: [] for side in SIDES}
+        self._folded = False
 
     def see(self, side: Side, batch: Batch, slots: Rows) -> None:
         """Counts the rows of `batch` that have a slot."""
@@ -161,11 +187,33 @@ class DocumentFrequency:
             keys[valid, 2:] = docs[valid]
         known = len(self._seen)
         places = self._seen.insert(keys)
-        self._slots.append(slots[rows][newly_inserted(places, known)])
+        self._keys[side].append(keys[newly_inserted(places, known)])
+
+    def seen(self, side: Side) -> Keys:
+        """A key (n, 4) for each slot and document that the rows of `side` brought first."""
+        return np.concatenate([np.empty((0, 4), np.uint64), *self._keys[side]])
+
+    def cut(self, side: Side) -> Keys:
+        """`seen`, and forgets it: what comes next is counted anew."""
+        keys = self.seen(side)
+        self._keys[side], self._seen = [], _core.KeyTable(4, self._options.threads)
+        return keys
+
+    def fold(self, side: Side, keys: Keys, starts: Rows) -> None:
+        """Adds what was cut elsewhere, given the dataset row at which each file starts."""
+        keys = keys.copy()
+        rows = keys[:, 1] == 1 + SIDES.index(side)  # of no document but themselves
+        keys[rows, 3] = located(keys[rows, 3].astype(np.int64), starts)
+        self._keys[side].append(keys)
+        self._folded = True
 
     def above(self, limit: int, slot_count: int) -> Valid:
         """Whether each slot stands in more than `limit` documents."""
-        frequency = np.bincount(np.concatenate(self._slots or [NO_ROWS]), minlength=slot_count)
+        keys = np.concatenate([self.seen(side) for side in SIDES])
+        if self._folded:  # a document of one cut can be in another, too
+            distinct = _core.KeyTable(4, self._options.threads).insert(keys)
+            keys = keys[newly_inserted(distinct, 0)]
+        frequency = np.bincount(keys[:, 0].astype(np.int64), minlength=slot_count)
         return np.asarray(frequency > limit)
 
 
@@ -189,13 +237,15 @@ class KeyedLevel:
         files: Mapping[Side, int],
         options: ScanOptions,
         source: KeySource | None = None,
+        *,
+        cuts: bool = False,
     ) -> None:
-        """Nothing read yet; `indexed` names the side that `index` will be given."""
+        """Nothing read yet; `indexed` names the side that `index` will be given. With `cuts` it can be cut."""
         self.level = level
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)
         self._options = options
-        self._source = source or (TextKeys(options) if level == "text" else IdKeys(level, options))
+        self._source = source or (TextKeys(options) if level == "text" else IdKeys(level, options, cuts=cuts))
         self._tally = {side: SideTally(n) for side, n in files.items()}
         self._frequency = (
             DocumentFrequency(options) if level == "text" and options.max_df is not None else None
@@ -222,6 +272,63 @@ class KeyedLevel:
         if len(hit):
             self._stream_rows.append(batch.start + hit)
             self._stream_slots.append(slots[hit])
+
+    def indexed(self) -> Tree:
+        """What the indexed side is for `result`; it stays."""
+        tally = self._tally[self._indexed]
+        tree: Tree = {"tally": tally.cut(), "slots": np.concatenate(self._index_slots or [NO_ROWS])}
+        tally.fold(tree["tally"], AS_THEY_ARE)
+        if isinstance(self._source, IdKeys):
+            tree["keys"] = self._source.distinct[0]
+        if self._frequency is not None:
+            tree["documents"] = self._frequency.seen(self._indexed)
+        return tree
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of a level that indexed what `indexed` tells of."""
+        self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
+        self._index_slots = [tree["slots"]]
+        if isinstance(self._source, IdKeys):
+            self._source.restore(tree["keys"])
+        if self._frequency is not None:
+            self._frequency.fold(self._indexed, tree["documents"], AS_THEY_ARE)
+
+    def cut(self) -> Tree:
+        """What was streamed since the last cut; nothing of it is left."""
+        tree: Tree = {
+            "tally": self._tally[self._streamed].cut(),
+            "rows": np.concatenate(self._stream_rows or [NO_ROWS]),
+            "slots": np.concatenate(self._stream_slots or [NO_ROWS]),
+        }
+        self._stream_rows, self._stream_slots = [], []
+        if isinstance(self._source, IdKeys):
+            tree["keys"] = self._source.cut()
+        if self._frequency is not None:
+            tree["documents"] = self._frequency.cut(self._streamed)
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        self._tally[self._streamed].fold(tree["tally"], starts)
+        self._stream_rows.append(located(tree["rows"], starts))
+        self._stream_slots.append(tree["slots"])
+        if isinstance(self._source, IdKeys):
+            self._source.fold(tree["keys"])
+        if self._frequency is not None:
+            self._frequency.fold(self._streamed, tree["documents"], starts)
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        rows = np.concatenate(self._stream_rows or [NO_ROWS])
+        slots = np.concatenate(self._stream_slots or [NO_ROWS])
+        indexed = np.concatenate(self._index_slots or [NO_ROWS])
+        hit = np.zeros(int(indexed.max(initial=-1)) + 1, np.bool_)
+        hit[slots] = True
+        matched = np.flatnonzero(indexed >= 0)
+        matched = matched[hit[indexed[matched]]]
+        first = first_rows(matched, indexed[matched], len(hit))
+        streamed = first_rows(rows, slots, len(hit))
+        return Named({self._indexed: first[first >= 0], self._streamed: streamed[streamed >= 0]}, matched)
 
     def _see(self, side: Side, batch: Batch, slots: Rows | None) -> Rows:
         coded = see(self._tally[side], batch, slots, self._source.reasons)

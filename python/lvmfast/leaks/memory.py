@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
+from lvmfast.leaks import cgroup
 from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
 from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
@@ -15,12 +16,30 @@ MOST_BLOCK_ROWS = 16_384
 #: Blocks that are alive at once: as read, the next one, in the core's own form, and the hits with all that is
 #: made of them.
 BLOCKS_HELD = 11
-#: A hash table holds each key, a slot and a byte of control at a load of 7/8, doubled while it grows.
-TABLE_BYTES = {"doc": 56, "chunk": 80, "text": 80, "group": 56}
-#: Where texts have not been read yet, a row's text is taken to be this long.
+#: A table holds each key (8 bytes a word), and slots at a load of 7/8, twice while it grows.
+SLOT_BYTES = 18
+WORDS = {"doc": 2, "chunk": 4, "text": 2}
+#: A list of keys or of texts is doubled when it is full.
+LISTED = 2
+#: Per row of the indexed side of a keyed level: its slot, and what the counting makes of all slots.
+COUNTED_BYTES = 90
+#: Groups of equal vectors: a table, and what is known of each row and of each group.
+GROUP_BYTES = 120
+#: The core's own forms of a vector beside its values: projections and codes of the sieve, at most.
+SIEVE_BYTES = 240
+#: A vector whose list grows by half of its size at a time.
+GROWING = 1.25
+#: Where no text can be looked at, a row's text is taken to be this long.
 TEXT_BYTES = 1_000
+#: Rows whose texts are looked at, to know how long they are, and how much longer those of all may be.
+SAMPLED_ROWS = 1_024
+TEXT_MARGIN = 1.25
+#: Vectors that a pass over one split holds at least.
+LEAST_PASS = 4_096
 #: A match in parallel arrays, three times over while evidence is pruned and sorted.
 EVIDENCE_BYTES = 3 * 64
+#: The texts of a match: looked up, put beside it, and joined into one table.
+TEXT_COPIES = 3
 #: What the interpreter with numpy and pyarrow holds, pyarrow's own pool included.
 BASE_BYTES = 200 << 20
 
@@ -47,20 +66,54 @@ def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, op
 
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
+    ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)
+    return ahead + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
+
+
+def keyed_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) -> int:
+    """The part of `index_bytes` for the levels doc, chunk and text."""
     rows = indexed.estimated_rows()
-    vector = 4 * (indexed.dim or 0) + TABLE_BYTES["group"] + 40
-    need = max(indexed.ahead_bytes, streamed.ahead_bytes)
-    need += rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0
-    for level in ("doc", "chunk"):
+    need = 0
+    for level, words in WORDS.items():
         if level in levels:
-            need += (rows + streamed.estimated_rows()) * TABLE_BYTES[level]
-    if "vector" in levels or "context" in levels:
-        need += rows * vector
-    if options.nearest:
-        need += rows * nearest_bytes(indexed.dim or 0)
-    if "context" in levels:
-        need += rows * vector * (indexed.context_length or 0)
+            need += rows * (LISTED * 8 * words + SLOT_BYTES + COUNTED_BYTES)
+            if level == "text":
+                need += rows * LISTED * text_bytes(indexed)
+            else:
+                need += streamed.estimated_rows() * (LISTED * 8 * words + SLOT_BYTES)
     return need
+
+
+def vector_bytes(levels: Sequence[Level], indexed: Dataset, options: ScanOptions) -> int:
+    """The part of `index_bytes` for the levels that compare vectors."""
+    rows, dim = indexed.estimated_rows(), indexed.dim or 0
+    each = GROUP_BYTES + indexed_bytes(dim, options)
+    need = rows * each if "vector" in levels or "context" in levels else 0
+    if "context" in levels:
+        need += rows * each * (indexed.context_length or 0)
+    return need
+
+
+def indexed_bytes(dim: int, options: ScanOptions) -> int:
+    """Bytes of one vector in an index."""
+    return int(4 * dim * GROWING) + SIEVE_BYTES + (nearest_bytes(dim) if options.nearest else 0)
+
+
+def text_bytes(dataset: Dataset) -> int:
+    """How long the texts of a split are, by a look at some of its first rows, with a margin."""
+    for file in dataset.files:
+        if "text" in file.fields:
+            for batch in file.batches(["text"], SAMPLED_ROWS):
+                if batch.text is not None and batch.rows:
+                    return 1 + int(TEXT_MARGIN * batch.text.nbytes / batch.rows)
+    return TEXT_BYTES
+
+
+def evidence_bytes(levels: Sequence[Level], sides: Sequence[Dataset], options: ScanOptions) -> int:
+    """Bytes that the texts of the evidence may need, of as many matches as there can be."""
+    smaller = min(dataset.estimated_rows() for dataset in sides)
+    most = sum(min(options.max_pairs, smaller if level in WORDS else smaller**2) for level in levels)
+    return TEXT_COPIES * most * sum(text_bytes(d) for d in sides if "text" in d.columns)
 
 
 def nearest_bytes(dim: int) -> int:
@@ -76,16 +129,34 @@ def join_bytes(dim: int) -> int:
 def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
     rows = split.estimated_rows()
-    text = split.ahead_bytes + (rows * (TABLE_BYTES["text"] + TEXT_BYTES) if "text" in levels else 0)
+    text = split.ahead_bytes
+    if "text" in levels:
+        text += rows * (LISTED * (16 + text_bytes(split)) + SLOT_BYTES + COUNTED_BYTES)
     if "vector" not in levels:
         return text
     dim = split.dim or 0
-    compared = min(rows, BLOCKS_PER_PASS * options.block_bytes // (4 * max(dim, 1)))
-    return max(text, rows * (TABLE_BYTES["group"] + 40) + compared * (4 * dim + join_bytes(dim)))
+    compared = min(rows, vectors_per_pass(split, options))
+    return max(text, rows * GROUP_BYTES + compared * (4 * dim + join_bytes(dim)))
+
+
+def vectors_per_pass(split: Dataset, options: ScanOptions) -> int:
+    """Vectors of a split that a pass of its comparison with itself holds: as many as a limit has room for."""
+    dim = max(split.dim or 0, 1)
+    most = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
+    room = bound(options)
+    if room is None:
+        return most
+    left = room - working_bytes(options) - split.estimated_rows() * GROUP_BYTES
+    return min(most, max(LEAST_PASS, left // (4 * dim + join_bytes(dim))))
 
 
 def available() -> int | None:
-    """Bytes that the system can still give, where it says so."""
+    """Bytes that the system, and the control group of this process, can give; None where nobody says."""
+    known = (_of_the_system(), cgroup.available())
+    return min((free for free in known if free is not None), default=None)
+
+
+def _of_the_system() -> int | None:
     try:
         with open("/proc/meminfo") as meminfo:
             fields = dict(line.split(":", 1) for line in meminfo)
@@ -97,15 +168,19 @@ def available() -> int | None:
             return None
 
 
-def check(need: int, limit: int | None) -> None:
+def bound(options: ScanOptions) -> int | None:
+    """Bytes that a scan may use: the limit the user set, or what the system has."""
+    return options.memory_limit if options.memory_limit is not None else available()
+
+
+def check(need: int, limit: int | None, hint: str = "raise the limit, or leave out levels") -> None:
     """Holds an estimate against the limit the user set, or what the system has.
 
     Raises:
         DataError: the need is above it; both figures are named.
     """
-    bound, whose = (limit, "--memory-limit") if limit is not None else (available(), "available memory")
-    if bound is not None and need > bound:
+    most, whose = (limit, "--memory-limit") if limit is not None else (available(), "available memory")
+    if most is not None and need > most:
         raise DataError(
-            f"the scan needs about {need / 2**30:.2f} GiB, over the {bound / 2**30:.2f} GiB of {whose}; "
-            "raise the limit, or leave out levels"
+            f"the scan needs about {need / 2**30:.2f} GiB, over the {most / 2**30:.2f} GiB of {whose}; {hint}"
         )

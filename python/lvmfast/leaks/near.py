@@ -6,7 +6,8 @@ A *cell* is one vector: a row's target, or one position of a row's context windo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,9 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
+from lvmfast.leaks.cuts import Tree, located
 from lvmfast.leaks.devices import NearIndex, near_index
-from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
+from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
@@ -58,6 +60,19 @@ class Cells:
         return cells % self.length
 
 
+class VectorGroups(Protocol):
+    """Groups of equal vectors of the indexed side, as a join needs them."""
+
+    near: NearIndex
+    size: Rows  #: vectors in each group
+    first_row: Rows  #: dataset row of the first vector of each group
+    first_position: Rows  #: its place in a window, NO_POSITION for a target
+
+    def rows_of(self, best_of_group: Scores) -> tuple[Rows, Scores]:
+        """The row of every vector whose group has a score (not NaN), with that score."""
+        ...
+
+
 class IndexedVectors:
     """The vectors of the indexed side, in groups of equal ones. Two joins may share it."""
 
@@ -87,6 +102,21 @@ class IndexedVectors:
         #: row and position that name each group: those of its first vector
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
+
+    def indexed(self) -> Tree:
+        """What was added, without the vectors, once closed."""
+        return {
+            "rows": self._rows[0],
+            "group": self.group,
+            "size": self.size,
+            "first_row": self.first_row,
+            "first_position": self.first_position,
+        }
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of vectors that `indexed` tells of: nothing can be compared with them any more."""
+        self._rows, self.group, self.size = [tree["rows"]], tree["group"], tree["size"]
+        self.first_row, self.first_position = tree["first_row"], tree["first_position"]
 
     @property
     def rows(self) -> Rows:
@@ -153,16 +183,38 @@ class StreamedGroups:
     def __init__(self, options: ScanOptions) -> None:
         """No group yet."""
         self._table = _core.KeyTable(2, options.threads)
+        self._keys: list[Keys] = []
+        self._matches: list[Rows] = []
         self.size = NO_ROWS
 
-    def add(self, keys: Keys) -> tuple[Rows, npt.NDArray[np.bool_]]:
-        """The group of each key, and whether the key is the first of its group."""
+    def add(self, keys: Keys, matches: Rows, size: Rows | None = None) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """The group of each key, and whether the key is the first of its group.
+
+        Args:
+            keys: (n, 2).
+            matches: (n,) the indexed groups that match the vector, of which there are as many wherever it
+                comes.
+            size: (n,) the vectors that each key stands for; None for one each.
+        """
         known = len(self._table)
-        groups = self._table.insert(np.ascontiguousarray(keys))
-        added = np.bincount(groups, minlength=len(self._table))
-        added[: len(self.size)] += self.size
+        keys = np.ascontiguousarray(keys)
+        groups = self._table.insert(keys)
+        added = np.zeros(len(self._table), np.int64)
+        added[: len(self.size)] = self.size
+        np.add.at(added, groups, 1 if size is None else size)
         self.size = added
-        return groups, newly_inserted(groups, known)
+        first = newly_inserted(groups, known)
+        self._keys.append(keys[first])
+        self._matches.append(matches[first])
+        return groups, first
+
+    def tree(self) -> Tree:
+        """As it is saved."""
+        return {
+            "keys": np.concatenate([np.empty((0, 2), np.uint64), *self._keys]),
+            "matches": np.concatenate([NO_ROWS, *self._matches]),
+            "size": self.size,
+        }
 
 
 @dataclass(frozen=True)
@@ -179,15 +231,20 @@ class NearResult:
 class NearJoin:
     """Every pair of an indexed and a streamed vector at or above the threshold."""
 
-    def __init__(self, indexed: Side, vectors: IndexedVectors, options: ScanOptions) -> None:
+    def __init__(self, indexed: Side, vectors: VectorGroups, options: ScanOptions) -> None:
         """A join against `vectors`, which is closed and stands on the side `indexed`."""
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)
         self._vectors = vectors
-        self._scan = BoundedScan(vectors.near, options)
+        self._options = options
+        self._scan: BoundedScan | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        options = self._options
         self._groups = StreamedGroups(options)
         self._buffer = EvidenceBuffer(options.max_pairs)
-        self._best = np.full(len(vectors.size), np.nan)
+        self._best = np.full(len(self._vectors.size), np.nan)
         self._rows: list[Rows] = []
         self._scores: list[Scores] = []
         self._pairs = 0
@@ -196,6 +253,8 @@ class NearJoin:
     def stream(self, cells: Cells) -> Codes:
         """Scans the next vectors of the streamed side; the usability code of each."""
         parts = [np.empty(0, np.uint8)]
+        if self._scan is None:
+            self._scan = BoundedScan(self._vectors.near, self._options)
         for hits in self._scan(cells.vectors):
             parts.append(hits.codes)
             if len(hits.cell):
@@ -212,8 +271,9 @@ class NearJoin:
         starts = np.flatnonzero(np.diff(cell, prepend=-1))  # hits come sorted by cell
         self._rows.append(cells.rows(cell[starts]))
         self._scores.append(np.maximum.reduceat(score, starts))
-        streamed_group, is_first = self._groups.add(hits.keys[cell[starts] - hits.start])
         hits_per_cell = np.diff(starts, append=len(cell))
+        keys = hits.keys[cell[starts] - hits.start]
+        streamed_group, is_first = self._groups.add(keys, hits_per_cell)
         named = np.repeat(is_first, hits_per_cell)
         groups = np.repeat(streamed_group, hits_per_cell)[named]
         self._buffer.add(self._named(cells, cell[named], groups, group[named], score[named]))
@@ -230,6 +290,44 @@ class NearJoin:
         train, eval_ = (indexed, streamed) if self._indexed == "train" else (streamed, indexed)
         # The counts stand for groups until the last row went by and their sizes are known.
         return Evidence(train[0], train[1], eval_[0], eval_[1], score, train[2], eval_[2], indexed_group)
+
+    def cut(self) -> Tree:
+        """What was streamed since the last cut; nothing of it is left."""
+        best = np.flatnonzero(~np.isnan(self._best))
+        tree: Tree = {
+            "groups": self._groups.tree(),
+            "evidence": self._buffer.result().tree(),
+            "best": {"group": best, "score": self._best[best]},
+            "rows": np.concatenate(self._rows or [NO_ROWS]),
+            "scores": np.concatenate(self._scores or [np.empty(0)]),
+            "pairs": self._pairs,
+            "pairs_at": np.array(list(self._pairs_at.values()), np.int64),
+        }
+        self._forget()
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        of = tree["groups"]
+        groups, named_here = self._groups.add(of["keys"], of["matches"], of["size"])
+        evidence = Evidence.of_tree(tree["evidence"]).relocated(self._streamed, starts)
+        counted = f"{self._streamed}_count"  # the groups of a cut, until they are all of a scan
+        local = getattr(evidence, counted)
+        evidence = replace(evidence, **{counted: groups[local]}).take(named_here[local])
+        self._buffer.add(evidence, int(of["matches"][named_here].sum()))
+        best = tree["best"]
+        self._best[best["group"]] = np.fmax(self._best[best["group"]], best["score"])
+        self._rows.append(located(tree["rows"], starts))
+        self._scores.append(tree["scores"])
+        self._pairs += tree["pairs"]
+        for edge, pairs in zip(self._pairs_at, tree["pairs_at"].tolist(), strict=True):
+            self._pairs_at[edge] += pairs
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        matches = self._buffer.result()
+        rows: dict[Side, Rows] = {"train": matches.train_row, "eval": matches.eval_row}
+        return Named(rows, self._vectors.rows_of(self._best)[0])
 
     def result(self) -> NearResult:
         """What was found, once the streamed side went by."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.errors import DataError
+from lvmfast.leaks.cuts import Tree, located
 from lvmfast.leaks.near import IndexedVectors
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, Scores
@@ -47,16 +48,49 @@ def nearest(train: Any, eval: Any, *, threads: int = 0) -> Nearest:
         index.add(block.vectors)
     for block in read_cells(left, options):
         index.seek(block.vectors, block.first_row)
-    return _of_rows(*index.nearest(), index.group_of_row)
+    return of_rows(*index.nearest(), index.group_of_row)
 
 
-def _of_rows(cosine: Scores, train_row: Rows, group: Rows) -> Nearest:
+def of_rows(cosine: Scores, train_row: Rows, group: Rows) -> Nearest:
     """By row what is known by group."""
     found = Nearest(np.full(len(group), np.nan), np.full(len(group), -1, np.int64))
     usable = group >= 0
     found.cosine[usable] = cosine[group[usable]]
     found.train_row[usable] = train_row[group[usable]]
     return found
+
+
+class NearestGroups:
+    """The highest cosine of every group of equal evaluation vectors, and the first row that has it."""
+
+    def __init__(self, cosine: Scores, train_row: Rows) -> None:
+        """Of each group: NaN and -1 where nothing was compared yet."""
+        self._cosine, self._row = cosine, train_row
+
+    @classmethod
+    def none(cls, groups: int) -> NearestGroups:
+        """Nothing was compared yet."""
+        return cls(np.full(groups, np.nan), np.full(groups, -1, np.int64))
+
+    def changed(self, before: NearestGroups) -> Tree:
+        """The groups that found something better since."""
+        if len(before._row) == 0:
+            before = NearestGroups.none(len(self._row))
+        group = np.flatnonzero(self._row != before._row)
+        return {"group": group, "cosine": self._cosine[group], "row": self._row[group]}
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Takes what is better, or the same at an earlier row."""
+        group, cosine, row = tree["group"], tree["cosine"], located(tree["row"], starts)
+        mine, at = self._cosine[group], self._row[group]
+        better = ~(mine > cosine) & ((at < 0) | (mine < cosine) | (row < at))
+        self._cosine[group[better]], self._row[group[better]] = cosine[better], row[better]
+
+    def by_row(self, vectors: IndexedVectors) -> NearestRows:
+        """For every compared row of the evaluation side, whose vectors were indexed."""
+        found = of_rows(self._cosine, self._row, vectors.group)
+        known = np.flatnonzero(found.train_row >= 0)
+        return NearestRows(vectors.rows[known], found.cosine[known], found.train_row[known])
 
 
 @dataclass(frozen=True)
@@ -66,10 +100,3 @@ class NearestRows:
     eval_row: Rows  #: (n,) dataset rows, ascending
     cosine: Scores  #: (n,)
     train_row: Rows  #: (n,) the first dataset row with that cosine
-
-    @classmethod
-    def of(cls, vectors: IndexedVectors) -> NearestRows:
-        """What the index of the evaluation side found among the blocks that it was shown."""
-        found = _of_rows(*vectors.near.nearest(), vectors.group)
-        known = np.flatnonzero(found.train_row >= 0)
-        return cls(vectors.rows[known], found.cosine[known], found.train_row[known])

@@ -40,6 +40,8 @@ class ScanOptions:
     threads: int = 0  #: 0: one per available core
     device: str = "cpu"  #: where vectors are compared: cpu, cuda or cuda:N
     memory_limit: int | None = None  #: bytes; None: what the system has available
+    scratch: str | None = None  #: folder for what does not fit in memory; None: that of temporary files
+    most_seconds: float | None = None  #: a comparison of vectors that would take longer is refused
 
     @property
     def block_bytes(self) -> int:

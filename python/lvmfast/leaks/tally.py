@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.dataset import Batch
+from lvmfast.leaks.cuts import Tree, located
 
 Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -109,6 +110,9 @@ class SideTally:
 
     def __init__(self, files: int) -> None:
         """Nothing seen yet of a dataset of `files` files."""
+        self._forget(files)
+
+    def _forget(self, files: int) -> None:
         self._file_rows = np.zeros(files, np.int64)
         self._faulty: dict[str, Rows] = {}
         self._doubtful: dict[str, list[Rows]] = {}
@@ -144,6 +148,30 @@ class SideTally:
         if len(rows):
             self._matched.append(rows)
             self._best.append(best)
+
+    def cut(self) -> Tree:
+        """What was gathered; nothing is left."""
+        files = np.flatnonzero(self._file_rows)
+        rows, best = self._matches()
+        tree: Tree = {
+            "files": files,
+            "rows": self._file_rows[files],
+            "faulty": {reason: by_file[files] for reason, by_file in self._faulty.items()},
+            "doubtful": {reason: np.concatenate(parts) for reason, parts in self._doubtful.items()},
+            "matched": rows,
+            "best": best,
+        }
+        self._forget(len(self._file_rows))
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds what was cut elsewhere, given the dataset row at which each file starts."""
+        self._file_rows[tree["files"]] += tree["rows"]
+        for reason, counts in tree["faulty"].items():
+            self._reason(reason)[tree["files"]] += counts
+        for reason, rows in tree["doubtful"].items():
+            self._doubtful.setdefault(reason, []).append(located(rows, starts))
+        self.match(located(tree["matched"], starts), tree["best"])
 
     def count(self) -> SideCount:
         """What was gathered."""

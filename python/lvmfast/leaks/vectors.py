@@ -9,13 +9,14 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
-from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer
+from lvmfast.leaks.cuts import AS_THEY_ARE, Tree
+from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.keyed import MISSING_COLUMN
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.near import EDGES, UNUSABLE, Cells, Codes, IndexedVectors, NearJoin, NearResult
-from lvmfast.leaks.nearest import NearestRows
+from lvmfast.leaks.nearest import NearestGroups, NearestRows
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import SideTally
+from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
 
 #: The code of a row whose whole window is padding; the core's usability codes end well below.
 NO_CONTEXT = 100
@@ -48,6 +49,8 @@ class VectorLevel:
         self._options = options
         self._tally = {side: SideTally(n) for side, n in files.items()}
         self._join: NearJoin | None = None
+        self._nearest: NearestGroups | None = None
+        self._told = NearestGroups.none(0)
 
     def index(self, batch: Batch, codes: Codes | None) -> None:
         """Takes the next rows of the indexed side, whose targets were added with `codes`."""
@@ -61,6 +64,37 @@ class VectorLevel:
             self._targets.near.seek(batch.vector, batch.start)
         see_vectors(self._tally[self._streamed], batch, codes)
 
+    def indexed(self) -> Tree:
+        """What the indexed side is for `result`, beside its vectors; it stays."""
+        return indexed_tally(self._tally[self._indexed])
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of a level that indexed what `indexed` tells of."""
+        self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
+
+    def cut(self) -> Tree:
+        """What was streamed since the last cut; nothing of it is left."""
+        tree: Tree = {"tally": self._tally[self._streamed].cut(), "join": self._joined().cut()}
+        if self._options.nearest:
+            # The search goes on from the best ones: what it found since the last cut is what is better.
+            found = NearestGroups(*self._targets.near.nearest())
+            tree["nearest"] = found.changed(self._told)
+            self._told = found
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        self._tally[self._streamed].fold(tree["tally"], starts)
+        self._joined().fold(tree["join"], starts)
+        if self._options.nearest:
+            if self._nearest is None:
+                self._nearest = NearestGroups.none(len(self._targets.size))
+            self._nearest.fold(tree["nearest"], starts)
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        return self._joined().named()
+
     def _joined(self) -> NearJoin:
         if self._join is None:
             self._join = NearJoin(self._indexed, self._targets, self._options)
@@ -71,7 +105,10 @@ class VectorLevel:
         found = self._joined().result()
         for side, (rows, best) in found.matched.items():
             self._tally[side].match(rows, best)
-        nearest = NearestRows.of(self._targets) if self._options.nearest else None
+        nearest = None
+        if self._options.nearest:
+            groups = self._nearest or NearestGroups(*self._targets.near.nearest())
+            nearest = groups.by_row(self._targets)
         return CosineResult(
             self._tally, found.matches, found.match_count, found.pairs, found.pairs_at, nearest=nearest
         )
@@ -84,6 +121,13 @@ def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:
         tally.uncheck_all(batch, MISSING_COLUMN)
     else:
         tally.uncheck(batch, codes, UNUSABLE)
+
+
+def indexed_tally(tally: SideTally) -> Tree:
+    """What `tally` holds, which stays there."""
+    tree = tally.cut()
+    tally.fold(tree, AS_THEY_ARE)
+    return {"tally": tree}
 
 
 def see_windows(tally: SideTally, batch: Batch, targets: Codes, windows: Codes) -> int:
@@ -135,12 +179,45 @@ class ContextLevel:
             windows = among_targets.stream(Cells.of_windows(batch.context, batch.start))
         self._see(self._streamed, batch, targets, windows)
 
+    def indexed(self) -> Tree:
+        """What the indexed side is for `result`, beside its vectors; it stays."""
+        return {**indexed_tally(self._tally[self._indexed]), "padding": self._padding[self._indexed]}
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of a level that indexed what `indexed` tells of."""
+        self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
+        self._padding[self._indexed] = tree["padding"]
+
+    def cut(self) -> Tree:
+        """What was streamed since the last cut; nothing of it is left."""
+        among_windows, among_targets = self._joined()
+        tree: Tree = {
+            "tally": self._tally[self._streamed].cut(),
+            "padding": self._padding[self._streamed],
+            "windows": among_windows.cut(),
+            "targets": among_targets.cut(),
+        }
+        self._padding[self._streamed] = 0
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        among_windows, among_targets = self._joined()
+        self._tally[self._streamed].fold(tree["tally"], starts)
+        self._padding[self._streamed] += tree["padding"]
+        among_windows.fold(tree["windows"], starts)
+        among_targets.fold(tree["targets"], starts)
+
     def _see(self, side: Side, batch: Batch, targets: Codes | None, windows: Codes | None) -> None:
         tally = self._tally[side]
         if targets is None or windows is None:
             see_vectors(tally, batch, None)
         else:
             self._padding[side] += see_windows(tally, batch, targets, windows.reshape(batch.rows, -1))
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        return Named.of([join.named() for join in self._joined()])
 
     def _joined(self) -> tuple[NearJoin, NearJoin]:
         if self._joins is None:
@@ -171,8 +248,12 @@ class OracleLevel:
 
     def __init__(self, files: int, options: ScanOptions) -> None:
         """Nothing read yet."""
-        self._options = options
-        self._tally = SideTally(files)
+        self._options, self._files = options, files
+        self._forget()
+
+    def _forget(self) -> None:
+        options = self._options
+        self._tally = SideTally(self._files)
         self._padding = 0
         self._buffer = EvidenceBuffer(options.max_pairs)
         self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
@@ -192,6 +273,32 @@ class OracleLevel:
         none, one = np.full(len(row), NO_ROW, np.int64), np.ones(len(row), np.int64)
         missing = np.full(len(row), NO_POSITION, np.int64)
         self._buffer.add(Evidence(none, missing, batch.start + row, position, score, none, one, one))
+
+    def cut(self) -> Tree:
+        """What was found since the last cut; nothing of it is left."""
+        tree: Tree = {
+            "tally": self._tally.cut(),
+            "padding": self._padding,
+            "found": self._buffer.total,
+            "evidence": self._buffer.result().tree(),
+            "pairs_at": np.array(list(self._pairs_at.values()), np.int64),
+        }
+        self._forget()
+        return tree
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        self._tally.fold(tree["tally"], starts)
+        self._padding += tree["padding"]
+        evidence = Evidence.of_tree(tree["evidence"]).relocated("eval", starts)
+        self._buffer.add(evidence, tree["found"])
+        for edge, pairs in zip(self._pairs_at, tree["pairs_at"].tolist(), strict=True):
+            self._pairs_at[edge] += pairs
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those that match."""
+        rows = self._buffer.result().eval_row
+        return Named({"train": NO_ROWS, "eval": rows}, self._tally.count().matched_rows)
 
     def result(self) -> CosineResult:
         """What was found, once every eval row went by."""

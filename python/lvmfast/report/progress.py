@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.engine import Progress, silent
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -27,6 +28,11 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
             yield drawn
     else:
         yield Lines(units or {})
+
+
+def announcer(quiet: bool) -> Announce:
+    """Prints lines on stderr, unless asked to be silent."""
+    return say_nothing if quiet else lambda line: print(f"lvmfast: {line}", file=sys.stderr, flush=True)
 
 
 class Lines:

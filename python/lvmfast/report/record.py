@@ -52,7 +52,7 @@ class Inputs:
         return dict(zip(self._stamps, self._hashing.wait(), strict=True))
 
     def check_unchanged(self) -> None:
-        """Compares size and time of every file, once hashed, and the ETag of every object, with what they were.
+        """Holds size and time of every file, once hashed, and the ETag of every object to what they were.
 
         Raises:
             DataError: a file changed, so that nobody can say what was scanned.

@@ -1,0 +1,145 @@
+"""What a scan found so far as a value: it can be saved, carried elsewhere, and folded with what others found.
+
+A scan indexes one side and streams the other. Whatever consecutive rows of the streamed side yield can be cut
+out as a tree of arrays. Folding such trees in the order of their rows, into the levels of a scan that indexed
+the same rows, gives what an unbroken stream gives:
+
+- slots and groups of the indexed side are numbered by first appearance, so they are the same wherever the same
+  rows are indexed;
+- counts, reasons, rows and distinct keys add up, and the best score of a group is the best of its bests;
+- a match names the first row of its group of equal streamed vectors. A group that an earlier tree named brings
+  only its size: its matches are there already, with the same scores;
+- a tree keeps the `max_pairs` best matches, which loses none of the best ones of all: before a match that it
+  leaves out stand so many others of no lower score whose groups are named, here or earlier, by earlier rows.
+
+How long earlier files are may be unknown while a file is read (another machine has them), so rows go by
+numbers that hold the place of the file and the row in it, and become rows of the dataset when they are folded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast.corpus.dataset import Batch, Column, Dataset
+from lvmfast.errors import DataError
+
+Rows = npt.NDArray[np.int64]
+#: Arrays, JSON values, and trees of them by name.
+Tree = dict[str, Any]
+
+#: Bits of a row number below those of its file: no file has a trillion rows.
+ROW_BITS = 40
+#: Bytes of a file after which the stream may be cut, at the next row at which reading can begin.
+SPAN_BYTES = 256 << 20
+_DIGEST_BYTES = 32
+
+
+def numbered(file: int, row: int) -> int:
+    """The number of a row of a file."""
+    return (file << ROW_BITS) + row
+
+
+def located(numbers: Rows, starts: Rows) -> Rows:
+    """The dataset rows of `numbers`, given the dataset row at which each file starts."""
+    return np.asarray(starts[numbers >> ROW_BITS] + (numbers & ((1 << ROW_BITS) - 1)), np.int64)
+
+
+#: Of rows that are numbered as in the dataset already.
+AS_THEY_ARE: Rows = np.zeros(1, np.int64)
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """Consecutive rows of one file."""
+
+    file: int
+    start: int
+    stop: int | None  #: None: to the end of the file, wherever that is
+
+    def batches(self, dataset: Dataset, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
+        """Streams the rows, at most `rows` at a time, with ``start`` numbered by file and row.
+
+        Raises:
+            DataError: the file is broken.
+        """
+        file = dataset.files[self.file]
+        present = [column for column in columns if column in file.fields]
+        wanted = None
+        if self.start or self.stop is not None:
+            stop = self.stop if self.stop is not None else file.rows
+            assert stop is not None  # only a file of known length is cut
+            wanted = np.arange(self.start, stop)
+        for batch in file.batches(present, rows, wanted):
+            if wanted is not None and len(wanted):
+                low = max(self.start - batch.file_row, 0)
+                high = min(int(wanted[-1]) + 1 - batch.file_row, batch.rows)
+                if low >= high:
+                    continue
+                batch = batch.sliced(low, high) if high - low < batch.rows else batch
+            yield replace(batch, file=self.file, start=numbered(self.file, batch.file_row))
+
+
+def spans_of(dataset: Dataset, span_bytes: int = SPAN_BYTES) -> list[Span]:
+    """The files of `dataset` in spans of about `span_bytes`, cut where reading can begin."""
+    spans = []
+    for place, file in enumerate(dataset.files):
+        rows = file.rows
+        pieces = max(1, file.nbytes // span_bytes)
+        cuts = [0]
+        if rows and pieces > 1:
+            even = np.arange(1, pieces) * rows // pieces
+            if file.starts is not None:
+                starts = np.append(file.starts, rows)
+                even = starts[np.searchsorted(starts, even)]
+            cuts += [int(row) for row in np.unique(even) if 0 < row < rows]
+        spans += [Span(place, start, stop) for start, stop in zip(cuts, [*cuts[1:], None], strict=True)]
+    return spans
+
+
+def pack(header: Tree, tree: Tree) -> bytes:
+    """A tree as bytes, led by a header that can be read alone."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def shape(value: Any, name: str) -> Any:
+        if isinstance(value, dict):
+            return {key: shape(inner, f"{name}/{key}") for key, inner in value.items()}
+        if isinstance(value, np.ndarray):
+            arrays[str(len(arrays))] = value
+            return [len(arrays) - 1]
+        return value
+
+    shapes = shape(tree, "")
+    head = json.dumps({"header": header, "tree": shapes}).encode()
+    body = io.BytesIO()
+    np.savez(body, **arrays)  # type: ignore[arg-type]
+    content = len(head).to_bytes(8, "little") + head + body.getvalue()
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() + content
+
+
+def unpack(name: str, data: bytes) -> tuple[Tree, Tree]:
+    """The header and the tree behind `pack`.
+
+    Raises:
+        DataError: the bytes are not whole; `name` is what they are called.
+    """
+    digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    if len(digest) < _DIGEST_BYTES or hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() != digest:
+        raise DataError(f"{name}: damaged: its bytes do not have the digest that stands before them")
+    end = 8 + int.from_bytes(content[:8], "little")
+    head = json.loads(content[8:end])
+    with np.load(io.BytesIO(content[end:]), allow_pickle=False) as arrays:
+
+        def value(shape: Any) -> Any:
+            if isinstance(shape, dict):
+                return {key: value(inner) for key, inner in shape.items()}
+            return arrays[str(shape[0])] if isinstance(shape, list) else shape
+
+        return head["header"], value(head["tree"])

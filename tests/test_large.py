@@ -1,0 +1,333 @@
+"""Splits too large for memory: partitions on disk and blocks give what the scan in memory gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lvmfast
+from lvmfast.corpus import Dataset, load_split
+from lvmfast.leaks import cost, large, memory, partitioned
+from lvmfast.leaks.blocked import BlockedVectors
+from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.partitioned import PartitionedLevel
+from tests.test_scan_oracle import DIM, LENGTH, as_arrays
+from tests.test_scan_oracle import splits as vector_splits
+
+COLUMNS = ("doc_id", "chunk_id", "text")
+
+#: Few values, so that keys repeat; one of them in most rows.
+DOCS = st.sampled_from([None, 1, 2, 3, 4, "seven", "8"])
+CHUNKS = st.sampled_from([None, 0, 1, 2])
+TEXTS = st.sampled_from([None, "", " ", "abc", *["One  text", "one TEXT"] * 3, *"defghijk", "ΑΣ", "ας"])
+
+
+@st.composite
+def splits(draw, largest: int = 40):
+    rows = draw(st.integers(1, largest))
+    column = lambda values: draw(st.lists(values, min_size=rows, max_size=rows))  # noqa: E731
+    return {
+        "doc_id": [None if v is None else str(v) for v in column(DOCS)],
+        "chunk_id": [None if v is None else str(v) for v in column(CHUNKS)],
+        "text": column(TEXTS),
+    }
+
+
+def same(one: KeyedResult, other: KeyedResult) -> None:
+    for field in ("match_count", "pairs", "keys", "shared_keys"):
+        assert getattr(one, field) == getattr(other, field), field
+    for name, array in vars(one.matches).items():
+        assert array.tolist() == getattr(other.matches, name).tolist(), name
+    for side, tally in one.tally.items():
+        left, right = tally.count(), other.tally[side].count()
+        assert left.matched_rows.tolist() == right.matched_rows.tolist(), side
+        assert left.best.tolist() == right.best.tolist()
+        assert left.file_rows.tolist() == right.file_rows.tolist()
+        assert left.unchecked == right.unchecked
+
+
+def partitioned_result(level, datasets, options, folder, budget) -> KeyedResult:
+    sides = tuple(datasets)
+    running = PartitionedLevel(
+        level,
+        sides,
+        {side: len(d.files) for side, d in datasets.items()},
+        {side: d.rows or 1 for side, d in datasets.items()},
+        options,
+        folder,
+        budget,
+    )
+    for side, dataset in datasets.items():
+        for batch in dataset.batches(COLUMNS, 7):
+            running.take(side, batch)
+    again = lambda side, rows: datasets[side].batches(("doc_id", "text"), 5, rows)  # noqa: E731
+    return running.result(again)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_partitions():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitioned, "MOST_PARTITIONS", 5)
+        patch.setattr(partitioned, "SPLIT_AGAIN", 3)
+        patch.setattr(partitioned, "DEEPEST", 3)
+        yield
+
+
+@pytest.mark.parametrize("budget", [1, 2_000, 1 << 30])
+@settings(max_examples=40, deadline=None)
+@given(
+    train=st.lists(splits(), min_size=1, max_size=3),
+    eval_=splits(),
+    max_df=st.sampled_from([None, 1, 2, 5]),
+    max_pairs=st.sampled_from([1, 3, 1000]),
+    indexed=st.sampled_from(["train", "eval"]),
+)
+def test_partitions_find_what_memory_finds(
+    tmp_path_factory, budget, train, eval_, max_df, max_pairs, indexed
+):
+    options = ScanOptions(min_chars=1, max_df=max_df, max_pairs=max_pairs, memory_limit=1)
+    streamed = "eval" if indexed == "train" else "train"
+    opened = {
+        "train": Dataset(tuple(load_split(part).files[0] for part in train)),
+        "eval": load_split(eval_),
+    }
+    datasets = {side: opened[side] for side in (indexed, streamed)}
+    files = {side: len(d.files) for side, d in datasets.items()}
+    for level in ("doc", "chunk", "text"):
+        running = KeyedLevel(level, indexed, files, options)
+        for batch in datasets[indexed].batches(COLUMNS):
+            running.index(batch)
+        for batch in datasets[streamed].batches(COLUMNS):
+            running.stream(batch)
+        folder = tmp_path_factory.mktemp("partitions")
+        same(partitioned_result(level, datasets, options, folder, budget), running.result())
+        assert not list(folder.iterdir())
+    duplicates = TextDuplicates(files["train"], options)
+    for batch in opened["train"].batches(COLUMNS):
+        duplicates.index(batch)
+    folder = tmp_path_factory.mktemp("partitions")
+    same(partitioned_result("text", {"train": opened["train"]}, options, folder, budget), duplicates.result())
+    assert not list(folder.iterdir())
+
+
+def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3):
+    read = lambda side, columns, phase: datasets[side].batches(columns, block_rows)  # noqa: E731
+    files = {side: len(dataset.files) for side, dataset in datasets.items()}
+    levels = ("vector", "context", "oracle")
+    return BlockedVectors(levels, indexed, files, DIM, LENGTH, options, groups_per_block, read).results()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    train=vector_splits(12),
+    eval_=vector_splits(12),
+    threshold=st.sampled_from([-1.0, 0.5, 0.97, 1.0]),
+    groups_per_block=st.integers(1, 9),
+    max_pairs=st.sampled_from([1, 4, 1000]),
+    nearest=st.booleans(),
+)
+def test_blocks_find_what_memory_finds(train, eval_, threshold, groups_per_block, max_pairs, nearest):
+    train, eval_ = as_arrays(train), as_arrays(eval_)
+    try:
+        report = lvmfast.leakscan(
+            train, eval_, threshold=threshold, max_pairs=max_pairs, nearest=nearest, min_chars=1
+        )
+    except lvmfast.DataError:  # no row can be checked
+        return
+    options = ScanOptions(threshold=threshold, max_pairs=max_pairs, nearest=nearest)
+    datasets = {"train": load_split(train), "eval": load_split(eval_)}
+    for indexed in ("eval",) if nearest else ("eval", "train"):
+        for level, found in in_blocks(datasets, indexed, options, groups_per_block).items():
+            expected = report.levels[level]
+            if expected.status == "not_checkable":
+                continue
+            assert (found.pairs, found.match_count) == (expected.pairs, expected.match_count)
+            assert found.pairs_at == expected.pairs_at
+            assert found.padding == expected.padding
+            for name, array in vars(expected.matches).items():
+                assert getattr(found.matches, name).tolist() == array.tolist(), (level, name)
+            for side, tally in found.tally.items():
+                count, of = tally.count(), expected.sides[side]
+                assert count.matched_rows.tolist() == of.matched_rows.tolist()
+                assert count.best.tolist() == of.best.tolist()
+                assert count.unchecked == of.unchecked
+            if found.nearest is not None:
+                for name, array in vars(found.nearest).items():
+                    assert array.tolist() == getattr(expected.nearest, name).tolist(), name
+
+
+LARGE = 1 << 62
+
+
+@contextmanager
+def too_large(budget: int):
+    """Whatever is indexed seems not to fit, and partitions and blocks get `budget` bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "index_bytes", lambda *args: LARGE)
+        within = lambda levels, *args: LARGE if "text" in levels else 0  # noqa: E731
+        patch.setattr(memory, "index_bytes_within", within)
+        patch.setattr(large, "budget", lambda options, held=0: budget)
+        yield
+
+
+def both_ways(budget, train, eval_, **options):
+    """The scan in memory and the large one; None where nothing can be checked."""
+    reports = []
+    for context in (nullcontext(), too_large(budget)):
+        with context:
+            try:
+                reports.append(lvmfast.leakscan(train, eval_, min_chars=1, **options))
+            except lvmfast.DataError as error:
+                reports.append(str(error))
+    return reports
+
+
+def equal_reports(one, other) -> None:
+    if isinstance(one, str):
+        assert one == other
+        return
+    assert one.matches.equals(other.matches)
+    assert one.matched_rows.equals(other.matched_rows)
+    left, right = one.summary, other.summary
+    for volatile in ("timings", "environment", "inputs"):
+        del left[volatile], right[volatile]
+    assert left == right
+
+
+@pytest.mark.parametrize("budget", [1, 700])
+@settings(max_examples=25, deadline=None)
+@given(
+    train=vector_splits(12),
+    eval_=st.none() | vector_splits(12),
+    threshold=st.sampled_from([-1.0, 0.5, 0.97]),
+    max_df=st.sampled_from([None, 1, 3]),
+    nearest=st.booleans(),
+)
+def test_reports_of_large_scans_are_those_of_small_ones(budget, train, eval_, threshold, max_df, nearest):
+    train, eval_ = as_arrays(train), None if eval_ is None else as_arrays(eval_)
+    equal_reports(
+        *both_ways(
+            budget,
+            train,
+            eval_,
+            threshold=threshold,
+            max_df=max_df,
+            nearest=nearest and eval_ is not None,
+        )
+    )
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two splits of 3,000 texts, half of them shared, as paths."""
+    for side, first in (("train", 0), ("eval", 1_500)):
+        numbers = range(first, first + 3_000)
+        rows = {"doc_id": list(numbers), "text": [f"the text of number {n // 2}" for n in numbers]}
+        pq.write_table(pa.table(rows), tmp_path / f"{side}.parquet")
+    return tmp_path
+
+
+def command(shards, *options):
+    return ["leakscan", "--train", f"{shards}/train.parquet", "--eval", f"{shards}/eval.parquet", *options]
+
+
+#: Runs the command line with an index that seems not to fit; the first argument says what happens meanwhile.
+FORCED = """
+import resource, signal, sys
+from lvmfast.leaks import cost, large, memory, partitioned
+memory.index_bytes = lambda *args: 1 << 62
+large.budget = lambda options, held=0: 50_000
+if sys.argv[1] == "full":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+if sys.argv[1] == "long":
+    from lvmfast.cli import leakscan
+    from lvmfast.leaks import cost
+    cost.WORTH_A_WORD, sys.modules["lvmfast.cli.leakscan"].LONG_SECONDS = 1, 1e-9
+if sys.argv[1] == "killed":
+    import os
+    partitioned.PartitionedLevel.result = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+from lvmfast.cli import main
+sys.argv = ["lvmfast", *sys.argv[2:]]
+main()
+"""
+
+
+def forced(how, *args):
+    return subprocess.run(
+        [sys.executable, "-c", FORCED, how, *args], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_partitions_are_said_and_removed_also_after_a_kill(shards):
+    out = shards / "out"
+    killed = forced("killed", *command(shards, "--out", str(out)))
+    assert killed.returncode == -9
+    (left,) = out.glob("lvmfast-scratch-*")
+    assert list(left.iterdir())
+    done = forced("whole", *command(shards, "--out", str(out), "--levels", "text"))
+    assert done.returncode == 1, done.stderr
+    assert "partitions on disk" in done.stderr
+    assert not list(out.glob("lvmfast-scratch-*"))
+    free = shards / "free"
+    paths = (f"{shards}/train.parquet", f"{shards}/eval.parquet")
+    lvmfast.leakscan(*paths, levels=["text"]).save(free)
+    for table in ("matches", "matched_rows"):
+        assert (out / f"{table}.parquet").read_bytes() == (free / f"{table}.parquet").read_bytes()
+
+
+def test_a_full_disk_is_named(shards):
+    out = shards / "out"
+    done = forced("full", *command(shards, "--out", str(out), "--levels", "text"))
+    assert done.returncode == 2, done.stderr
+    assert f"{out}: the partitions of the scan cannot be written: File too large" in done.stderr
+    assert not list(out.glob("lvmfast-scratch-*"))
+
+
+def test_a_long_comparison_is_asked_for_twice(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((300, 8), dtype=np.float32))
+    monkeypatch.setattr(cost, "WORTH_A_WORD", 1)
+    said: list[str] = []
+    scan = lambda **more: lvmfast.leakscan(  # noqa: E731
+        str(tmp_path / "a.npy"), str(tmp_path / "a.npy"), announce=said.append, **more
+    )
+    assert scan().levels["vector"].pairs == 300
+    with pytest.raises(lvmfast.DataError, match=r"vectors: 9e\+04 pairs at .* say --yes to go on"):
+        scan(most_seconds=1e-9)
+    asked = ["leakscan", "--train", f"{tmp_path}/a.npy", "--eval", f"{tmp_path}/a.npy"]
+    refused = forced("long", *asked)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("say --yes to go on\n")
+    assert forced("long", *asked, "--yes").returncode == 1
+    assert len(said) == 2
+    assert all(line.startswith("vectors: 9e+04 pairs at ") for line in said)
+
+
+def test_a_key_in_a_million_rows_is_one_key(tmp_path, monkeypatch):
+    rows = 1_000_000
+    monkeypatch.setattr(PartitionedLevel, "_split", None)  # there is nothing to split
+    ids = np.full(rows, 7)
+    ids[:1000] = np.arange(1000)
+    datasets = {"train": load_split({"doc_id": ids}), "eval": load_split({"doc_id": ids[500:]})}
+    files = {"train": 1, "eval": 1}
+    running = PartitionedLevel(
+        "doc", ("eval", "train"), files, {"train": 1, "eval": 1}, ScanOptions(), tmp_path, 200_000
+    )
+    for side, dataset in datasets.items():
+        for batch in dataset.batches(("doc_id",), 65_536):
+            running.take(side, batch)
+    found = running.result(lambda side, rows: ())
+    sevens = {side: int((ids[start:] == 7).sum()) for side, start in (("train", 0), ("eval", 500))}
+    assert found.pairs == sevens["train"] * sevens["eval"] + 500
+    assert found.keys == {"train": 1000, "eval": 501}
+    assert found.shared_keys == 501
+    assert len(found.tally["train"].count().matched_rows) == sevens["train"] + 500
