@@ -25,6 +25,7 @@ from tests.eval_world import (
     TRAIN_DOCS,
     copies,
     document,
+    matrix,
     payload,
     run,
     save,
@@ -420,3 +421,63 @@ def test_density_reorders_what_was_retrieved(files):
     assert {d["model"] for d in found.details["differences"]} >= {"copy-last + density 0.5"}
     with pytest.raises(DataError, match="density: expected a weight"):
         lvmfast.evaluate("copy-last", files.eval, density=-1.0, **FAST)
+
+
+def test_a_reranker_stands_in_the_table(files, tmp_path):
+    from lvmfast.evals.fit import fit_on
+    from lvmfast.evals.rerank import save_reranker
+
+    train = save(tmp_path / "train.npz", matrix(TRAIN_DOCS))
+    path = tmp_path / "reranker.safetensors"
+    reranker = fit_on(train).reranker
+    save_reranker(path, reranker)
+    found = lvmfast.evaluate("copy-last", files.eval, train=train, rerank=str(path), density=0.5, **FAST)
+    plain, ordered = found.find("copy-last"), found.find("copy-last + rerank")
+    assert (ordered["kind"], ordered["split_status"]) == ("reranked", "clean")
+    assert ordered["Contain@50"] == plain["Contain@50"]
+    assert {"copy-last", "copy-last + density 0.5", "copy-last + rerank"} <= set(found.details["latency"])
+    # the same by hand: features from their definition, the network as a plain forward pass
+    arrays = copies(EVAL_DOCS)
+    pool, windows = arrays["targets"].astype(np.float64), arrays["contexts"].astype(np.float64)
+    similar = pool @ pool.T
+    np.fill_diagonal(similar, -np.inf)
+    densities = np.sort(similar, axis=1)[:, -10:].mean(axis=1)
+    per, hits = CHUNKS - LENGTH, 0
+    for query, window in enumerate(windows):
+        cosines = pool @ window[-1]
+        cosines[[query - back for back in range(1, LENGTH + 1) if query % per >= back]] = -np.inf
+        first = np.argsort(-cosines, kind="stable")[:50]
+        lags = pool[first] @ window.T
+        behind = cosines[first] - cosines[first[0]]
+        gain = 1 / np.log2(np.arange(2, 52))
+        beside = [cosines[first], densities[first], lags.max(axis=1), lags.mean(axis=1), behind, gain]
+        features = (np.column_stack([lags, *beside]) - reranker.mean) / reranker.scale
+        active = np.tanh(features @ reranker.hidden[:-1] + reranker.hidden[-1])
+        hits += query in first[np.argsort(-(active @ reranker.output[:-1]), kind="stable")][:5]
+    assert ordered["count"]["R@5"] == hits
+
+    elsewhere = lvmfast.evaluate("copy-last", files.eval, train=files.train, rerank=str(path), **FAST)
+    assert elsewhere.find("copy-last + rerank")["split_status"] == "unscanned"
+    assert elsewhere.find("copy-last")["split_status"] == "clean"
+    assert any("the reranker was fitted to" in note for note in elsewhere.details["notes"])
+
+
+def test_a_reranker_that_does_not_fit_is_refused(files, tmp_path):
+    from dataclasses import replace
+
+    from lvmfast.evals.fit import fit_on
+    from lvmfast.evals.rerank import save_reranker
+
+    fitted = fit_on(save(tmp_path / "train.npz", matrix(TRAIN_DOCS))).reranker
+    path = tmp_path / "reranker.safetensors"
+    for change, message in (
+        ({"depth": 20}, "lists of 50, got"),
+        ({"stated": {**fitted.stated, "dim": 8}}, "windows of 3 vectors of 16 values"),
+        ({"stated": {**fitted.stated, "leak_status": "LEAKED"}}, "fitted to a quarantined file"),
+        ({"stated": {**fitted.stated, "provenance": {"embedder_id": "other"}}}, "wander-16"),
+    ):
+        save_reranker(path, replace(fitted, **change))
+        with pytest.raises(DataError, match=message):
+            lvmfast.evaluate("copy-last", files.eval, rerank=str(path), **FAST)
+    result = cli("--checkpoint", "copy-last", "--eval-npz", files.eval, "--rerank", tmp_path / "none")
+    assert result.exit_code == 2

@@ -67,6 +67,10 @@ def evaluate(
         float | None,
         typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
     ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(metavar="RERANKER", help="Also rerank by what `lvmfast rerank fit` wrote."),
+    ] = None,
     gates: Annotated[
         str | None,
         typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
@@ -105,6 +109,7 @@ def evaluate(
                 train=train,
                 domains=domains,
                 density=density,
+                rerank=rerank,
                 gates=gates,
                 phase=phase,
                 device=device,

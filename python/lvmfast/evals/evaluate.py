@@ -26,7 +26,7 @@ from lvmfast.evals.judgement import (
 )
 from lvmfast.evals.latency import latency
 from lvmfast.evals.payload import VectorPayload, load_vector_payload
-from lvmfast.evals.pools import POOLS, Pool, PoolName, build_pool
+from lvmfast.evals.pools import DEPTH, POOLS, Pool, PoolName, build_pool
 from lvmfast.evals.predictors import (
     Predictor,
     baseline,
@@ -38,11 +38,26 @@ from lvmfast.evals.predictors import (
     trained_on,
 )
 from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
+from lvmfast.evals.reordering import (
+    by_density,
+    by_reranker,
+    densities_of,
+    fitted_elsewhere,
+)
 from lvmfast.evals.retrieved import hits_table
 from lvmfast.evals.scoring import Bootstrap
 from lvmfast.evals.split_status import SplitStatus, scan_split, worst
-from lvmfast.evals.table import COPY_LAST, by_document, differences, records, reranked, score_all
+from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
 from lvmfast.leaks.engine import Progress, silent
+
+#: Of what a reranker ordered whose training documents were not among those that the scan saw.
+FITTED_ELSEWHERE = SplitStatus(
+    "unscanned",
+    reasons=(
+        "the chunks that the reranker was fitted to are not known to be those that the set was scanned "
+        "against: --train with the file it was fitted to tells",
+    ),
+)
 
 
 def evaluate(
@@ -55,6 +70,7 @@ def evaluate(
     train: Any = None,
     domains: str | PathLike[str] | None = None,
     density: float | None = None,
+    rerank: str | None = None,
     gates: str | None = None,
     phase: int | None = None,
     device: str = "cpu",
@@ -78,6 +94,7 @@ def evaluate(
         train: training set or fingerprint, for models that carry no fingerprint, and for the lag mix.
         domains: parquet with doc_id and domain of both sides: tells whether the set is of other domains.
         density: also order each model's first candidates by cosine less this much of their density.
+        rerank: also order them by the reranker in this file, as `lvmfast rerank fit` makes it.
         gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
         phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
             absolute figures, on a clean split only.
@@ -98,9 +115,10 @@ def evaluate(
     wanted, sets = _pool_names(pools), open_gates(gates)
     names = ([checkpoint] if checkpoint is not None else []) + list(compare)
     _check_phase(phase, allow_leaked)
-    if density is not None and not 0 <= density <= 10:
-        raise DataError(f"density: expected a weight from 0 to 10, got {density}")
+    reorderings = [] if density is None else [by_density(density)]
     queries = open_queries(eval_npz, columns=columns, allow_leaked=allow_leaked)
+    if rerank is not None:
+        reorderings.append(by_reranker(rerank, queries, DEPTH, allow_leaked=allow_leaked))
     if not names:
         raise DataError("nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix) is missing")
     trained = [name for name in names if not is_baseline_name(name)]
@@ -111,22 +129,47 @@ def evaluate(
     named = None if domains is None else Domains(domains)
     scanned = _scan(queries, runs, train, texts, quarantined, named, columns, threads, progress)
     refuse_leaks(queries, scanned, allow_leaked)
-    predictors, notes = _with_baselines(names, runs, open_train(train, columns), queries)
+    opened = open_train(train, columns)
+    predictors, notes = _with_baselines(names, runs, opened, queries)
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]
     predicted = {predictor.name: emit(predictor, queries, progress) for predictor in predictors}
     audits = {
         pool.name: audit_pool(queries, pool, seed=seed, threads=threads, device=device) for pool in built
     }
-    table = score_all(predicted, queries, built, bootstrap, threads, progress, density_weight=density)
+    densities = densities_of(built, reorderings, threads)
+    table = score_all(
+        predicted,
+        queries,
+        built,
+        bootstrap,
+        threads,
+        progress,
+        reorderings=reorderings,
+        densities=densities,
+    )
     hits = hits_table(predicted, queries, built, table, threads=threads, device=device, progress=progress)
     kinds = {predictor.name: "baseline" if predictor.is_baseline else "run" for predictor in predictors}
-    if density is not None:
-        kinds |= {reranked(name, density): "reranked" for name in predicted}
-        statuses |= {reranked(name, density): statuses[name] for name in predicted}
+    for reordering in reorderings:
+        kinds |= {reordering.name(name): "reranked" for name in predicted}
+        elsewhere = fitted_elsewhere(reordering, opened, threads)
+        statuses |= {
+            reordering.name(name): worst(statuses[name], FITTED_ELSEWHERE) if elsewhere else statuses[name]
+            for name in predicted
+        }
+        if elsewhere:
+            notes.append(f"{rerank}: {FITTED_ELSEWHERE.reasons[0]}")
     found = records(table, statuses, kinds)
     apart = differences(table, [COPY_LAST, *(run.name for run in runs)], bootstrap)
     timed = {p.name: latency(p, queries, built[0], threads=threads, device=device) for p in predictors}
+    for reordering in reorderings if built[0].name in densities else ():
+        order = reordering.order(built[0], densities[built[0].name], threads)
+        timed |= {
+            reordering.name(p.name): latency(
+                p, queries, built[0], order=order, threads=threads, device=device
+            )
+            for p in predictors
+        }
     curves = histories(runs)
     judged = {
         p.name: verdicts(sets, evidence(p.name, found, apart, timed, curves, rivals_of(runs, phase)))
@@ -160,6 +203,7 @@ def evaluate(
         "latency": timed,
         "histories": curves,
         "density": density,
+        "rerank": rerank,
         "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.level},
         "notes": [*notes, *queries.sequences.dataset.notes, *(n for pool in built for n in pool.notes)],
     }

@@ -10,6 +10,7 @@ import numpy as np
 from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.predictors import Predictor
 from lvmfast.evals.queries import Queries
+from lvmfast.evals.reordering import Order
 from lvmfast.evals.search import open_pool
 from lvmfast.models.baselines import evenly_spaced
 
@@ -18,9 +19,15 @@ QUANTILES = (50, 95, 99)
 
 
 def latency(
-    predictor: Predictor, queries: Queries, pool: Pool, *, threads: int = 0, device: str = "cpu"
+    predictor: Predictor,
+    queries: Queries,
+    pool: Pool,
+    *,
+    order: Order | None = None,
+    threads: int = 0,
+    device: str = "cpu",
 ) -> dict[str, Any]:
-    """P50, P95 and P99 in milliseconds of the model and the exact search together, after warm-up.
+    """P50, P95 and P99 in milliseconds of the model, the exact search and `order` together, after warm-up.
 
     Windows are in memory and the pool is open before the clock starts; the query's own context, where it is
     known, is taken out as it is in scoring.
@@ -35,7 +42,9 @@ def latency(
         exclude = None if context is None else context[place : place + 1]
         start = time.perf_counter_ns()
         predicted = predictor.predict(windows[place : place + 1])
-        index.top_k(predicted, DEPTH, exclude=exclude)
+        found = index.top_k(predicted, DEPTH, exclude=exclude)
+        if order is not None:
+            order(found, windows[place : place + 1])
         taken.append((time.perf_counter_ns() - start) / 1e6)
     quantiles = np.percentile(taken[WARM_UP:], QUANTILES)
     return {f"P{q}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)} | {

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Rows, Vectors
-from lvmfast.evals.density import density, final_ranks, rerank_by_density
+from lvmfast.evals.density import final_ranks
 from lvmfast.evals.metrics import METRICS, document_metrics
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
+from lvmfast.evals.reordering import Reordering, reordered_lists
 from lvmfast.evals.retrieve import retrieve
 from lvmfast.evals.scoring import (
     Bootstrap,
@@ -28,6 +29,7 @@ from lvmfast.evals.scoring import (
     score,
     truth_cosines,
 )
+from lvmfast.evals.search import Scores
 from lvmfast.evals.split_status import SplitStatus
 from lvmfast.leaks.engine import Progress
 
@@ -60,13 +62,13 @@ def score_all(
     threads: int,
     progress: Progress,
     *,
-    density_weight: float | None = None,
+    reorderings: Sequence[Reordering] = (),
+    densities: Mapping[str, Scores] | None = None,
 ) -> ScoreTable:
     """Ranks and scores every prediction in every pool; the true vectors among them, as the oracle.
 
-    With `density_weight` every model stands there once more in the pools `eval` and `corpus`, under the name
-    `reranked`: its first candidates in the order of cosine less that much of their density. Contain is as
-    retrieved.
+    With `reorderings` every model stands there once more for each of them, in the pools that have
+    `densities`: its first candidates in that order. Contain is as retrieved.
 
     Raises:
         DataError: as `truth_ranks`.
@@ -76,11 +78,7 @@ def score_all(
     sizes: dict[tuple[str, str], Rows] = {}
     everyone = {**predicted, ORACLE: queries.targets}
     cosines = {model: truth_cosines(vectors, queries.targets) for model, vectors in everyone.items()}
-    densities = {
-        pool.name: density(pool.vectors, threads=threads)
-        for pool in pools
-        if density_weight is not None and pool.documents is None
-    }
+    densities = densities or {}
     places = [(pool, context) for pool in pools for context in contexts_of(pool)]
     done, total = 0, len(places) * len(everyone)
     for pool, context in places:
@@ -92,13 +90,14 @@ def score_all(
                 oracle[pool.name, context] = found
             else:
                 scored[model, pool.name, context] = found
-                if density_weight is not None and pool.name in densities:
+                if reorderings and pool.name in densities:
                     first = retrieve(vectors, pool, context, threads=threads)
-                    ordered = rerank_by_density(first, densities[pool.name], density_weight)
-                    name = reranked(model, density_weight)
+                for reordering in reorderings if pool.name in densities else ():
+                    order = reordering.order(pool, densities[pool.name], threads)
+                    name = reordering.name(model)
                     scored[name, pool.name, context] = score(
                         name,
-                        final_ranks(ordered, pool.truth, ranks),
+                        final_ranks(reordered_lists(first, queries, order), pool.truth, ranks),
                         cosines[model],
                         pool,
                         context,
@@ -109,11 +108,6 @@ def score_all(
             done += 1
             progress("rank", done, total)
     return ScoreTable(scored, oracle, sizes, queries.documents)
-
-
-def reranked(model: str, weight: float) -> str:
-    """The name of a model whose candidates were ordered by density."""
-    return f"{model} + density {weight:g}"
 
 
 def records(

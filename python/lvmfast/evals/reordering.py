@@ -1,0 +1,118 @@
+"""Putting a model's first candidates in another order, for the rows of the table that show what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.provenance import check_same_encoder
+from lvmfast.corpus.sequences import Sequences
+from lvmfast.errors import DataError
+from lvmfast.evals.density import density, rerank_by_density
+from lvmfast.evals.pools import Pool
+from lvmfast.evals.queries import Queries
+from lvmfast.evals.rerank import Reranker, load_reranker
+from lvmfast.evals.search import Scores, TopK
+
+#: Queries whose windows are in memory together.
+BATCH = 512
+
+#: Retrieved lists and their windows (q, length, d), to the lists in another order.
+Order = Callable[[TopK, Vectors], TopK]
+
+
+@dataclass(frozen=True)
+class Reordering:
+    """A way to order candidates of the pools `eval` and `corpus`."""
+
+    label: str  #: behind a model's name
+    order: Callable[[Pool, Scores, int], Order]  #: of a pool, its rows' densities and threads
+    fitted_to: str | None = None  #: BLAKE3 of the chunks it was fitted to; None where nothing was fitted
+
+    def name(self, model: str) -> str:
+        """The name of a model whose candidates were put in this order."""
+        return f"{model} + {self.label}"
+
+
+def by_density(weight: float) -> Reordering:
+    """By cosine less `weight` times the density of the candidate.
+
+    Raises:
+        DataError: a weight below 0 or above 10.
+    """
+    if not 0 <= weight <= 10:
+        raise DataError(f"density: expected a weight from 0 to 10, got {weight}")
+    return Reordering(
+        f"density {weight:g}",
+        lambda pool, densities, threads: lambda found, windows: rerank_by_density(found, densities, weight),
+    )
+
+
+def by_reranker(path: str, queries: Queries, depth: int, *, allow_leaked: bool = False) -> Reordering:
+    """By a reranker that `lvmfast rerank fit` made, for lists of `depth`.
+
+    Raises:
+        DataError: it is unreadable, of other windows, vectors, lists or encoder, or was fitted to a
+            quarantined file, and that was not allowed.
+    """
+    reranker = load_reranker(Path(path))
+    stated = (reranker.length, reranker.stated.get("dim"), reranker.depth)
+    given = (queries.sequences.length, queries.sequences.dim, depth)
+    if stated != given:
+        raise DataError(
+            f"{path}: expected a reranker for windows of {given[0]} vectors of {given[1]} values and lists "
+            f"of {given[2]}, got {stated[0]}, {stated[1]} and {stated[2]}"
+        )
+    check_same_encoder({path: reranker.stated.get("provenance", {})}, queries.provenance)
+    if reranker.stated.get("leak_status") != "clean" and not allow_leaked:
+        raise DataError(f"{path}: fitted to a quarantined file: --allow-leaked uses it all the same")
+
+    def order(pool: Pool, densities: Scores, threads: int) -> Order:
+        return lambda found, windows: _in_full(reranker, found).rerank(
+            found, windows, pool.vectors, densities, threads
+        )
+
+    return Reordering("rerank", order, fitted_to=str(reranker.stated.get("train_hash")))
+
+
+def _in_full(reranker: Reranker, found: TopK) -> Reranker:
+    if (found.rows < 0).any():
+        raise DataError(f"rerank: a query sees fewer than the {reranker.depth} candidates of a list")
+    return reranker
+
+
+def densities_of(
+    pools: Sequence[Pool], reorderings: Sequence[Reordering], threads: int = 0
+) -> dict[str, Scores]:
+    """(n,) densities of each pool that is reordered, made once. A pool of one document is too small to be."""
+    return {
+        pool.name: density(pool.vectors, threads=threads)
+        for pool in pools
+        if reorderings and pool.documents is None
+    }
+
+
+def reordered_lists(found: TopK, queries: Queries, order: Order) -> TopK:
+    """All queries' lists in that order."""
+    parts = []
+    for start in range(0, queries.n, BATCH):
+        rows: Rows = np.arange(start, min(queries.n, start + BATCH))
+        part = TopK(found.scores[rows], found.rows[rows], found.left_out)
+        parts.append(order(part, queries.sequences.contexts(rows)))
+    scores, places = (np.concatenate([getattr(part, name) for part in parts]) for name in ("scores", "rows"))
+    return TopK(scores, places, found.left_out)
+
+
+def fitted_elsewhere(reordering: Reordering, train: Sequences | None, threads: int = 0) -> bool:
+    """Whether it was fitted to chunks that are not those of the training set that was scanned."""
+    if reordering.fitted_to is None:
+        return False
+    chunks = None if train is None else train.chunk_vectors
+    if chunks is None:
+        return True
+    return _core.blake3_bytes(np.ascontiguousarray(chunks).tobytes(), threads) != reordering.fitted_to
