@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
+from lvmfast.stores.ahead import AHEAD_BYTES
 
 Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
 COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context")
@@ -202,6 +203,12 @@ class Dataset:
     def nbytes(self) -> int:
         """Size of all files on disk or in memory."""
         return sum(file.nbytes for file in self.files)
+
+    @property
+    def ahead_bytes(self) -> int:
+        """The most that is held of objects in a store before it is asked for: here, and under way."""
+        stored = any(file.origin is not None and file.origin.path is None for file in self.files)
+        return 2 * AHEAD_BYTES if stored else 0
 
     @property
     def notes(self) -> tuple[str, ...]:

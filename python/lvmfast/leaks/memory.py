@@ -66,7 +66,8 @@ def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, op
 
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
-    return keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
+    ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)  # of objects in a store
+    return ahead + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
 
 
 def keyed_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) -> int:
@@ -128,9 +129,9 @@ def join_bytes(dim: int) -> int:
 def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
     rows = split.estimated_rows()
-    text = 0
+    text = split.ahead_bytes
     if "text" in levels:
-        text = rows * (LISTED * (16 + text_bytes(split)) + SLOT_BYTES + COUNTED_BYTES)
+        text += rows * (LISTED * (16 + text_bytes(split)) + SLOT_BYTES + COUNTED_BYTES)
     if "vector" not in levels:
         return text
     dim = split.dim or 0
