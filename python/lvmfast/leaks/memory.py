@@ -66,7 +66,7 @@ def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, op
 
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
-    ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)
+    ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)  # of objects in a store
     return ahead + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
 
 
