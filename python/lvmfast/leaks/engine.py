@@ -67,6 +67,7 @@ def scan(
     progress: Progress,
     clock: Clock,
     announce: Announce = say_nothing,
+    journal: Journal | None = None,
 ) -> Findings:
     """Compares every row of `train` with every row of `eval`, or of `train` with itself.
 
@@ -82,7 +83,7 @@ def scan(
     if any(level in COSINE_LEVELS for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
     found = (
-        _two_sides(train, eval, levels, options, progress, clock, announce)
+        _two_sides(train, eval, levels, options, progress, clock, announce, journal)
         if eval
         else _within(train, levels, options, progress, clock, announce)
     )
@@ -119,6 +120,7 @@ def _two_sides(
     progress: Progress,
     clock: Clock,
     announce: Announce,
+    journal: Journal | None,
 ) -> Findings:
     # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
     smaller = eval.estimated_rows() <= train.estimated_rows()
@@ -131,7 +133,8 @@ def _two_sides(
     fits = room is None or need <= room
     _weigh_time(levels, sides, options, announce, reads_of(sides, levels, options, fits))
     if fits:
-        found = _in_memory(sides, levels, options, progress, clock, None if room is None else room - working)
+        left = None if room is None else room - working
+        found = _in_memory(sides, levels, options, progress, clock, left, journal)
         if found is not None:
             return found
         announce("the index is larger than it seemed, and does not fit in memory")
@@ -187,26 +190,99 @@ def _in_memory(
     progress: Progress,
     clock: Clock,
     room: int | None,
+    journal: Journal | None,
 ) -> Findings | None:
     """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
     indexed, streamed = sides
-    files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
-    running = _Levels(levels, indexed, sides, files, options)
-    for side, phase in ((indexed, "index"), (streamed, "scan")):
-        with clock.phase(phase):
-            columns = columns_read(levels, side, options)
-            for batch in read(sides[side], columns, f"{phase} {side}", options, progress):
-                running.take(side, batch)
-                # The estimate guessed how long texts are, and how many rows a file of lines has.
+    running = indexed_levels(sides, levels, options, progress, clock, room, cuts=journal is not None)
+    if running is None:
+        return None
+    with clock.phase("scan"):
+        columns = columns_read(levels, streamed, options)
+        if journal is not None:
+            spans = spans_of(sides[streamed])
+            todo = journal.begin(running.indexed(), spans, len(sides[streamed].files))
+            if not record(running, sides[streamed], todo, journal, columns, options, progress, room):
+                return None
+            starts = journal.starts()
+            for cut in journal.cuts():
+                running.fold(cut, starts)
+        else:
+            for batch in read(sides[streamed], columns, f"scan {streamed}", options, progress):
+                running.take(streamed, batch)
                 if room is not None and running.nbytes > room:
                     return None
-        if side == indexed:
-            running.close_index()
     with clock.phase("count"):
         return Findings(
             running.findings(),
             {side: side_info(sides[side], running.seen[side]) for side in SIDES},
         )
+
+
+def indexed_levels(
+    sides: Mapping[Side, Dataset],
+    levels: Sequence[Level],
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    room: int | None,
+    *,
+    cuts: bool,
+) -> RunningLevels | None:
+    """The levels with their indexed side, the first of `sides`; None where it is larger than `room`."""
+    indexed, _ = sides
+    files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
+    running = RunningLevels(levels, indexed, sides[indexed].dim or 1, files, options, cuts=cuts)
+    with clock.phase("index"):
+        columns = columns_read(levels, indexed, options)
+        for batch in read(sides[indexed], columns, f"index {indexed}", options, progress):
+            running.take(indexed, batch)
+            # The estimate guessed how long texts are, and how many rows a file of lines has.
+            if room is not None and running.nbytes > room:
+                return None
+        running.close_index()
+    return running
+
+
+def record(
+    running: RunningLevels,
+    dataset: Dataset,
+    todo: Sequence[Span],
+    journal: Journal,
+    columns: Sequence[Column],
+    options: ScanOptions,
+    progress: Progress,
+    room: int | None,
+) -> bool:
+    """Streams the spans that are still to be scanned into `journal`; False where that needs more than `room`.
+
+    Raises:
+        KeyboardInterrupt: with what to do about it, if there is something to go on from.
+    """
+    side = running.streamed
+    phase, total, done = f"scan {side}", dataset.rows if journal.share[1] == 1 else None, journal.rows_done
+    progress(phase, done, total)
+    pending: list[Span] = []
+    try:
+        for place, (span, batches) in enumerate(
+            spans_read(dataset, todo, columns, memory.block_rows(dataset, columns, options))
+        ):
+            for batch in batches:
+                running.take(side, batch)
+                if room is not None and running.nbytes > room:
+                    return False
+                done += batch.rows
+                progress(phase, done, total)
+            pending.append(span)
+            following = todo[place + 1] if place + 1 < len(todo) else None
+            if following is None or journal.due(span, following):
+                journal.add(pending, running.cut(), last=following is None)
+                pending = []
+    except KeyboardInterrupt:
+        if journal.kept:
+            raise KeyboardInterrupt("what was done is kept; the same command with --resume goes on") from None
+        raise
+    return True
 
 
 def _beyond_memory(
@@ -264,23 +340,23 @@ def side_info(dataset: Dataset, seen: SideTally) -> SideInfo:
     return SideInfo(tuple(file.name for file in dataset.files), seen.count().file_rows)
 
 
-class _Levels:
+class RunningLevels:
     """The running levels of a two-sided scan, and the vectors that some of them share."""
 
     def __init__(
         self,
         levels: Sequence[Level],
         indexed: Side,
-        sides: Mapping[Side, Dataset],
+        dim: int,
         files: Mapping[Side, int],
         options: ScanOptions,
         *,
         cuts: bool = False,
     ) -> None:
+        """Nothing read yet; `dim` is that of the vectors, `files` counts those of each side."""
         self._indexed: Side = indexed
-        self._streamed: Side = other_side(indexed)
+        self.streamed: Side = other_side(indexed)
         self.seen = {side: SideTally(n) for side, n in files.items()}
-        dim = sides[indexed].dim or 0
         compares = "vector" in levels or "context" in levels
         self._targets = IndexedVectors(dim, options) if compares else None
         self._windows = IndexedVectors(dim, options) if "context" in levels else None
@@ -338,21 +414,21 @@ class _Levels:
             if vectors:
                 vectors.close()
 
-    def cut(self) -> Tree:
+    def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""
-        tree: Tree = {"seen": self.seen[self._streamed].cut()}
-        tree |= {name: level.cut() for name, level in self._cut_at(self._streamed).items()}
+        tree: Cut = {"seen": self.seen[self.streamed].cut()}
+        tree |= {name: level.cut() for name, level in self._cut_at(self.streamed).items()}
         return tree
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        self.seen[self._streamed].fold(tree["seen"], starts)
-        for name, level in self._cut_at(self._streamed).items():
+        self.seen[self.streamed].fold(tree["seen"], starts)
+        for name, level in self._cut_at(self.streamed).items():
             level.fold(tree[name], starts)
 
-    def indexed(self) -> Tree:
+    def indexed(self) -> Cut:
         """What the index is for `findings`, once closed; it stays."""
-        tree: Tree = {"seen": indexed_tally(self.seen[self._indexed])}
+        tree: Cut = {"seen": indexed_tally(self.seen[self._indexed])}
         tree |= {name: level.indexed() for name, level in self._two_sided().items()}
         for name, vectors in self._vectors().items():
             tree[name] = vectors.indexed()
@@ -361,7 +437,7 @@ class _Levels:
             self._oracle.fold(tree["oracle"], AS_THEY_ARE)
         return tree
 
-    def restore(self, tree: Tree) -> None:
+    def restore(self, tree: Cut) -> None:
         """Takes the place of levels that indexed what `indexed` tells of."""
         self.seen[self._indexed].fold(tree["seen"]["tally"], AS_THEY_ARE)
         for name, vectors in self._vectors().items():
