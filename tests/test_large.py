@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import contextmanager, nullcontext
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast.corpus import Dataset, load_split
-from lvmfast.leaks import large, memory, partitioned
+from lvmfast.leaks import cost, large, memory, partitioned
 from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
@@ -219,3 +224,80 @@ def test_reports_of_large_scans_are_those_of_small_ones(budget, train, eval_, th
             nearest=nearest and eval_ is not None,
         )
     )
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two splits of 3,000 texts, half of them shared, as paths."""
+    for side, first in (("train", 0), ("eval", 1_500)):
+        numbers = range(first, first + 3_000)
+        rows = {"doc_id": list(numbers), "text": [f"the text of number {n // 2}" for n in numbers]}
+        pq.write_table(pa.table(rows), tmp_path / f"{side}.parquet")
+    return tmp_path
+
+
+def command(shards, *options):
+    return ["leakscan", "--train", f"{shards}/train.parquet", "--eval", f"{shards}/eval.parquet", *options]
+
+
+#: Runs the command line with an index that seems not to fit; the first argument says what happens meanwhile.
+FORCED = """
+import resource, signal, sys
+from lvmfast.leaks import cost, large, memory, partitioned
+memory.index_bytes = lambda *args: 1 << 62
+large.budget = lambda options, held=0: 50_000
+if sys.argv[1] == "full":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+if sys.argv[1] == "killed":
+    import os
+    partitioned.PartitionedLevel.result = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+from lvmfast.cli import main
+sys.argv = ["lvmfast", *sys.argv[2:]]
+main()
+"""
+
+
+def forced(how, *args):
+    return subprocess.run(
+        [sys.executable, "-c", FORCED, how, *args], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_partitions_are_said_and_removed_also_after_a_kill(shards):
+    out = shards / "out"
+    killed = forced("killed", *command(shards, "--out", str(out)))
+    assert killed.returncode == -9
+    (left,) = out.glob("lvmfast-scratch-*")
+    assert list(left.iterdir())
+    done = forced("whole", *command(shards, "--out", str(out), "--levels", "text"))
+    assert done.returncode == 1, done.stderr
+    assert "partitions on disk" in done.stderr
+    assert not list(out.glob("lvmfast-scratch-*"))
+    free = shards / "free"
+    paths = (f"{shards}/train.parquet", f"{shards}/eval.parquet")
+    lvmfast.leakscan(*paths, levels=["text"]).save(free)
+    for table in ("matches", "matched_rows"):
+        assert (out / f"{table}.parquet").read_bytes() == (free / f"{table}.parquet").read_bytes()
+
+
+def test_a_full_disk_is_named(shards):
+    out = shards / "out"
+    done = forced("full", *command(shards, "--out", str(out), "--levels", "text"))
+    assert done.returncode == 2, done.stderr
+    assert f"{out}: the partitions of the scan cannot be written: File too large" in done.stderr
+    assert not list(out.glob("lvmfast-scratch-*"))
+
+
+def test_a_long_comparison_is_asked_for_twice(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((300, 8), dtype=np.float32))
+    monkeypatch.setattr(cost, "WORTH_A_WORD", 1)
+    said: list[str] = []
+    scan = lambda **more: lvmfast.leakscan(  # noqa: E731
+        str(tmp_path / "a.npy"), str(tmp_path / "a.npy"), announce=said.append, **more
+    )
+    assert scan().levels["vector"].pairs == 300
+    with pytest.raises(lvmfast.DataError, match=r"vectors: 9e\+04 pairs at .* say --yes to go on"):
+        scan(most_seconds=1e-9)
+    assert len(said) == 2
+    assert all(line.startswith("vectors: 9e+04 pairs at ") for line in said)

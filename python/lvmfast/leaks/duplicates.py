@@ -74,13 +74,15 @@ def group_pairs(
     options: ScanOptions,
     lower_groups: int | None = None,
     joined: Callable[[int, int], None] = lambda done, of: None,
+    groups_per_pass: int | None = None,
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
     """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match.
 
     With `lower_groups`, only pairs whose lower group is one of the first so many. While a block is joined
-    with itself, `joined` is told how many of its vectors are done, of how many.
+    with itself, `joined` is told how many of its vectors are done, of how many. The pairs do not depend on
+    `groups_per_pass`, the distinct vectors that are in memory at a time.
     """
-    per_pass = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
+    per_pass = groups_per_pass or max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     lowest = len(groups.first) if lower_groups is None else lower_groups
     for start in range(0, lowest, per_pass):
         stop = min(start + per_pass, lowest)
@@ -139,6 +141,7 @@ def vector_duplicates(
     dim: int,
     options: ScanOptions,
     joined: Callable[[int, int], None] = lambda done, of: None,
+    groups_per_pass: int | None = None,
 ) -> DuplicateResult:
     """Every pair inside the set at or above the threshold, the lower row on the train side.
 
@@ -167,7 +170,9 @@ def vector_duplicates(
         (count, count),
         count * (count - 1) // 2,
     )
-    for lower, higher, score in group_pairs(blocks, groups, dim, options, joined=joined):
+    for lower, higher, score in group_pairs(
+        blocks, groups, dim, options, joined=joined, groups_per_pass=groups_per_pass
+    ):
         np.fmax.at(best, lower, score)
         np.fmax.at(best, higher, score)
         counts = (groups.size[lower], groups.size[higher])

@@ -572,6 +572,7 @@ def _vector_duplicates(
         dim,
         options,
         lambda done, of: progress("join vector", done, of),
+        memory.vectors_per_pass(train, options),
     )
     for code, reason in UNUSABLE.items():
         tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)

@@ -32,6 +32,8 @@ TEXT_BYTES = 1_000
 #: Rows whose texts are looked at, to know how long they are, and how much longer those of all may be.
 SAMPLED_ROWS = 1_024
 TEXT_MARGIN = 1.25
+#: Vectors that a pass over one split holds at least.
+LEAST_PASS = 4_096
 #: A match in parallel arrays, three times over while evidence is pruned and sorted.
 EVIDENCE_BYTES = 3 * 64
 #: The texts of a match: looked up, put beside it, and joined into one table.
@@ -128,8 +130,19 @@ def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOpt
     if "vector" not in levels:
         return text
     dim = split.dim or 0
-    compared = min(rows, BLOCKS_PER_PASS * options.block_bytes // (4 * max(dim, 1)))
+    compared = min(rows, vectors_per_pass(split, options))
     return max(text, rows * GROUP_BYTES + compared * (4 * dim + join_bytes(dim)))
+
+
+def vectors_per_pass(split: Dataset, options: ScanOptions) -> int:
+    """Vectors of a split that a pass of its comparison with itself holds: as many as a limit has room for."""
+    dim = max(split.dim or 0, 1)
+    most = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
+    room = bound(options)
+    if room is None:
+        return most
+    left = room - working_bytes(options) - split.estimated_rows() * GROUP_BYTES
+    return min(most, max(LEAST_PASS, left // (4 * dim + join_bytes(dim))))
 
 
 def available() -> int | None:

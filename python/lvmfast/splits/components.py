@@ -146,7 +146,8 @@ def _join_vectors(
     with_target = int(np.searchsorted(groups.first, rows))
     matters = np.zeros(len(groups.first), np.bool_)
     matters[:with_target] = True
-    for lower, higher, _ in group_pairs(cells, groups, dim, options, with_target):
+    at_a_time = memory.vectors_per_pass(split, options)
+    for lower, higher, _ in group_pairs(cells, groups, dim, options, with_target, groups_per_pass=at_a_time):
         matters[higher] = True
         components.join(owner[groups.first[lower]], owner[groups.first[higher]])
     related = groups.group >= 0
