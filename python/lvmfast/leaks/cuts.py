@@ -4,8 +4,8 @@ A scan indexes one side and streams the other. Whatever consecutive rows of the 
 cut out as a tree of arrays. Folding such cuts in the order of their rows, into the levels of a scan that
 indexed the same rows, gives what an unbroken stream gives:
 
-- slots and groups of the indexed side are numbered by first appearance, so they are the same wherever the same
-  rows are indexed;
+- slots and groups of the indexed side are numbered by first appearance, so they are the same wherever the
+  same rows are indexed;
 - counts, reasons, rows and distinct keys add up, and the best score of a group is the best of its bests;
 - a match names the first row of its group of equal streamed vectors. A group that an earlier cut named brings
   only its size: its matches are there already, with the same scores;
@@ -14,7 +14,7 @@ indexed the same rows, gives what an unbroken stream gives:
   earlier rows.
 
 How long earlier files are may be unknown while a file is read (another machine has them), so rows go by
-numbers that hold the place of the file and the row in it, and become rows of the dataset when they are folded.
+numbers that hold the place of the file and the row in it; folding makes them rows of the dataset.
 """
 
 from __future__ import annotations
@@ -108,6 +108,22 @@ def spans_of(dataset: Dataset, span_bytes: int = SPAN_BYTES) -> list[Span]:
             cuts += [int(row) for row in np.unique(even) if 0 < row < rows]
         spans += [Span(place, start, stop) for start, stop in zip(cuts, [*cuts[1:], None], strict=True)]
     return spans
+
+
+def share_of(spans: Sequence[Span], dataset: Dataset, share: int, shares: int) -> list[Span]:
+    """The spans of one of `shares` (the first is 1) pieces of about as many bytes, each span in one of them."""
+    weights = []
+    for span in spans:
+        file = dataset.files[span.file]
+        of_file = 1.0
+        if file.rows:
+            of_file = ((file.rows if span.stop is None else span.stop) - span.start) / file.rows
+        weights.append(of_file * max(1, file.nbytes))
+    ends = np.cumsum(weights)
+    middles = (ends - np.asarray(weights) / 2) / max(1.0, float(ends[-1]))
+    return [
+        span for span, at in zip(spans, middles, strict=True) if (share - 1) / shares <= at < share / shares
+    ]
 
 
 def spans_read(

@@ -14,9 +14,11 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
 from lvmfast.leaks.cost import Announce, say_nothing
+from lvmfast.leaks.cuts import Span, spans_read
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
-from lvmfast.leaks.keyed import MISSING_COLUMN, KeyedLevel, KeyedResult, TextDuplicates
+from lvmfast.leaks.journal import Journal
+from lvmfast.leaks.keyed import MISSING_COLUMN, TextDuplicates
 from lvmfast.leaks.large import groups_per_block, scan_beyond_memory
 from lvmfast.leaks.levels import (
     COSINE_LEVELS,
@@ -27,10 +29,11 @@ from lvmfast.leaks.levels import (
     columns_of,
     other_side,
 )
-from lvmfast.leaks.near import UNUSABLE, Cells, Codes, IndexedVectors
+from lvmfast.leaks.near import UNUSABLE, Cells
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.running import RunningLevels, cosine_finding, keyed_finding
 from lvmfast.leaks.tally import Rows, SideTally
-from lvmfast.leaks.vectors import ContextLevel, CosineResult, OracleLevel, VectorLevel
+from lvmfast.leaks.vectors import CosineResult
 
 
 class Progress(Protocol):
@@ -193,15 +196,14 @@ def _in_memory(
     journal: Journal | None,
 ) -> Findings | None:
     """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
-    indexed, streamed = sides
+    _, streamed = sides
     running = indexed_levels(sides, levels, options, progress, clock, room, cuts=journal is not None)
     if running is None:
         return None
     with clock.phase("scan"):
         columns = columns_read(levels, streamed, options)
         if journal is not None:
-            spans = spans_of(sides[streamed])
-            todo = journal.begin(running.indexed(), spans, len(sides[streamed].files))
+            todo = journal.begin(running.indexed(), sides[streamed])
             if not record(running, sides[streamed], todo, journal, columns, options, progress, room):
                 return None
             starts = journal.starts()
@@ -338,176 +340,6 @@ def read(
 def side_info(dataset: Dataset, seen: SideTally) -> SideInfo:
     """The files of a side, with the rows that went by."""
     return SideInfo(tuple(file.name for file in dataset.files), seen.count().file_rows)
-
-
-class RunningLevels:
-    """The running levels of a two-sided scan, and the vectors that some of them share."""
-
-    def __init__(
-        self,
-        levels: Sequence[Level],
-        indexed: Side,
-        dim: int,
-        files: Mapping[Side, int],
-        options: ScanOptions,
-        *,
-        cuts: bool = False,
-    ) -> None:
-        """Nothing read yet; `dim` is that of the vectors, `files` counts those of each side."""
-        self._indexed: Side = indexed
-        self.streamed: Side = other_side(indexed)
-        self.seen = {side: SideTally(n) for side, n in files.items()}
-        compares = "vector" in levels or "context" in levels
-        self._targets = IndexedVectors(dim, options) if compares else None
-        self._windows = IndexedVectors(dim, options) if "context" in levels else None
-        self._keyed = [
-            KeyedLevel(level, indexed, files, options, cuts=cuts)
-            for level in levels
-            if level in ("doc", "chunk", "text")
-        ]
-        self._vector = (
-            VectorLevel(indexed, self._targets, files, options)
-            if self._targets and "vector" in levels
-            else None
-        )
-        self._context = (
-            ContextLevel(indexed, self._targets, self._windows, files, options)
-            if self._targets and self._windows
-            else None
-        )
-        self._oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
-        self._threshold = options.threshold
-
-    def take(self, side: Side, batch: Batch) -> None:
-        """Gives a batch to every level."""
-        self.seen[side].see(batch)
-        if side == self._indexed:
-            self._index(batch)
-        else:
-            for keyed in self._keyed:
-                keyed.stream(batch)
-            for level in (self._vector, self._context):
-                if level:
-                    level.stream(batch)
-        if self._oracle and side == "eval":
-            self._oracle.check(batch)
-
-    def _index(self, batch: Batch) -> None:
-        for keyed in self._keyed:
-            keyed.index(batch)
-        codes: Codes | None = None
-        if self._targets and batch.vector is not None:
-            codes = self._targets.add(Cells(batch.vector, batch.start))
-        for level in (self._vector, self._context):
-            if level:
-                level.index(batch, codes)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held by the indexes."""
-        vectors = [v for v in (self._targets, self._windows) if v]
-        return sum(level.nbytes for level in self._keyed) + sum(v.nbytes for v in vectors)
-
-    def close_index(self) -> None:
-        """To be called between the two sides."""
-        for vectors in (self._targets, self._windows):
-            if vectors:
-                vectors.close()
-
-    def cut(self) -> Cut:
-        """What was streamed since the last cut; nothing of it is left."""
-        tree: Cut = {"seen": self.seen[self.streamed].cut()}
-        tree |= {name: level.cut() for name, level in self._cut_at(self.streamed).items()}
-        return tree
-
-    def fold(self, tree: Cut, starts: Rows) -> None:
-        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        self.seen[self.streamed].fold(tree["seen"], starts)
-        for name, level in self._cut_at(self.streamed).items():
-            level.fold(tree[name], starts)
-
-    def indexed(self) -> Cut:
-        """What the index is for `findings`, once closed; it stays."""
-        tree: Cut = {"seen": indexed_tally(self.seen[self._indexed])}
-        tree |= {name: level.indexed() for name, level in self._two_sided().items()}
-        for name, vectors in self._vectors().items():
-            tree[name] = vectors.indexed()
-        if self._oracle and self._indexed == "eval":
-            tree["oracle"] = self._oracle.cut()
-            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
-        return tree
-
-    def restore(self, tree: Cut) -> None:
-        """Takes the place of levels that indexed what `indexed` tells of."""
-        self.seen[self._indexed].fold(tree["seen"]["tally"], AS_THEY_ARE)
-        for name, vectors in self._vectors().items():
-            vectors.restore(tree[name])
-        for name, level in self._two_sided().items():
-            level.restore(tree[name])
-        if self._oracle and self._indexed == "eval":
-            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
-
-    def named(self) -> Named:
-        """The rows whose ids and texts a report of what was streamed so far may give."""
-        of_levels = [level.named() for level in self._two_sided().values()]
-        return Named.of([*of_levels, *([self._oracle.named()] if self._oracle else [])])
-
-    def _two_sided(self) -> dict[str, KeyedLevel | VectorLevel | ContextLevel]:
-        levels: dict[str, KeyedLevel | VectorLevel | ContextLevel] = {k.level: k for k in self._keyed}
-        if self._vector:
-            levels["vector"] = self._vector
-        if self._context:
-            levels["context"] = self._context
-        return levels
-
-    def _cut_at(self, side: Side) -> dict[str, KeyedLevel | VectorLevel | ContextLevel | OracleLevel]:
-        of_oracle = {"oracle": self._oracle} if self._oracle and side == "eval" else {}
-        return {**self._two_sided(), **of_oracle}
-
-    def _vectors(self) -> dict[str, IndexedVectors]:
-        both = {"targets": self._targets, "windows": self._windows}
-        return {name: vectors for name, vectors in both.items() if vectors}
-
-    def findings(self) -> dict[Level, LevelFinding]:
-        """The findings, not yet judged."""
-        found: dict[Level, LevelFinding] = {}
-        for keyed in self._keyed:
-            found[keyed.level] = keyed_finding(keyed.level, keyed.result())
-        for name in COSINE_LEVELS:
-            level = {"vector": self._vector, "context": self._context, "oracle": self._oracle}[name]
-            if level:
-                found[name] = cosine_finding(name, level.result(), self._threshold)
-        return found
-
-
-def keyed_finding(level: Level, result: KeyedResult) -> LevelFinding:
-    """The finding of a keyed level, not yet judged."""
-    return LevelFinding(
-        level,
-        "clean",
-        pairs=result.pairs,
-        sides={side: tally.count() for side, tally in result.tally.items()},
-        keys=result.keys,
-        shared_keys=result.shared_keys if result.keys else None,
-        matches=result.matches,
-        match_count=result.match_count,
-    )
-
-
-def cosine_finding(level: Level, result: CosineResult, threshold: float) -> LevelFinding:
-    """The finding of a cosine level, not yet judged."""
-    return LevelFinding(
-        level,
-        "clean",
-        threshold=threshold,
-        pairs=result.pairs,
-        sides={side: tally.count() for side, tally in result.tally.items()},
-        pairs_at=result.pairs_at,
-        padding=result.padding,
-        nearest=result.nearest,
-        matches=result.matches,
-        match_count=result.match_count,
-    )
 
 
 def _within(

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
-from lvmfast.leaks.cuts import Cut, Rows, Span, pack, unpack
+from lvmfast.leaks.cuts import SPAN_BYTES, Cut, Rows, Span, pack, share_of, spans_of, unpack
 from lvmfast.stores import Folder
 
-RUN = "run.json"
+RUN = "run"
 CUT = ".cut"
 #: What a stopped scan loses at most, beside the span that it was in.
 SECONDS = 5.0
@@ -57,6 +58,7 @@ class Journal:
         resume: bool = False,
         whole: bool = False,
         share: tuple[int, int] = (1, 1),
+        span_bytes: int = SPAN_BYTES,
         told: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
         """Nothing read or written yet.
@@ -66,10 +68,11 @@ class Journal:
             resume: go on from what is there, if it is of the same scan.
             whole: every cut goes to the folder, the last one, too.
             share: (i, n): of n even shares of the streamed side, the i-th is scanned.
+            span_bytes: bytes of a file after which a cut is possible.
             told: called as (spans recorded, spans in all) after each record.
         """
         self._folder, self._resume, self._whole, self._told = folder, resume, whole, told
-        self.share = share
+        self.share, self._span_bytes = share, span_bytes
         self._run: Cut = {}
         self._index = ""
         self._recorded: dict[str, Cut] = {}  #: headers by name
@@ -85,29 +88,21 @@ class Journal:
         self._run = run
         names = self._folder.names()
         if self._resume and RUN in names:
-            check_same(
-                f"{self._folder.path}: cannot be resumed", json.loads(self._folder.read(RUN)), run
-            )
-            return
-        if self._resume and not names:
+            recorded, _ = unpack(f"{self._folder.path}/{RUN}", self._folder.read(RUN))
+            check_same(f"{self._folder.path}: cannot be resumed", recorded, run)
             return
         for name in names:
             self._folder.remove(name)
 
-    def begin(self, index: Cut, spans: Sequence[Span], files: int) -> list[Span]:
-        """The spans that are still to be scanned.
-
-        Args:
-            index: what the indexed side is, for the cuts belong to it.
-            spans: all that this scan is to read, in order.
-            files: of the streamed side.
+    def begin(self, index: Cut, streamed: Dataset) -> list[Span]:
+        """The spans of `streamed` that are still to be scanned, in order; `index` is what they are held to.
 
         Raises:
-            DataError: the indexed side is not what it was.
+            DataError: what is recorded cannot be read or removed.
         """
-        self._index, self._files = digest_of(index), files
+        self._index, self._files = digest_of(index), len(streamed.files)
+        spans = share_of(spans_of(streamed, self._span_bytes), streamed, *self.share)
         self._places = {span: place for place, span in enumerate(spans)}
-        known = set(spans)
         done: set[Span] = set()
         for name in self._folder.names():
             if not name.endswith(CUT):
@@ -117,7 +112,7 @@ class Journal:
             except DataError:
                 header = {}  # written when the power went, say: its spans are scanned again
             of = [Span(*span) for span in header.get("spans", ())]
-            if header.get("index") == self._index and known.issuperset(of) and done.isdisjoint(of):
+            if header.get("index") == self._index and self._places.keys() >= set(of) and done.isdisjoint(of):
                 self._recorded[name] = header
                 done.update(of)
             else:
@@ -154,7 +149,7 @@ class Journal:
             return
         if not self._recorded:
             self._folder.ensure()
-            self._folder.write(RUN, json.dumps(self._run).encode())
+            self._folder.write(RUN, pack(self._run, {}))
         name = f"{spans[0].file:07d}-{spans[0].start:015d}{CUT}"
         self._folder.write(name, pack(header, cut))
         self._recorded[name] = header

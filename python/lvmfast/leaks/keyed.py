@@ -240,14 +240,12 @@ class KeyedLevel:
         *,
         cuts: bool = False,
     ) -> None:
-        """Nothing read yet; `indexed` names the side that `index` will be given. With `cuts` it can be cut."""
+        """Nothing read yet; `indexed` names the side that `index` gets. With `cuts` the rest can be cut."""
         self.level = level
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)
         self._options = options
-        self._source = source or (
-            TextKeys(options) if level == "text" else IdKeys(level, options, cuts=cuts)
-        )
+        self._source = source or (TextKeys(options) if level == "text" else IdKeys(level, options, cuts=cuts))
         self._tally = {side: SideTally(n) for side, n in files.items()}
         self._frequency = (
             DocumentFrequency(options) if level == "text" and options.max_df is not None else None
