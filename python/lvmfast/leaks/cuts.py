@@ -54,6 +54,11 @@ def located(numbers: Rows, starts: Rows) -> Rows:
     return np.asarray(starts[numbers >> ROW_BITS] + (numbers & ((1 << ROW_BITS) - 1)), np.int64)
 
 
+def numbers_of(files: int) -> Rows:
+    """Starts by which rows keep their numbers."""
+    return np.arange(files, dtype=np.int64) << ROW_BITS
+
+
 #: Of rows that are numbered as in the dataset already.
 AS_THEY_ARE: Rows = np.zeros(1, np.int64)
 

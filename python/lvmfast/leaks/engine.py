@@ -85,6 +85,11 @@ def scan(
     levels, missing = checkable(train, eval, options)
     if any(level in COSINE_LEVELS for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
+    if journal is not None:
+        journal.open({"levels": list(levels), "missing": missing})
+    if journal is not None and journal.whole:
+        assert eval is not None
+        return _part(train, eval, levels, options, progress, clock, announce, journal)
     found = (
         _two_sides(train, eval, levels, options, progress, clock, announce, journal)
         if eval
@@ -142,6 +147,53 @@ def _two_sides(
             return found
         announce("the index is larger than it seemed, and does not fit in memory")
     return _beyond_memory(sides, levels, options, progress, clock, announce)
+
+
+def _part(
+    train: Dataset,
+    eval: Dataset,
+    levels: Sequence[Level],
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    announce: Announce,
+    journal: Journal,
+) -> Findings:
+    """Scans a share of `train` into `journal`; the findings say no more than that."""
+    sides: Mapping[Side, Dataset] = {"eval": eval, "train": train}
+    check_evidence(levels, sides, options)
+    room, working = memory.bound(options), memory.working_bytes(options)
+    need = working + memory.index_bytes(levels, eval, train, options)
+    memory.check(need, options.memory_limit, "the index of the evaluation side is held whole in every part")
+    _weigh_time(levels, sides, options, announce, 1)
+    left = None if room is None else room - working
+    running = indexed_levels(sides, levels, options, progress, clock, left, cuts=True)
+    if running is None:
+        raise DataError("the index of the evaluation side is larger than it seemed, and does not fit in memory")
+    with clock.phase("scan"):
+        index = running.indexed()
+        todo = journal.begin(index, train)
+        columns = columns_read(levels, "train", options)
+        record(running, train, todo, journal, columns, options, progress, None)
+    with clock.phase("evidence"):
+        for cut in journal.cuts():
+            running.fold(cut, numbers_of(len(train.files)))
+        journal.close(index, named_values(running.named(), sides))
+    share, shares = journal.share
+    files = sorted(journal.files)
+    part = f"{share} of {shares}"
+    reason = f"this is part {part}: `lvmfast merge` of all parts answers"
+    rows = np.zeros(len(train.files), np.int64)
+    for header in journal.headers:
+        np.add.at(rows, header["files"], header["rows"])
+    return Findings(
+        {level: LevelFinding(level, "incomplete", reason=reason) for level in levels},
+        {
+            "train": SideInfo(tuple(train.files[place].name for place in files), rows[files]),
+            "eval": side_info(eval, running.seen["eval"]),
+        },
+        part=part,
+    )
 
 
 def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions) -> None:

@@ -14,7 +14,7 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, Rows, Span, pack, share_of, spans_of, unpack
 from lvmfast.stores import Folder
 
-RUN = "run"
+RUN, INDEX, NAMED = "run", "index", "rows"
 CUT = ".cut"
 #: What a stopped scan loses at most, beside the span that it was in.
 SECONDS = 5.0
@@ -54,7 +54,9 @@ class Journal:
     def __init__(
         self,
         folder: Folder,
+        prefix: str = "",
         *,
+        identity: Cut | None = None,
         resume: bool = False,
         whole: bool = False,
         share: tuple[int, int] = (1, 1),
@@ -64,32 +66,36 @@ class Journal:
         """Nothing read or written yet.
 
         Args:
-            folder: where the cuts are, or will be.
+            folder: where the cuts are, or will be, in files whose names begin with `prefix`.
+            prefix: may end in ``/``.
+            identity: what makes the scan the one it is: JSON values.
             resume: go on from what is there, if it is of the same scan.
             whole: every cut goes to the folder, the last one, too.
             share: (i, n): of n even shares of the streamed side, the i-th is scanned.
             span_bytes: bytes of a file after which a cut is possible.
             told: called as (spans recorded, spans in all) after each record.
         """
-        self._folder, self._resume, self._whole, self._told = folder, resume, whole, told
-        self.share, self._span_bytes = share, span_bytes
+        self._folder, self._prefix, self._resume, self._told = folder, prefix, resume, told
+        self.whole, self.share, self._span_bytes = whole, share, span_bytes
+        self._identity = identity or {}
         self._run: Cut = {}
         self._index = ""
         self._recorded: dict[str, Cut] = {}  #: headers by name
         self._last: list[Cut] = []
         self._places: dict[Span, int] = {}
 
-    def open(self, run: Cut) -> None:
-        """Begins a scan, or goes on with one. `run` says all that makes it the scan it is.
+    def open(self, found_out: Cut) -> None:
+        """Begins a scan, or goes on with one; `found_out` adds to what makes the scan the one it is.
 
         Raises:
             DataError: what is recorded is of another scan, or cannot be read or removed.
         """
-        self._run = run
-        names = self._folder.names()
-        if self._resume and RUN in names:
-            recorded, _ = unpack(f"{self._folder.path}/{RUN}", self._folder.read(RUN))
-            check_same(f"{self._folder.path}: cannot be resumed", recorded, run)
+        self._run = {**self._identity, **found_out}
+        names = self._folder.names(self._prefix)
+        run = self._prefix + RUN
+        if self._resume and run in names:
+            recorded, _ = unpack(f"{self._folder.path}: {run}", self._folder.read(run))
+            check_same(f"{self._folder.path}: cannot be resumed", recorded, self._run)
             return
         for name in names:
             self._folder.remove(name)
@@ -104,7 +110,7 @@ class Journal:
         spans = share_of(spans_of(streamed, self._span_bytes), streamed, *self.share)
         self._places = {span: place for place, span in enumerate(spans)}
         done: set[Span] = set()
-        for name in self._folder.names():
+        for name in self._folder.names(self._prefix):
             if not name.endswith(CUT):
                 continue
             try:
@@ -119,6 +125,11 @@ class Journal:
                 self._folder.remove(name)
         self._due = time.monotonic() + SECONDS
         return [span for span in spans if span not in done]
+
+    @property
+    def files(self) -> set[int]:
+        """The places of the files that this share of the scan reads."""
+        return {span.file for span in self._places}
 
     @property
     def rows_done(self) -> int:
@@ -144,13 +155,12 @@ class Journal:
             "files": seen["files"].tolist(),
             "rows": seen["rows"].tolist(),
         }
-        if last and not self._recorded and not self._whole:
+        if last and not self._recorded and not self.whole:
             self._recorded[""], self._last = header, [cut]
             return
         if not self._recorded:
-            self._folder.ensure()
-            self._folder.write(RUN, pack(self._run, {}))
-        name = f"{spans[0].file:07d}-{spans[0].start:015d}{CUT}"
+            self._begin_folder()
+        name = f"{self._prefix}{spans[0].file:07d}-{spans[0].start:015d}{CUT}"
         self._folder.write(name, pack(header, cut))
         self._recorded[name] = header
         self._due = time.monotonic() + SECONDS
@@ -171,20 +181,30 @@ class Journal:
             if name:
                 yield unpack(name, self._folder.read(name))[1]
 
-    def write(self, name: str, header: Cut, cut: Cut) -> None:
-        """Puts something else beside the cuts."""
+    def _begin_folder(self) -> None:
         self._folder.ensure()
-        self._folder.write(name, pack(header, cut))
+        self._folder.write(self._prefix + RUN, pack(self._run, {}))
+
+    def close(self, index: Cut, rows: Cut) -> None:
+        """Puts what a merge needs beside the cuts: what was indexed, and the rows that a report may name.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        if not self._recorded:
+            self._begin_folder()
+        self._folder.write(self._prefix + INDEX, pack({}, index))
+        self._folder.write(self._prefix + NAMED, pack({}, rows))
+
+    @property
+    def headers(self) -> list[Cut]:
+        """What each record says of itself."""
+        return list(self._recorded.values())
 
     @property
     def kept(self) -> bool:
         """Whether anything stands in the folder."""
         return any(self._recorded)
-
-    def remove(self) -> None:
-        """Takes everything away: the scan is whole."""
-        for name in self._folder.names():
-            self._folder.remove(name)
 
 
 def starts_of_files(headers: Sequence[Cut], files: int) -> Rows:
