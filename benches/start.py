@@ -1,8 +1,9 @@
 """From the command line to the first step of `lvmfast train`: 396k sequences of 5 x 768, in both layouts.
 
 Timed from the start of the process until the first step of the optimiser is done, from a warm page cache:
-hashing, division by document, leak scan and fingerprint included. The peer is `cat` of the same file. The
-data is that of `leakscan.py`, without a chunk that two documents share; it is kept in `.bench/`.
+hashing, division by document and leak scan included; the fingerprint follows with the first checkpoint. The
+peer is `cat` of the same file. The data is that of `leakscan.py`, without a chunk that two documents share;
+it is kept in `.bench/`.
 """
 
 from __future__ import annotations

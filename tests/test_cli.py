@@ -274,10 +274,10 @@ except lvmfast.DataError as error:
 
 def test_a_crash_is_not_a_verdict(files):
     script = (
-        "import lvmfast.cli as cli\n"
+        "import lvmfast.cli.leakscan as cli\n"
         "def crash(*args, **options): raise RuntimeError('boom')\n"
-        "cli.leakscan.run_leakscan = crash\n"
-        "cli.main()"
+        "cli.run_leakscan = crash\n"
+        "cli.app()"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *data.arguments(files)], capture_output=True, text=True, check=False

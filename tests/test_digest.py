@@ -39,3 +39,16 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
         _core.blake3_file(tmp_path / "missing.npz", 1)
     with pytest.raises(OSError, match=tmp_path.name):
         _core.blake3_file(tmp_path, 1)
+
+
+def test_files_are_hashed_beside_other_work_and_an_unreadable_one_is_named(tmp_path):
+    paths = [tmp_path / str(i) for i in range(3)]
+    for i, path in enumerate(paths):
+        path.write_bytes(bytes([i]) * (5_000_000 * i + 1))
+    expected = [_core.blake3_file(path, 1) for path in paths]
+    for threads in (1, 2):
+        hashes = _core.FileHashes(paths, threads)
+        assert _core.blake3_bytes(b"meanwhile", threads) == _core.blake3_bytes(b"meanwhile", 0)
+        assert hashes.wait() == expected
+    with pytest.raises(OSError, match="absent"):
+        _core.FileHashes([*paths, tmp_path / "absent"], 2).wait()

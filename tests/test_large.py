@@ -249,6 +249,10 @@ large.budget = lambda options, held=0: 50_000
 if sys.argv[1] == "full":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+if sys.argv[1] == "long":
+    from lvmfast.cli import leakscan
+    from lvmfast.leaks import cost
+    cost.WORTH_A_WORD, sys.modules["lvmfast.cli.leakscan"].LONG_SECONDS = 1, 1e-9
 if sys.argv[1] == "killed":
     import os
     partitioned.PartitionedLevel.result = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
@@ -299,5 +303,31 @@ def test_a_long_comparison_is_asked_for_twice(tmp_path, monkeypatch):
     assert scan().levels["vector"].pairs == 300
     with pytest.raises(lvmfast.DataError, match=r"vectors: 9e\+04 pairs at .* say --yes to go on"):
         scan(most_seconds=1e-9)
+    asked = ["leakscan", "--train", f"{tmp_path}/a.npy", "--eval", f"{tmp_path}/a.npy"]
+    refused = forced("long", *asked)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("say --yes to go on\n")
+    assert forced("long", *asked, "--yes").returncode == 1
     assert len(said) == 2
     assert all(line.startswith("vectors: 9e+04 pairs at ") for line in said)
+
+
+def test_a_key_in_a_million_rows_is_one_key(tmp_path, monkeypatch):
+    rows = 1_000_000
+    monkeypatch.setattr(PartitionedLevel, "_split", None)  # there is nothing to split
+    ids = np.full(rows, 7)
+    ids[:1000] = np.arange(1000)
+    datasets = {"train": load_split({"doc_id": ids}), "eval": load_split({"doc_id": ids[500:]})}
+    files = {"train": 1, "eval": 1}
+    running = PartitionedLevel(
+        "doc", ("eval", "train"), files, {"train": 1, "eval": 1}, ScanOptions(), tmp_path, 200_000
+    )
+    for side, dataset in datasets.items():
+        for batch in dataset.batches(("doc_id",), 65_536):
+            running.take(side, batch)
+    found = running.result(lambda side, rows: ())
+    sevens = {side: int((ids[start:] == 7).sum()) for side, start in (("train", 0), ("eval", 500))}
+    assert found.pairs == sevens["train"] * sevens["eval"] + 500
+    assert found.keys == {"train": 1000, "eval": 501}
+    assert found.shared_keys == 501
+    assert len(found.tally["train"].count().matched_rows) == sevens["train"] + 500

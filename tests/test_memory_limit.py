@@ -12,7 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from lvmfast.leaks import cgroup
+from lvmfast.corpus import load_split
+from lvmfast.leaks import cgroup, memory
+from lvmfast.leaks.levels import parse_levels
+from lvmfast.leaks.options import ScanOptions
 
 sys.path.append(str(Path(__file__).parents[1] / "benches"))
 from memory_limit import Finished, run
@@ -94,6 +97,28 @@ def test_a_scan_of_two_large_sides_stays_within_the_limit(folder, tmp_path, opti
     succeeded(scan(folder, tmp_path / "free", *options, limit=None, **splits))
     assert written(tmp_path / "limited") == written(tmp_path / "free")
     assert not list((tmp_path / "limited").glob("lvmfast-scratch*"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("enforced")
+@pytest.mark.parametrize("levels", ["text", "doc,chunk", "vector"])
+def test_an_index_that_fits_by_the_estimate_fits(folder, tmp_path, levels):
+    train, eval_ = "train.parquet", "eval.parquet"
+    if levels == "vector":
+        train, eval_ = "train-vectors.npy", "eval-vectors.npy"
+    left, right = load_split(str(folder / train)), load_split(str(folder / eval_))
+
+    def needed(limit: int) -> int:
+        options = ScanOptions(memory_limit=limit, max_pairs=2000)
+        return memory.working_bytes(options) + memory.index_bytes(
+            parse_levels(levels.split(",")), right, left, options
+        )
+
+    limit = next(of for of in range(300 * MIB, 4000 * MIB, MIB) if needed(of) <= of)
+    done = scan(folder, tmp_path / "out", "--levels", levels, limit=limit, train=train, eval_=eval_)
+    succeeded(done)
+    assert "partitions" not in done.stderr
+    assert "times" not in done.stderr
 
 
 def test_too_little_for_any_way_is_refused_with_the_figure(folder, tmp_path):

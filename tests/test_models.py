@@ -261,3 +261,23 @@ def test_the_lag_mix_is_not_fooled_by_the_window_in_the_pool():
     contexts = np.stack([chain[i : i + 395] for i in range(5)], 1)
     fitted = fit_lag_mix(contexts, chain[5:])
     assert np.abs(fitted).argmax() == fitted.argmax() == 4
+
+
+def test_a_checkpoint_of_the_kernels_needs_another_form_to_be_asked_for(tmp_path):
+    """Weights do not depend on the form, and no form is put in another's place unasked."""
+    from dataclasses import replace
+
+    from lvmfast.models.checkpoint import CheckpointInfo, load_model, save_checkpoint
+
+    small = ModelConfig("mamba_s", 8, 3, d_model=16, d_state=4, headdim=8, n_layers=1, form="reference")
+    made = build(small).eval()
+    info = CheckpointInfo(replace(small, form="kernels"), 1, {}, "clean", "", "")
+    path = tmp_path / "epoch-0001.safetensors"
+    save_checkpoint(path, made.state_dict(), info)
+    with pytest.raises(DataError, match=r"epoch-0001\.safetensors: .*cannot run.*form reference"):
+        load_model(path)
+    loaded, stated = load_model(path, form="reference")
+    assert loaded.form == "reference"
+    assert stated.config.form == "kernels"
+    window = torch.randn(2, 3, 8)
+    assert torch.equal(loaded(window), made(window))

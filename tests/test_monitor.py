@@ -10,12 +10,16 @@ import sys
 import time
 
 import pytest
+from typer.testing import CliRunner
 
+from lvmfast.cli import app
 from lvmfast.gates import TRAINING, at_epoch
+from lvmfast.training import heartbeat
 from lvmfast.training.heartbeat import Heartbeat, process_started, state
 from lvmfast.training.history import read_run
 from lvmfast.training.monitor import monitor
 from lvmfast.training.triage import triage
+from tests import walks
 
 GATES = at_epoch(TRAINING, 2)
 TRAINER = """
@@ -158,3 +162,129 @@ def test_triage_has_both_orders_with_evidence(tmp_path):
     assert steps["2 per document"].done
     assert "4.00 -> 2.00" in steps["drop the head"].evidence
     assert any("collapse" in symptom for symptom in found.symptoms)
+
+
+def without_proc(monkeypatch):
+    real = heartbeat.Path
+    monkeypatch.setattr(heartbeat, "Path", lambda path: real(str(path).replace("/proc/", "/nowhere/")))
+
+
+def test_where_there_is_no_proc_ps_tells(monkeypatch):
+    without_proc(monkeypatch)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        started = process_started(child.pid)
+        assert started
+        assert ":" in started  # a date and not the boot's id
+        time.sleep(1.1)
+        assert process_started(child.pid) == started
+        child.kill()
+        for _ in range(100):
+            if process_started(child.pid) is None:
+                break
+            time.sleep(0.05)
+        assert process_started(child.pid) is None  # a zombie
+    finally:
+        child.kill()
+        child.wait()
+    assert process_started(child.pid) is None
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(
+        heartbeat.subprocess, "run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError())
+    )
+    assert process_started(os.getpid()) is None
+
+
+OURS = """
+import sys, lvmfast
+from tests.walks import QUICK
+lvmfast.train(sys.argv[1], out=sys.argv[2], **{**QUICK, "epochs": 100_000, "lr": 1e-6})
+"""
+PASSED = """
+[[gate]]
+name = "a finite loss"
+metric = "train_loss"
+at_most = 1000
+"""
+FAILED = """
+[[gate]]
+name = "out of reach"
+metric = "val_cosine"
+at_least = 0.999
+"""
+
+
+@pytest.fixture
+def lvmfast_trainer(tmp_path):
+    """`lvmfast.train` as a process of its own, two epochs in."""
+    pytest.importorskip("torch")
+    data, run = walks.write(tmp_path / "walks.npz"), tmp_path / "run"
+    errors = (tmp_path / "stderr").open("w+")
+    process = subprocess.Popen([sys.executable, "-c", OURS, str(data), str(run)], stderr=errors)
+    try:
+        for _ in range(2400):
+            if (run / "history.json").exists() and len(read_run(run).history.epochs) >= 2:
+                break
+            assert process.poll() is None, (tmp_path / "stderr").read_text()
+            time.sleep(0.1)
+        yield process, run
+    finally:
+        process.kill()
+        process.wait()
+        errors.close()
+
+
+def look(run, *options):
+    printed = CliRunner().invoke(app, ["monitor", str(run), "--every", "0.1", *options])
+    return printed.exit_code, printed.output
+
+
+def test_monitor_and_trainer(lvmfast_trainer, tmp_path):
+    """The two commands as they meet: at work, passed, failed in each way, stalled, stopped, gone on with."""
+    process, run = lvmfast_trainer
+    gates = {name: tmp_path / f"{name}.toml" for name in ("passed", "failed")}
+    gates["passed"].write_text(PASSED)
+    gates["failed"].write_text(FAILED)
+    failed, far = ("--gates", str(gates["failed"])), ("--epoch", "99999")
+    code, said = look(run, "--gates", str(gates["passed"]), "--on-fail", "stop")
+    assert (code, "PASSED" in said) == (0, True), said
+    code, said = look(run, *failed)
+    assert (code, "FAILED" in said, "SIGTERM" in said) == (1, True, False), said
+    code, said = look(run, *failed, "--on-fail", "triage")
+    assert (code, "The customary order" in said) == (1, True), said
+    assert process.poll() is None
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    code, said = look(run, *far, "--stall-after", "1")
+    assert (code, "stalled" in said) == (3, True), said
+    process.send_signal(signal.SIGCONT)
+    code, said = look(run, *failed, "--on-fail", "stop")
+    assert code == 1
+    assert "SIGTERM was sent" in said
+    assert "stopped at epoch" in said
+    assert process.wait(60) != 0
+    assert (run / "checkpoints" / "last.safetensors").exists()
+    code, said = look(run, *far)
+    assert (code, "stopped at epoch" in said) == (3, True), said
+
+
+def test_monitor_and_a_trainer_that_is_killed(lvmfast_trainer):
+    process, run = lvmfast_trainer
+    process.kill()
+    process.wait()
+    code, said = look(run, "--epoch", "99999", "--on-fail", "stop")
+    assert (code, "died" in said, "stalled" in said) == (3, True, False), said
+    assert f"lvmfast train --resume --out {run} goes on" in said
+
+
+def test_monitor_and_a_finished_run(tmp_path):
+    pytest.importorskip("torch")
+    import lvmfast
+
+    lvmfast.train(walks.write(tmp_path / "walks.npz"), out=tmp_path / "run", **walks.QUICK)
+    (tmp_path / "gates.toml").write_text(FAILED)
+    code, said = look(tmp_path / "run", "--gates", str(tmp_path / "gates.toml"), "--on-fail", "stop")
+    assert code == 1
+    assert "nothing was stopped: the run finished at epoch" in said
+    code, said = look(tmp_path / "run", "--epoch", "9")
+    assert (code, "the run finished" in said) == (3, True), said

@@ -523,6 +523,21 @@ def test_other_data_under_the_same_name_is_no_resume(tmp_path):
         lvmfast.train(out=tmp_path / "run", resume=True)
 
 
+def test_data_that_changes_under_a_run_is_no_checkpoint(tmp_path, monkeypatch):
+    path = walks.write(tmp_path / "a.npz")
+    real = trainer.Trainer._step
+
+    def stepping(self, *arguments):
+        os.utime(path, (1, 1))
+        return real(self, *arguments)
+
+    monkeypatch.setattr(trainer.Trainer, "_step", stepping)
+    with pytest.raises(DataError, match=r"a\.npz: this or another file changed since the run began"):
+        lvmfast.train(path, out=tmp_path / "run", **QUICK)
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+    assert not (tmp_path / "run" / "train.lvfp").exists()
+
+
 def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_checkpoint(data, tmp_path, monkeypatch):
     real, seen = trainer.Trainer._predict, []
 

@@ -5,7 +5,7 @@ C-contiguous, or a ValueError says so. `threads` 0 means one per available core.
 and raises KeyboardInterrupt within a fraction of a second of Ctrl-C.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import final
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "FileHashes",
     "KeyTable",
     "NearIndex",
     "SketchIndex",
@@ -91,6 +92,14 @@ def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
 
 def thread_count(threads: int) -> int: ...
+
+@final
+class FileHashes:
+    """BLAKE3 of files in hexadecimal, made while the caller does other work. It stops with the object."""
+
+    def __new__(cls, paths: Sequence[str | PathLike[str]], threads: int) -> FileHashes: ...
+    def wait(self) -> list[str]:
+        """The hashes in the order of the paths, once. Raises OSError, naming a file that cannot be read."""
 
 @final
 class KeyTable:

@@ -116,14 +116,14 @@ def leakscan(
         if eval is not None:
             splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
-    with clock.phase("hash"):
-        inputs = Inputs(splits, threads)
+    inputs = Inputs(splits, threads)
     findings = _findings(datasets["train"], datasets.get("eval"), options, progress, clock, announce)
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
         judged: Side = "eval" if "eval" in datasets else "train"
         documents = matched_documents(findings, judged, datasets[judged])
-    inputs.check_unchanged()
+    with clock.phase("hash"):  # what is left of it
+        inputs.check_unchanged()
     leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
     run = RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds, leaked)
     return LeakReport(findings, options, run, evidence, documents)

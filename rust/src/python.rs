@@ -29,6 +29,9 @@ impl From<ScanError> for PyErr {
     }
 }
 
+/// Time between two looks for Ctrl-C.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
 /// Runs `work` on the pool without the GIL; a signal handler that raises (Ctrl-C) cancels it.
 fn interruptible<T: Send>(
     py: Python<'_>,
@@ -58,7 +61,7 @@ fn reporting<T: Send>(
                 let _finished = finished; // dropped on return and on panic: either way the wait ends
                 pool.install(|| work(watch))
             });
-            while wait.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            while wait.recv_timeout(BETWEEN_LOOKS) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let look = Python::attach(|py| py.check_signals().and_then(|()| tell(py)));
                 if let Err(signal) = look {
                     watch.cancel();
@@ -583,6 +586,33 @@ fn blake3_bytes(py: Python<'_>, data: &[u8], threads: usize) -> PyResult<String>
     interruptible(py, threads, |_| Ok(digest::blake3_bytes(data)))
 }
 
+/// BLAKE3 of files, made while the caller does other work; what is left undone stops with the object.
+#[pyclass]
+struct FileHashes {
+    hashing: std::sync::Mutex<digest::Hashing>,
+}
+
+#[pymethods]
+impl FileHashes {
+    #[new]
+    fn new(paths: Vec<std::path::PathBuf>, threads: usize) -> PyResult<Self> {
+        Ok(Self { hashing: std::sync::Mutex::new(digest::Hashing::start(paths, threads)?) })
+    }
+
+    fn wait(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        loop {
+            let hashes = py.detach(|| {
+                let hashing = self.hashing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                hashing.wait(BETWEEN_LOOKS)
+            })?;
+            if let Some(hashes) = hashes {
+                return Ok(hashes);
+            }
+            py.check_signals()?;
+        }
+    }
+}
+
 /// Name of the kernel that the cosine scans of this process run on.
 #[pyfunction]
 fn kernel_name() -> PyResult<&'static str> {
@@ -669,6 +699,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
     m.add_function(wrap_pyfunction!(kernel_name, m)?)?;
     m.add_function(wrap_pyfunction!(thread_count, m)?)?;
+    m.add_class::<FileHashes>()?;
     m.add_class::<KeyTable>()?;
     m.add_class::<TextIndex>()?;
     m.add_class::<Sketcher>()?;

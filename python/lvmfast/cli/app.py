@@ -1,17 +1,42 @@
-"""The application that every command hangs on, and what exit codes mean."""
+"""The application that every command hangs on when its module is imported, and what exit codes mean."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from importlib import import_module
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
+from typer.core import TyperGroup
 
 from lvmfast import __version__
 from lvmfast.errors import LvmfastError
+
+#: The commands in the order of `lvmfast --help`, each in the module of its name.
+COMMANDS = (
+    "leakscan",
+    "report",
+    "quarantine",
+    "clean",
+    "split",
+    "verify",
+    "fingerprint",
+    "ingest",
+    "train",
+    "eval",
+    "claims",
+    "gate",
+    "monitor",
+    "triage",
+    "plot",
+    "score",
+    "rerank",
+    "demo",
+    "convert",
+)
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -43,8 +68,31 @@ def exit_codes(command: Command) -> Command:
     return cast(Command, run)
 
 
+class Commands(TyperGroup):
+    """Imports the module of a command when it is asked for: one command does not wait for the others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All commands, in order."""
+        self._load(COMMANDS)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One command; where there is none of that name all are loaded, to suggest one that is like it."""
+        self._load([cmd_name] if cmd_name in COMMANDS else COMMANDS)
+        return super().get_command(ctx, cmd_name)
+
+    def _load(self, names: Iterable[str]) -> None:
+        new = [name for name in names if name not in self.commands]
+        for name in new:
+            import_module(f"lvmfast.cli.{name}")
+        if new:
+            loaded = cast(TyperGroup, typer.main.get_command(app))
+            self.commands = {name: loaded.commands[name] for name in COMMANDS if name in loaded.commands}
+
+
 app = typer.Typer(
     name="lvmfast",
+    cls=Commands,
     help="Was my evaluation set seen in training? Exact leak scans over ids, texts and vectors.",
     no_args_is_help=True,
     add_completion=False,

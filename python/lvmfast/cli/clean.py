@@ -21,7 +21,7 @@ def clean(
         list[str], typer.Option(metavar="PATH", help="Training files of the scan. Repeat for many.")
     ],
     eval: Annotated[list[str], typer.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")],
-    report: Annotated[Path, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
+    report: Annotated[str, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")],
     drop: Annotated[str, typer.Option(metavar="SIDE", help="Side to drop rows from: eval, train.")] = "eval",
     payload: Annotated[

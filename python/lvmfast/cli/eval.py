@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,13 @@ from lvmfast.report.progress import progress_display
 
 DEFAULT_EVAL = "artifacts/lvm/eval_clean_disjoint.npz"
 LEAKED = 1
+
+
+class Form(str, Enum):
+    """How a Mamba block is computed."""
+
+    kernels = "kernels"
+    reference = "reference"
 
 
 @app.command(name="eval")
@@ -51,6 +59,10 @@ def evaluate(
         typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
+    form: Annotated[
+        Form | None,
+        typer.Option(help="Of Mamba blocks; without it, the one that a checkpoint asks for."),
+    ] = None,
     density: Annotated[
         float | None,
         typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
@@ -96,6 +108,7 @@ def evaluate(
                 gates=gates,
                 phase=phase,
                 device=device,
+                form=None if form is None else form.value,
                 columns=dict(assignments("--column", column, str)),
                 allow_leaked=allow_leaked,
                 threads=threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -56,6 +57,8 @@ def monitor(
     run_notes(outcome.run)
     if outcome.verdicts.awaited or outcome.state.life in ("died", "stalled"):
         print(outcome.state.sentence)
+    if outcome.state.life == "died" and outcome.run.config:
+        print(f"{shlex.join(['lvmfast', 'train', '--resume', '--out', str(run)])} goes on from what it saved")
     print(verdict_line(outcome.verdicts, outcome.run))
     if outcome.stopped is not None:
         print(outcome.stopped)

@@ -55,7 +55,7 @@ def add(
         typer.Argument(metavar="EVAL", help="Evaluation file, folder or quoted glob.", show_default=False),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The scan that found the leak (leakscan --out DIR).")
+        str | None, typer.Option(metavar="DIR", help="The scan that found the leak (leakscan --out DIR).")
     ] = None,
     into: Annotated[
         Path, typer.Option(metavar="DIR", help="The quarantine. A relative one lies beside each file.")

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
-from lvmfast.report.terminal import show
 
 
 def render(report: LeakReport, out: str | Path | None, *, as_json: bool, quiet: bool) -> None:
@@ -18,6 +15,10 @@ def render(report: LeakReport, out: str | Path | None, *, as_json: bool, quiet: 
         print(json.dumps(report.summary, indent=2, ensure_ascii=False))
         return
     if not quiet:
+        from rich.console import Console
+
+        from lvmfast.report.terminal import show
+
         console = Console()
         show(report.findings, console)
         console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)

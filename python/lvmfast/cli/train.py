@@ -43,6 +43,13 @@ def train(
         if not quiet:
             _show_run(run)
 
+    shown: list[int] = []
+
+    def epoch_done(row: Mapping[str, Any]) -> None:
+        if not quiet:
+            _show_epoch(row, baselines=not shown)
+        shown.append(row["epoch"])
+
     try:
         with progress_display(quiet, {"train": "sequences", "name vectors": "sequences"}) as progress:
             done = run_train(
@@ -51,7 +58,7 @@ def train(
                 resume=resume,
                 progress=progress,
                 started=started,
-                epoch_done=lambda row: None if quiet else _show_epoch(row),
+                epoch_done=epoch_done,
                 **given(figures),
             )
     except KeyboardInterrupt as stop:
@@ -75,11 +82,12 @@ def _show_run(run: Mapping[str, Any]) -> None:
     print(f"train against validation: {run['scan']['verdict']} ({scanned})")
     for note in run["notes"]:
         print(f"note: {note}")
-    for name, found in run["baselines"].items():
-        print(f"{name:>10}: {_figures(found)}")
 
 
-def _show_epoch(row: Mapping[str, Any]) -> None:
+def _show_epoch(row: Mapping[str, Any], *, baselines: bool) -> None:
+    if baselines:
+        for name, found in row["baselines"].items():
+            print(f"{name:>10}: {_figures(found)}")
     loss = f"loss {row['train_loss']:.3f}, val {row['val_loss']:.3f}"
     print(f"{'epoch ' + str(row['epoch']):>10}: {_figures(row)}, {loss}, {row['time']:.1f} s")
 

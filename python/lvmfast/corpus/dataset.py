@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lvmfast.corpus.plain import arrow_numbers
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
+from lvmfast.stores.ahead import AHEAD_BYTES
 
 Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
 COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context")
@@ -204,6 +206,12 @@ class Dataset:
         return sum(file.nbytes for file in self.files)
 
     @property
+    def ahead_bytes(self) -> int:
+        """The most that is held of objects in a store before it is asked for: here, and under way."""
+        stored = any(file.origin is not None and file.origin.path is None for file in self.files)
+        return 2 * AHEAD_BYTES if stored else 0
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the readers did to the values, each line led by the file's name."""
         return (*self.remarks, *(f"{file.name}: {note}" for file in self.files for note in file.notes))
@@ -292,7 +300,7 @@ class Dataset:
                 low, high = np.searchsorted(within, (batch.file_row, length))
                 if low == high:
                     continue
-                picked = pa.array(within[low:high] - batch.file_row)
+                picked = arrow_numbers(within[low:high] - batch.file_row)
                 for column, type_ in types.items():
                     values = getattr(batch, column)
                     pieces[column].append(
@@ -302,7 +310,7 @@ class Dataset:
             start += length if file.rows is None else file.rows
         if done < len(wanted):
             raise DataError(f"{self.files[-1].name}: row {wanted[done]} is past the end of the split")
-        table: dict[str, pa.ChunkedArray] = {"row": pa.chunked_array([pa.array(wanted)])}
+        table: dict[str, pa.ChunkedArray] = {"row": pa.chunked_array([arrow_numbers(wanted)])}
         for column, type_ in types.items():
             table[column] = pa.chunked_array(pieces[column], type=type_)
         return pa.table(table)

@@ -187,8 +187,8 @@ def leaked_among(
 ) -> tuple[str, ...]:
     """Those of `paths` whose content is quarantined: none, unless `allow_leaked`.
 
-    Objects, whose sizes are in `listed`, are held to the quarantines of `LVMFAST_QUARANTINE` alone, and to the
-    name of the folder: one below a `LEAKED_EVAL_SETS` is quarantined.
+    Objects, whose sizes are in `listed`, are held to the quarantines of `LVMFAST_QUARANTINE` alone, and to
+    the names of their folders: one below a `LEAKED_EVAL_SETS` is quarantined.
 
     Raises:
         DataError: a file is quarantined, and that was not allowed; or a manifest is broken.
@@ -202,7 +202,8 @@ def leaked_among(
                 if not allow_leaked:
                     raise DataError(
                         f"{path}: in quarantine: it lies in a folder {QUARANTINE}; no score on it counts; "
-                        "allow_leaked=True or --allow-leaked reads it all the same, and stamps the result LEAKED"
+                        "allow_leaked=True or --allow-leaked reads it all the same, and stamps the result "
+                        "LEAKED"
                     )
                 leaked.append(path)
                 continue

@@ -58,6 +58,7 @@ def evaluate(
     gates: str | None = None,
     phase: int | None = None,
     device: str = "cpu",
+    form: str | None = None,
     columns: Mapping[str, str] | None = None,
     allow_leaked: bool = False,
     resamples: int = Bootstrap.resamples,
@@ -81,6 +82,7 @@ def evaluate(
         phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
             absolute figures, on a clean split only.
         device: where checkpoints and searches run: cpu, cuda or cuda:N.
+        form: kernels or reference, for a Mamba-S; None: what its checkpoint asks for.
         columns: column -> field, where a field has an unusual name.
         allow_leaked: score on a set that leaked; every record is then stamped LEAKED.
         resamples: bootstrap samples.
@@ -101,7 +103,8 @@ def evaluate(
     queries = open_queries(eval_npz, columns=columns, allow_leaked=allow_leaked)
     if not names:
         raise DataError("nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix) is missing")
-    runs = _named_apart([load_run(name, queries, device) for name in names if not is_baseline_name(name)])
+    trained = [name for name in names if not is_baseline_name(name)]
+    runs = _named_apart([load_run(name, queries, device, form) for name in trained])
     if phase == 1:
         check_phase_1(runs)
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
@@ -327,6 +330,7 @@ def _stated(predictor: Predictor, status: SplitStatus) -> dict[str, Any]:
         stated |= {
             "checkpoint": str(info.path),
             "model": info.config.model,
+            "form": predictor.form,
             "epoch": info.epoch,
             "leak_status": info.leak_status,
             "train_hash": info.train_hash,

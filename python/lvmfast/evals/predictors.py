@@ -35,6 +35,7 @@ class Predictor:
     name: str
     predict: Callable[[Vectors], Vectors]
     device: str = "cpu"
+    form: str | None = None  #: kernels or reference, where a model has both
     weights: tuple[float, ...] | None = None  #: of the lag mix, oldest first
     checkpoint: CheckpointInfo | None = None  #: None for a baseline
     run: Path | None = None  #: the folder of the run, where there is one
@@ -51,7 +52,9 @@ def baseline(name: str, weights: npt.ArrayLike | None = None) -> Predictor:
     return Predictor(name, lambda contexts: predict_baseline(name, contexts, weights), weights=stated)
 
 
-def load_run(path: str | PathLike[str], queries: Queries, device: str = "cpu") -> Predictor:
+def load_run(
+    path: str | PathLike[str], queries: Queries, device: str = "cpu", form: str | None = None
+) -> Predictor:
     """The model of a run's folder or of a checkpoint, held to the encoder and shape of the queries.
 
     Raises:
@@ -62,7 +65,7 @@ def load_run(path: str | PathLike[str], queries: Queries, device: str = "cpu") -
     except ImportError as error:
         raise missing_extra("evaluating a checkpoint", "train", error) from error
     place = _device(device)
-    model, info = load_model(path, place)
+    model, info = load_model(path, place, form)
     stated = (info.config.dim, info.config.length)
     given = (queries.sequences.dim, queries.sequences.length)
     if stated != given:
@@ -83,6 +86,7 @@ def load_run(path: str | PathLike[str], queries: Queries, device: str = "cpu") -
         folder.name if folder is not None else Path(path).stem,
         predict,
         device=place,
+        form=model.form,
         checkpoint=info,
         run=folder,
     )

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
 from lvmfast.leaks.cost import Announce, say_nothing
-from lvmfast.leaks.cuts import Span, spans_read
+from lvmfast.leaks.cuts import Span, numbers_of, spans_read
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
 from lvmfast.leaks.journal import Journal
@@ -29,6 +31,7 @@ from lvmfast.leaks.levels import (
     columns_of,
     other_side,
 )
+from lvmfast.leaks.named import named_values
 from lvmfast.leaks.near import UNUSABLE, Cells
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.running import RunningLevels, cosine_finding, keyed_finding
@@ -169,7 +172,9 @@ def _part(
     left = None if room is None else room - working
     running = indexed_levels(sides, levels, options, progress, clock, left, cuts=True)
     if running is None:
-        raise DataError("the index of the evaluation side is larger than it seemed, and does not fit in memory")
+        raise DataError(
+            "the index of the evaluation side is larger than it seemed, and does not fit in memory"
+        )
     with clock.phase("scan"):
         index = running.indexed()
         todo = journal.begin(index, train)
@@ -197,11 +202,15 @@ def _part(
 
 
 def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions) -> None:
-    """Holds what the evidence may need at the end against the memory there is.
+    """Holds what the evidence may need at the end against the limit, if the user set one.
+
+    Of what the system has, nobody asked to be sure: there are seldom as many matches as there may be.
 
     Raises:
         DataError: it is more.
     """
+    if options.memory_limit is None:
+        return
     need = memory.working_bytes(options) + memory.evidence_bytes(levels, list(sides.values()), options)
     memory.check(
         need,
@@ -285,7 +294,7 @@ def indexed_levels(
 ) -> RunningLevels | None:
     """The levels with their indexed side, the first of `sides`; None where it is larger than `room`."""
     indexed, _ = sides
-    files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
+    files: Mapping[Side, int] = {side: len(sides[side].files) for side in SIDES}
     running = RunningLevels(levels, indexed, sides[indexed].dim or 1, files, options, cuts=cuts)
     with clock.phase("index"):
         columns = columns_read(levels, indexed, options)

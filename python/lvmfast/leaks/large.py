@@ -19,7 +19,7 @@ from lvmfast.leaks import memory
 from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.cost import Announce
 from lvmfast.leaks.keyed import KeyedResult
-from lvmfast.leaks.levels import COSINE_LEVELS, Level, Side, columns_of
+from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.tally import SideTally
@@ -150,7 +150,7 @@ def blocked_levels(
     """Puts the findings of the cosine `levels` into `found`; the indexed side stands first in `sides`."""
     indexed = next(iter(sides))
     dataset = sides[indexed]
-    files = {side: len(of.files) for side, of in sides.items()}
+    files = {side: len(sides[side].files) for side in SIDES}
     if levels == ["oracle"]:
         oracle = OracleLevel(files["eval"], options)
         for batch in read("eval", columns_of(levels), "scan eval", None):

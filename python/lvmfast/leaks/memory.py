@@ -19,6 +19,8 @@ BLOCKS_HELD = 11
 #: A table holds each key (8 bytes a word), and slots at a load of 7/8, twice while it grows.
 SLOT_BYTES = 18
 WORDS = {"doc": 2, "chunk": 4, "text": 2}
+#: A list of keys or of texts is doubled when it is full.
+LISTED = 2
 #: Per row of the indexed side of a keyed level: its slot, and what the counting makes of all slots.
 COUNTED_BYTES = 90
 #: Groups of equal vectors: a table, and what is known of each row and of each group.
@@ -64,7 +66,8 @@ def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, op
 
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
-    return keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
+    ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)
+    return ahead + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
 
 
 def keyed_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) -> int:
@@ -73,11 +76,11 @@ def keyed_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) ->
     need = 0
     for level, words in WORDS.items():
         if level in levels:
-            need += rows * (8 * words + SLOT_BYTES + COUNTED_BYTES)
+            need += rows * (LISTED * 8 * words + SLOT_BYTES + COUNTED_BYTES)
             if level == "text":
-                need += rows * text_bytes(indexed)
+                need += rows * LISTED * text_bytes(indexed)
             else:
-                need += streamed.estimated_rows() * (8 * words + SLOT_BYTES)
+                need += streamed.estimated_rows() * (LISTED * 8 * words + SLOT_BYTES)
     return need
 
 
@@ -126,7 +129,9 @@ def join_bytes(dim: int) -> int:
 def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
     rows = split.estimated_rows()
-    text = rows * (16 + SLOT_BYTES + COUNTED_BYTES + text_bytes(split)) if "text" in levels else 0
+    text = split.ahead_bytes
+    if "text" in levels:
+        text += rows * (LISTED * (16 + text_bytes(split)) + SLOT_BYTES + COUNTED_BYTES)
     if "vector" not in levels:
         return text
     dim = split.dim or 0

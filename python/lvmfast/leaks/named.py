@@ -77,19 +77,25 @@ class NamedRows:
         return self._table.select(["row", *columns]).take(pa.array(places))
 
 
-def named_rows(saved: Sequence[Cut], starts: Rows, columns: Mapping[Side, Sequence[Column]]) -> dict[Side, NamedRows]:
+def named_rows(
+    saved: Sequence[Cut], starts: Rows, columns: Mapping[Side, Sequence[Column]]
+) -> dict[Side, NamedRows]:
     """The sides of a scan from what its parts saved, given the dataset row at which each training file starts.
 
     `take` of the evaluation side gives texts and chunk ids of rows that the evidence names, and the document
     ids of all that match.
     """
     train, rows, documents = (
-        _joined([_read(part[name]) for part in saved]) if name != "documents" else pa.concat_tables([_read(part[name]) for part in saved])
+        _joined([_read(part[name]) for part in saved])
+        if name != "documents"
+        else pa.concat_tables([_read(part[name]) for part in saved])
         for name in ("train", "eval", "documents")
     )
     at = located(train["row"].to_numpy(), starts)
     sides = {"train": train.set_column(0, "row", pa.array(at)), "eval": _with_documents(rows, documents)}
-    return {side: NamedRows([c for c in COLUMNS if c in columns[side]], _unique(sides[side])) for side in SIDES}
+    return {
+        side: NamedRows([c for c in COLUMNS if c in columns[side]], _unique(sides[side])) for side in SIDES
+    }
 
 
 def _with_documents(rows: pa.Table, documents: pa.Table) -> pa.Table:
@@ -108,5 +114,3 @@ def _unique(table: pa.Table) -> pa.Table:
 def _read(saved: Rows) -> pa.Table:
     with pa.ipc.open_stream(pa.py_buffer(saved)) as reader:
         return reader.read_all()
-
-

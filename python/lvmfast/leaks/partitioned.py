@@ -83,7 +83,7 @@ class PartitionedLevel:
         """
         self.level: Level = level
         self._sides, self._options, self._folder, self._budget = tuple(sides), options, folder, budget
-        self._tally = {side: SideTally(files[side]) for side in sides}
+        self._tally = {side: SideTally(files[side]) for side in SIDES if side in sides}
         need = joined_bytes(level) * (sum(rows.values()) if level != "text" else rows[sides[0]])
         self.partitions = max(1, min(MOST_PARTITIONS, int(UNEVEN * need / budget) + 1))
         schema = pa.schema([("row", pa.int64()), ("key", pa.binary(32 if level == "chunk" else 16))])

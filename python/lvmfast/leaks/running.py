@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from lvmfast.corpus.dataset import Batch
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvmfast.corpus.dataset import COLUMNS, Batch
+from lvmfast.corpus.keys import text_bytes
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import LevelFinding
@@ -20,6 +28,34 @@ from lvmfast.leaks.vectors import (
     VectorLevel,
     indexed_tally,
 )
+
+
+class IndexedContent:
+    """A digest of the rows that were indexed, whatever the size of their batches."""
+
+    def __init__(self) -> None:
+        """No row yet."""
+        self._columns: dict[str, hashlib.blake2b] = {}
+
+    def see(self, batch: Batch) -> None:
+        """Takes the next rows."""
+        for column in COLUMNS:
+            values = getattr(batch, column)
+            if isinstance(values, np.ndarray):
+                self._take(column, values)
+            elif values is not None:
+                text = values.cast(pa.large_string())
+                self._take(f"{column} lengths", pc.fill_null(pc.binary_length(text), -1).to_numpy())
+                data, offsets = text_bytes(pc.fill_null(text, ""))
+                self._take(column, data[offsets[0] : offsets[-1]])
+
+    def _take(self, name: str, values: npt.NDArray[Any]) -> None:
+        of_column = self._columns.setdefault(name, hashlib.blake2b(digest_size=16))
+        of_column.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
+
+    def digest(self) -> str:
+        """Equal for equal rows."""
+        return " ".join(f"{name}:{self._columns[name].hexdigest()}" for name in sorted(self._columns))
 
 
 class RunningLevels:
@@ -59,6 +95,7 @@ class RunningLevels:
         )
         self._oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
         self._threshold = options.threshold
+        self._content = IndexedContent() if cuts else None
 
     def take(self, side: Side, batch: Batch) -> None:
         """Gives a batch to every level."""
@@ -75,6 +112,8 @@ class RunningLevels:
             self._oracle.check(batch)
 
     def _index(self, batch: Batch) -> None:
+        if self._content:
+            self._content.see(batch)
         for keyed in self._keyed:
             keyed.index(batch)
         codes: Codes | None = None
@@ -111,6 +150,8 @@ class RunningLevels:
     def indexed(self) -> Cut:
         """What the index is for `findings`, once closed; it stays."""
         tree: Cut = {"seen": indexed_tally(self.seen[self._indexed])}
+        if self._content:
+            tree["content"] = self._content.digest()
         tree |= {name: level.indexed() for name, level in self._two_sided().items()}
         for name, vectors in self._vectors().items():
             tree[name] = vectors.indexed()

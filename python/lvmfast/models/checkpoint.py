@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,15 +152,20 @@ def resolve_checkpoint(path: str | PathLike[str]) -> Path:
     return place / CHECKPOINTS / str(name)
 
 
-def load_model(path: str | PathLike[str], device: str = "cpu") -> tuple[NextVectorModel, CheckpointInfo]:
+def load_model(
+    path: str | PathLike[str], device: str = "cpu", form: str | None = None
+) -> tuple[NextVectorModel, CheckpointInfo]:
     """The model of a checkpoint, or of a run's best epoch, ready to predict.
 
     Args:
         path: a ``.safetensors`` file or the folder of a run.
         device: where the model goes: cpu, cuda or cuda:N.
+        form: of the blocks of a Mamba-S, such as ``reference`` for a run made with kernels; None: the one
+            that the checkpoint asks for. `NextVectorModel.form` tells what came of it.
 
     Raises:
-        DataError: no checkpoint, a foreign, truncated or broken one, or torch is missing.
+        DataError: no checkpoint, a foreign, truncated or broken one, torch is missing, or the form cannot
+            run on this device.
     """
     file = resolve_checkpoint(path)
     tensors, stated = read_tensors(file, KIND)
@@ -181,7 +186,14 @@ def load_model(path: str | PathLike[str], device: str = "cpu") -> tuple[NextVect
         raise DataError(f"{file}: its header lacks what a checkpoint states: {one_line(error)}") from error
     from lvmfast.models.build import build
 
-    model = build(info.config, device=device)
+    config = info.config
+    if form is not None and config.model == "mamba_s":
+        config = replace(config, form=form)
+    try:
+        model = build(config, device=device)
+    except DataError as error:
+        hint = "; form reference computes the same without them" if config.form == "kernels" else ""
+        raise DataError(f"{file}: {error}{hint}") from error
     try:
         model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:

@@ -7,6 +7,7 @@ dt the step sizes, A the decay of a head. One group of B and C serves all heads.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,7 +62,7 @@ class Mamba2(nn.Module):
         x = x.unflatten(-1, (self.heads, self.headdim))  # (batch, length, heads, headdim)
         step = F.softplus(dt.to(wide(dt)) + self.dt_bias.to(wide(dt)))  # (batch, length, heads)
         log_decay = -step * self.A_log.to(wide(dt)).exp()
-        y = state_space_dual(x, step, log_decay, b, c) + self.D.to(x.dtype)[:, None] * x
+        y = state_space_dual(x, step, log_decay, b, c, self.D)
         out: torch.Tensor = self.out_proj(self.norm(y.reshape(batch, length, self.inner), z))
         return out
 
@@ -77,6 +78,35 @@ def initial_dt_bias(n: int, least: float = 0.001, most: float = 0.1, floor: floa
     return step + torch.log(-torch.expm1(-step))
 
 
+class CausalConvolution(torch.autograd.Function):
+    """What `causal_convolution` computes; autograd would write the gradient of each slice whole."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """(batch, length, channels), (channels, taps), (channels,) -> (batch, length, channels)."""
+        ctx.save_for_backward(x, weight)
+        out = torch.addcmul(bias, x, weight[:, -1])
+        for lag in lags(x, weight):
+            out[:, lag:].addcmul_(x[:, :-lag], weight[:, -1 - lag])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The gradients of the three inputs."""
+        (x, weight), (out,) = ctx.saved_tensors, gradients
+        of_x, of_weight = out * weight[:, -1], torch.zeros_like(weight)
+        of_weight[:, -1] = (out * x).sum((0, 1))
+        for lag in lags(x, weight):
+            of_x[:, :-lag].addcmul_(out[:, lag:], weight[:, -1 - lag])
+            of_weight[:, -1 - lag] = (out[:, lag:] * x[:, :-lag]).sum((0, 1))
+        return of_x, of_weight, out.sum((0, 1))
+
+
+def lags(x: torch.Tensor, weight: torch.Tensor) -> range:
+    """How far back a tap reaches, from 1 on, where the window is long enough for it."""
+    return range(1, min(weight.shape[-1], x.shape[1]))
+
+
 def causal_convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """A convolution of each channel with its own taps over rows so far, those before the first being zero.
 
@@ -87,11 +117,7 @@ def causal_convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
         weight: (channels, 1, taps), as `nn.Conv1d` holds it.
         bias: (channels,).
     """
-    taps, length = weight.shape[-1], x.shape[1]
-    padded = F.pad(x, (0, 0, taps - 1, 0))
-    out = bias.to(x.dtype).expand_as(x)
-    for tap in range(taps):
-        out = torch.addcmul(out, padded[:, tap : tap + length], weight[:, 0, tap].to(x.dtype))
+    out: torch.Tensor = CausalConvolution.apply(x, weight[:, 0].to(x.dtype), bias.to(x.dtype))
     return out
 
 
@@ -107,12 +133,18 @@ def decays(log_decay: torch.Tensor) -> torch.Tensor:
 
 
 def state_space_dual(
-    x: torch.Tensor, step: torch.Tensor, log_decay: torch.Tensor, b: torch.Tensor, c: torch.Tensor
+    x: torch.Tensor,
+    step: torch.Tensor,
+    log_decay: torch.Tensor,
+    b: torch.Tensor,
+    c: torch.Tensor,
+    skip: torch.Tensor,
 ) -> torch.Tensor:
-    """y_t = sum over s <= t of (c_t . b_s) exp(sum of log_decay over (s, t]) step_s x_s.
+    """y_t = skip x_t + sum over s <= t of (c_t . b_s) exp(sum of log_decay over (s, t]) step_s x_s.
 
     Inside a chunk all pairs of rows are scored at once, which is attention with a decay; between chunks the
-    state (the sum of decayed b x^T) is carried on. One chunk needs no state at all.
+    state (the sum of decayed b x^T) is carried on. One chunk needs no state at all. Steps and skip are taken
+    into the scores, which are small where windows are short.
 
     Args:
         x: (batch, length, heads, headdim).
@@ -120,20 +152,22 @@ def state_space_dual(
         log_decay: (batch, length, heads), not positive.
         b: (batch, length, d_state).
         c: (batch, length, d_state).
+        skip: (heads,).
 
     Returns:
         (batch, length, heads, headdim) in x's dtype.
     """
     dtype, length = x.dtype, x.shape[1]
-    weighted = (x * step[..., None]).to(dtype).transpose(1, 2)  # (batch, heads, length, headdim)
-    log_decay = log_decay.transpose(1, 2)  # (batch, heads, length)
+    x, step, log_decay = x.transpose(1, 2), step.transpose(1, 2), log_decay.transpose(1, 2)
     state: torch.Tensor | None = None  # (batch, heads, d_state, headdim), wide
     parts = []
     for start in range(0, length, CHUNK):
         rows = slice(start, start + CHUNK)
-        keys, queries, values, logs = b[:, rows], c[:, rows], weighted[:, :, rows], log_decay[:, :, rows]
-        left = decays(logs)
+        keys, queries, values = b[:, rows], c[:, rows], x[:, :, rows]
+        steps, logs = step[:, :, rows], log_decay[:, :, rows]
+        left = decays(logs) * steps[:, :, None]
         scores = (queries @ keys.transpose(1, 2))[:, None] * left  # (batch, heads, chunk, chunk)
+        scores = scores + torch.diag_embed(skip.to(scores.dtype)[:, None].expand(-1, scores.shape[-1]))
         y = scores.to(dtype) @ values
         since = logs.cumsum(-1)  # from the chunk's start up to each row
         if state is not None:

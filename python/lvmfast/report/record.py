@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lvmfast import _core
@@ -35,23 +36,28 @@ class OpenSplit:
 
 
 class Inputs:
-    """The files of a scan: hashed before it starts (objects have an ETag), and the same when it ends."""
+    """The files of a scan: hashed while it runs (objects have an ETag), and at its end the same as before."""
 
     def __init__(self, splits: Mapping[Side, OpenSplit], threads: int) -> None:
-        """Reads every local file once to hash it."""
+        """Starts to hash every local file, beside what the pool is asked to do next."""
         self._splits = splits
         files = [file for split in splits.values() for file in (*split.dataset.inputs, *split.texts)]
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
         self._stamps = {path: _stamp(path) for path in local}
-        self._hashes = {path: _core.blake3_file(path, threads) for path in local}
+        self._hashing = _core.FileHashes(list(self._stamps), threads)
         self._objects = {file.name: file.origin for file in files if isinstance(file.origin, StoredObject)}
 
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        return dict(zip(self._stamps, self._hashing.wait(), strict=True))
+
     def check_unchanged(self) -> None:
-        """Compares size and time of every file, and the ETag of every object, with what they were.
+        """Holds size and time of every file, once hashed, and the ETag of every object to what they were.
 
         Raises:
             DataError: a file changed, so that nobody can say what was scanned.
         """
+        _ = self._hashes
         for path, stamp in self._stamps.items():
             if not os.path.isfile(path) or _stamp(path) != stamp:
                 raise DataError(f"{path}: changed while it was read")

@@ -202,8 +202,8 @@ class SavedScan:
             kept = pc.sum(pc.equal(table["level"], level)).as_py() or 0
             if kept != finding["evidence"]["kept"]:
                 raise DataError(
-                    f"{joined(self.name, MATCHES)}: {level}: expected {finding['evidence']['kept']:,} matches "
-                    f"as in {SUMMARY}, got {kept:,}"
+                    f"{joined(self.name, MATCHES)}: {level}: expected "
+                    f"{finding['evidence']['kept']:,} matches as in {SUMMARY}, got {kept:,}"
                 )
         return table
 

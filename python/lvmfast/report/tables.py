@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.levels import SIDES, Level, Side
@@ -54,7 +55,7 @@ LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
 
 def matched_rows(findings: Findings) -> pa.Table:
     """Every matched row, by level, side (train first), file and row."""
-    parts = [MATCHED_ROWS.empty_table()]
+    parts = [pa.Table.from_batches([], schema=MATCHED_ROWS)]
     for level, finding in findings.levels.items():
         for side in SIDES:
             if side in finding.sides and finding.status != "not_checkable":
@@ -77,7 +78,7 @@ def nearest_rows(findings: Findings) -> pa.Table | None:
     found = finding.nearest
     columns = (
         *_locate(found.eval_row, findings.sides["eval"]),
-        pa.array(found.cosine),
+        arrow_numbers(found.cosine),
         *_locate(found.train_row, findings.sides["train"]),
     )
     return pa.table(list(columns), schema=NEAREST)
@@ -90,7 +91,7 @@ def undecided_rows(findings: Findings) -> pa.Table | None:
         if finding.undecided is not None:
             rows, bounds = finding.undecided.rows, finding.undecided.bounds
             files, file_rows = _locate(rows, findings.sides["eval"])
-            columns = [_same(level, len(rows)), files, file_rows, pa.array(bounds)]
+            columns = [_same(level, len(rows)), files, file_rows, arrow_numbers(bounds)]
             parts.append(pa.table(columns, schema=UNDECIDED))
     return pa.concat_tables(parts).combine_chunks() if parts else None
 
@@ -106,11 +107,11 @@ def matches(findings: Findings, datasets: Mapping[Side, Dataset]) -> pa.Table:
     )
     found = [f for f in findings.levels.values() if len(f.matches)]
     details = {side: _look_up(datasets["train" if within else side], side, found) for side in SIDES}
-    parts = [MATCHES.empty_table()]
+    parts = [pa.Table.from_batches([], schema=MATCHES)]
     for finding in found:
         columns: dict[str, pa.Array] = {
             "level": _same(finding.level, len(finding.matches)),
-            "score": pa.array(finding.matches.score),
+            "score": arrow_numbers(finding.matches.score),
         }
         for side in SIDES:
             columns |= _side_columns(side, finding, sides[side], details[side])
@@ -124,15 +125,15 @@ def _side_columns(
     rows: Rows = getattr(finding.matches, f"{side}_row")
     absent = rows == NO_ROW
     files, file_rows = _locate(rows, info)
-    place = np.searchsorted(details["row"].to_numpy(), rows)
-    looked_up = details.take(pa.array(place, mask=absent))
+    place = np.searchsorted(numpy_numbers(details["row"].combine_chunks()), rows)
+    looked_up = details.take(arrow_numbers(place, absent))
     position = getattr(finding.matches, f"{side}_position")
     count = getattr(finding.matches, f"{side}_count")
     columns = {
-        "count": pa.array(count, mask=absent),
+        "count": arrow_numbers(count, absent),
         "file": files,
         "row": file_rows,
-        "position": pa.array(position, mask=position == NO_POSITION),
+        "position": arrow_numbers(position, position == NO_POSITION),
     }
     for name in LOOKED_UP:
         kind = pa.large_string() if name == "text" else pa.string()
@@ -152,9 +153,9 @@ def _locate(rows: Rows, info: SideInfo) -> tuple[pa.Array, pa.Array]:
     """The file name and the row within the file of each dataset row; nulls for NO_ROW."""
     absent: npt.NDArray[np.bool_] = rows == NO_ROW
     files = np.maximum(np.searchsorted(info.file_starts, rows, side="right") - 1, 0)
-    names = pa.array(info.names, pa.string()).take(pa.array(files, mask=absent))
-    return names, pa.array(rows - info.file_starts[files], pa.int64(), mask=absent)
+    names = arrow_texts(info.names).take(arrow_numbers(files, absent))
+    return names, arrow_numbers(rows - info.file_starts[files], absent)
 
 
 def _same(value: Level | Side, rows: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, pa.string()), rows)
+    return arrow_texts([value]).take(arrow_numbers(np.zeros(rows, np.int64)))

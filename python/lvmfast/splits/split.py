@@ -105,8 +105,7 @@ def split(
         payload_files = None if texts is None else local_files(texts.files)
         place = check_destination(Path(out), data if isinstance(data, (list, tuple)) else [data])
         names = [f"{part}{_suffix(sources)}" for part in ("train", *shares.held_out)]
-    with clock.phase("hash"):
-        inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
+    inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
     with clock.phase("join"):
         documents = read_documents(dataset, options, progress)
         answers = np.unique(documents.of_row[rows_with_their_answer(dataset, options, progress)])

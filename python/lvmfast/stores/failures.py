@@ -22,6 +22,7 @@ _WAIT_ERRNO = (
 )  # fmt: skip
 #: By name, because none of these libraries is imported here.
 _WAIT_NAMES = (
+    "ConnectionError",
     "ClientError",
     "HTTPClientError",
     "HttpProcessingError",
@@ -29,6 +30,7 @@ _WAIT_NAMES = (
     "ServiceResponseError",
 )
 _WAIT_HOMES = ("aiohttp", "botocore", "httpx", "requests", "azure", "google")
+_FINAL = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError)
 _LONGEST = 240
 
 Value = TypeVar("Value")
@@ -60,37 +62,51 @@ def with_retries(uri: str, call: Callable[[], Value], abandoned: threading.Event
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed later."""
-    status = status_of(error)
-    if status is not None:
-        return status in _WAIT_STATUS or (status >= 500 and status not in (501, _FULL))
-    if isinstance(error, (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError)):
-        return False
     for each in _chain(error):
-        if isinstance(each, (TimeoutError, ConnectionError, EOFError)):
+        status = _own_status(each)
+        if status is not None:
+            return status in _WAIT_STATUS or (status >= 500 and status not in (501, _FULL))
+        if isinstance(each, _FINAL):
+            return False
+        if _is_broken_connection(each):
             return True
-        if isinstance(each, OSError) and each.errno in _WAIT_ERRNO:
-            return True
-        for kind in type(each).__mro__:
-            if kind.__module__.partition(".")[0] in _WAIT_HOMES and kind.__name__ in _WAIT_NAMES:
-                # botocore's ClientError is an answer (it has a status, above), aiohttp's is the lack of one.
-                return not (kind.__module__.startswith("botocore") and kind.__name__ == "ClientError")
     return False
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status behind an error of a store's library."""
+    """The HTTP status behind an error of a store's library; None where the connection failed."""
     for each in _chain(error):
-        response = getattr(each, "response", None)
-        found = (
-            response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
-        )
-        for value in (found, getattr(response, "status_code", None), getattr(each, "status", None),
-                      getattr(each, "status_code", None), getattr(each, "code", None)):  # fmt: skip
-            if isinstance(value, int) and 100 <= value < 600:
-                return value
-            if isinstance(value, str) and value.isdecimal() and len(value) == 3:
-                return int(value)
+        if (status := _own_status(each)) is not None:
+            return status
+        if _is_broken_connection(each):
+            return None
     return None
+
+
+def _own_status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore's
+        candidates = [response.get("ResponseMetadata", {}).get("HTTPStatusCode")]
+    else:
+        candidates = [getattr(response, "status_code", None)]
+        candidates += [getattr(error, name, None) for name in ("status", "status_code", "code")]
+    for value in candidates:
+        if isinstance(value, int) and 100 <= value < 600:
+            return value
+        if isinstance(value, str) and value.isdecimal() and len(value) == 3:
+            return int(value)
+    return None
+
+
+def _is_broken_connection(error: BaseException) -> bool:
+    if isinstance(error, (TimeoutError, ConnectionError, EOFError)):
+        return True
+    if isinstance(error, OSError) and error.errno in _WAIT_ERRNO:
+        return _own_status(error.__cause__) is None if error.__cause__ is not None else True
+    return any(
+        kind.__module__.partition(".")[0] in _WAIT_HOMES and kind.__name__ in _WAIT_NAMES
+        for kind in type(error).__mro__
+    )
 
 
 def cause(error: BaseException) -> str:
@@ -104,8 +120,7 @@ def cause(error: BaseException) -> str:
     if status == 412:
         return "changed while it was read: the object has another ETag now"
     if isinstance(error, FileNotFoundError) or status == 404:
-        bucket = "bucket" in said.lower()
-        return f"no such bucket: {said}" if bucket else "no such object"
+        return "no such bucket" if "bucket does not exist" in said else "no such object"
     if isinstance(error, PermissionError) or status in (401, 403):
         return f"access refused: {said}"
     if status == _FULL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,13 @@ def scan_sides(config: TrainConfig, sides: Sides, progress: Progress) -> LeakRep
         allow_leaked=config.allow_leaked,
         progress=progress,
     )
+
+
+def file_stamps(sides: Sides) -> dict[str, tuple[int, int]]:
+    """Size and time of every training file that is still there."""
+    paths = [file.path for file in sides.train_split.files if file.path is not None]
+    stats = {path: os.stat(path) for path in paths if os.path.exists(path)}
+    return {path: (found.st_size, found.st_mtime_ns) for path, found in stats.items()}
 
 
 def leak_status(report: LeakReport) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from lvmfast.training.data import (
     Side,
     Sides,
     content_hash,
+    file_stamps,
     input_files,
     leak_status,
     open_sides,
@@ -76,6 +78,7 @@ def _run(
     if sides is None:
         assert report is None or not report.passed
         return TrainedRun(folder.path, [], None, LEAKED, None if report is None else str(report), None, {})
+    stamps = file_stamps(sides)
     _check_size(config, sides)
     train, val = _readers(config, sides, ranks, progress)
     torch.manual_seed(config.seed)
@@ -95,10 +98,25 @@ def _run(
         run.get("train_hash", ""),
         run.get("fingerprint", ""),
     )
-    trainer = Trainer(config, model, train, val, folder, info, place, ranks, mix)
+
+    def complete() -> CheckpointInfo:
+        """With the fingerprint, which takes as long as many steps and is made when a checkpoint is due."""
+        if not ranks.first:
+            return info
+        if file_stamps(sides) != stamps:
+            raise DataError(
+                f"{config.train[0]}: this or another file changed since the run began: no checkpoint could "
+                "say what it was trained on"
+            )
+        if not folder.fingerprint.exists():
+            fingerprint(sides.train_split, folder.fingerprint, threads=config.threads, progress=progress)
+        run["fingerprint"] = fingerprint_identity(folder.fingerprint)
+        folder.write_json(folder.run, run)
+        return replace(info, fingerprint=run["fingerprint"])
+
+    trainer = Trainer(config, model, train, val, folder, complete, place, ranks, mix)
     if ranks.first:
-        told = {"parameters": trainer.parameters, "baselines": trainer.baselines, "lag_mix": mix.tolist()}
-        run = {**run, **told}
+        run |= {"parameters": trainer.parameters, "lag_mix": mix.tolist()}
         folder.write_json(folder.run, run)
     identity = identity_of(config)
     position = trainer.position(identity)
@@ -141,8 +159,6 @@ def _proven_sides(
             with folder.writing(), appearing(folder.documents) as staged:
                 pq.write_table(sides.documents, staged)
         go[0] = report.passed or config.allow_leaked
-        if go[0] and not folder.fingerprint.exists():
-            fingerprint(sides.train_split, folder.fingerprint, threads=config.threads, progress=progress)
     ranks.tell(go)
     if not go[0]:
         return None, report
@@ -237,7 +253,7 @@ def _statement(
         },
         "files": files,
         "train_hash": content_hash(files["train"]),
-        "fingerprint": fingerprint_identity(folder.fingerprint),
+        "fingerprint": fingerprint_identity(folder.fingerprint) if folder.fingerprint.exists() else "",
         "provenance": dict(sides.train.sequences.provenance),
         "n_train": len(sides.train),
         "n_val": len(sides.val),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,14 +52,27 @@ class Trainer:
         train: StepReader,
         val: StepReader,
         folder: RunFolder,
-        info: CheckpointInfo,
+        complete: Callable[[], CheckpointInfo],
         place: Place,
         ranks: Ranks,
         mix: Any,
     ) -> None:
-        """`info` is what every checkpoint states, `mix` the weights of the lag-mix baseline."""
-        self.config, self.model, self.folder, self.info = config, model, folder, info
+        """Nothing is computed yet.
+
+        Args:
+            config: the figures.
+            model: on the device.
+            train: what is trained on.
+            val: what it is judged by.
+            folder: where it writes.
+            complete: gives what every checkpoint states; called when the first is due.
+            place: the device.
+            ranks: of this process.
+            mix: the weights of the lag-mix baseline.
+        """
+        self.config, self.model, self.folder = config, model, folder
         self._train, self._val, self._place, self._ranks = train, val, place, ranks
+        self._complete, self._mix = complete, mix
         dim = train.side.sequences.dim
         self.objective = Objective(config, dim).to(place.device)
         self.optimiser = make_optimiser(config, self._named_parameters())
@@ -67,10 +81,28 @@ class Trainer:
         self._compiled: nn.Module = torch.compile(model) if place.compiled else model
         assert val.identities is not None
         self._pool = make_pool(self._tensor(val.targets(np.arange(len(val.side)))), val.identities)
-        self.baselines = self._judge_baselines(mix)
         self._saved = time.monotonic()
         self._heartbeat = Heartbeat(folder.path) if ranks.first else None
         self.verdicts: Verdicts | None = None  #: of the gates, once their epoch is there
+
+    @cached_property
+    def info(self) -> CheckpointInfo:
+        """What every checkpoint states."""
+        return self._complete()
+
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """The validation figures of each baseline."""
+        side = self._val.side
+        judged = {}
+        for name in BASELINES:
+            blocks = [
+                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), self._mix)
+                for i in range(0, len(side), _BLOCK)
+            ]
+            found = _named(quality(self._tensor(np.concatenate(blocks)), self._pool))
+            judged[name] = {key: found[key] for key in ("val_cosine", "val_r5", "val_mrr", "val_margin")}
+        return judged
 
     @property
     def parameters(self) -> int:
@@ -284,18 +316,6 @@ class Trainer:
         agreed = torch.tensor(list(figures.values()), dtype=torch.float64, device=self._place.device)
         self._ranks.follow_first(agreed)
         return dict(zip(figures, agreed.tolist(), strict=True))
-
-    def _judge_baselines(self, mix: Any) -> dict[str, dict[str, float]]:
-        side = self._val.side
-        judged = {}
-        for name in BASELINES:
-            blocks = [
-                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), mix)
-                for i in range(0, len(side), _BLOCK)
-            ]
-            found = _named(quality(self._tensor(np.concatenate(blocks)), self._pool))
-            judged[name] = {key: found[key] for key in ("val_cosine", "val_r5", "val_mrr", "val_margin")}
-        return judged
 
     def _consider_untrained(self, position: Position) -> None:
         """The residual as it starts, which is its baseline: checkpoint 0."""

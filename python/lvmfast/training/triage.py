@@ -36,12 +36,13 @@ def triage(run: Run) -> Triage:
     The customary order is the public project's; docs/triage.md has the reasons of the measured one. Without a
     config.toml the commands begin with the customary preset, and TRAIN stands for the training files.
     """
+    control = {"infonce": 0.0, "cosine": 1.0, "head": False, "bank": 0}
     customary = [
         _step(run, "tau 0.05", "customary", {"tau": 0.05}, _margin(run)),
         _step(run, "tau 0.10", "customary", {"tau": 0.10}, _margin(run)),
         _step(run, "lambda 0.85/0.15", "customary", {"infonce": 0.85, "cosine": 0.15}, _losses(run)),
         _step(run, "batch 512", "customary", {"batch": 512}, _negatives(run)),
-        _step(run, "head check", "customary", {"infonce": 0.0, "cosine": 1.0, "head": False}, _control(run)),
+        _step(run, "head check", "customary", control, _control(run)),
         _step(run, "2 per document", "customary", {"max_per_document": 2}, _same_document(run)),
     ]
     bank = {"infonce": 1.0, "cosine": 0.0, "head": False, "bank": 65_536, "mask_context": True}
@@ -96,6 +97,9 @@ def _symptoms(run: Run) -> list[str]:
         found.append(f"collapse: predictions have a mean cosine of {same:.2f} with each other")
     if (spread := _last(run, "val_std")) is not None and spread < 0.25:
         found.append(f"collapse: predictions spread by {spread:.2f}, of at most about 1")
+    copied = run.history.baselines("val_mrr").get("copy-last")
+    if (own := _last(run, "val_mrr")) is not None and copied is not None and own < copied:
+        found.append(f"val_mrr is {own:.3f}; copying the last vector reaches {copied:.3f}")
     losses = run.history.curve("val_loss")
     if len(losses) > 2:
         best = min(losses, key=lambda point: point[1])

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Codes, Kernel, LANES, SIEVE_LANES, SIEVE_ROWS, scalar};
+use super::{Codes, DOT_COLUMNS, DOT_ROWS, Kernel, LANES, Products, SIEVE_LANES, SIEVE_ROWS, scalar};
 
 const ROWS: usize = 6;
 const COLUMNS: usize = 16;
@@ -15,6 +15,8 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
         tile_lanes: COLUMNS,
         // SAFETY: the table leaves this function only where the features were detected.
         dot: |x, y| unsafe { dot(x, y) },
+        // SAFETY: as above.
+        dots: |xs, ys| unsafe { dots(xs, ys) },
         // SAFETY: as above.
         multiply: |left, right, tile| unsafe { multiply(left, right, tile) },
         // SAFETY: as above.
@@ -61,6 +63,41 @@ fn dot(x: &[f32], y: &[f32]) -> f64 {
         unsafe { _mm256_storeu_pd(lane.as_mut_ptr(), sum) }
     }
     scalar::finish(lanes, x_tail, y_tail)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dots(xs: &[&[f32]; DOT_ROWS], ys: &[&[f32]; DOT_COLUMNS]) -> Products {
+    let whole = xs[0].len() / LANES;
+    let x = xs.map(|row| &row.as_chunks::<LANES>().0[..whole]);
+    let y = ys.map(|row| &row.as_chunks::<LANES>().0[..whole]);
+    let mut lanes = [[[0.0f64; LANES]; DOT_COLUMNS]; DOT_ROWS];
+    // Four of the sixteen partial sums at a time: twelve pairs of them fit the registers.
+    for four in 0..LANES / 4 {
+        let mut sums = [[_mm256_setzero_pd(); DOT_COLUMNS]; DOT_ROWS];
+        for k in 0..whole {
+            let mut x_four = [_mm256_setzero_pd(); DOT_ROWS];
+            for i in 0..DOT_ROWS {
+                x_four[i] = widen(&x[i][k].as_chunks::<4>().0[four]);
+            }
+            for j in 0..DOT_COLUMNS {
+                let y_four = widen(&y[j][k].as_chunks::<4>().0[four]);
+                for i in 0..DOT_ROWS {
+                    sums[i][j] = _mm256_fmadd_pd(x_four[i], y_four, sums[i][j]);
+                }
+            }
+        }
+        for (lanes, sum) in lanes.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            // SAFETY: the reference covers the four values that are written.
+            unsafe { _mm256_storeu_pd(lanes.as_chunks_mut::<4>().0[four].as_mut_ptr(), *sum) }
+        }
+    }
+    let mut products = [[0.0; DOT_COLUMNS]; DOT_ROWS];
+    for i in 0..DOT_ROWS {
+        for j in 0..DOT_COLUMNS {
+            products[i][j] = scalar::finish(lanes[i][j], &xs[i][whole * LANES..], &ys[j][whole * LANES..]);
+        }
+    }
+    products
 }
 
 #[target_feature(enable = "avx2,fma")]

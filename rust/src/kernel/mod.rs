@@ -23,7 +23,7 @@ const LANES: usize = 16;
 
 /// The inner loops for one instruction set.
 ///
-/// `dot` gives the same bits in every kernel. `multiply` does not: it is a first pass whose rounding
+/// `dot` and `dots` give the same bits in every kernel. `multiply` does not: it is a first pass whose rounding
 /// error the caller bounds.
 #[derive(Debug)]
 pub struct Kernel {
@@ -31,12 +31,28 @@ pub struct Kernel {
     tile_rows: usize,
     tile_lanes: usize,
     dot: fn(&[f32], &[f32]) -> f64,
+    dots: fn(&Left<'_>, &Right<'_>) -> Products,
     multiply: fn(&[f32], &[f32], &mut [f32]),
     at_least: fn(&[f32], f32, &mut Vec<u32>),
     project: fn(&[&[f32]], &[f32], &mut [f32]),
     square_distance: fn(&[f32], &[f32]) -> f32,
     sieve: fn(&Codes<'_>, &Codes<'_>, usize, &mut Vec<u32>),
 }
+
+/// Left rows of [`Kernel::dots`].
+pub const DOT_ROWS: usize = 3;
+
+/// Right rows of [`Kernel::dots`].
+pub const DOT_COLUMNS: usize = 4;
+
+/// The left rows of [`Kernel::dots`].
+pub type Left<'a> = [&'a [f32]; DOT_ROWS];
+
+/// The right rows of [`Kernel::dots`].
+pub type Right<'a> = [&'a [f32]; DOT_COLUMNS];
+
+/// What [`Kernel::dots`] gives: a row for each left row.
+pub type Products = [[f64; DOT_COLUMNS]; DOT_ROWS];
 
 /// Rows in each step of [`Kernel::sieve`], of any kernel: blocks of left codes are filled up to it.
 pub const SIEVE_ROWS: usize = 6;
@@ -74,6 +90,13 @@ impl Kernel {
     pub fn dot(&self, x: &[f32], y: &[f32]) -> f64 {
         assert_eq!(x.len(), y.len(), "a dot product of rows of different length");
         (self.dot)(x, y)
+    }
+
+    /// [`Kernel::dot`] of each of some rows with each of others, which costs about half as much a pair.
+    pub fn dots(&self, xs: &[&[f32]; DOT_ROWS], ys: &[&[f32]; DOT_COLUMNS]) -> Products {
+        let dim = xs[0].len();
+        assert!(xs.iter().chain(ys).all(|row| row.len() == dim), "dot products of rows of different length");
+        (self.dots)(xs, ys)
     }
 
     /// Adds the products of two panels to a tile: `tile[i, j] += sum_k left[k, i] * right[k, j]` in

@@ -21,6 +21,8 @@ pub(super) fn kernel() -> &'static Kernel {
         // SAFETY: this file is compiled only for targets that have NEON, which is then on every processor.
         dot: |x, y| unsafe { dot(x, y) },
         // SAFETY: as above.
+        dots: |xs, ys| xs.map(|x| ys.map(|y| unsafe { dot(x, y) })),
+        // SAFETY: as above.
         multiply: |left, right, tile| unsafe { multiply(left, right, tile) },
         // SAFETY: as above.
         at_least: |values, limit, positions| unsafe { at_least(values, limit, positions) },

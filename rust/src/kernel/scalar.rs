@@ -11,6 +11,7 @@ pub(super) fn kernel() -> &'static Kernel {
         tile_rows: ROWS,
         tile_lanes: COLUMNS,
         dot,
+        dots: |xs, ys| xs.map(|x| ys.map(|y| dot(x, y))),
         multiply,
         at_least,
         project,

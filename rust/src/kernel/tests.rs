@@ -38,6 +38,22 @@ proptest! {
     }
 
     #[test]
+    fn dots_have_the_bits_of_dot(sides in prop::collection::vec(rows(0..70), DOT_COLUMNS)) {
+        let dim = sides.iter().map(|(x, _)| x.len()).min().unwrap();
+        let xs: [&[f32]; DOT_ROWS] = std::array::from_fn(|i| &sides[i].0[..dim]);
+        let ys: [&[f32]; DOT_COLUMNS] = std::array::from_fn(|j| &sides[j].1[..dim]);
+        for kernel in available() {
+            let products = kernel.dots(&xs, &ys);
+            for i in 0..DOT_ROWS {
+                for j in 0..DOT_COLUMNS {
+                    let expected = documented_dot(xs[i], ys[j]);
+                    prop_assert_eq!(products[i][j].to_bits(), expected.to_bits(), "{}", kernel.name());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn multiply_is_within_its_error_bound(depth in 0usize..80, seed in prop::collection::vec(-1.0f32..1.0, 64)) {
         for kernel in available() {
             let (rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());

@@ -13,6 +13,7 @@
 
 use rayon::prelude::*;
 
+use super::rescore::Rescoring;
 use super::search::Goals;
 use super::{Pair, cosine};
 use crate::error::ScanError;
@@ -151,7 +152,9 @@ impl Product {
         };
         let left_rows = self.sweep(left, right, places, units, watch, &mut of_chunk, |scratch, task| {
             candidates(kernel, left, task.left, task.panels, Floors::Same(limit), scratch, watch)?;
-            rescore(kernel, left, right, (task.left.0, task.right_from), places, threshold, scratch, watch)
+            let rescored =
+                Rescoring { kernel, left, right, from: (task.left.0, task.right_from), places, threshold };
+            rescored.pairs(&scratch.candidates, watch)
         })?;
         found
             .into_par_iter()
@@ -380,38 +383,4 @@ fn candidates(
         }));
     }
     Ok(())
-}
-
-/// The candidates whose float64 score reaches the threshold, with that score.
-#[expect(clippy::too_many_arguments)]
-fn rescore(
-    kernel: &Kernel,
-    left: Rows<'_>,
-    right: Rows<'_>,
-    (left_from, right_from): (usize, usize),
-    places: Option<&[usize]>,
-    threshold: f64,
-    scratch: &mut Scratch,
-    watch: &Watch,
-) -> Result<Vec<Pair>, ScanError> {
-    let mut pairs = Vec::new();
-    for (i, &(row, lane)) in scratch.candidates.iter().enumerate() {
-        if i % 4096 == 0 {
-            watch.check()?;
-        }
-        let (i, j) = (left_from + row as usize, right_from + lane as usize);
-        if i >= left.len() || j >= right.len() {
-            continue; // padding, where the limit is not above zero
-        }
-        if places.is_some_and(|places| j <= places[i]) {
-            continue;
-        }
-        let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
-        let score = cosine(kernel.dot(x, y), xx, yy);
-        if score >= threshold {
-            pairs.push(Pair { left: i as u32, right: j as u32, cosine: score });
-        }
-    }
-    watch.found(pairs.len())?;
-    Ok(pairs)
 }

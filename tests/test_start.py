@@ -1,0 +1,85 @@
+"""What a process waits for before it starts."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lvmfast
+from lvmfast.cli.app import COMMANDS
+from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+def modules_of(script, *arguments):
+    """The modules that a process has loaded after `script`."""
+    script += "; print(*sys.modules, sep='\\n', file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.splitlines())
+
+
+def test_the_package_loads_what_is_used():
+    assert "lvmfast.training" not in modules_of("import sys, lvmfast; lvmfast.leakscan")
+    for name in lvmfast.__all__:
+        assert getattr(lvmfast, name).__class__.__name__ != "module"
+    assert set(lvmfast.__all__) <= set(dir(lvmfast))
+    with pytest.raises(AttributeError, match="'lvmfast' has no attribute 'leakscam'"):
+        lvmfast.leakscam  # noqa: B018
+
+
+def test_a_command_does_not_load_the_others():
+    loaded = modules_of(
+        "import sys; from lvmfast.cli import app; app(standalone_mode=False)", "leakscan", "--help"
+    )
+    assert {name for name in COMMANDS if f"lvmfast.cli.{name}" in loaded} == {"leakscan"}
+
+
+def test_help_lists_every_command_and_a_typo_gets_a_suggestion():
+    listed = subprocess.run(
+        [sys.executable, "-m", "lvmfast", "--help"], capture_output=True, text=True, check=True
+    )
+    lines = listed.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    done = subprocess.run([sys.executable, "-m", "lvmfast", "leakscn"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "leakscan" in done.stderr
+
+
+def test_a_scan_of_vectors_does_not_load_pandas(tmp_path):
+    pytest.importorskip("pandas")
+    rows = np.random.default_rng(0).normal(size=(40, 8))
+    np.save(tmp_path / "train.npy", rows)
+    np.save(tmp_path / "eval.npy", rows[:5])
+    loaded = modules_of(
+        "import sys; from lvmfast.cli import app; app(standalone_mode=False)",
+        *("leakscan", "--train", str(tmp_path / "train.npy"), "--eval", str(tmp_path / "eval.npy")),
+        *("--levels", "vector", "--json"),
+    )
+    assert "lvmfast.report.leak_report" in loaded
+    assert "pandas" not in loaded
+
+
+@given(st.lists(st.one_of(st.none(), INT64)), st.integers(1, 3))
+def test_numbers_are_those_of_pyarrow(values, step):
+    absent = np.array([value is None for value in values], dtype=bool)
+    numbers = np.array([value or 0 for value in values], dtype=np.int64)
+    assert arrow_numbers(numbers[::step], absent[::step]).equals(pa.array(values[::step], pa.int64()))
+    made = arrow_numbers(numbers)
+    assert made.equals(pa.array(numbers))
+    assert np.array_equal(numpy_numbers(made), numbers)
+    halves = numbers / 2
+    assert arrow_numbers(halves).equals(pa.array(halves))
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_texts_are_those_of_pyarrow(values):
+    made = arrow_texts(values)
+    made.validate(full=True)
+    assert made.equals(pa.array(values, pa.string()))
