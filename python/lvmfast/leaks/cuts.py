@@ -116,7 +116,7 @@ def spans_of(dataset: Dataset, span_bytes: int = SPAN_BYTES) -> list[Span]:
 
 
 def share_of(spans: Sequence[Span], dataset: Dataset, share: int, shares: int) -> list[Span]:
-    """The spans of one of `shares` (the first is 1) pieces of about as many bytes, each span in one of them."""
+    """The spans of one of `shares` pieces (the first is 1) of about as many bytes; each is in one piece."""
     weights = []
     for span in spans:
         file = dataset.files[span.file]

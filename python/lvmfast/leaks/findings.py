@@ -92,7 +92,7 @@ class Findings:
 
     @property
     def verdict(self) -> Verdict:
-        """``part`` of one part, whatever it found; else ``leak`` if any level leaks, else ``allowed`` if any was tolerated, else ``clean``."""
+        """``part`` of a part, else the worst: ``leak``, ``incomplete``, ``allowed``, ``clean``."""
         if self.part is not None:
             return "part"
         statuses = {finding.status for finding in self.levels.values()}

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvmfast.corpus.dataset import COLUMNS, Column, Dataset
+from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.leaks.cuts import ROW_BITS, Cut, Rows, located, numbered
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.levels import SIDES, Side
@@ -68,7 +68,7 @@ class NamedRows:
 
     def __init__(self, columns: Sequence[Column], table: pa.Table) -> None:
         """`table` has ``row``, ascending and unique, and `columns` as text."""
-        self.columns = frozenset(columns)
+        self.columns: frozenset[Column] = frozenset(columns)
         self._table = table
 
     def take(self, rows: Rows, columns: Sequence[Column]) -> pa.Table:
@@ -78,23 +78,28 @@ class NamedRows:
 
 
 def named_rows(
-    saved: Sequence[Cut], starts: Rows, columns: Mapping[Side, Sequence[Column]]
+    parts: Sequence[Cut], starts: Rows, columns: Mapping[Side, Sequence[Column]]
 ) -> dict[Side, NamedRows]:
-    """The sides of a scan from what its parts saved, given the dataset row at which each training file starts.
+    """The sides of a scan from what its parts saved.
 
-    `take` of the evaluation side gives texts and chunk ids of rows that the evidence names, and the document
-    ids of all that match.
+    Of the evaluation side the rows that the evidence names have ids and texts; others that match have
+    document ids alone.
+
+    Args:
+        parts: what `named_values` gave, part by part.
+        starts: the dataset row at which each training file starts.
+        columns: of each side.
     """
-    train, rows, documents = (
-        _joined([_read(part[name]) for part in saved])
-        if name != "documents"
-        else pa.concat_tables([_read(part[name]) for part in saved])
-        for name in ("train", "eval", "documents")
-    )
+    train = _joined([_read(part["train"]) for part in parts])
     at = located(train["row"].to_numpy(), starts)
-    sides = {"train": train.set_column(0, "row", pa.array(at)), "eval": _with_documents(rows, documents)}
+    of_eval = _with_documents(
+        _joined([_read(part["eval"]) for part in parts]),
+        pa.concat_tables([_read(part["documents"]) for part in parts]),
+    )
+    sides: dict[Side, pa.Table] = {"train": train.set_column(0, "row", pa.array(at)), "eval": of_eval}
     return {
-        side: NamedRows([c for c in COLUMNS if c in columns[side]], _unique(sides[side])) for side in SIDES
+        side: NamedRows([column for column in LOOKED_UP if column in columns[side]], _unique(sides[side]))
+        for side in SIDES
     }
 
 
