@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lvmfast._core import __version__
-from lvmfast.errors import DataError, LeakError, LvmfastError
+from lvmfast.errors import DataError, IncompleteError, LeakError, LvmfastError
 
 if TYPE_CHECKING:
     from lvmfast.api import leakscan
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lvmfast.leaks.arrays import hash_texts, intersect_pairs
     from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
     from lvmfast.leaks.nearest import Nearest, nearest
+    from lvmfast.merging import merge
     from lvmfast.report.leak_report import LeakReport
     from lvmfast.splits.clean import clean
     from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
@@ -29,6 +30,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Evaluation",
+    "IncompleteError",
     "LeakError",
     "LeakReport",
     "LvmfastError",
@@ -45,6 +47,7 @@ __all__ = [
     "intersect_pairs",
     "leakscan",
     "load_split",
+    "merge",
     "near_duplicates",
     "nearest",
     "quarantine",
@@ -69,6 +72,7 @@ _HOMES = {
     "near_duplicates": ("lvmfast.leaks.near_duplicates", "near_duplicates"),
     "Nearest": ("lvmfast.leaks.nearest", "Nearest"),
     "nearest": ("lvmfast.leaks.nearest", "nearest"),
+    "merge": ("lvmfast.merging", "merge"),
     "LeakReport": ("lvmfast.report.leak_report", "LeakReport"),
     "clean": ("lvmfast.splits.clean", "clean"),
     "fingerprint": ("lvmfast.splits.fingerprint", "fingerprint"),

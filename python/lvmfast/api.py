@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
+import numpy as np
+
+from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
+from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
 from lvmfast.leaks.engine import Clock, Progress, scan, silent
-from lvmfast.leaks.findings import Findings
+from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.fingerprinted import scan_fingerprint
-from lvmfast.leaks.levels import Side, parse_levels
+from lvmfast.leaks.journal import Journal
+from lvmfast.leaks.levels import LEVELS, NEEDS, Side, parse_levels
 from lvmfast.leaks.options import (
     DEFAULT_MAX_PAIRS,
     DEFAULT_MIN_CHARS,
@@ -25,8 +31,13 @@ from lvmfast.leaks.options import (
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import Inputs, OpenSplit, environment
-from lvmfast.report.summary import RunRecord
-from lvmfast.report.tables import matches
+from lvmfast.report.summary import RunRecord, summarize, summarized_options
+from lvmfast.report.tables import MATCHES, matches
+from lvmfast.report.write import PART, PARTIAL, write_summary
+from lvmfast.stores import folder
+
+#: A shard of large files is made of about so many pieces, so that shards are even.
+SPANS_PER_SHARD = 4
 
 
 def leakscan(
@@ -51,13 +62,16 @@ def leakscan(
     device: str = "cpu",
     scratch: str | None = None,
     most_seconds: float | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    shard: tuple[int, int] | None = None,
     progress: Progress = silent,
     announce: Announce = say_nothing,
 ) -> LeakReport:
     """Finds every row of `eval` that was seen in `train`, or every duplicate inside `train` alone.
 
-    Every row of both sides is checked or counted as unchecked with a reason. Nothing is sampled, printed or
-    written.
+    Every row of both sides is checked or counted as unchecked with a reason. Nothing is sampled or printed,
+    and nothing written unless `out` is given.
 
     Args:
         train: a path, a quoted glob, a folder, a list of these; a dict of numpy arrays or torch tensors; a
@@ -85,6 +99,10 @@ def leakscan(
         device: where vectors are compared: cpu, or cuda or cuda:N (needs torch). The answer is the same.
         scratch: folder for what does not fit in memory; None for that of temporary files.
         most_seconds: a comparison of vectors that would take longer, by an estimate, is refused.
+        out: folder or URI where a scan that takes long keeps what it has done, in ``.partial``; meanwhile a
+            ``summary.json`` there says ``incomplete``. `LeakReport.save` writes the report over it.
+        resume: go on from what an earlier call with the same arguments left in `out`.
+        shard: (i, n): scan only the i-th of n pieces of `train`, and write to `out` what `merge` needs.
         progress: called as (phase, rows done, rows in all or None).
         announce: told in a line what a large scan is about to do, and what it will take.
 
@@ -106,6 +124,10 @@ def leakscan(
         scratch=scratch,
         most_seconds=most_seconds,
     )
+    if shard is not None:
+        check_shard(*shard)
+        if out is None:
+            raise DataError("a shard needs a folder for what `lvmfast merge` reads")
     machine = environment(options)
     clock = Clock()
     with clock.phase("open"):
@@ -116,17 +138,100 @@ def leakscan(
         if eval is not None:
             splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
-    inputs = Inputs(splits, threads)
-    findings = _findings(datasets["train"], datasets.get("eval"), options, progress, clock, announce)
+    inputs = Inputs(splits, threads, _others(datasets["train"], shard))
+    leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
+
+    def record() -> RunRecord:
+        return RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds, leaked)
+
+    journal = (
+        None
+        if out is None
+        else _journal(splits, inputs, options, record, out, resume, shard, columns or {}, leaked)
+    )
+    findings = _findings(datasets["train"], datasets.get("eval"), options, progress, clock, announce, journal)
+    if findings.part is not None:
+        inputs.check_unchanged()
+        return LeakReport(findings, options, record(), MATCHES.empty_table())
     with clock.phase("evidence"):
         evidence = matches(findings, datasets)
         judged: Side = "eval" if "eval" in datasets else "train"
         documents = matched_documents(findings, judged, datasets[judged])
     with clock.phase("hash"):  # what is left of it
         inputs.check_unchanged()
-    leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
-    run = RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds, leaked)
-    return LeakReport(findings, options, run, evidence, documents)
+    return LeakReport(findings, options, record(), evidence, documents)
+
+
+def _journal(
+    splits: Mapping[Side, OpenSplit],
+    inputs: Inputs,
+    options: ScanOptions,
+    record: Callable[[], RunRecord],
+    out: str | PathLike[str],
+    resume: bool,
+    shard: tuple[int, int] | None,
+    columns: Mapping[str, str],
+    leaked: Sequence[str],
+) -> Journal:
+    """Where the scan keeps what it has done: what makes it the scan it is, and who is told."""
+    identity: Cut = {
+        "version": __version__,
+        "options": summarized_options(options, columns),
+        "train": inputs.named("train"),
+        "eval": inputs.named("eval") if "eval" in splits else None,
+        "columns": {side: sorted(split.dataset.columns) for side, split in splits.items()},
+        "leaked": list(leaked),
+        "names": {side: [file.name for file in split.dataset.files] for side, split in splits.items()},
+    }
+    place = folder(out)
+    if shard is not None:
+        identity |= {"share": shard[0], "shards": shard[1]}
+        size = shard_span_bytes(splits["train"].dataset, shard[1])
+        return Journal(
+            place, PART, identity=identity, resume=resume, whole=True, share=shard, span_bytes=size
+        )
+
+    def told(done: int, spans: int) -> None:
+        reason = f"{done} of {spans} pieces are scanned; the same command with --resume goes on"
+        write_summary(out, summarize(_unfinished(splits, reason), options, record(), None))
+
+    return Journal(place, PARTIAL, identity={**identity, "stamps": inputs.stamps}, resume=resume, told=told)
+
+
+def shard_span_bytes(train: Dataset, shards: int) -> int:
+    """Bytes of the pieces that shards are made of: so small that shards come out even."""
+    return max(1, min(SPAN_BYTES, train.nbytes // (SPANS_PER_SHARD * shards)))
+
+
+def _others(train: Dataset, shard: tuple[int, int] | None) -> frozenset[str]:
+    """The files that a shard does not read."""
+    if shard is None:
+        return frozenset()
+    spans = spans_of(train, shard_span_bytes(train, shard[1]))
+    mine = {span.file for span in share_of(spans, train, *shard)}
+    return frozenset(file.name for place, file in enumerate(train.files) if place not in mine)
+
+
+def _unfinished(splits: Mapping[Side, OpenSplit], reason: str) -> Findings:
+    sides = {
+        side: SideInfo(
+            tuple(file.name for file in split.dataset.files), np.zeros(len(split.dataset.files), np.int64)
+        )
+        for side, split in splits.items()
+    }
+    columns = [split.dataset.columns for split in splits.values()]
+    levels = [level for level in LEVELS if all(set(NEEDS[level]) <= of_side for of_side in columns)]
+    return Findings({level: LevelFinding(level, "incomplete", reason=reason) for level in levels}, sides)
+
+
+def check_shard(share: int, shares: int) -> None:
+    """Holds a shard to its domain.
+
+    Raises:
+        DataError: there is no such shard.
+    """
+    if not 1 <= share <= shares:
+        raise DataError(f"shard: expected i/n with i from 1 to n, got {share}/{shares}")
 
 
 def _findings(
@@ -136,11 +241,17 @@ def _findings(
     progress: Progress,
     clock: Clock,
     announce: Announce,
+    journal: Journal | None,
 ) -> Findings:
+    if journal is not None and journal.whole:
+        if eval is None:
+            raise DataError("a shard is scanned against an evaluation set; none was given")
+        if isinstance(train, Fingerprint):
+            raise DataError(f"{train.path}: a fingerprint is scanned in one piece; leave out the shard")
     if isinstance(eval, Fingerprint):
         raise DataError(f"{eval.path}: a fingerprint can only be the training side: it has no rows to check")
     if not isinstance(train, Fingerprint):
-        return scan(train, eval, options, progress, clock, announce)
+        return scan(train, eval, options, progress, clock, announce, journal)
     if eval is None:
         raise DataError(f"{train.path}: a fingerprint is scanned against an evaluation set; none was given")
     if options.nearest:

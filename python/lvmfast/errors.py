@@ -12,6 +12,10 @@ class DataError(LvmfastError, ValueError):
     """
 
 
+class IncompleteError(LvmfastError):
+    """Something that was to be complete is not, and can be completed. The CLI's exit code 3."""
+
+
 class LeakError(LvmfastError):
     """A scan found a leak; raised by ``LeakReport.raise_if_leaky``. The CLI's exit code 1."""
 

@@ -13,11 +13,12 @@ import typer
 from typer.core import TyperGroup
 
 from lvmfast import __version__
-from lvmfast.errors import LvmfastError
+from lvmfast.errors import IncompleteError, LvmfastError
 
 #: The commands in the order of `lvmfast --help`, each in the module of its name.
 COMMANDS = (
     "leakscan",
+    "merge",
     "report",
     "quarantine",
     "clean",
@@ -39,6 +40,7 @@ COMMANDS = (
 )
 
 EXIT_BAD_INPUT = 2
+EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -53,6 +55,9 @@ def exit_codes(command: Command) -> Command:
             command(*args, **options)
         except typer.Exit:
             raise
+        except IncompleteError as error:
+            print(f"lvmfast: {error}", file=sys.stderr)
+            raise typer.Exit(EXIT_INCOMPLETE) from error
         except LvmfastError as error:
             print(f"lvmfast: {error}", file=sys.stderr)
             raise typer.Exit(EXIT_BAD_INPUT) from error

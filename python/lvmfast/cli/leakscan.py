@@ -9,7 +9,7 @@ import typer
 from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
-from lvmfast.cli.values import assignments, rate, size
+from lvmfast.cli.values import assignments, piece, rate, size
 from lvmfast.errors import DataError
 from lvmfast.leaks.levels import LEVELS
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
@@ -79,6 +79,13 @@ def leakscan(
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder, or URI of one, for the summary and the tables.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Scan the I-th of N pieces of --train alone, for `lvmfast merge`."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what a stopped scan left in --out.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[
         list[str] | None,
@@ -107,6 +114,8 @@ def leakscan(
         )
     if not train:
         raise DataError("nothing to scan: --train PATH [--eval PATH] is missing")
+    if out is None and (shard is not None or resume):
+        raise DataError(f"{'--shard' if shard is not None else '--resume'} needs --out DIR")
     if out is not None:
         prepare_directory(out)
     with progress_display(quiet or as_json) as progress:
@@ -131,6 +140,9 @@ def leakscan(
             device=device,
             scratch=None if out is None else str(out),
             most_seconds=None if yes else LONG_SECONDS,
+            out=out,
+            resume=resume,
+            shard=None if shard is None else piece(shard),
             progress=progress,
             announce=announcer(quiet or as_json),
         )

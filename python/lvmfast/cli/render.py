@@ -20,6 +20,10 @@ def render(report: LeakReport, out: str | Path | None, *, as_json: bool, quiet: 
         from lvmfast.report.terminal import show
 
         console = Console()
+        if report.findings.part is not None:
+            print(verdict_sentence(report.findings))
+            print(closing_line(report.findings))
+            return
         show(report.findings, console)
         console.print(verdict_sentence(report.findings), highlight=False, markup=False, soft_wrap=True)
         if out is not None:

@@ -43,3 +43,11 @@ def size(text: str) -> int:
     number, prefix, binary = match.groups()
     power = " kmgt".index(prefix.lower()) if prefix else 0
     return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+def piece(text: str) -> tuple[int, int]:
+    """The numbers of a shard such as 3/64."""
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
+    if match is None:
+        raise DataError(f"--shard: expected I/N such as 3/64, got {text!r}")
+    return int(match[1]), int(match[2])

@@ -1,19 +1,20 @@
-"""What a scan found so far as a value: it can be saved, carried elsewhere, and folded with what others found.
+"""What a scan found so far as a value: it can be saved, carried elsewhere, and folded with other such values.
 
-A scan indexes one side and streams the other. Whatever consecutive rows of the streamed side yield can be cut
-out as a tree of arrays. Folding such trees in the order of their rows, into the levels of a scan that indexed
-the same rows, gives what an unbroken stream gives:
+A scan indexes one side and streams the other. Whatever consecutive rows of the streamed side yield can be
+cut out as a tree of arrays. Folding such cuts in the order of their rows, into the levels of a scan that
+indexed the same rows, gives what an unbroken stream gives:
 
-- slots and groups of the indexed side are numbered by first appearance, so they are the same wherever the same
-  rows are indexed;
+- slots and groups of the indexed side are numbered by first appearance, so they are the same wherever the
+  same rows are indexed;
 - counts, reasons, rows and distinct keys add up, and the best score of a group is the best of its bests;
-- a match names the first row of its group of equal streamed vectors. A group that an earlier tree named brings
+- a match names the first row of its group of equal streamed vectors. A group that an earlier cut named brings
   only its size: its matches are there already, with the same scores;
-- a tree keeps the `max_pairs` best matches, which loses none of the best ones of all: before a match that it
-  leaves out stand so many others of no lower score whose groups are named, here or earlier, by earlier rows.
+- a cut keeps the `max_pairs` best matches, which loses none of the best ones of all: before a match that
+  it leaves out stand so many others of no lower score, whose groups are named, here or in an earlier cut, by
+  earlier rows.
 
 How long earlier files are may be unknown while a file is read (another machine has them), so rows go by
-numbers that hold the place of the file and the row in it, and become rows of the dataset when they are folded.
+numbers that hold the place of the file and the row in it; folding makes them rows of the dataset.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,12 +30,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.corpus.dataset import Batch, Column, Dataset
+from lvmfast.corpus.dataset import FILES_AHEAD, Batch, Column, Dataset
 from lvmfast.errors import DataError
 
 Rows = npt.NDArray[np.int64]
-#: Arrays, JSON values, and trees of them by name.
-Tree = dict[str, Any]
+#: What was cut out: arrays, JSON values, and trees of them by name.
+Cut = dict[str, Any]
 
 #: Bits of a row number below those of its file: no file has a trillion rows.
 ROW_BITS = 40
@@ -50,6 +52,11 @@ def numbered(file: int, row: int) -> int:
 def located(numbers: Rows, starts: Rows) -> Rows:
     """The dataset rows of `numbers`, given the dataset row at which each file starts."""
     return np.asarray(starts[numbers >> ROW_BITS] + (numbers & ((1 << ROW_BITS) - 1)), np.int64)
+
+
+def numbers_of(files: int) -> Rows:
+    """Starts by which rows keep their numbers."""
+    return np.arange(files, dtype=np.int64) << ROW_BITS
 
 
 #: Of rows that are numbered as in the dataset already.
@@ -77,10 +84,14 @@ class Span:
             stop = self.stop if self.stop is not None else file.rows
             assert stop is not None  # only a file of known length is cut
             wanted = np.arange(self.start, stop)
-        for batch in file.batches(present, rows, wanted):
-            if wanted is not None and len(wanted):
+        read = file.batches(present, rows, wanted)  # begun here, not when the first batch is asked for
+        return self._numbered(read, wanted)
+
+    def _numbered(self, read: Iterator[Batch], wanted: Rows | None) -> Iterator[Batch]:
+        for batch in read:
+            if wanted is not None:
                 low = max(self.start - batch.file_row, 0)
-                high = min(int(wanted[-1]) + 1 - batch.file_row, batch.rows)
+                high = min(self.start + len(wanted) - batch.file_row, batch.rows)
                 if low >= high:
                     continue
                 batch = batch.sliced(low, high) if high - low < batch.rows else batch
@@ -104,7 +115,34 @@ def spans_of(dataset: Dataset, span_bytes: int = SPAN_BYTES) -> list[Span]:
     return spans
 
 
-def pack(header: Tree, tree: Tree) -> bytes:
+def share_of(spans: Sequence[Span], dataset: Dataset, share: int, shares: int) -> list[Span]:
+    """The spans of one of `shares` pieces (the first is 1) of about as many bytes; each is in one piece."""
+    weights = []
+    for span in spans:
+        file = dataset.files[span.file]
+        of_file = 1.0
+        if file.rows:
+            of_file = ((file.rows if span.stop is None else span.stop) - span.start) / file.rows
+        weights.append(of_file * max(1, file.nbytes))
+    ends = np.cumsum(weights)
+    middles = (ends - np.asarray(weights) / 2) / max(1.0, float(ends[-1]))
+    return [
+        span for span, at in zip(spans, middles, strict=True) if (share - 1) / shares <= at < share / shares
+    ]
+
+
+def spans_read(
+    dataset: Dataset, spans: Sequence[Span], columns: Sequence[Column], rows: int
+) -> Iterator[tuple[Span, Iterator[Batch]]]:
+    """Each span with its batches; those of the next files are begun meanwhile."""
+    begun: deque[Iterator[Batch]] = deque()
+    for place, span in enumerate(spans):
+        for following in spans[place + len(begun) : place + 1 + FILES_AHEAD]:
+            begun.append(following.batches(dataset, columns, rows))
+        yield span, begun.popleft()
+
+
+def pack(header: Cut, tree: Cut) -> bytes:
     """A tree as bytes, led by a header that can be read alone."""
     arrays: dict[str, npt.NDArray[Any]] = {}
 
@@ -124,7 +162,7 @@ def pack(header: Tree, tree: Tree) -> bytes:
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() + content
 
 
-def unpack(name: str, data: bytes) -> tuple[Tree, Tree]:
+def unpack(name: str, data: bytes) -> tuple[Cut, Cut]:
     """The header and the tree behind `pack`.
 
     Raises:

@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
 from lvmfast.leaks.cost import Announce, say_nothing
-from lvmfast.leaks.cuts import AS_THEY_ARE, Tree
+from lvmfast.leaks.cuts import Span, numbers_of, spans_read
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
-from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
-from lvmfast.leaks.keyed import MISSING_COLUMN, KeyedLevel, KeyedResult, TextDuplicates
+from lvmfast.leaks.journal import Journal
+from lvmfast.leaks.keyed import MISSING_COLUMN, TextDuplicates
 from lvmfast.leaks.large import groups_per_block, scan_beyond_memory
 from lvmfast.leaks.levels import (
     COSINE_LEVELS,
@@ -29,10 +31,12 @@ from lvmfast.leaks.levels import (
     columns_of,
     other_side,
 )
-from lvmfast.leaks.near import UNUSABLE, Cells, Codes, IndexedVectors
+from lvmfast.leaks.named import named_values
+from lvmfast.leaks.near import UNUSABLE, Cells
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.running import RunningLevels, cosine_finding, keyed_finding
 from lvmfast.leaks.tally import Rows, SideTally
-from lvmfast.leaks.vectors import ContextLevel, CosineResult, OracleLevel, VectorLevel, indexed_tally
+from lvmfast.leaks.vectors import CosineResult
 
 
 class Progress(Protocol):
@@ -69,6 +73,7 @@ def scan(
     progress: Progress,
     clock: Clock,
     announce: Announce = say_nothing,
+    journal: Journal | None = None,
 ) -> Findings:
     """Compares every row of `train` with every row of `eval`, or of `train` with itself.
 
@@ -83,8 +88,13 @@ def scan(
     levels, missing = checkable(train, eval, options)
     if any(level in COSINE_LEVELS for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
+    if journal is not None:
+        journal.open({"levels": list(levels), "missing": missing})
+    if journal is not None and journal.whole:
+        assert eval is not None
+        return _part(train, eval, levels, options, progress, clock, announce, journal)
     found = (
-        _two_sides(train, eval, levels, options, progress, clock, announce)
+        _two_sides(train, eval, levels, options, progress, clock, announce, journal)
         if eval
         else _within(train, levels, options, progress, clock, announce)
     )
@@ -121,6 +131,7 @@ def _two_sides(
     progress: Progress,
     clock: Clock,
     announce: Announce,
+    journal: Journal | None,
 ) -> Findings:
     # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
     smaller = eval.estimated_rows() <= train.estimated_rows()
@@ -133,11 +144,61 @@ def _two_sides(
     fits = room is None or need <= room
     _weigh_time(levels, sides, options, announce, reads_of(sides, levels, options, fits))
     if fits:
-        found = _in_memory(sides, levels, options, progress, clock, None if room is None else room - working)
+        left = None if room is None else room - working
+        found = _in_memory(sides, levels, options, progress, clock, left, journal)
         if found is not None:
             return found
         announce("the index is larger than it seemed, and does not fit in memory")
     return _beyond_memory(sides, levels, options, progress, clock, announce)
+
+
+def _part(
+    train: Dataset,
+    eval: Dataset,
+    levels: Sequence[Level],
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    announce: Announce,
+    journal: Journal,
+) -> Findings:
+    """Scans a share of `train` into `journal`; the findings say no more than that."""
+    sides: Mapping[Side, Dataset] = {"eval": eval, "train": train}
+    check_evidence(levels, sides, options)
+    room, working = memory.bound(options), memory.working_bytes(options)
+    need = working + memory.index_bytes(levels, eval, train, options)
+    memory.check(need, options.memory_limit, "the index of the evaluation side is held whole in every part")
+    _weigh_time(levels, sides, options, announce, 1)
+    left = None if room is None else room - working
+    running = indexed_levels(sides, levels, options, progress, clock, left, cuts=True)
+    if running is None:
+        raise DataError(
+            "the index of the evaluation side is larger than it seemed, and does not fit in memory"
+        )
+    with clock.phase("scan"):
+        index = running.indexed()
+        todo = journal.begin(index, train)
+        columns = columns_read(levels, "train", options)
+        record(running, train, todo, journal, columns, options, progress, None)
+    with clock.phase("evidence"):
+        for cut in journal.cuts():
+            running.fold(cut, numbers_of(len(train.files)))
+        journal.close(index, named_values(running.named(), sides))
+    share, shares = journal.share
+    files = sorted(journal.files)
+    part = f"{share} of {shares}"
+    reason = f"this is part {part}: `lvmfast merge` of all parts answers"
+    rows = np.zeros(len(train.files), np.int64)
+    for header in journal.headers:
+        np.add.at(rows, header["files"], header["rows"])
+    return Findings(
+        {level: LevelFinding(level, "incomplete", reason=reason) for level in levels},
+        {
+            "train": SideInfo(tuple(train.files[place].name for place in files), rows[files]),
+            "eval": side_info(eval, running.seen["eval"]),
+        },
+        part=part,
+    )
 
 
 def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions) -> None:
@@ -193,26 +254,98 @@ def _in_memory(
     progress: Progress,
     clock: Clock,
     room: int | None,
+    journal: Journal | None,
 ) -> Findings | None:
     """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
-    indexed, streamed = sides
-    files: Mapping[Side, int] = {side: len(sides[side].files) for side in SIDES}
-    running = _Levels(levels, indexed, sides, files, options)
-    for side, phase in ((indexed, "index"), (streamed, "scan")):
-        with clock.phase(phase):
-            columns = columns_read(levels, side, options)
-            for batch in read(sides[side], columns, f"{phase} {side}", options, progress):
-                running.take(side, batch)
-                # The estimate guessed how long texts are, and how many rows a file of lines has.
+    _, streamed = sides
+    running = indexed_levels(sides, levels, options, progress, clock, room, cuts=journal is not None)
+    if running is None:
+        return None
+    with clock.phase("scan"):
+        columns = columns_read(levels, streamed, options)
+        if journal is not None:
+            todo = journal.begin(running.indexed(), sides[streamed])
+            if not record(running, sides[streamed], todo, journal, columns, options, progress, room):
+                return None
+            starts = journal.starts()
+            for cut in journal.cuts():
+                running.fold(cut, starts)
+        else:
+            for batch in read(sides[streamed], columns, f"scan {streamed}", options, progress):
+                running.take(streamed, batch)
                 if room is not None and running.nbytes > room:
                     return None
-        if side == indexed:
-            running.close_index()
     with clock.phase("count"):
         return Findings(
             running.findings(),
             {side: side_info(sides[side], running.seen[side]) for side in SIDES},
         )
+
+
+def indexed_levels(
+    sides: Mapping[Side, Dataset],
+    levels: Sequence[Level],
+    options: ScanOptions,
+    progress: Progress,
+    clock: Clock,
+    room: int | None,
+    *,
+    cuts: bool,
+) -> RunningLevels | None:
+    """The levels with their indexed side, the first of `sides`; None where it is larger than `room`."""
+    indexed, _ = sides
+    files: Mapping[Side, int] = {side: len(sides[side].files) for side in SIDES}
+    running = RunningLevels(levels, indexed, sides[indexed].dim or 1, files, options, cuts=cuts)
+    with clock.phase("index"):
+        columns = columns_read(levels, indexed, options)
+        for batch in read(sides[indexed], columns, f"index {indexed}", options, progress):
+            running.take(indexed, batch)
+            # The estimate guessed how long texts are, and how many rows a file of lines has.
+            if room is not None and running.nbytes > room:
+                return None
+        running.close_index()
+    return running
+
+
+def record(
+    running: RunningLevels,
+    dataset: Dataset,
+    todo: Sequence[Span],
+    journal: Journal,
+    columns: Sequence[Column],
+    options: ScanOptions,
+    progress: Progress,
+    room: int | None,
+) -> bool:
+    """Streams the spans that are still to be scanned into `journal`; False where that needs more than `room`.
+
+    Raises:
+        KeyboardInterrupt: with what to do about it, if there is something to go on from.
+    """
+    side = running.streamed
+    phase, total, done = f"scan {side}", dataset.rows if journal.share[1] == 1 else None, journal.rows_done
+    progress(phase, done, total)
+    pending: list[Span] = []
+    try:
+        for place, (span, batches) in enumerate(
+            spans_read(dataset, todo, columns, memory.block_rows(dataset, columns, options))
+        ):
+            for batch in batches:
+                running.take(side, batch)
+                if room is not None and running.nbytes > room:
+                    return False
+                done += batch.rows
+                progress(phase, done, total)
+            pending.append(span)
+            following = todo[place + 1] if place + 1 < len(todo) else None
+            if following is None or journal.due(span, following):
+                journal.add(pending, running.cut(), last=following is None)
+                pending = []
+    except KeyboardInterrupt:
+        if journal.kept:
+            raise KeyboardInterrupt("what was done is kept; the same command with --resume goes on") from None
+        raise
+    return True
 
 
 def _beyond_memory(
@@ -268,176 +401,6 @@ def read(
 def side_info(dataset: Dataset, seen: SideTally) -> SideInfo:
     """The files of a side, with the rows that went by."""
     return SideInfo(tuple(file.name for file in dataset.files), seen.count().file_rows)
-
-
-class _Levels:
-    """The running levels of a two-sided scan, and the vectors that some of them share."""
-
-    def __init__(
-        self,
-        levels: Sequence[Level],
-        indexed: Side,
-        sides: Mapping[Side, Dataset],
-        files: Mapping[Side, int],
-        options: ScanOptions,
-        *,
-        cuts: bool = False,
-    ) -> None:
-        self._indexed: Side = indexed
-        self._streamed: Side = other_side(indexed)
-        self.seen = {side: SideTally(n) for side, n in files.items()}
-        dim = sides[indexed].dim or 0
-        compares = "vector" in levels or "context" in levels
-        self._targets = IndexedVectors(dim, options) if compares else None
-        self._windows = IndexedVectors(dim, options) if "context" in levels else None
-        self._keyed = [
-            KeyedLevel(level, indexed, files, options, cuts=cuts)
-            for level in levels
-            if level in ("doc", "chunk", "text")
-        ]
-        self._vector = (
-            VectorLevel(indexed, self._targets, files, options)
-            if self._targets and "vector" in levels
-            else None
-        )
-        self._context = (
-            ContextLevel(indexed, self._targets, self._windows, files, options)
-            if self._targets and self._windows
-            else None
-        )
-        self._oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
-        self._threshold = options.threshold
-
-    def take(self, side: Side, batch: Batch) -> None:
-        """Gives a batch to every level."""
-        self.seen[side].see(batch)
-        if side == self._indexed:
-            self._index(batch)
-        else:
-            for keyed in self._keyed:
-                keyed.stream(batch)
-            for level in (self._vector, self._context):
-                if level:
-                    level.stream(batch)
-        if self._oracle and side == "eval":
-            self._oracle.check(batch)
-
-    def _index(self, batch: Batch) -> None:
-        for keyed in self._keyed:
-            keyed.index(batch)
-        codes: Codes | None = None
-        if self._targets and batch.vector is not None:
-            codes = self._targets.add(Cells(batch.vector, batch.start))
-        for level in (self._vector, self._context):
-            if level:
-                level.index(batch, codes)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held by the indexes."""
-        vectors = [v for v in (self._targets, self._windows) if v]
-        return sum(level.nbytes for level in self._keyed) + sum(v.nbytes for v in vectors)
-
-    def close_index(self) -> None:
-        """To be called between the two sides."""
-        for vectors in (self._targets, self._windows):
-            if vectors:
-                vectors.close()
-
-    def cut(self) -> Tree:
-        """What was streamed since the last cut; nothing of it is left."""
-        tree: Tree = {"seen": self.seen[self._streamed].cut()}
-        tree |= {name: level.cut() for name, level in self._cut_at(self._streamed).items()}
-        return tree
-
-    def fold(self, tree: Tree, starts: Rows) -> None:
-        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        self.seen[self._streamed].fold(tree["seen"], starts)
-        for name, level in self._cut_at(self._streamed).items():
-            level.fold(tree[name], starts)
-
-    def indexed(self) -> Tree:
-        """What the index is for `findings`, once closed; it stays."""
-        tree: Tree = {"seen": indexed_tally(self.seen[self._indexed])}
-        tree |= {name: level.indexed() for name, level in self._two_sided().items()}
-        for name, vectors in self._vectors().items():
-            tree[name] = vectors.indexed()
-        if self._oracle and self._indexed == "eval":
-            tree["oracle"] = self._oracle.cut()
-            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
-        return tree
-
-    def restore(self, tree: Tree) -> None:
-        """Takes the place of levels that indexed what `indexed` tells of."""
-        self.seen[self._indexed].fold(tree["seen"]["tally"], AS_THEY_ARE)
-        for name, vectors in self._vectors().items():
-            vectors.restore(tree[name])
-        for name, level in self._two_sided().items():
-            level.restore(tree[name])
-        if self._oracle and self._indexed == "eval":
-            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
-
-    def named(self) -> Named:
-        """The rows whose ids and texts a report of what was streamed so far may give."""
-        of_levels = [level.named() for level in self._two_sided().values()]
-        return Named.of([*of_levels, *([self._oracle.named()] if self._oracle else [])])
-
-    def _two_sided(self) -> dict[str, KeyedLevel | VectorLevel | ContextLevel]:
-        levels: dict[str, KeyedLevel | VectorLevel | ContextLevel] = {k.level: k for k in self._keyed}
-        if self._vector:
-            levels["vector"] = self._vector
-        if self._context:
-            levels["context"] = self._context
-        return levels
-
-    def _cut_at(self, side: Side) -> dict[str, KeyedLevel | VectorLevel | ContextLevel | OracleLevel]:
-        of_oracle = {"oracle": self._oracle} if self._oracle and side == "eval" else {}
-        return {**self._two_sided(), **of_oracle}
-
-    def _vectors(self) -> dict[str, IndexedVectors]:
-        both = {"targets": self._targets, "windows": self._windows}
-        return {name: vectors for name, vectors in both.items() if vectors}
-
-    def findings(self) -> dict[Level, LevelFinding]:
-        """The findings, not yet judged."""
-        found: dict[Level, LevelFinding] = {}
-        for keyed in self._keyed:
-            found[keyed.level] = keyed_finding(keyed.level, keyed.result())
-        for name in COSINE_LEVELS:
-            level = {"vector": self._vector, "context": self._context, "oracle": self._oracle}[name]
-            if level:
-                found[name] = cosine_finding(name, level.result(), self._threshold)
-        return found
-
-
-def keyed_finding(level: Level, result: KeyedResult) -> LevelFinding:
-    """The finding of a keyed level, not yet judged."""
-    return LevelFinding(
-        level,
-        "clean",
-        pairs=result.pairs,
-        sides={side: tally.count() for side, tally in result.tally.items()},
-        keys=result.keys,
-        shared_keys=result.shared_keys if result.keys else None,
-        matches=result.matches,
-        match_count=result.match_count,
-    )
-
-
-def cosine_finding(level: Level, result: CosineResult, threshold: float) -> LevelFinding:
-    """The finding of a cosine level, not yet judged."""
-    return LevelFinding(
-        level,
-        "clean",
-        threshold=threshold,
-        pairs=result.pairs,
-        sides={side: tally.count() for side, tally in result.tally.items()},
-        pairs_at=result.pairs_at,
-        padding=result.padding,
-        nearest=result.nearest,
-        matches=result.matches,
-        match_count=result.match_count,
-    )
 
 
 def _within(

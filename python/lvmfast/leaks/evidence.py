@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.leaks.cuts import Tree, located
+from lvmfast.leaks.cuts import Cut, located
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
 
@@ -39,12 +39,12 @@ class Evidence:
         none = np.empty(0, np.int64)
         return cls(none, none, none, none, np.empty(0, np.float64), none, none, none)
 
-    def tree(self) -> Tree:
+    def tree(self) -> Cut:
         """As it is saved."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
-    def of_tree(cls, tree: Tree) -> Evidence:
+    def of_tree(cls, tree: Cut) -> Evidence:
         """As it was saved."""
         return cls(**tree)
 

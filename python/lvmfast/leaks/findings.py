@@ -88,10 +88,13 @@ class Findings:
 
     levels: Mapping[Level, LevelFinding]
     sides: Mapping[Side, SideInfo]
+    part: str | None = None  #: which part of a scan this is, and of how many
 
     @property
     def verdict(self) -> Verdict:
-        """``leak`` if any level leaks, else ``allowed`` if any was tolerated, else ``clean``."""
+        """``part`` of a part, else the worst: ``leak``, ``incomplete``, ``allowed``, ``clean``."""
+        if self.part is not None:
+            return "part"
         statuses = {finding.status for finding in self.levels.values()}
         worst_first: tuple[Verdict, ...] = ("leak", "incomplete", "allowed")
         for verdict in worst_first:

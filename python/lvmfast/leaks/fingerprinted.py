@@ -19,9 +19,7 @@ from lvmfast.leaks.engine import (
     Clock,
     Progress,
     columns_read,
-    cosine_finding,
     judged_findings,
-    keyed_finding,
     read,
     side_info,
 )
@@ -30,6 +28,7 @@ from lvmfast.leaks.keyed import NO_TEXT, REASONS, KeyedLevel
 from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.running import cosine_finding, keyed_finding
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
 from lvmfast.leaks.vectors import OracleLevel
 

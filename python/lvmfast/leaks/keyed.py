@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, Valid, id_keys, newly_inserted, pair_keys, text_bytes
-from lvmfast.leaks.cuts import AS_THEY_ARE, Tree, located
+from lvmfast.leaks.cuts import AS_THEY_ARE, Cut, located
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, Named
 from lvmfast.leaks.levels import SIDES, Level, Side, other_side
 from lvmfast.leaks.options import ScanOptions
@@ -240,7 +240,7 @@ class KeyedLevel:
         *,
         cuts: bool = False,
     ) -> None:
-        """Nothing read yet; `indexed` names the side that `index` will be given. With `cuts` it can be cut."""
+        """Nothing read yet; `indexed` names the side that `index` gets. With `cuts` the rest can be cut."""
         self.level = level
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)
@@ -273,10 +273,10 @@ class KeyedLevel:
             self._stream_rows.append(batch.start + hit)
             self._stream_slots.append(slots[hit])
 
-    def indexed(self) -> Tree:
+    def indexed(self) -> Cut:
         """What the indexed side is for `result`; it stays."""
         tally = self._tally[self._indexed]
-        tree: Tree = {"tally": tally.cut(), "slots": np.concatenate(self._index_slots or [NO_ROWS])}
+        tree: Cut = {"tally": tally.cut(), "slots": np.concatenate(self._index_slots or [NO_ROWS])}
         tally.fold(tree["tally"], AS_THEY_ARE)
         if isinstance(self._source, IdKeys):
             tree["keys"] = self._source.distinct[0]
@@ -284,7 +284,7 @@ class KeyedLevel:
             tree["documents"] = self._frequency.seen(self._indexed)
         return tree
 
-    def restore(self, tree: Tree) -> None:
+    def restore(self, tree: Cut) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
         self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
         self._index_slots = [tree["slots"]]
@@ -293,9 +293,9 @@ class KeyedLevel:
         if self._frequency is not None:
             self._frequency.fold(self._indexed, tree["documents"], AS_THEY_ARE)
 
-    def cut(self) -> Tree:
+    def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""
-        tree: Tree = {
+        tree: Cut = {
             "tally": self._tally[self._streamed].cut(),
             "rows": np.concatenate(self._stream_rows or [NO_ROWS]),
             "slots": np.concatenate(self._stream_slots or [NO_ROWS]),
@@ -307,7 +307,7 @@ class KeyedLevel:
             tree["documents"] = self._frequency.cut(self._streamed)
         return tree
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         self._tally[self._streamed].fold(tree["tally"], starts)
         self._stream_rows.append(located(tree["rows"], starts))

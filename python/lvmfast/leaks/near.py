@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
-from lvmfast.leaks.cuts import Tree, located
+from lvmfast.leaks.cuts import Cut, located
 from lvmfast.leaks.devices import NearIndex, near_index
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.levels import Side, other_side
@@ -103,7 +103,7 @@ class IndexedVectors:
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
 
-    def indexed(self) -> Tree:
+    def indexed(self) -> Cut:
         """What was added, without the vectors, once closed."""
         return {
             "rows": self._rows[0],
@@ -113,7 +113,7 @@ class IndexedVectors:
             "first_position": self.first_position,
         }
 
-    def restore(self, tree: Tree) -> None:
+    def restore(self, tree: Cut) -> None:
         """Takes the place of vectors that `indexed` tells of: nothing can be compared with them any more."""
         self._rows, self.group, self.size = [tree["rows"]], tree["group"], tree["size"]
         self.first_row, self.first_position = tree["first_row"], tree["first_position"]
@@ -208,7 +208,7 @@ class StreamedGroups:
         self._matches.append(matches[first])
         return groups, first
 
-    def tree(self) -> Tree:
+    def tree(self) -> Cut:
         """As it is saved."""
         return {
             "keys": np.concatenate([np.empty((0, 2), np.uint64), *self._keys]),
@@ -291,10 +291,10 @@ class NearJoin:
         # The counts stand for groups until the last row went by and their sizes are known.
         return Evidence(train[0], train[1], eval_[0], eval_[1], score, train[2], eval_[2], indexed_group)
 
-    def cut(self) -> Tree:
+    def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""
         best = np.flatnonzero(~np.isnan(self._best))
-        tree: Tree = {
+        tree: Cut = {
             "groups": self._groups.tree(),
             "evidence": self._buffer.result().tree(),
             "best": {"group": best, "score": self._best[best]},
@@ -306,7 +306,7 @@ class NearJoin:
         self._forget()
         return tree
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         of = tree["groups"]
         groups, named_here = self._groups.add(of["keys"], of["matches"], of["size"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.errors import DataError
-from lvmfast.leaks.cuts import Tree, located
+from lvmfast.leaks.cuts import Cut, located
 from lvmfast.leaks.near import IndexedVectors
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, Scores
@@ -72,14 +72,14 @@ class NearestGroups:
         """Nothing was compared yet."""
         return cls(np.full(groups, np.nan), np.full(groups, -1, np.int64))
 
-    def changed(self, before: NearestGroups) -> Tree:
+    def changed(self, before: NearestGroups) -> Cut:
         """The groups that found something better since."""
         if len(before._row) == 0:
             before = NearestGroups.none(len(self._row))
         group = np.flatnonzero(self._row != before._row)
         return {"group": group, "cosine": self._cosine[group], "row": self._row[group]}
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Takes what is better, or the same at an earlier row."""
         group, cosine, row = tree["group"], tree["cosine"], located(tree["row"], starts)
         mine, at = self._cosine[group], self._row[group]

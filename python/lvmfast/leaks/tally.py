@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.dataset import Batch
-from lvmfast.leaks.cuts import Tree, located
+from lvmfast.leaks.cuts import Cut, located
 
 Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -149,11 +149,11 @@ class SideTally:
             self._matched.append(rows)
             self._best.append(best)
 
-    def cut(self) -> Tree:
+    def cut(self) -> Cut:
         """What was gathered; nothing is left."""
         files = np.flatnonzero(self._file_rows)
         rows, best = self._matches()
-        tree: Tree = {
+        tree: Cut = {
             "files": files,
             "rows": self._file_rows[files],
             "faulty": {reason: by_file[files] for reason, by_file in self._faulty.items()},
@@ -164,7 +164,7 @@ class SideTally:
         self._forget(len(self._file_rows))
         return tree
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds what was cut elsewhere, given the dataset row at which each file starts."""
         self._file_rows[tree["files"]] += tree["rows"]
         for reason, counts in tree["faulty"].items():

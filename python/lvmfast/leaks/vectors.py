@@ -9,7 +9,7 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
-from lvmfast.leaks.cuts import AS_THEY_ARE, Tree
+from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.keyed import MISSING_COLUMN
 from lvmfast.leaks.levels import Side, other_side
@@ -64,17 +64,17 @@ class VectorLevel:
             self._targets.near.seek(batch.vector, batch.start)
         see_vectors(self._tally[self._streamed], batch, codes)
 
-    def indexed(self) -> Tree:
+    def indexed(self) -> Cut:
         """What the indexed side is for `result`, beside its vectors; it stays."""
         return indexed_tally(self._tally[self._indexed])
 
-    def restore(self, tree: Tree) -> None:
+    def restore(self, tree: Cut) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
         self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
 
-    def cut(self) -> Tree:
+    def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""
-        tree: Tree = {"tally": self._tally[self._streamed].cut(), "join": self._joined().cut()}
+        tree: Cut = {"tally": self._tally[self._streamed].cut(), "join": self._joined().cut()}
         if self._options.nearest:
             # The search goes on from the best ones: what it found since the last cut is what is better.
             found = NearestGroups(*self._targets.near.nearest())
@@ -82,7 +82,7 @@ class VectorLevel:
             self._told = found
         return tree
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         self._tally[self._streamed].fold(tree["tally"], starts)
         self._joined().fold(tree["join"], starts)
@@ -123,7 +123,7 @@ def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:
         tally.uncheck(batch, codes, UNUSABLE)
 
 
-def indexed_tally(tally: SideTally) -> Tree:
+def indexed_tally(tally: SideTally) -> Cut:
     """What `tally` holds, which stays there."""
     tree = tally.cut()
     tally.fold(tree, AS_THEY_ARE)
@@ -179,19 +179,19 @@ class ContextLevel:
             windows = among_targets.stream(Cells.of_windows(batch.context, batch.start))
         self._see(self._streamed, batch, targets, windows)
 
-    def indexed(self) -> Tree:
+    def indexed(self) -> Cut:
         """What the indexed side is for `result`, beside its vectors; it stays."""
         return {**indexed_tally(self._tally[self._indexed]), "padding": self._padding[self._indexed]}
 
-    def restore(self, tree: Tree) -> None:
+    def restore(self, tree: Cut) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
         self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
         self._padding[self._indexed] = tree["padding"]
 
-    def cut(self) -> Tree:
+    def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""
         among_windows, among_targets = self._joined()
-        tree: Tree = {
+        tree: Cut = {
             "tally": self._tally[self._streamed].cut(),
             "padding": self._padding[self._streamed],
             "windows": among_windows.cut(),
@@ -200,7 +200,7 @@ class ContextLevel:
         self._padding[self._streamed] = 0
         return tree
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         among_windows, among_targets = self._joined()
         self._tally[self._streamed].fold(tree["tally"], starts)
@@ -274,9 +274,9 @@ class OracleLevel:
         missing = np.full(len(row), NO_POSITION, np.int64)
         self._buffer.add(Evidence(none, missing, batch.start + row, position, score, none, one, one))
 
-    def cut(self) -> Tree:
+    def cut(self) -> Cut:
         """What was found since the last cut; nothing of it is left."""
-        tree: Tree = {
+        tree: Cut = {
             "tally": self._tally.cut(),
             "padding": self._padding,
             "found": self._buffer.total,
@@ -286,7 +286,7 @@ class OracleLevel:
         self._forget()
         return tree
 
-    def fold(self, tree: Tree, starts: Rows) -> None:
+    def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         self._tally.fold(tree["tally"], starts)
         self._padding += tree["padding"]

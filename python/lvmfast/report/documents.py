@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast.corpus.dataset import Dataset, Rows
+from lvmfast.corpus.dataset import Rows
 from lvmfast.leaks.findings import Findings
 from lvmfast.leaks.levels import Side
+from lvmfast.report.tables import LooksUp
 
 MOST_NAMED = 20  #: documents that the summary names; how many there are is never cut
 
@@ -58,7 +59,7 @@ class MatchedDocuments:
         }
 
 
-def matched_documents(findings: Findings, side: Side, dataset: Dataset) -> MatchedDocuments | None:
+def matched_documents(findings: Findings, side: Side, dataset: LooksUp) -> MatchedDocuments | None:
     """Looks up the document of every matched row of `side`; None where `dataset` has no document ids.
 
     Raises:

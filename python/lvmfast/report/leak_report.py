@@ -19,7 +19,7 @@ from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.tables import matched_rows, nearest_rows, undecided_rows
-from lvmfast.report.write import NEAREST, UNDECIDED, write_scan
+from lvmfast.report.write import NEAREST, UNDECIDED, forget_records, write_scan, write_summary
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,18 @@ class LeakReport:
             raise LeakError(str(self))
 
     def save(self, directory: str | PathLike[str]) -> None:
-        """Writes the files of a scan (docs/output.md), each whole or not at all.
+        """Writes the files of a scan (docs/output.md), each whole or not at all; of a part the summary alone.
 
         Raises:
             DataError: the directory cannot be written.
         """
+        if self.findings.part is not None:
+            write_summary(directory, self.summary)
+            return
         extra = {NEAREST: self.nearest, UNDECIDED: self.undecided}
         tables = {name: table for name, table in extra.items() if table is not None}
         write_scan(directory, self.summary, self.matched_rows, self.matches, tables)
+        forget_records(directory)
 
     def rethreshold(self, threshold: float) -> LeakReport:
         """The report of the same scan at a higher cosine threshold, without scanning again.

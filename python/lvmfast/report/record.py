@@ -38,10 +38,13 @@ class OpenSplit:
 class Inputs:
     """The files of a scan: hashed while it runs (objects have an ETag), and at its end the same as before."""
 
-    def __init__(self, splits: Mapping[Side, OpenSplit], threads: int) -> None:
-        """Starts to hash every local file, beside what the pool is asked to do next."""
+    def __init__(
+        self, splits: Mapping[Side, OpenSplit], threads: int, others: frozenset[str] = frozenset()
+    ) -> None:
+        """Starts to hash every local file but `others`, beside what the pool is asked to do next."""
         self._splits = splits
         files = [file for split in splits.values() for file in (*split.dataset.inputs, *split.texts)]
+        files = [file for file in files if file.name not in others]
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
         self._stamps = {path: _stamp(path) for path in local}
         self._hashing = _core.FileHashes(list(self._stamps), threads)
@@ -64,6 +67,19 @@ class Inputs:
         if self._objects:
             with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
                 list(pool.map(StoredObject.check_unchanged, self._objects.values()))
+
+    def named(self, side: Side) -> list[dict[str, Any]]:
+        """What tells the files of a side from others on any machine: path, size, and the ETag of objects."""
+        split = self._splits[side]
+        return [
+            {"path": file.name, "bytes": file.nbytes, "etag": file.origin and file.origin.info.etag}
+            for file in (*split.dataset.inputs, *split.texts)
+        ]
+
+    @property
+    def stamps(self) -> dict[str, list[int]]:
+        """Size and time of every local file."""
+        return {path: list(stamp) for path, stamp in self._stamps.items()}
 
     def described(self) -> dict[str, Any]:
         """The part `inputs` of the summary."""

@@ -13,6 +13,9 @@ def closing_line(findings: Findings) -> str:
 
     Rows that a fingerprint leaves undecided stand behind a plus: `vector=0/5244+3?`.
     """
+    if findings.part is not None:
+        train = findings.sides["train"]
+        return f"PART: {findings.part}: {train.rows:,} training rows of {len(train.names):,} files"
     parts = [f"{level}={_ratio(finding)}" for level, finding in findings.levels.items()]
     return f"{findings.verdict.upper()}: {' '.join(parts)}"
 
@@ -37,6 +40,11 @@ def leaked_sentence(leaked: Sequence[str]) -> str:
 def verdict_sentence(findings: Findings) -> str:
     """What the verdict says, what it covers, and what its levels cannot see."""
     ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
+    if findings.part is not None:
+        return f"This is part {findings.part}, no answer: `lvmfast merge` of all parts gives it."
+    unfinished = [f.reason for f in ran if f.status == "incomplete" and f.reason]
+    if unfinished:
+        return f"Not decided: {unfinished[0]}."
     what = "evaluation set" if "eval" in findings.sides else "split"
     if findings.verdict == "leak":
         leaky = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "leak"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
@@ -96,7 +97,20 @@ def undecided_rows(findings: Findings) -> pa.Table | None:
     return pa.concat_tables(parts).combine_chunks() if parts else None
 
 
-def matches(findings: Findings, datasets: Mapping[Side, Dataset]) -> pa.Table:
+class LooksUp(Protocol):
+    """One side of a scan that tells ids and texts of its rows: a `Dataset`, or what was saved of one."""
+
+    @property
+    def columns(self) -> frozenset[Column]:
+        """The columns that at least one file has."""
+        ...
+
+    def take(self, rows: Rows, columns: Sequence[Column]) -> pa.Table:
+        """As `Dataset.take`."""
+        ...
+
+
+def matches(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table:
     """The evidence: each match with files, rows, ids and texts, by level and rows.
 
     Ids and texts are fetched in a second look at the files, for the matched rows alone.
@@ -142,7 +156,7 @@ def _side_columns(
     return {f"{side}_{name}": column for name, column in columns.items()}
 
 
-def _look_up(dataset: Dataset, side: Side, found: list[LevelFinding]) -> pa.Table:
+def _look_up(dataset: LooksUp, side: Side, found: list[LevelFinding]) -> pa.Table:
     wanted = [getattr(f.matches, f"{side}_row") for f in found]
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *wanted]))
     columns = [name for name in LOOKED_UP if name in dataset.columns]

@@ -25,6 +25,8 @@ MATCHES = "matches.parquet"
 MATCHED_ROWS = "matched_rows.parquet"
 NEAREST = "nearest.parquet"
 UNDECIDED = "undecided.parquet"
+#: Where a scan keeps what it needs to go on after it was stopped, and a part what a merge needs.
+PARTIAL, PART = ".partial/", "part/"
 
 
 def prepare_directory(directory: str | PathLike[str]) -> Folder:
@@ -80,6 +82,29 @@ def write_scan(
         raise DataError(f"{path}: cannot write the report: {error.strerror or error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_summary(directory: str | PathLike[str], summary: dict[str, Any]) -> None:
+    """Writes the summary of a scan that has no more to say yet: it is not whole, or is one part of several.
+
+    Raises:
+        DataError: the directory cannot be written.
+    """
+    folder(directory).write(SUMMARY, _as_text(summary).encode())
+
+
+def forget_records(directory: str | PathLike[str]) -> None:
+    """Takes away what a scan kept to go on from, now that its report is written.
+
+    Raises:
+        DataError: it cannot be removed.
+    """
+    place = folder(directory)
+    for name in place.names(PARTIAL):
+        place.remove(name)
+    if not is_uri(place.path):
+        with suppress(OSError):
+            os.rmdir(Path(place.path, PARTIAL))
 
 
 def _put(place: Folder, summary: dict[str, Any], tables: Mapping[str, pa.Table]) -> None:

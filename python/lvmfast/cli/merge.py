@@ -1,0 +1,36 @@
+"""`lvmfast merge`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.render import render
+from lvmfast.merging import merge as run_merge
+from lvmfast.report.summary import EXIT_CODES
+from lvmfast.report.write import prepare_directory
+
+
+@app.command()
+@exit_codes
+def merge(
+    parts: Annotated[
+        list[str],
+        typer.Argument(metavar="PART...", help="Folders of `leakscan --shard`, all of them."),
+    ],
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder or URI for the summary and the tables.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No tables; the closing line stays.")] = False,
+) -> None:
+    """Make one report of all parts of a scan. Exit 0: clean, 1: leak, 2: bad input, 3: a part is missing."""
+    if out is not None:
+        prepare_directory(out)
+    report = run_merge(parts)
+    if out is not None:
+        report.save(out)
+    render(report, out, as_json=as_json, quiet=quiet)
+    raise typer.Exit(EXIT_CODES[report.findings.verdict])

@@ -1,0 +1,215 @@
+"""The cuts of a scan in a folder, so that a scan that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from lvmfast.corpus.dataset import Dataset
+from lvmfast.errors import DataError
+from lvmfast.leaks.cuts import SPAN_BYTES, Cut, Rows, Span, pack, share_of, spans_of, unpack
+from lvmfast.stores import Folder
+
+RUN, INDEX, NAMED = "run", "index", "rows"
+CUT = ".cut"
+#: What a stopped scan loses at most, beside the span that it was in.
+SECONDS = 5.0
+
+
+def digest_of(value: Cut) -> str:
+    """A name for a tree of JSON values and arrays: equal for equal trees."""
+    return hashlib.blake2b(pack({}, value), digest_size=16).hexdigest()
+
+
+def check_same(where: str, recorded: Cut, asked: Cut) -> None:
+    """Holds what a scan is asked for against what was recorded.
+
+    Raises:
+        DataError: they differ; the message says in what.
+    """
+    for key in asked:
+        if recorded.get(key) != asked[key]:
+            raise DataError(f"{where}: {_difference(key, recorded.get(key), asked[key])}")
+
+
+def _difference(key: str, recorded: object, asked: object) -> str:
+    if isinstance(recorded, dict) and isinstance(asked, dict):
+        inner = next(name for name in asked if recorded.get(name) != asked[name])
+        return _difference(inner, recorded.get(inner), asked[inner])
+    if isinstance(recorded, list) and isinstance(asked, list):
+        if len(recorded) != len(asked):
+            return f"{key}: there were {len(recorded)}, now there are {len(asked)}"
+        old, new = next((old, new) for old, new in zip(recorded, asked, strict=True) if old != new)
+        return _difference(key, old, new)
+    return f"{key} was {json.dumps(recorded)}, now it is {json.dumps(asked)}"
+
+
+class Journal:
+    """The cuts of one scan. A scan of a few seconds that ends leaves nothing behind."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        prefix: str = "",
+        *,
+        identity: Cut | None = None,
+        resume: bool = False,
+        whole: bool = False,
+        share: tuple[int, int] = (1, 1),
+        span_bytes: int = SPAN_BYTES,
+        told: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """Nothing read or written yet.
+
+        Args:
+            folder: where the cuts are, or will be, in files whose names begin with `prefix`.
+            prefix: may end in ``/``.
+            identity: what makes the scan the one it is: JSON values.
+            resume: go on from what is there, if it is of the same scan.
+            whole: every cut goes to the folder, the last one, too.
+            share: (i, n): of n even shares of the streamed side, the i-th is scanned.
+            span_bytes: bytes of a file after which a cut is possible.
+            told: called as (spans recorded, spans in all) after each record.
+        """
+        self._folder, self._prefix, self._resume, self._told = folder, prefix, resume, told
+        self.whole, self.share, self._span_bytes = whole, share, span_bytes
+        self._identity = identity or {}
+        self._run: Cut = {}
+        self._index = ""
+        self._recorded: dict[str, Cut] = {}  #: headers by name
+        self._last: list[Cut] = []
+        self._places: dict[Span, int] = {}
+
+    def open(self, found_out: Cut) -> None:
+        """Begins a scan, or goes on with one; `found_out` adds to what makes the scan the one it is.
+
+        Raises:
+            DataError: what is recorded is of another scan, or cannot be read or removed.
+        """
+        self._run = {**self._identity, **found_out}
+        names = self._folder.names(self._prefix)
+        run = self._prefix + RUN
+        if self._resume and run in names:
+            recorded, _ = unpack(f"{self._folder.path}: {run}", self._folder.read(run))
+            check_same(f"{self._folder.path}: cannot be resumed", recorded, self._run)
+            return
+        for name in names:
+            self._folder.remove(name)
+
+    def begin(self, index: Cut, streamed: Dataset) -> list[Span]:
+        """The spans of `streamed` that are still to be scanned, in order; `index` is what they are held to.
+
+        Raises:
+            DataError: what is recorded cannot be read or removed.
+        """
+        self._index, self._files = digest_of(index), len(streamed.files)
+        spans = share_of(spans_of(streamed, self._span_bytes), streamed, *self.share)
+        self._places = {span: place for place, span in enumerate(spans)}
+        done: set[Span] = set()
+        for name in self._folder.names(self._prefix):
+            if not name.endswith(CUT):
+                continue
+            try:
+                header, _ = unpack(name, self._folder.read(name))
+            except DataError:
+                header = {}  # written when the power went, say: its spans are scanned again
+            of = [Span(*span) for span in header.get("spans", ())]
+            if header.get("index") == self._index and self._places.keys() >= set(of) and done.isdisjoint(of):
+                self._recorded[name] = header
+                done.update(of)
+            else:
+                self._folder.remove(name)
+        self._due = time.monotonic() + SECONDS
+        return [span for span in spans if span not in done]
+
+    @property
+    def files(self) -> set[int]:
+        """The places of the files that this share of the scan reads."""
+        return {span.file for span in self._places}
+
+    @property
+    def rows_done(self) -> int:
+        """Rows that the records cover."""
+        return sum(sum(header["rows"]) for header in self._recorded.values())
+
+    def due(self, span: Span, following: Span | None) -> bool:
+        """Whether to cut behind `span`: it is time, or what comes next in the dataset is recorded already."""
+        if time.monotonic() >= self._due:
+            return True
+        return following is not None and self._places[following] != self._places[span] + 1
+
+    def add(self, spans: Sequence[Span], cut: Cut, *, last: bool) -> None:
+        """Records a cut of consecutive spans.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        seen = cut["seen"]
+        header = {
+            "index": self._index,
+            "spans": [[span.file, span.start, span.stop] for span in spans],
+            "files": seen["files"].tolist(),
+            "rows": seen["rows"].tolist(),
+        }
+        if last and not self._recorded and not self.whole:
+            self._recorded[""], self._last = header, [cut]
+            return
+        if not self._recorded:
+            self._begin_folder()
+        name = f"{self._prefix}{spans[0].file:07d}-{spans[0].start:015d}{CUT}"
+        self._folder.write(name, pack(header, cut))
+        self._recorded[name] = header
+        self._due = time.monotonic() + SECONDS
+        self._told(sum(len(header["spans"]) for header in self._recorded.values()), len(self._places))
+
+    def starts(self) -> Rows:
+        """The dataset row at which each file of the streamed side starts, once all of it was scanned."""
+        return starts_of_files(list(self._recorded.values()), self._files)
+
+    def cuts(self) -> Iterator[Cut]:
+        """Every cut, in the order of rows.
+
+        Raises:
+            DataError: one cannot be read any more.
+        """
+        yield from self._last
+        for name in sorted(self._recorded):
+            if name:
+                yield unpack(name, self._folder.read(name))[1]
+
+    def _begin_folder(self) -> None:
+        self._folder.ensure()
+        self._folder.write(self._prefix + RUN, pack(self._run, {}))
+
+    def close(self, index: Cut, rows: Cut) -> None:
+        """Puts what a merge needs beside the cuts: what was indexed, and the rows that a report may name.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        if not self._recorded:
+            self._begin_folder()
+        self._folder.write(self._prefix + INDEX, pack({}, index))
+        self._folder.write(self._prefix + NAMED, pack({}, rows))
+
+    @property
+    def headers(self) -> list[Cut]:
+        """What each record says of itself."""
+        return list(self._recorded.values())
+
+    @property
+    def kept(self) -> bool:
+        """Whether anything stands in the folder."""
+        return any(self._recorded)
+
+
+def starts_of_files(headers: Sequence[Cut], files: int) -> Rows:
+    """The dataset row at which each file starts, from the headers of the cuts of all of them."""
+    rows = np.zeros(files, np.int64)
+    for header in headers:
+        np.add.at(rows, header["files"], header["rows"])
+    return np.cumsum(rows) - rows

@@ -1,0 +1,233 @@
+"""The levels of a two-sided scan while its rows go by, and the findings they come to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lvmfast.corpus.dataset import COLUMNS, Batch
+from lvmfast.corpus.keys import text_bytes
+from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
+from lvmfast.leaks.evidence import Named
+from lvmfast.leaks.findings import LevelFinding
+from lvmfast.leaks.keyed import KeyedLevel, KeyedResult
+from lvmfast.leaks.levels import COSINE_LEVELS, Level, Side, other_side
+from lvmfast.leaks.near import Cells, Codes, IndexedVectors
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.tally import Rows, SideTally
+from lvmfast.leaks.vectors import (
+    ContextLevel,
+    CosineResult,
+    OracleLevel,
+    VectorLevel,
+    indexed_tally,
+)
+
+
+class IndexedContent:
+    """A digest of the rows that were indexed, whatever the size of their batches."""
+
+    def __init__(self) -> None:
+        """No row yet."""
+        self._columns: dict[str, hashlib.blake2b] = {}
+
+    def see(self, batch: Batch) -> None:
+        """Takes the next rows."""
+        for column in COLUMNS:
+            values = getattr(batch, column)
+            if isinstance(values, np.ndarray):
+                self._take(column, values)
+            elif values is not None:
+                text = values.cast(pa.large_string())
+                self._take(f"{column} lengths", pc.fill_null(pc.binary_length(text), -1).to_numpy())
+                data, offsets = text_bytes(pc.fill_null(text, ""))
+                self._take(column, data[offsets[0] : offsets[-1]])
+
+    def _take(self, name: str, values: npt.NDArray[Any]) -> None:
+        of_column = self._columns.setdefault(name, hashlib.blake2b(digest_size=16))
+        of_column.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
+
+    def digest(self) -> str:
+        """Equal for equal rows."""
+        return " ".join(f"{name}:{self._columns[name].hexdigest()}" for name in sorted(self._columns))
+
+
+class RunningLevels:
+    """The running levels of a two-sided scan, and the vectors that some of them share."""
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        indexed: Side,
+        dim: int,
+        files: Mapping[Side, int],
+        options: ScanOptions,
+        *,
+        cuts: bool = False,
+    ) -> None:
+        """Nothing read yet; `dim` is that of the vectors, `files` counts those of each side."""
+        self._indexed: Side = indexed
+        self.streamed: Side = other_side(indexed)
+        self.seen = {side: SideTally(n) for side, n in files.items()}
+        compares = "vector" in levels or "context" in levels
+        self._targets = IndexedVectors(dim, options) if compares else None
+        self._windows = IndexedVectors(dim, options) if "context" in levels else None
+        self._keyed = [
+            KeyedLevel(level, indexed, files, options, cuts=cuts)
+            for level in levels
+            if level in ("doc", "chunk", "text")
+        ]
+        self._vector = (
+            VectorLevel(indexed, self._targets, files, options)
+            if self._targets and "vector" in levels
+            else None
+        )
+        self._context = (
+            ContextLevel(indexed, self._targets, self._windows, files, options)
+            if self._targets and self._windows
+            else None
+        )
+        self._oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
+        self._threshold = options.threshold
+        self._content = IndexedContent() if cuts else None
+
+    def take(self, side: Side, batch: Batch) -> None:
+        """Gives a batch to every level."""
+        self.seen[side].see(batch)
+        if side == self._indexed:
+            self._index(batch)
+        else:
+            for keyed in self._keyed:
+                keyed.stream(batch)
+            for level in (self._vector, self._context):
+                if level:
+                    level.stream(batch)
+        if self._oracle and side == "eval":
+            self._oracle.check(batch)
+
+    def _index(self, batch: Batch) -> None:
+        if self._content:
+            self._content.see(batch)
+        for keyed in self._keyed:
+            keyed.index(batch)
+        codes: Codes | None = None
+        if self._targets and batch.vector is not None:
+            codes = self._targets.add(Cells(batch.vector, batch.start))
+        for level in (self._vector, self._context):
+            if level:
+                level.index(batch, codes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the indexes."""
+        vectors = [v for v in (self._targets, self._windows) if v]
+        return sum(level.nbytes for level in self._keyed) + sum(v.nbytes for v in vectors)
+
+    def close_index(self) -> None:
+        """To be called between the two sides."""
+        for vectors in (self._targets, self._windows):
+            if vectors:
+                vectors.close()
+
+    def cut(self) -> Cut:
+        """What was streamed since the last cut; nothing of it is left."""
+        tree: Cut = {"seen": self.seen[self.streamed].cut()}
+        tree |= {name: level.cut() for name, level in self._cut_at(self.streamed).items()}
+        return tree
+
+    def fold(self, tree: Cut, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        self.seen[self.streamed].fold(tree["seen"], starts)
+        for name, level in self._cut_at(self.streamed).items():
+            level.fold(tree[name], starts)
+
+    def indexed(self) -> Cut:
+        """What the index is for `findings`, once closed; it stays."""
+        tree: Cut = {"seen": indexed_tally(self.seen[self._indexed])}
+        if self._content:
+            tree["content"] = self._content.digest()
+        tree |= {name: level.indexed() for name, level in self._two_sided().items()}
+        for name, vectors in self._vectors().items():
+            tree[name] = vectors.indexed()
+        if self._oracle and self._indexed == "eval":
+            tree["oracle"] = self._oracle.cut()
+            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+        return tree
+
+    def restore(self, tree: Cut) -> None:
+        """Takes the place of levels that indexed what `indexed` tells of."""
+        self.seen[self._indexed].fold(tree["seen"]["tally"], AS_THEY_ARE)
+        for name, vectors in self._vectors().items():
+            vectors.restore(tree[name])
+        for name, level in self._two_sided().items():
+            level.restore(tree[name])
+        if self._oracle and self._indexed == "eval":
+            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+
+    def named(self) -> Named:
+        """The rows whose ids and texts a report of what was streamed so far may give."""
+        of_levels = [level.named() for level in self._two_sided().values()]
+        return Named.of([*of_levels, *([self._oracle.named()] if self._oracle else [])])
+
+    def _two_sided(self) -> dict[str, KeyedLevel | VectorLevel | ContextLevel]:
+        levels: dict[str, KeyedLevel | VectorLevel | ContextLevel] = {k.level: k for k in self._keyed}
+        if self._vector:
+            levels["vector"] = self._vector
+        if self._context:
+            levels["context"] = self._context
+        return levels
+
+    def _cut_at(self, side: Side) -> dict[str, KeyedLevel | VectorLevel | ContextLevel | OracleLevel]:
+        of_oracle = {"oracle": self._oracle} if self._oracle and side == "eval" else {}
+        return {**self._two_sided(), **of_oracle}
+
+    def _vectors(self) -> dict[str, IndexedVectors]:
+        both = {"targets": self._targets, "windows": self._windows}
+        return {name: vectors for name, vectors in both.items() if vectors}
+
+    def findings(self) -> dict[Level, LevelFinding]:
+        """The findings, not yet judged."""
+        found: dict[Level, LevelFinding] = {}
+        for keyed in self._keyed:
+            found[keyed.level] = keyed_finding(keyed.level, keyed.result())
+        for name in COSINE_LEVELS:
+            level = {"vector": self._vector, "context": self._context, "oracle": self._oracle}[name]
+            if level:
+                found[name] = cosine_finding(name, level.result(), self._threshold)
+        return found
+
+
+def keyed_finding(level: Level, result: KeyedResult) -> LevelFinding:
+    """The finding of a keyed level, not yet judged."""
+    return LevelFinding(
+        level,
+        "clean",
+        pairs=result.pairs,
+        sides={side: tally.count() for side, tally in result.tally.items()},
+        keys=result.keys,
+        shared_keys=result.shared_keys if result.keys else None,
+        matches=result.matches,
+        match_count=result.match_count,
+    )
+
+
+def cosine_finding(level: Level, result: CosineResult, threshold: float) -> LevelFinding:
+    """The finding of a cosine level, not yet judged."""
+    return LevelFinding(
+        level,
+        "clean",
+        threshold=threshold,
+        pairs=result.pairs,
+        sides={side: tally.count() for side, tally in result.tally.items()},
+        pairs_at=result.pairs_at,
+        padding=result.padding,
+        nearest=result.nearest,
+        matches=result.matches,
+        match_count=result.match_count,
+    )

@@ -1,0 +1,185 @@
+"""`merge`: the report of a scan from its parts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from lvmfast._core import __version__
+from lvmfast.errors import DataError, IncompleteError
+from lvmfast.leaks.cuts import Cut, Span, unpack
+from lvmfast.leaks.engine import judged_findings
+from lvmfast.leaks.findings import Findings, SideInfo
+from lvmfast.leaks.journal import CUT, INDEX, NAMED, RUN, check_same, digest_of, starts_of_files
+from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.leaks.named import named_rows
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.running import RunningLevels
+from lvmfast.report.documents import matched_documents
+from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.record import environment
+from lvmfast.report.summary import RunRecord
+from lvmfast.report.tables import matches
+from lvmfast.report.write import PART, SUMMARY
+from lvmfast.stores import Folder, folder
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a scan, as `leakscan` with a shard wrote it."""
+
+    path: str
+    place: Folder
+    share: int
+    run: Cut
+    summary: dict[str, Any]
+    headers: Mapping[str, Cut]  #: of the cuts, by name
+
+    def read(self, name: str) -> Cut:
+        """What stands in one of its files."""
+        return unpack(f"{self.path}: {PART}{name}", self.place.read(PART + name))[1]
+
+
+def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
+    """The report of the scan that `parts` are the shards of: that of one machine.
+
+    Args:
+        parts: folders or URIs, in any order, of all shards. The inputs need not be at hand.
+
+    Raises:
+        IncompleteError: a part is missing or not finished; the message names it.
+        DataError: a part is there twice, or damaged, or parts are of different scans.
+    """
+    opened = [_open(os.fspath(path)) for path in parts]
+    if not opened:
+        raise DataError("merge: no part was given")
+    ordered = _all_of_one_scan(opened)
+    first, run = ordered[0], ordered[0].run
+    index = first.read(INDEX)
+    digest = digest_of(index)
+    cuts = sorted(
+        ((part, name, header) for part in ordered for name, header in part.headers.items()),
+        key=lambda cut: cut[2]["spans"][0][:2],
+    )
+    for part, _, header in cuts:
+        if header["index"] != digest:
+            raise DataError(
+                f"{part.path}: its evaluation set has other rows than that of {first.path}, by the same names"
+            )
+    headers = [header for *_, header in cuts]
+    _check_contiguous(
+        [Span(*span) for header in headers for span in header["spans"]], len(run["names"]["train"])
+    )
+    options = _options(run)
+    starts = starts_of_files(headers, len(run["names"]["train"]))
+    files: dict[Side, int] = {side: len(run["names"][side]) for side in ("train", "eval")}
+    running = RunningLevels(run["levels"], "eval", 1, files, options, cuts=True)
+    running.restore(index)
+    for part, name, _ in cuts:
+        running.fold(part.read(name), starts)
+    info: dict[Side, SideInfo] = {
+        side: SideInfo(tuple(run["names"][side]), running.seen[side].count().file_rows) for side in SIDES
+    }
+    findings = judged_findings(Findings(running.findings(), info), run["missing"], options)
+    sides = named_rows([part.read(NAMED) for part in ordered], starts, run["columns"])
+    record = RunRecord(
+        _inputs([part.summary["inputs"] for part in ordered]),
+        run["options"]["columns"],
+        {**environment(options), "engine": "merge"},
+        _timings([part.summary["timings"] for part in ordered]),
+        tuple(run["leaked"]),
+    )
+    documents = matched_documents(findings, "eval", sides["eval"])
+    return LeakReport(findings, options, record, matches(findings, sides), documents)
+
+
+def _open(path: str) -> Part:
+    place = folder(path)
+    if not place.exists(SUMMARY):
+        raise IncompleteError(f"{path}: not finished: no {SUMMARY} there; run its command with --resume")
+    summary = _summary(path, place)
+    if summary.get("verdict") != "part" or not place.exists(PART + RUN):
+        raise DataError(f"{path}: no part of a scan: the verdict there is {summary.get('verdict')!r}")
+    run, _ = unpack(f"{path}: {PART}{RUN}", place.read(PART + RUN))
+    headers = {}
+    for name in place.names(PART):
+        if name.endswith(CUT):
+            headers[name.removeprefix(PART)] = unpack(f"{path}: {name}", place.read(name))[0]
+    return Part(path, place, run["share"], run, summary, headers)
+
+
+def _summary(path: str, place: Folder) -> dict[str, Any]:
+    try:
+        summary = json.loads(place.read(SUMMARY))
+        if isinstance(summary, dict):
+            return summary
+    except ValueError:
+        pass
+    raise DataError(f"{path}: {SUMMARY}: expected a JSON object")
+
+
+def _all_of_one_scan(parts: Sequence[Part]) -> list[Part]:
+    """The parts by number.
+
+    Raises:
+        DataError, IncompleteError: as `merge`.
+    """
+    first = parts[0]
+    if first.run["version"] != __version__:
+        raise DataError(f"{first.path}: written by lvmfast {first.run['version']}, this is {__version__}")
+    by_share: dict[int, Part] = {}
+    for part in parts:
+        asked = {name: value for name, value in first.run.items() if name != "share"}
+        check_same(f"{part.path}: of another scan than {first.path}", part.run, asked)
+        if part.share in by_share:
+            also = by_share[part.share].path
+            raise DataError(
+                f"{part.path}: part {part.share} of {part.run['shards']} is there twice, also {also}"
+            )
+        by_share[part.share] = part
+    shards = first.run["shards"]
+    missing = [share for share in range(1, shards + 1) if share not in by_share]
+    if missing:
+        named = ", ".join(map(str, missing[:10])) + (" and more" if len(missing) > 10 else "")
+        which = "part" if len(missing) == 1 else "parts"
+        raise IncompleteError(f"merge: {which} {named} of {shards} missing; {len(by_share)} were given")
+    return [by_share[share] for share in sorted(by_share)]
+
+
+def _check_contiguous(spans: Sequence[Span], files: int) -> None:
+    """Holds the pieces to be all of every file, each row once."""
+    expected = (0, 0)
+    for span in spans:
+        if (span.file, span.start) != expected:
+            raise DataError(f"merge: file {expected[0]} of the training side is not whole: a cut is missing")
+        expected = (span.file + 1, 0) if span.stop is None else (span.file, span.stop)
+    if expected != (files, 0):
+        raise DataError(f"merge: file {expected[0]} of the training side is not whole: a cut is missing")
+
+
+def _options(run: Cut) -> ScanOptions:
+    options = {name: value for name, value in run["options"].items() if name != "columns"}
+    options["levels"] = tuple(options["levels"]) if options["levels"] else None
+    return ScanOptions(**options)
+
+
+def _inputs(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The inputs with the hash of every file, each from a part that read it."""
+    merged = parts[0]
+    for other in parts[1:]:
+        for side, of_side in merged.items():
+            for file, also in zip(of_side["files"], other[side]["files"], strict=True):
+                file["blake3"] = file["blake3"] or also["blake3"]
+    return merged
+
+
+def _timings(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Seconds per phase, of all parts together."""
+    phases = dict.fromkeys(phase for part in parts for phase in part)
+    return {phase: float(np.sum([part.get(phase, 0.0) for part in parts])) for phase in phases}

@@ -1,0 +1,226 @@
+"""Shards and their merge, and scans that were killed and resumed: the bytes of one unbroken scan."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import lvmfast
+from lvmfast.errors import DataError, IncompleteError
+
+TABLES = ("matches.parquet", "matched_rows.parquet", "nearest.parquet")
+#: Of a summary: what may differ between machines.
+MACHINES = ("timings", "environment", "inputs")
+OPTIONS: dict[str, Any] = {"nearest": True, "max_pairs": 50, "max_df": 4}
+
+
+def random_table(seed: int, rows: int, first_doc: int, pool: np.ndarray) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    docs = rng.integers(first_doc, first_doc + 60, rows)
+    vectors = pool[rng.integers(len(pool), size=rows)]
+    return pa.table(
+        {
+            "doc_id": pa.array([None if doc % 17 == 0 else int(doc) for doc in docs], pa.int64()),
+            "chunk_id": pa.array(rng.integers(0, 8, rows)),
+            "text": pa.array([f"a sentence of some length about {n}" for n in rng.integers(0, 400, rows)]),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), pool.shape[1]),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Training files of four formats, one without rows, and an evaluation set that shares a good deal."""
+    root = tmp_path_factory.mktemp("corpus")
+    (root / "train").mkdir()
+    pool = np.random.default_rng(7).standard_normal((300, 8)).astype(np.float32)
+    pool[0], pool[1, 0] = 0, np.nan
+    for place, rows in enumerate((700, 0, 300)):
+        table = random_table(place, rows, 0, pool)
+        pq.write_table(table, root / "train" / f"{place}.parquet", row_group_size=150)
+    lines = random_table(3, 200, 20, pool).drop_columns(["vector"]).to_pylist()
+    (root / "train" / "3.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arrays = random_table(4, 400, 30, pool)
+    vectors = np.stack(arrays["vector"].to_pylist()).astype(np.float32)
+    np.savez(root / "train" / "4.npz", doc_id=np.arange(400) % 50, chunk_id=np.arange(400), vector=vectors)
+    pq.write_table(random_table(9, 250, 40, pool), root / "eval.parquet")
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole")
+    lvmfast.leakscan(corpus / "train", corpus / "eval.parquet", **OPTIONS).save(out)
+    return out
+
+
+def scan_shards(corpus: Path, root: Path, shards: int, **options: Any) -> list[Path]:
+    parts = []
+    for share in range(1, shards + 1):
+        part = root / f"part-{share}"
+        report = lvmfast.leakscan(
+            corpus / "train",
+            corpus / "eval.parquet",
+            shard=(share, shards),
+            out=part,
+            **{**OPTIONS, **options},
+        )
+        assert report.findings.verdict == "part"
+        report.save(part)
+        parts.append(part)
+    return parts
+
+
+def assert_same(out: Path, whole: Path) -> None:
+    for name in TABLES:
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    ours, theirs = (json.loads((place / "summary.json").read_text()) for place in (out, whole))
+    hashed = [[f["blake3"] for f in s["inputs"]["train"]["files"]] for s in (ours, theirs)]
+    assert hashed[0] == hashed[1]
+    for name in MACHINES:
+        del ours[name], theirs[name]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("shards", [1, 3, 23])
+def test_merged_shards_are_the_scan(corpus: Path, whole: Path, tmp_path: Path, shards: int) -> None:
+    parts = scan_shards(corpus, tmp_path, shards)
+    lvmfast.merge(list(reversed(parts))).save(tmp_path / "out")
+    assert_same(tmp_path / "out", whole)
+
+
+def test_a_merge_needs_no_input(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    parts = scan_shards(copy, tmp_path, 2)
+    shutil.rmtree(copy)
+    lvmfast.merge(parts).save(tmp_path / "out")
+    for name in ("score", "train_row", "train_text", "eval_text", "eval_doc_id"):
+        ours, theirs = (pq.read_table(place / "matches.parquet")[name] for place in (tmp_path / "out", whole))
+        assert ours.equals(theirs)
+
+
+def test_missing_and_doubled_parts_are_named(corpus: Path, tmp_path: Path) -> None:
+    parts = scan_shards(corpus, tmp_path, 3)
+    with pytest.raises(IncompleteError, match="part 2 of 3 missing"):
+        lvmfast.merge([parts[0], parts[2]])
+    with pytest.raises(DataError, match="part-1: part 1 of 3 is there twice"):
+        lvmfast.merge([*parts, parts[0]])
+    (parts[1] / "summary.json").unlink()
+    with pytest.raises(IncompleteError, match="part-2: not finished"):
+        lvmfast.merge(parts)
+
+
+def test_parts_of_other_scans_are_refused(corpus: Path, tmp_path: Path) -> None:
+    first = scan_shards(corpus, tmp_path / "a", 2)
+    other = scan_shards(corpus, tmp_path / "b", 2, threshold=0.9)
+    with pytest.raises(DataError, match=r"threshold was 0\.9, now it is 0\.995"):
+        lvmfast.merge([first[0], other[1]])
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(corpus, elsewhere)
+    with pytest.raises(DataError, match="another scan"):
+        lvmfast.merge([first[0], scan_shards(elsewhere, tmp_path / "c", 2)[1]])
+
+
+def test_an_evaluation_set_of_other_rows_is_noticed(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    plain = pa.table(
+        {"doc_id": ["a", "b"], "chunk_id": [1, 2], "text": ["the first text", "the second text"]}
+    )
+    other = plain.set_column(0, "doc_id", pa.array(["a", "c"]))
+    options = {"max_df": None, "nearest": False, "levels": ["doc"]}
+    pq.write_table(plain, copy / "eval.parquet", compression="none")
+    first = scan_shards(copy, tmp_path / "a", 2, **options)
+    pq.write_table(other, copy / "eval.parquet", compression="none")
+    second = scan_shards(copy, tmp_path / "b", 2, **options)
+    with pytest.raises(DataError, match="other rows"):
+        lvmfast.merge([first[0], second[1]])
+
+
+@pytest.mark.parametrize("shard", ["65/64", "0/4", "a/b", "3", "-1/4"])
+def test_no_such_shard(corpus: Path, tmp_path: Path, shard: str) -> None:
+    command = [sys.executable, "-m", "lvmfast", "leakscan", "--train", str(corpus / "train")]
+    command += ["--eval", str(corpus / "eval.parquet"), "--out", str(tmp_path), f"--shard={shard}"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "shard: expected" in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_part_is_refused(corpus: Path, tmp_path: Path) -> None:
+    parts = scan_shards(corpus, tmp_path, 2)
+    cut = next((parts[0] / "part").glob("*.cut"))
+    cut.write_bytes(cut.read_bytes()[:-1])
+    with pytest.raises(DataError, match="damaged"):
+        lvmfast.merge(parts)
+
+
+#: The command line, with a record after every piece and pieces of a few rows.
+EAGER = (
+    "import lvmfast.leaks.cuts as c, lvmfast.leaks.journal as j; j.SECONDS = 0.0; "
+    "j.Journal.__init__.__kwdefaults__['span_bytes'] = 2000; "
+    "from lvmfast.cli import main; main()"
+)
+
+
+def command_line(corpus: Path, out: Path, *more: str) -> list[str]:
+    command = [sys.executable, "-c", EAGER, "leakscan", "--train", str(corpus / "train"), "--quiet"]
+    command += ["--eval", str(corpus / "eval.parquet"), "--nearest", "--max-pairs", "50", "--max-df", "4"]
+    return [*command, "--out", str(out), *more]
+
+
+def test_a_killed_scan_goes_on(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    out, seen = tmp_path / "out", set[int]()
+    for _ in range(30):
+        process = subprocess.Popen(command_line(corpus, out, "--resume"), stderr=subprocess.PIPE, text=True)
+        cuts = len(list(out.glob(".partial/*.cut")))
+        while process.poll() is None and len(list(out.glob(".partial/*.cut"))) < cuts + 2:
+            time.sleep(0.001)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            break
+        summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else None
+        if summary is not None:
+            assert (summary["verdict"], summary["exit_code"]) == ("incomplete", 3)
+        seen.add(len(list(out.glob(".partial/*.cut"))))
+    assert process.returncode == 1
+    assert len(seen) > 2, "it was not killed often enough to prove anything"
+    assert_same(out, whole)
+    assert not (out / ".partial").exists()
+
+
+def test_resuming_another_scan_is_refused(corpus: Path, tmp_path: Path) -> None:
+    copy, out = tmp_path / "copy", tmp_path / "out"
+    shutil.copytree(corpus, copy)
+
+    def stopped(phase: str, done: int, total: int | None) -> None:
+        if (out / ".partial").exists() and len(list((out / ".partial").glob("*.cut"))) > 2:
+            raise KeyboardInterrupt
+
+    def scan(**more: Any) -> None:
+        options = {**OPTIONS, **more}
+        lvmfast.leakscan(copy / "train", copy / "eval.parquet", out=out, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lvmfast.leaks.journal.SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt, match="--resume goes on"):
+            scan(progress=stopped)
+    with pytest.raises(DataError, match=r"cannot be resumed: max_pairs was 50, now it is 51"):
+        scan(resume=True, max_pairs=51)
+    (copy / "train" / "3.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"cannot be resumed: .*bytes was"):
+        scan(resume=True)
