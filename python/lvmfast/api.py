@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from lvmfast.corpus.payload import Payload
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
-from lvmfast.leaks.engine import Clock, Progress, scan, silent
+from lvmfast.leaks.engine import Clock, Progress, Streamer, scan, silent
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.fingerprinted import scan_fingerprint
 from lvmfast.leaks.journal import Journal
@@ -65,6 +67,8 @@ def leakscan(
     out: str | PathLike[str] | None = None,
     resume: bool = False,
     shard: tuple[int, int] | None = None,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     progress: Progress = silent,
     announce: Announce = say_nothing,
 ) -> LeakReport:
@@ -103,6 +107,10 @@ def leakscan(
             ``summary.json`` there says ``incomplete``. `LeakReport.save` writes the report over it.
         resume: go on from what an earlier call with the same arguments left in `out`.
         shard: (i, n): scan only the i-th of n pieces of `train`, and write to `out` what `merge` needs.
+        engine: where the larger side is read: in this process, or by the workers of a Ray cluster, who must
+            see its files by the same paths or URIs. The answer is the same.
+        ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
+            machine that ends with the scan.
         progress: called as (phase, rows done, rows in all or None).
         announce: told in a line what a large scan is about to do, and what it will take.
 
@@ -128,7 +136,7 @@ def leakscan(
         check_shard(*shard)
         if out is None:
             raise DataError("a shard needs a folder for what `lvmfast merge` reads")
-    machine = environment(options)
+    machine = {**environment(options), "engine": engine}
     clock = Clock()
     with clock.phase("open"):
         common = None
@@ -149,7 +157,10 @@ def leakscan(
         if out is None
         else _journal(splits, inputs, options, record, out, resume, shard, columns or {}, leaked)
     )
-    findings = _findings(datasets["train"], datasets.get("eval"), options, progress, clock, announce, journal)
+    with _engine(engine, ray_address, columns or {}, journal, datasets) as (journal, streamer):
+        findings = _findings(
+            datasets["train"], datasets.get("eval"), options, progress, clock, announce, journal, streamer
+        )
     if findings.part is not None:
         inputs.check_unchanged()
         return LeakReport(findings, options, record(), MATCHES.empty_table())
@@ -160,6 +171,34 @@ def leakscan(
     with clock.phase("hash"):  # what is left of it
         inputs.check_unchanged()
     return LeakReport(findings, options, record(), evidence, documents)
+
+
+@contextmanager
+def _engine(
+    engine: str,
+    address: str | None,
+    columns: Mapping[str, str],
+    journal: Journal | None,
+    datasets: Mapping[Side, Dataset],
+) -> Iterator[tuple[Journal | None, Streamer | None]]:
+    """The journal that the engine needs, and who streams for it (None: the scan itself)."""
+    if engine == "local":
+        if address is not None:
+            raise DataError("ray_address: is for the engine ray")
+        yield journal, None
+        return
+    if engine != "ray":
+        raise DataError(f"engine: expected local or ray, got {engine!r}")
+    if "eval" not in datasets or isinstance(datasets["train"], Fingerprint):
+        raise DataError("the engine ray compares two sides of files; duplicates inside one are found locally")
+    from lvmfast.engines.ray import RayStreamer
+
+    streamer = RayStreamer(address, columns)
+    if journal is not None:
+        yield journal, streamer
+        return
+    with TemporaryDirectory(prefix="lvmfast-cuts-") as scratch:
+        yield Journal(folder(scratch)), streamer
 
 
 def _journal(
@@ -242,6 +281,7 @@ def _findings(
     clock: Clock,
     announce: Announce,
     journal: Journal | None,
+    streamer: Streamer | None,
 ) -> Findings:
     if journal is not None and journal.whole:
         if eval is None:
@@ -251,7 +291,7 @@ def _findings(
     if isinstance(eval, Fingerprint):
         raise DataError(f"{eval.path}: a fingerprint can only be the training side: it has no rows to check")
     if not isinstance(train, Fingerprint):
-        return scan(train, eval, options, progress, clock, announce, journal)
+        return scan(train, eval, options, progress, clock, announce, journal, streamer)
     if eval is None:
         raise DataError(f"{train.path}: a fingerprint is scanned against an evaluation set; none was given")
     if options.nearest:

@@ -86,6 +86,13 @@ def leakscan(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from what a stopped scan left in --out.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="Where the larger side is read: local, or ray for a cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[
         list[str] | None,
@@ -142,6 +149,8 @@ def leakscan(
             most_seconds=None if yes else LONG_SECONDS,
             out=out,
             resume=resume,
+            engine=engine,  # type: ignore[arg-type]
+            ray_address=ray_address,
             shard=None if shard is None else piece(shard),
             progress=progress,
             announce=announcer(quiet or as_json),

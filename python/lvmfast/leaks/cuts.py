@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.corpus.dataset import FILES_AHEAD, Batch, Column, Dataset
+from lvmfast.corpus.dataset import FILES_AHEAD, Batch, Column, Dataset, SplitFile
 from lvmfast.errors import DataError
 
 Rows = npt.NDArray[np.int64]
@@ -71,13 +71,12 @@ class Span:
     start: int
     stop: int | None  #: None: to the end of the file, wherever that is
 
-    def batches(self, dataset: Dataset, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
-        """Streams the rows, at most `rows` at a time, with ``start`` numbered by file and row.
+    def batches(self, file: SplitFile, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
+        """Streams the rows from their file, at most `rows` at a time, ``start`` numbered by file and row.
 
         Raises:
             DataError: the file is broken.
         """
-        file = dataset.files[self.file]
         present = [column for column in columns if column in file.fields]
         wanted = None
         if self.start or self.stop is not None:
@@ -138,7 +137,7 @@ def spans_read(
     begun: deque[Iterator[Batch]] = deque()
     for place, span in enumerate(spans):
         for following in spans[place + len(begun) : place + 1 + FILES_AHEAD]:
-            begun.append(following.batches(dataset, columns, rows))
+            begun.append(following.batches(dataset.files[following.file], columns, rows))
         yield span, begun.popleft()
 
 

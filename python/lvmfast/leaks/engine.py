@@ -74,6 +74,7 @@ def scan(
     clock: Clock,
     announce: Announce = say_nothing,
     journal: Journal | None = None,
+    streamer: Streamer | None = None,
 ) -> Findings:
     """Compares every row of `train` with every row of `eval`, or of `train` with itself.
 
@@ -85,6 +86,7 @@ def scan(
             dimension, the memory limit is too low for any way, or the comparison of vectors would take
             longer than the options allow.
     """
+    streamer = streamer or record
     levels, missing = checkable(train, eval, options)
     if any(level in COSINE_LEVELS for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
@@ -92,9 +94,9 @@ def scan(
         journal.open({"levels": list(levels), "missing": missing})
     if journal is not None and journal.whole:
         assert eval is not None
-        return _part(train, eval, levels, options, progress, clock, announce, journal)
+        return _part(train, eval, levels, options, progress, clock, announce, journal, streamer)
     found = (
-        _two_sides(train, eval, levels, options, progress, clock, announce, journal)
+        _two_sides(train, eval, levels, options, progress, clock, announce, journal, streamer)
         if eval
         else _within(train, levels, options, progress, clock, announce)
     )
@@ -132,6 +134,7 @@ def _two_sides(
     clock: Clock,
     announce: Announce,
     journal: Journal | None,
+    streamer: Streamer,
 ) -> Findings:
     # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
     smaller = eval.estimated_rows() <= train.estimated_rows()
@@ -145,7 +148,7 @@ def _two_sides(
     _weigh_time(levels, sides, options, announce, reads_of(sides, levels, options, fits))
     if fits:
         left = None if room is None else room - working
-        found = _in_memory(sides, levels, options, progress, clock, left, journal)
+        found = _in_memory(sides, levels, options, progress, clock, left, journal, streamer)
         if found is not None:
             return found
         announce("the index is larger than it seemed, and does not fit in memory")
@@ -161,6 +164,7 @@ def _part(
     clock: Clock,
     announce: Announce,
     journal: Journal,
+    streamer: Streamer,
 ) -> Findings:
     """Scans a share of `train` into `journal`; the findings say no more than that."""
     sides: Mapping[Side, Dataset] = {"eval": eval, "train": train}
@@ -178,8 +182,8 @@ def _part(
     with clock.phase("scan"):
         index = running.indexed()
         todo = journal.begin(index, train)
-        columns = columns_read(levels, "train", options)
-        record(running, train, todo, journal, columns, options, progress, None)
+        streamed = _streamed(levels, sides, options)
+        streamer(running, sides, streamed, todo, journal, options, progress, None)
     with clock.phase("evidence"):
         for cut in journal.cuts():
             running.fold(cut, numbers_of(len(train.files)))
@@ -255,6 +259,7 @@ def _in_memory(
     clock: Clock,
     room: int | None,
     journal: Journal | None,
+    streamer: Streamer,
 ) -> Findings | None:
     """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
     _, streamed = sides
@@ -265,7 +270,8 @@ def _in_memory(
         columns = columns_read(levels, streamed, options)
         if journal is not None:
             todo = journal.begin(running.indexed(), sides[streamed])
-            if not record(running, sides[streamed], todo, journal, columns, options, progress, room):
+            what = _streamed(levels, sides, options)
+            if not streamer(running, sides, what, todo, journal, options, progress, room):
                 return None
             starts = journal.starts()
             for cut in journal.cuts():
@@ -280,6 +286,12 @@ def _in_memory(
             running.findings(),
             {side: side_info(sides[side], running.seen[side]) for side in SIDES},
         )
+
+
+def _streamed(levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions) -> Streamed:
+    indexed, streamed = sides
+    of_indexed, of_streamed = (columns_read(levels, side, options) for side in (indexed, streamed))
+    return Streamed(tuple(levels), indexed, sides[indexed].dim or 1, of_indexed, of_streamed)
 
 
 def indexed_levels(
@@ -307,29 +319,68 @@ def indexed_levels(
     return running
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """What whoever streams spans must know of the scan."""
+
+    levels: tuple[Level, ...]
+    indexed: Side
+    dim: int  #: of the vectors
+    indexed_columns: tuple[Column, ...]
+    columns: tuple[Column, ...]  #: that the streamed side is read for
+
+
+class Streamer(Protocol):
+    """Brings the spans of the streamed side into a journal."""
+
+    def __call__(
+        self,
+        running: RunningLevels,
+        sides: Mapping[Side, Dataset],
+        streamed: Streamed,
+        todo: Sequence[Span],
+        journal: Journal,
+        options: ScanOptions,
+        progress: Progress,
+        room: int | None,
+    ) -> bool:
+        """Records a cut of every span of `todo`; False where that needs more memory than `room`.
+
+        Raises:
+            KeyboardInterrupt: with what to do about it, if there is something to go on from.
+        """
+        ...
+
+
+@contextmanager
+def resumable(journal: Journal) -> Iterator[None]:
+    """Says, when it is interrupted, that what was recorded is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if journal.kept:
+            raise KeyboardInterrupt("what was done is kept; the same command with --resume goes on") from None
+        raise
+
+
 def record(
     running: RunningLevels,
-    dataset: Dataset,
+    sides: Mapping[Side, Dataset],
+    streamed: Streamed,
     todo: Sequence[Span],
     journal: Journal,
-    columns: Sequence[Column],
     options: ScanOptions,
     progress: Progress,
     room: int | None,
 ) -> bool:
-    """Streams the spans that are still to be scanned into `journal`; False where that needs more than `room`.
-
-    Raises:
-        KeyboardInterrupt: with what to do about it, if there is something to go on from.
-    """
-    side = running.streamed
+    """As `Streamer`, in this process, with `running`."""
+    side, dataset = running.streamed, sides[running.streamed]
     phase, total, done = f"scan {side}", dataset.rows if journal.share[1] == 1 else None, journal.rows_done
     progress(phase, done, total)
     pending: list[Span] = []
-    try:
-        for place, (span, batches) in enumerate(
-            spans_read(dataset, todo, columns, memory.block_rows(dataset, columns, options))
-        ):
+    rows = memory.block_rows(dataset, streamed.columns, options)
+    with resumable(journal):
+        for place, (span, batches) in enumerate(spans_read(dataset, todo, streamed.columns, rows)):
             for batch in batches:
                 running.take(side, batch)
                 if room is not None and running.nbytes > room:
@@ -341,10 +392,6 @@ def record(
             if following is None or journal.due(span, following):
                 journal.add(pending, running.cut(), last=following is None)
                 pending = []
-    except KeyboardInterrupt:
-        if journal.kept:
-            raise KeyboardInterrupt("what was done is kept; the same command with --resume goes on") from None
-        raise
     return True
 
 
