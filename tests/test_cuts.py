@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from lvmfast.corpus import Dataset, load_split
+from lvmfast.errors import DataError
 from lvmfast.leaks import journal as journals
 from lvmfast.leaks.engine import Clock, scan, silent
 from lvmfast.leaks.findings import Findings
@@ -18,7 +19,33 @@ from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.summary import _level
 from lvmfast.report.tables import matched_rows, matches, nearest_rows
-from lvmfast.stores import folder
+
+
+class Memory:
+    """A folder that is no disk."""
+
+    path = "memory"
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+
+    def ensure(self) -> None: ...
+
+    def write(self, name: str, data: bytes) -> None:
+        self._files[name] = data
+
+    def read(self, name: str) -> bytes:
+        return self._files[name]
+
+    def exists(self, name: str) -> bool:
+        return name in self._files
+
+    def names(self, prefix: str = "") -> list[str]:
+        return sorted(name for name in self._files if name.startswith(prefix))
+
+    def remove(self, name: str) -> None:
+        self._files.pop(name, None)
+
 
 TEXTS = [None, "", "short", *(f"a text that is long enough, number {n}" for n in range(6))]
 
@@ -79,7 +106,6 @@ def said(findings: Findings, sides: dict[str, Dataset]) -> list[Any]:
     often=st.booleans(),
 )
 def test_a_scan_in_pieces_is_the_scan_in_one(
-    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     seed: int,
     train: Any,
@@ -102,10 +128,13 @@ def test_a_scan_in_pieces_is_the_scan_in_one(
     options = ScanOptions(
         threshold=threshold, max_pairs=max_pairs, max_df=max_df, nearest=nearest, threads=threads
     )
-    whole = scan(sides["train"], sides["eval"], options, silent, Clock())
+    try:
+        whole = scan(sides["train"], sides["eval"], options, silent, Clock())
+    except DataError:  # by chance no row can be checked
+        assume(False)
     monkeypatch.setattr(journals, "SECONDS", 0.0 if often else 60.0)
-    place = folder(tmp_path_factory.mktemp("cuts"))
-    first = Journal(place, whole=True, span_bytes=256)
+    place = Memory()
+    first = Journal(place, span_bytes=256)
     first.open({})
     pieces = scan(sides["train"], sides["eval"], options, silent, Clock(), journal=first)
     assert said(pieces, sides) == said(whole, sides)
@@ -113,12 +142,12 @@ def test_a_scan_in_pieces_is_the_scan_in_one(
     names = place.names()  # some records are lost, and one is torn: the rest is not scanned again
     for name in names[1::3]:
         place.remove(name)
-    if names:
-        cuts = [name for name in names if name.endswith(journals.CUT)]
+    cuts = [name for name in names if name.endswith(journals.CUT)]
+    if cuts:
         torn = cuts[rng.integers(len(cuts))]
         if place.exists(torn):
             place.write(torn, place.read(torn)[:-3])
-    again = Journal(place, resume=True, whole=True, span_bytes=256)
+    again = Journal(place, resume=True, span_bytes=256)
     again.open({})
     pieces = scan(sides["train"], sides["eval"], options, silent, Clock(), journal=again)
     assert said(pieces, sides) == said(whole, sides)

@@ -226,9 +226,7 @@ def _journal(
     if shard is not None:
         identity |= {"share": shard[0], "shards": shard[1]}
         size = shard_span_bytes(splits["train"].dataset, shard[1])
-        return Journal(
-            place, PART, identity=identity, resume=resume, whole=True, share=shard, span_bytes=size
-        )
+        return Journal(place, PART, identity=identity, resume=resume, part=True, share=shard, span_bytes=size)
 
     def told(done: int, spans: int) -> None:
         reason = f"{done} of {spans} pieces are scanned; the same command with --resume goes on"
@@ -283,7 +281,7 @@ def _findings(
     journal: Journal | None,
     streamer: Streamer | None,
 ) -> Findings:
-    if journal is not None and journal.whole:
+    if journal is not None and journal.part:
         if eval is None:
             raise DataError("a shard is scanned against an evaluation set; none was given")
         if isinstance(train, Fingerprint):

@@ -92,7 +92,7 @@ def scan(
         check_same_encoder(train.provenance, eval.provenance if eval else {})
     if journal is not None:
         journal.open({"levels": list(levels), "missing": missing})
-    if journal is not None and journal.whole:
+    if journal is not None and journal.part:
         assert eval is not None
         return _part(train, eval, levels, options, progress, clock, announce, journal, streamer)
     found = (

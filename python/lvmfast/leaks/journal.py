@@ -58,7 +58,7 @@ class Journal:
         *,
         identity: Cut | None = None,
         resume: bool = False,
-        whole: bool = False,
+        part: bool = False,
         share: tuple[int, int] = (1, 1),
         span_bytes: int = SPAN_BYTES,
         told: Callable[[int, int], None] = lambda done, of: None,
@@ -70,13 +70,13 @@ class Journal:
             prefix: may end in ``/``.
             identity: what makes the scan the one it is: JSON values.
             resume: go on from what is there, if it is of the same scan.
-            whole: every cut goes to the folder, the last one, too.
+            part: what is kept is a part for a merge, the last cut, too.
             share: (i, n): of n even shares of the streamed side, the i-th is scanned.
             span_bytes: bytes of a file after which a cut is possible.
             told: called as (spans recorded, spans in all) after each record.
         """
         self._folder, self._prefix, self._resume, self._told = folder, prefix, resume, told
-        self.whole, self.share, self._span_bytes = whole, share, span_bytes
+        self.part, self.share, self._span_bytes = part, share, span_bytes
         self._identity = identity or {}
         self._run: Cut = {}
         self._index = ""
@@ -155,7 +155,7 @@ class Journal:
             "files": seen["files"].tolist(),
             "rows": seen["rows"].tolist(),
         }
-        if last and not self._recorded and not self.whole:
+        if last and not self._recorded and not self.part:
             self._recorded[""], self._last = header, [cut]
             return
         if not self._recorded:
