@@ -18,6 +18,7 @@ import pytest
 
 import lvmfast
 from lvmfast.errors import DataError, IncompleteError
+from lvmfast.report.saved import SavedScan
 
 TABLES = ("matches.parquet", "matched_rows.parquet", "nearest.parquet")
 #: Of a summary: what may differ between machines.
@@ -117,6 +118,8 @@ def test_missing_and_doubled_parts_are_named(corpus: Path, tmp_path: Path) -> No
         lvmfast.merge([parts[0], parts[2]])
     with pytest.raises(DataError, match="part-1: part 1 of 3 is there twice"):
         lvmfast.merge([*parts, parts[0]])
+    with pytest.raises(DataError, match="one part of a scan; `lvmfast merge`"):
+        SavedScan.open(parts[1])
     (parts[1] / "summary.json").unlink()
     with pytest.raises(IncompleteError, match="part-2: not finished"):
         lvmfast.merge(parts)
@@ -219,6 +222,8 @@ def test_resuming_another_scan_is_refused(corpus: Path, tmp_path: Path) -> None:
         patch.setattr("lvmfast.leaks.journal.SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt, match="--resume goes on"):
             scan(progress=stopped)
+    with pytest.raises(DataError, match="not at its end; the same command with --resume"):
+        SavedScan.open(out)
     with pytest.raises(DataError, match=r"cannot be resumed: max_pairs was 50, now it is 51"):
         scan(resume=True, max_pairs=51)
     (copy / "train" / "3.jsonl").write_text("{}\n")

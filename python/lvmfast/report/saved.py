@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from lvmfast import _core
 from lvmfast.corpus.failures import reading
 from lvmfast.errors import DataError
+from lvmfast.leaks.journal import RUN
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
-from lvmfast.report.write import MATCHED_ROWS, MATCHES, SUMMARY
+from lvmfast.report.write import MATCHED_ROWS, MATCHES, PARTIAL, SUMMARY
 from lvmfast.stores import Folder, folder, is_uri, joined
 
 _REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
@@ -97,6 +98,10 @@ class SavedScan:
         for field, kind in _REQUIRED.items():
             if not isinstance(summary.get(field), kind):
                 raise DataError(f"{file}: {field}: expected {kind.__name__}, got {summary.get(field)!r:.60}")
+        if summary["verdict"] == "part":
+            raise DataError(f"{path}: one part of a scan; `lvmfast merge` of all parts makes the report")
+        if summary["verdict"] == "incomplete" and place.exists(PARTIAL + RUN):
+            raise DataError(f"{path}: the scan is not at its end; the same command with --resume goes on")
         scan = SavedScan(place, summary)
         try:
             _ = [scan.files(side) for side in SIDES]
