@@ -10,12 +10,14 @@ use crate::kernel::{self, Kernel};
 use crate::parallel::Watch;
 
 mod basis;
+mod bytes;
 mod cells;
 mod codes;
 mod nearest;
 mod product;
 mod rescore;
 mod rising;
+mod rotation;
 mod rows;
 mod search;
 mod sieve;
@@ -24,7 +26,6 @@ mod windows;
 
 pub use nearest::Nearest;
 use product::{Blocks, Product, Rows};
-use rising::RisingSieve;
 use rows::{Described, describe};
 pub use rows::{Usability, row_key, usability};
 use search::{Bests, Search};
@@ -116,7 +117,7 @@ impl NearIndex {
             kernel,
             sieve: Sieve::new(kernel, threshold, policy),
             product: Product::new(kernel, threshold, blocks),
-            search: Search::new(RisingSieve::new(kernel, policy)),
+            search: Search::new(kernel, policy),
             nearest: Bests::new(1),
         })
     }

@@ -2,7 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::{Codes, DOT_COLUMNS, DOT_ROWS, Kernel, LANES, Products, SIEVE_LANES, SIEVE_ROWS, scalar};
+use super::{
+    Blocked, CODE_OFFSET, Codes, DOT_COLUMNS, DOT_ROWS, Kernel, LANES, LongCodes, Products, SIEVE_LANES,
+    SIEVE_ROWS, scalar,
+};
 
 const ROWS: usize = 6;
 const COLUMNS: usize = 16;
@@ -27,6 +30,9 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
         square_distance: |x, y| unsafe { square_distance(x, y) },
         // SAFETY: as above.
         sieve: |left, right, width, positions| unsafe { sieve(left, right, width, positions) },
+        // SAFETY: as above.
+        sift: |left, right, blocked, positions| unsafe { sift(left, right, blocked, positions) },
+        sift_share: 0.3,
     };
     (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&KERNEL)
 }
@@ -191,6 +197,14 @@ fn load_starts(starts: &[[i16; 2]; 8]) -> __m256i {
     unsafe { _mm256_loadu_si256(starts.as_ptr().cast()) }
 }
 
+/// Eight integers as they lie.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load_integers(values: &[i32; 8]) -> __m256i {
+    // SAFETY: the reference covers the 32 bytes that are read.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
 #[target_feature(enable = "avx2,fma")]
 fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
     let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
@@ -222,20 +236,74 @@ fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<
                 sums[i][1] = _mm256_add_epi16(sums[i][1], _mm256_maddubs_epi16(high, x));
             }
         }
-        let mut all_negative = _mm256_set1_epi32(-1);
         for sum in sums.as_flattened_mut() {
             *sum = _mm256_madd_epi16(*sum, ones);
-            all_negative = _mm256_and_si256(all_negative, *sum);
         }
-        if _mm256_movemask_ps(_mm256_castsi256_ps(all_negative)) == 0xff {
-            continue;
+        push_passed(&sums, first, positions);
+    }
+}
+
+/// Appends the positions of the tile that starts with left row `first` whose values are not negative.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn push_passed(tests: &[[__m256i; 2]; SIEVE_ROWS], first: u32, positions: &mut Vec<u32>) {
+    let all_negative =
+        tests.as_flattened().iter().fold(_mm256_set1_epi32(-1), |all, &test| _mm256_and_si256(all, test));
+    if _mm256_movemask_ps(_mm256_castsi256_ps(all_negative)) == 0xff {
+        return;
+    }
+    for (test, half) in tests.as_flattened().iter().zip(0u32..) {
+        let mut mask = !_mm256_movemask_ps(_mm256_castsi256_ps(*test)) as u32 & 0xff;
+        while mask != 0 {
+            positions.push(first * SIEVE_LANES as u32 + half * 8 + mask.trailing_zeros());
+            mask &= mask - 1;
         }
-        for (sum, half) in sums.as_flattened().iter().zip(0u32..) {
-            let mut mask = !_mm256_movemask_ps(_mm256_castsi256_ps(*sum)) as u32 & 0xff;
-            while mask != 0 {
-                positions.push(first * SIEVE_LANES as u32 + half * 8 + mask.trailing_zeros());
-                mask &= mask - 1;
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
+    let Blocked { width, block } = blocked;
+    let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
+    let lane_starts = right.starts.as_chunks::<8>().0;
+    let ones = _mm256_set1_epi16(1);
+    let rows = left.bytes.chunks_exact(SIEVE_ROWS * width);
+    let rows = rows.zip(left.sums.chunks_exact(SIEVE_ROWS * blocked.blocks()));
+    let starts = left.starts.as_chunks::<SIEVE_ROWS>().0;
+    for (((rows, row_sums), starts), first) in rows.zip(starts).zip((0u32..).step_by(SIEVE_ROWS)) {
+        let mut tests = [[_mm256_setzero_si256(); 2]; SIEVE_ROWS];
+        for i in 0..SIEVE_ROWS {
+            for half in 0..2 {
+                let start = load_integers(&lane_starts[half]);
+                tests[i][half] = _mm256_add_epi32(_mm256_set1_epi32(starts[i]), start);
             }
         }
+        for (number, panel) in panel.chunks(block / 4).enumerate() {
+            let mut x: [&[[u8; 4]]; SIEVE_ROWS] = [&[]; SIEVE_ROWS];
+            let mut sums = [[_mm256_setzero_si256(); 2]; SIEVE_ROWS];
+            for i in 0..SIEVE_ROWS {
+                let row = &rows[i * width..][..width].as_chunks::<4>().0[number * (block / 4)..];
+                x[i] = &row[..panel.len()];
+                // What the offset will add, taken off first; sixteen bits wrap around.
+                let offsets =
+                    row_sums[i * blocked.blocks() + number].map(|sum| -CODE_OFFSET * i32::from(sum));
+                let start = _mm256_set1_epi32(offsets[0] & 0xffff | offsets[1] << 16);
+                sums[i] = [start; 2];
+            }
+            for (k, y) in panel.iter().enumerate() {
+                let y = y.as_chunks::<32>().0;
+                let (low, high) = (load_bytes(&y[0]), load_bytes(&y[1]));
+                for i in 0..SIEVE_ROWS {
+                    let x = _mm256_set1_epi32(i32::from_ne_bytes(x[i][k]));
+                    // Two products of at most 127 * 127 do not saturate.
+                    sums[i][0] = _mm256_add_epi16(sums[i][0], _mm256_maddubs_epi16(low, x));
+                    sums[i][1] = _mm256_add_epi16(sums[i][1], _mm256_maddubs_epi16(high, x));
+                }
+            }
+            for (test, sum) in tests.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                *test = _mm256_add_epi32(*test, _mm256_madd_epi16(*sum, ones));
+            }
+        }
+        push_passed(&tests, first, positions);
     }
 }

@@ -37,6 +37,8 @@ pub struct Kernel {
     project: fn(&[&[f32]], &[f32], &mut [f32]),
     square_distance: fn(&[f32], &[f32]) -> f32,
     sieve: fn(&Codes<'_>, &Codes<'_>, usize, &mut Vec<u32>),
+    sift: fn(&LongCodes<'_>, &LongCodes<'_>, Blocked, &mut Vec<u32>),
+    sift_share: f64,
 }
 
 /// Left rows of [`Kernel::dots`].
@@ -69,6 +71,38 @@ pub struct Codes<'a> {
     /// Per row the starting values of the sums over components 0 and 1, and 2 and 3, modulo 4.
     pub starts: &'a [[i16; 2]],
 }
+
+/// Codes of rows of any width, for [`Kernel::sift`].
+#[derive(Clone, Copy, Debug)]
+pub struct LongCodes<'a> {
+    /// As in [`Codes`], with left components within -127 to 127 and right ones, without their offset,
+    /// within -63 to 63.
+    pub bytes: &'a [u8],
+    /// Of left rows the sums of the components at positions 0 and 1, and at 2 and 3, modulo 4, for each block
+    /// of components: `(rows, blocks)`. Right rows have none.
+    pub sums: &'a [[i16; 2]],
+    /// Per row, what the test value starts with.
+    pub starts: &'a [i32],
+}
+
+/// How the components of long codes are cut into blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocked {
+    /// Components of a code, a multiple of 4.
+    pub width: usize,
+    /// Components of a block, a multiple of 4; the last one may be shorter.
+    pub block: usize,
+}
+
+impl Blocked {
+    /// How many blocks there are.
+    pub fn blocks(&self) -> usize {
+        self.width.div_ceil(self.block)
+    }
+}
+
+/// Added to the components of right codes, so that they are unsigned bytes.
+pub const CODE_OFFSET: i32 = 64;
 
 impl Kernel {
     /// The name that [`VARIABLE`] knows it by.
@@ -140,6 +174,33 @@ impl Kernel {
         assert_eq!(right.starts.len(), SIEVE_LANES, "a right panel of another size");
         assert_eq!(right.bytes.len(), SIEVE_LANES * width, "a right panel of another size");
         (self.sieve)(left, right, width, positions);
+    }
+
+    /// Appends `row * SIEVE_LANES + lane` for every left row and lane of one right panel whose test value is
+    /// not negative, in no order: the starts of both and the product of both codes, the offset taken off.
+    ///
+    /// In every block the products over the components at positions 0 and 1, and at 2 and 3, modulo 4, must
+    /// add up to what sixteen bits can hold, and the test value to what 32 can.
+    pub fn sift(
+        &self,
+        left: &LongCodes<'_>,
+        right: &LongCodes<'_>,
+        blocked: Blocked,
+        positions: &mut Vec<u32>,
+    ) {
+        let Blocked { width, block } = blocked;
+        assert!(width.is_multiple_of(4) && block.is_multiple_of(4), "codes come in fours");
+        assert!(left.starts.len().is_multiple_of(SIEVE_ROWS), "left codes are filled up");
+        assert_eq!(left.bytes.len(), left.starts.len() * width, "left codes and starts differ");
+        assert_eq!(left.sums.len(), left.starts.len() * blocked.blocks(), "left codes and sums differ");
+        assert_eq!(right.starts.len(), SIEVE_LANES, "a right panel of another size");
+        assert_eq!(right.bytes.len(), SIEVE_LANES * width, "a right panel of another size");
+        (self.sift)(left, right, blocked, positions);
+    }
+
+    /// What [`Kernel::sift`] costs, as a share of [`Kernel::multiply`] over as many components.
+    pub fn sift_share(&self) -> f64 {
+        self.sift_share
     }
 
     /// Appends the positions of the values at or above `limit`, ascending.

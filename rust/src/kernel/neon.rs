@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Codes, Kernel, LANES, SIEVE_LANES, SIEVE_ROWS, scalar};
+use super::{Blocked, CODE_OFFSET, Codes, Kernel, LANES, LongCodes, SIEVE_LANES, SIEVE_ROWS, scalar};
 
 const ROWS: usize = 6;
 const COLUMNS: usize = 16;
@@ -32,6 +32,9 @@ pub(super) fn kernel() -> &'static Kernel {
         square_distance: |x, y| unsafe { square_distance(x, y) },
         // SAFETY: as above.
         sieve: |left, right, width, positions| unsafe { sieve(left, right, width, positions) },
+        // SAFETY: as above.
+        sift: |left, right, blocked, positions| unsafe { sift(left, right, blocked, positions) },
+        sift_share: 0.6,
     }
 }
 
@@ -196,23 +199,91 @@ fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<
             }
         }
         let mut tests = [[vdupq_n_s32(0); FOURS]; SIEVE_PART];
-        let mut largest = vdupq_n_s32(i32::MIN);
         for i in 0..SIEVE_PART {
-            let [low, high] = starts[i];
-            let start = vreinterpretq_s16_s32(vdupq_n_s32(i32::from(low as u16) | (i32::from(high) << 16)));
+            let start = spread(starts[i]);
             for j in 0..FOURS {
                 let halves = vpaddq_s16(sums[i][2 * j], sums[i][2 * j + 1]);
-                let halves = vaddq_s16(halves, vaddq_s16(start, load_starts(&lane_starts[j])));
-                tests[i][j] = vpaddlq_s16(halves);
-                largest = vmaxq_s32(largest, tests[i][j]);
+                tests[i][j] = vpaddlq_s16(vaddq_s16(halves, vaddq_s16(start, load_starts(&lane_starts[j]))));
             }
         }
-        if vmaxvq_s32(largest) < 0 {
-            continue;
+        push_passed(&tests, first, positions);
+    }
+}
+
+/// A pair of values in every lane.
+#[inline]
+#[target_feature(enable = "neon")]
+fn spread([low, high]: [i16; 2]) -> int16x8_t {
+    vreinterpretq_s16_s32(vdupq_n_s32(i32::from(low as u16) | (i32::from(high) << 16)))
+}
+
+/// Appends the positions of the tile that starts with left row `first` whose values are not negative.
+#[inline]
+#[target_feature(enable = "neon")]
+fn push_passed(tests: &[[int32x4_t; FOURS]; SIEVE_PART], first: u32, positions: &mut Vec<u32>) {
+    let largest =
+        tests.as_flattened().iter().fold(vdupq_n_s32(i32::MIN), |largest, &test| vmaxq_s32(largest, test));
+    if vmaxvq_s32(largest) < 0 {
+        return;
+    }
+    for (pair, eight) in tests.as_flattened().as_chunks::<2>().0.iter().zip(0u32..) {
+        let base = first * SIEVE_LANES as u32 + eight * 8;
+        push_set(vcgezq_s32(pair[0]), vcgezq_s32(pair[1]), base, positions);
+    }
+}
+
+/// Four integers as they lie.
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_integers(values: &[i32; 4]) -> int32x4_t {
+    // SAFETY: the reference covers the four values that are read.
+    unsafe { vld1q_s32(values.as_ptr()) }
+}
+
+#[target_feature(enable = "neon")]
+fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
+    let Blocked { width, block } = blocked;
+    let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
+    let lane_starts = right.starts.as_chunks::<4>().0;
+    let parts = left.bytes.chunks_exact(SIEVE_PART * width);
+    let parts = parts.zip(left.sums.chunks_exact(SIEVE_PART * blocked.blocks()));
+    let starts = left.starts.as_chunks::<SIEVE_PART>().0;
+    for (((rows, row_sums), starts), first) in parts.zip(starts).zip((0u32..).step_by(SIEVE_PART)) {
+        let mut tests = [[vdupq_n_s32(0); FOURS]; SIEVE_PART];
+        for i in 0..SIEVE_PART {
+            for j in 0..FOURS {
+                tests[i][j] = vaddq_s32(vdupq_n_s32(starts[i]), load_integers(&lane_starts[j]));
+            }
         }
-        for (pair, eight) in tests.as_flattened().as_chunks::<2>().0.iter().zip(0u32..) {
-            let base = first * SIEVE_LANES as u32 + eight * 8;
-            push_set(vcgezq_s32(pair[0]), vcgezq_s32(pair[1]), base, positions);
+        for (number, panel) in panel.chunks(block / 4).enumerate() {
+            let mut x: [&[[u8; 4]]; SIEVE_PART] = [&[]; SIEVE_PART];
+            for i in 0..SIEVE_PART {
+                let row = &rows[i * width..][..width].as_chunks::<4>().0[number * (block / 4)..];
+                x[i] = &row[..panel.len()];
+            }
+            let mut sums = [[vdupq_n_s16(0); SIEVE_LANES / 2]; SIEVE_PART];
+            for (k, y) in panel.iter().enumerate() {
+                let mut broadcasts = [vdup_n_s8(0); SIEVE_PART];
+                for i in 0..SIEVE_PART {
+                    broadcasts[i] = vreinterpret_s8_s32(vdup_n_s32(i32::from_ne_bytes(x[i][k])));
+                }
+                for (j, y) in y.as_chunks().0.iter().enumerate() {
+                    let y = load_codes(y);
+                    for i in 0..SIEVE_PART {
+                        sums[i][j] = vmlal_s8(sums[i][j], broadcasts[i], y);
+                    }
+                }
+            }
+            for i in 0..SIEVE_PART {
+                // What the offset has added; sixteen bits wrap around.
+                let offsets = row_sums[i * blocked.blocks() + number];
+                let start = spread(offsets.map(|sum| (-CODE_OFFSET * i32::from(sum)) as i16));
+                for j in 0..FOURS {
+                    let halves = vpaddq_s16(sums[i][2 * j], sums[i][2 * j + 1]);
+                    tests[i][j] = vaddq_s32(tests[i][j], vpaddlq_s16(vaddq_s16(halves, start)));
+                }
+            }
         }
+        push_passed(&tests, first, positions);
     }
 }

@@ -1,6 +1,6 @@
 //! Plain Rust: what runs everywhere, and what the other kernels are tested against.
 
-use super::{Codes, Kernel, LANES, SIEVE_LANES};
+use super::{Blocked, CODE_OFFSET, Codes, Kernel, LANES, LongCodes, SIEVE_LANES};
 
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
@@ -17,6 +17,8 @@ pub(super) fn kernel() -> &'static Kernel {
         project,
         square_distance,
         sieve,
+        sift,
+        sift_share: 1.0,
     }
 }
 
@@ -113,5 +115,24 @@ fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<
                 positions.push(row * SIEVE_LANES as u32 + lane);
             }
         }
+    }
+}
+
+fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
+    let rows = left.bytes.chunks_exact(blocked.width).zip(left.starts);
+    for ((x, x_start), row) in rows.zip(0u32..) {
+        let mut tests = [*x_start; SIEVE_LANES];
+        for (test, y_start) in tests.iter_mut().zip(right.starts) {
+            *test += y_start;
+        }
+        for (x, panel) in x.as_chunks::<4>().0.iter().zip(right.bytes.chunks_exact(4 * SIEVE_LANES)) {
+            let x = x.map(|x| i32::from(x as i8));
+            for (test, y) in tests.iter_mut().zip(panel.as_chunks::<4>().0) {
+                let y = y.map(|y| i32::from(y) - CODE_OFFSET);
+                *test += x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3];
+            }
+        }
+        let passed = tests.iter().zip(0u32..).filter(|&(&test, _)| test >= 0);
+        positions.extend(passed.map(|(_, lane)| row * SIEVE_LANES as u32 + lane));
     }
 }

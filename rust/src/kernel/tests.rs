@@ -111,6 +111,71 @@ proptest! {
     }
 
     #[test]
+    fn sift_finds_the_products_that_are_not_negative(
+        fours in 1usize..80,
+        block in 1usize..60,
+        parts in 0usize..3,
+        seed in any::<u64>(),
+        spread in 1i64..64,
+    ) {
+        let blocked = Blocked { width: fours * 4, block: block * 4 };
+        let Blocked { width, block } = blocked;
+        let mut state = seed;
+        let mut next = |spread: i64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) as i64 % (2 * spread + 1) - spread
+        };
+        // Of either half of a block the norms are at most 181, so that no sum is beyond sixteen bits.
+        let mut codes = |rows: usize, peak: i64| {
+            let mut codes: Vec<i64> = (0..rows * width).map(|_| next(spread * peak / 63)).collect();
+            for row in codes.chunks_mut(width) {
+                for block in row.chunks_mut(block) {
+                    let mut squares = [0, 0];
+                    for (k, q) in block.iter_mut().enumerate() {
+                        let square = &mut squares[k % 4 / 2];
+                        *q = if *square + *q * *q > 181 * 181 { 0 } else { *q };
+                        *square += *q * *q;
+                    }
+                }
+            }
+            codes
+        };
+        let (x, y) = (codes(parts * SIEVE_ROWS, 127), codes(SIEVE_LANES, 63));
+        let x_starts: Vec<i32> = (0..parts * SIEVE_ROWS).map(|_| next(40_000) as i32).collect();
+        let y_starts: Vec<i32> = (0..SIEVE_LANES).map(|_| next(40_000) as i32).collect();
+        let mut expected = Vec::new();
+        for (i, x_start) in x_starts.iter().enumerate() {
+            for (j, y_start) in y_starts.iter().enumerate() {
+                let product: i64 = (0..width).map(|k| x[i * width + k] * y[j * width + k]).sum();
+                if product + i64::from(x_start + y_start) >= 0 {
+                    expected.push((i * SIEVE_LANES + j) as u32);
+                }
+            }
+        }
+        let bytes: Vec<u8> = x.iter().map(|&x| x as i8 as u8).collect();
+        let mut sums = Vec::new();
+        for block in x.chunks(width).flat_map(|row| row.chunks(block)) {
+            let half = |h: usize| block.iter().skip(h).step_by(4).chain(block.iter().skip(h + 1).step_by(4)).sum();
+            let halves: [i64; 2] = [half(0), half(2)];
+            sums.push(halves.map(|sum| sum as i16));
+        }
+        let mut panel = vec![0u8; SIEVE_LANES * width];
+        for j in 0..SIEVE_LANES {
+            for k in 0..width {
+                panel[k / 4 * 4 * SIEVE_LANES + j * 4 + k % 4] = (y[j * width + k] + 64) as u8;
+            }
+        }
+        for kernel in available() {
+            let mut found = Vec::new();
+            let left = LongCodes { bytes: &bytes, sums: &sums, starts: &x_starts };
+            let right = LongCodes { bytes: &panel, sums: &[], starts: &y_starts };
+            kernel.sift(&left, &right, blocked, &mut found);
+            found.sort_unstable();
+            prop_assert_eq!(&found, &expected, "{}", kernel.name());
+        }
+    }
+
+    #[test]
     fn sieve_finds_the_sums_that_are_not_negative(
         fours in 1usize..40,
         blocks in 0usize..4,

@@ -43,8 +43,8 @@ const CAUTION: f64 = 3.0;
 pub(super) struct RisingSieve {
     kernel: &'static Kernel,
     pub policy: Policy,
-    /// Left rows at which directions are fitted (again), and multiplications that the product would have
-    /// done since the last fit.
+    /// Left rows at which directions are fitted (again), and multiplications since the last fit, of those in
+    /// bytes their share.
     next_fit: usize,
     work: f64,
     /// Fits that proved wrong.
@@ -67,13 +67,13 @@ struct Fitted {
 }
 
 /// The largest distance between the projections of a right row and a row that scores at least `score`.
-fn radius(dim: usize, norm: f64, score: f64) -> f64 {
+pub(super) fn radius(dim: usize, norm: f64, score: f64) -> f64 {
     let score_error = (dim as f64 / 4.0 + 64.0) * f64::EPSILON;
     norm * (2.0 - 2.0 * (score.max(-1.0) - score_error)).max(0.0).sqrt() * (1.0 + 1e-12)
 }
 
 /// The value that `share` of the values are not above.
-fn quantile(values: &mut [f64], share: f64) -> f64 {
+pub(super) fn quantile(values: &mut [f64], share: f64) -> f64 {
     let place = ((values.len() - 1) as f64 * share).round() as usize;
     *values.select_nth_unstable_by(place, f64::total_cmp).1
 }
@@ -93,17 +93,20 @@ impl RisingSieve {
         })
     }
 
-    /// Offers what it can of the left rows, `seen` of which went by before.
+    /// Offers what it can of the left rows, `seen` of which went by before. What it leaves costs `share` of the
+    /// product.
+    #[expect(clippy::too_many_arguments)]
     pub fn raise(
         &mut self,
         left: Rows<'_>,
         right: Rows<'_>,
         goals: &impl Goals,
         seen: usize,
+        share: f64,
         units: usize,
         watch: &Watch,
     ) -> Result<Sieved, ScanError> {
-        self.prepare(left, right, goals, seen, watch)?;
+        self.prepare(left, right, goals, seen, share, watch)?;
         let Some(fitted) = &self.fitted else {
             return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
         };
@@ -116,7 +119,7 @@ impl RisingSieve {
                 let from = task * TASK_ROWS;
                 let count = TASK_ROWS.min(left.len() - from);
                 let scanned = !gauge.hopeless()
-                    && self.task(fitted, left, right, goals, (from, count), scratch, watch)?;
+                    && self.task(fitted, left, right, goals, (from, count), share, scratch, watch)?;
                 gauge.record(scanned);
                 if scanned {
                     let share = |rows: usize| rows * units / left.len();
@@ -143,10 +146,11 @@ impl RisingSieve {
         right: Rows<'_>,
         goals: &impl Goals,
         seen: usize,
+        share: f64,
         watch: &Watch,
     ) -> Result<(), ScanError> {
         let dim = left.dim;
-        self.work += left.len() as f64 * right.len() as f64 * dim as f64;
+        self.work += left.len() as f64 * right.len() as f64 * dim as f64 * share;
         if seen < self.next_fit
             || dim < self.policy.least_dim
             || self.work < self.policy.worth * fit_work(dim)
@@ -158,7 +162,7 @@ impl RisingSieve {
         let mut radii: Vec<f64> = (0..right.len()).map(|j| radius(dim, 1.0, goals.score(j))).collect();
         let terms = Terms {
             radius: quantile(&mut radii, TYPICAL),
-            expected: self.policy.expected,
+            expected: self.policy.expected * share,
             caution: CAUTION.powi(self.failures),
             work,
         };
@@ -233,6 +237,7 @@ impl RisingSieve {
         right: Rows<'_>,
         goals: &impl Goals,
         (from, count): (usize, usize),
+        share: f64,
         scratch: &mut Scratch,
         watch: &Watch,
     ) -> Result<bool, ScanError> {
@@ -245,7 +250,7 @@ impl RisingSieve {
         let Scratch { projections, bytes, starts, right_starts, limits, positions, candidates, .. } = scratch;
         let left_codes = Codes { bytes, starts };
         let (second, third) = test_cycles(width, left.dim);
-        let budget = self.policy.waste * count as f64 * product_cycles(left.dim, right.len());
+        let budget = self.policy.waste * share * count as f64 * product_cycles(left.dim, right.len());
         let mut spent = 0.0;
         candidates.clear();
         let panels = fitted.right.bytes.chunks_exact(SIEVE_LANES * first);
@@ -286,7 +291,7 @@ impl RisingSieve {
 
 /// What the products of a code must reach: half its square, less half the square of a distance in steps,
 /// rounded down with a thousandth for the roundings of both.
-fn need(half: f64, distance: f64) -> i32 {
+pub(super) fn need(half: f64, distance: f64) -> i32 {
     (half - distance * distance / 2.0 - 1e-3).floor() as i32
 }
 

@@ -1,14 +1,16 @@
 //! A search whose every right row has a threshold of its own, which rises while blocks of left rows go by.
 
 use std::cmp::Ordering as Order;
-use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::bytes::Bytes;
 use super::product::{Product, Rows};
 use super::rising::{REFIT, RisingSieve};
 use super::rows::Described;
+use super::sieve::Policy;
 use crate::error::ScanError;
+use crate::kernel::Kernel;
 use crate::parallel::Watch;
 
 /// Rows of the first batch that is multiplied in full. Each further one makes the rows some times as many, so
@@ -54,7 +56,8 @@ impl PartialOrd for Held {
 struct Best {
     /// The bits of the score that a further row must reach, to be read without the lock.
     score: AtomicU64,
-    held: Mutex<BinaryHeap<Held>>,
+    /// Best first.
+    held: Mutex<Vec<Held>>,
 }
 
 /// The `count` best rows of every right row so far: the highest scores, and of equal ones the first rows.
@@ -73,7 +76,7 @@ impl Bests {
     pub fn open(&mut self, rows: usize) {
         self.of_right.resize_with(rows, || Best {
             score: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
-            held: Mutex::new(BinaryHeap::new()),
+            held: Mutex::new(Vec::new()),
         });
     }
 
@@ -90,7 +93,7 @@ impl Bests {
         f64::from_bits(self.of_right[right].score.load(Ordering::Relaxed))
     }
 
-    /// Takes a row if it is among the best.
+    /// Takes a row if it is among the best and not held yet: what is given up half way is offered again.
     pub fn offer(&self, right: usize, score: f64, row: i64) {
         let best = &self.of_right[right];
         if score < f64::from_bits(best.score.load(Ordering::Relaxed)) {
@@ -98,28 +101,20 @@ impl Bests {
         }
         let offered = Held { score, row };
         let mut held = best.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() == self.count {
-            let Some(mut worst) = held.peek_mut() else { return };
-            if *worst <= offered {
-                return;
-            }
-            *worst = offered;
-        } else {
-            held.push(offered);
+        let Err(place) = held.binary_search(&offered) else { return };
+        if place == self.count {
+            return;
         }
-        if held.len() == self.count
-            && let Some(worst) = held.peek()
-        {
-            best.score.store(worst.score.to_bits(), Ordering::Relaxed);
+        held.truncate(self.count - 1);
+        held.insert(place, offered);
+        if held.len() == self.count {
+            best.score.store(held[self.count - 1].score.to_bits(), Ordering::Relaxed);
         }
     }
 
     /// The rows of a right row, best first.
     pub fn held(&self, right: usize) -> Vec<Held> {
-        let held = self.of_right[right].held.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rows = held.clone().into_vec();
-        rows.sort_unstable();
-        rows
+        self.of_right[right].held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -127,17 +122,18 @@ impl Bests {
 #[derive(Debug)]
 pub(super) struct Search {
     sieve: RisingSieve,
+    bytes: Bytes,
     /// Distinct rows of the blocks that went by.
     seen: usize,
 }
 
 impl Search {
-    pub fn new(sieve: RisingSieve) -> Self {
-        Self { sieve, seen: 0 }
+    pub fn new(kernel: &'static Kernel, policy: Policy) -> Self {
+        Self { sieve: RisingSieve::new(kernel, policy), bytes: Bytes::new(kernel, policy), seen: 0 }
     }
 
     pub fn nbytes(&self) -> usize {
-        self.sieve.nbytes()
+        self.sieve.nbytes() + self.bytes.nbytes()
     }
 
     pub fn begun(&self) -> bool {
@@ -159,7 +155,7 @@ impl Search {
         // In the order of their hashes no row is likelier than another to be nearer than all before it, so
         // that in a block thresholds rise fast, however the rows are sorted.
         usable.sort_unstable_by_key(|&row| described.keys[row]);
-        let Self { sieve, seen } = self;
+        let Self { sieve, bytes, seen } = self;
         let units = described.usability.len();
         let share = |rows: usize| rows * units / usable.len();
         let mut done = 0;
@@ -171,14 +167,18 @@ impl Search {
             let part = &usable[done..(done + most).min(usable.len())];
             let units = share(done + part.len()) - share(done);
             let left = Rows { dim: right.dim, values: rows, squares: &described.squares, chosen: Some(part) };
-            if seeds > 0 {
-                product.raise(left, right, goals, units, watch)?;
-            } else {
-                let sieved = sieve.raise(left, right, goals, *seen, units, watch)?;
-                let rest: Vec<usize> = sieved.left_over.iter().map(|&place| part[place]).collect();
-                let left = Rows { chosen: Some(&rest), ..left };
-                product.raise(left, right, goals, units - sieved.advanced, watch)?;
+            let mut left_over: Vec<usize> = part.to_vec();
+            let mut units = units;
+            if seeds == 0 {
+                let sieved = sieve.raise(left, right, goals, *seen, bytes.share(right.dim), units, watch)?;
+                left_over = sieved.left_over.iter().map(|&place| part[place]).collect();
+                units -= sieved.advanced;
             }
+            let rest = Rows { chosen: Some(&left_over), ..left };
+            let multiplied = bytes.raise(rest, right, goals, *seen, units, watch)?;
+            let rest: Vec<usize> = multiplied.left_over.iter().map(|&place| left_over[place]).collect();
+            let rest = Rows { chosen: Some(&rest), ..left };
+            product.raise(rest, right, goals, units - multiplied.advanced, watch)?;
             done += part.len();
             *seen += part.len();
         }

@@ -47,6 +47,8 @@ pub(super) struct Policy {
     /// Rows that a search for nearest ones multiplies in full before a sieve is fitted: its thresholds must
     /// be somewhere near where they will end.
     pub seeds: usize,
+    /// A search multiplies in bytes first where that costs at most this share of the product.
+    pub bytes: f64,
 }
 
 impl Default for Policy {
@@ -60,6 +62,7 @@ impl Default for Policy {
             cells_budget: 1.0,
             cell_rows: 64,
             seeds: 2048,
+            bytes: 0.7,
         }
     }
 }

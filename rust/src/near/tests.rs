@@ -306,6 +306,71 @@ proptest! {
     }
 }
 
+/// The best rows of every query, out of blocks that went by, as (score, row), with -1 where there are no more.
+fn check_top(train: &[Vec<f32>], eval: &[Vec<f32>], dim: usize, count: usize, block: usize, policy: Policy) {
+    let usable = |row: &&Vec<f32>| slow_usability(row) == Usability::Usable;
+    let expected = eval.iter().map(|y| {
+        let score =
+            |x: &Vec<f32>| (slow_dot(x, y) / (slow_dot(x, x) * slow_dot(y, y)).sqrt()).clamp(-1.0, 1.0);
+        let there = train.iter().zip(0i64..).filter(|(x, _)| usable(x) && usable(&y));
+        let mut rows: Vec<(f64, i64)> = there.map(|(x, i)| (score(x), i)).collect();
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        rows.resize(count, (f64::NAN, -1));
+        rows
+    });
+    let expected: Vec<(u64, i64)> = expected.flatten().map(|(score, row)| (score.to_bits(), row)).collect();
+    for kernel in kernel::available() {
+        let watch = Watch::new();
+        let none = Excluded { offsets: vec![0; eval.len() + 1], rows: Vec::new() };
+        let queries = eval.concat();
+        let mut search =
+            TopSearch::with_kernel(&queries, dim, count, none, kernel, Blocks::default(), policy, &watch)
+                .unwrap();
+        for (place, rows) in train.chunks(block).enumerate() {
+            search.seek(&rows.concat(), (place * block) as i64, &watch).unwrap();
+        }
+        let top = search.best();
+        let found: Vec<(u64, i64)> = top.cosine.iter().map(|s| s.to_bits()).zip(top.row).collect();
+        assert_eq!(found, expected, "{} with {policy:?}", kernel.name());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_best_rows_are_those_of_brute_force(
+        seed in any::<u64>(),
+        dim in prop_oneof![1usize..20, Just(63), Just(97), Just(257), Just(384), Just(768)],
+        (n, m) in (1usize..300, 1usize..60),
+        count in 1usize..12,
+        block in 1usize..310,
+        seeds in prop_oneof![Just(0usize), Just(9)],
+        threshold in prop_oneof![Just(0.999), Just(0.9), Just(0.5), Just(0.0)],
+    ) {
+        let mut random = Random(seed);
+        let eval = random.rows(m, dim, &[], threshold);
+        let train = random.rows(n, dim, &eval, threshold);
+        for policy in [Policy::default(), SIEVE_ALWAYS, BYTES_ALWAYS] {
+            check_top(&train, &eval, dim, count, block, Policy { seeds, ..policy });
+        }
+    }
+}
+
+#[test]
+fn what_is_given_up_half_way_is_not_held_twice() {
+    // Rows so near to each other that nearly every pair passes, for more queries than one look at the budget.
+    let mut random = Random(5);
+    let model = random.row(96);
+    let rows = |n: usize, random: &mut Random| -> Vec<Vec<f32>> {
+        (0..n).map(|_| random.row_near(&model, 0.999)).collect()
+    };
+    let (train, eval) = (rows(90, &mut random), rows(1100, &mut random));
+    for policy in [SIEVE_ALWAYS, BYTES_ALWAYS] {
+        check_top(&train, &eval, 96, 20, 45, Policy { waste: 0.0, seeds: 24, ..policy });
+    }
+}
+
 /// Each pair of one set once, through the groups; the fewest cells that the rows were in.
 fn check_within(rows: &[Vec<f32>], dim: usize, threshold: f64, blocks: Blocks, policy: Policy) -> usize {
     let usable = |i: usize| slow_usability(&rows[i]) == Usability::Usable;
@@ -373,7 +438,11 @@ const SIEVE_ALWAYS: Policy = Policy {
     cells_budget: f64::INFINITY,
     cell_rows: 4,
     seeds: 0,
+    bytes: 0.0,
 };
+
+/// The product in bytes, whatever the kernel, and no sieve before it.
+const BYTES_ALWAYS: Policy = Policy { bytes: f64::INFINITY, worth: f64::INFINITY, ..SIEVE_ALWAYS };
 
 const CELLS_ALWAYS: Policy = Policy { cells: f64::INFINITY, ..SIEVE_ALWAYS };
 

@@ -3,7 +3,6 @@
 //! The score of its k-th row so far is a query's threshold; `docs/retrieval.md` has the proof.
 
 use super::product::{Blocks, Product, Rows};
-use super::rising::RisingSieve;
 use super::rows::describe;
 use super::search::{Bests, Goals, Search};
 use super::sieve::Policy;
@@ -152,7 +151,7 @@ impl TopSearch {
             excluded,
             kernel,
             product: Product::new(kernel, 1.0, blocks),
-            search: Search::new(RisingSieve::new(kernel, policy)),
+            search: Search::new(kernel, policy),
             bests,
         })
     }
