@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import lvmfast
 from lvmfast.cli import app
 from lvmfast.errors import DataError, LeakError
+from lvmfast.evals.domains import fit_domains
 from lvmfast.evals.evaluation import Evaluation
 from tests.eval_world import (
     CHUNKS,
@@ -356,6 +357,103 @@ def test_a_full_disk_leaves_nothing(files, tmp_path):
     assert done.returncode == 2, done.stderr
     assert "cannot write the evaluation" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def gated(files, source: str, pool: str, **more):
+    return lvmfast.evaluate(
+        "copy-last",
+        files.eval,
+        payload=files.payload,
+        pools=[pool],
+        train=files.train,
+        gate_domains=source,
+        **FAST,
+        **more,
+    )
+
+
+def naive_gated(domain_of_query, domain_of_row, pool: str) -> np.ndarray:
+    """Ranks of copy-last, context out, in the query's domain; far behind where the truth is of another."""
+    docs = [*TRAIN_DOCS, *EVAL_DOCS] if pool == "corpus" else list(EVAL_DOCS)
+    first = LENGTH if pool == "eval" else 0
+    ranks = []
+    for doc in EVAL_DOCS:
+        for place in range(LENGTH, CHUNKS):
+            query = document(doc)[place - 1].astype(np.float64)
+            domain = domain_of_query(doc, place)
+            scores = {}
+            for d in docs:
+                for c in range(first, CHUNKS):
+                    own = d == doc and place - LENGTH <= c < place
+                    if not own and domain_of_row(d, c) == domain:
+                        row = document(d)[c].astype(np.float64)
+                        scores[d, c] = row @ query / np.sqrt((row @ row) * (query @ query))
+            goal = scores.get((doc, place))
+            ranks.append(10**6 if goal is None else sum(s >= goal - 1e-12 for s in scores.values()))
+    return np.array(ranks)
+
+
+@pytest.mark.parametrize("pool", ["eval", "corpus"])
+def test_candidates_of_one_cluster(files, pool):
+    found = gated(files, "clusters:3", pool, gates="stretch")
+    chunks = np.concatenate([document(doc)[LENGTH:] for doc in TRAIN_DOCS])
+    centroids = fit_domains(chunks, 3)
+
+    def cluster(vector):
+        return int(np.argmax((vector / np.linalg.norm(vector)) @ centroids.T))
+
+    for by, of_query in {
+        "prediction": lambda doc, place: cluster(document(doc)[place - 1]),
+        "truth (ORACLE)": lambda doc, place: cluster(document(doc)[place]),
+    }.items():
+        ranks = naive_gated(of_query, lambda d, c: cluster(document(d)[c]), pool)
+        record = found.find(f"copy-last + domain by {by}", pool, "out")
+        assert record["R@5"] == pytest.approx(100 * (ranks <= 5).mean()), by
+        assert record["Contain@50"] == found.find("copy-last", pool, "out")["Contain@50"]
+        assert record["kind"] == ("gated" if by == "prediction" else "oracle")
+        row = next(
+            r
+            for r in found.details["gated"]
+            if r["name"] == record["model"] and (r["pool"], r["context"]) == (pool, "out")
+        )
+        assert row["shut_out"] == np.count_nonzero(ranks == 10**6)
+        assert row["Contain@50"]["with"] == pytest.approx(100 * (ranks <= 50).mean())
+        assert row["R@5"]["without"] == found.find("copy-last", pool, "out")["R@5"]
+        assert (row["P50"]["with"] is not None) == (by == "prediction")
+    stretch = {gate["name"]: gate for gate in found.details["gates"]["copy-last"]["stretch"]["gates"]}
+    asked = stretch["R@5, gated by domain"]
+    assert asked["value"] == found.find("copy-last + domain by prediction", pool, "out")["R@5"]
+
+
+def test_candidates_of_documents_of_one_domain(files, tmp_path):
+    docs = [*TRAIN_DOCS, *EVAL_DOCS]
+    names = [f"domain {place % 3}" for place in range(len(docs))]
+    table = tmp_path / "domains.parquet"
+    pq.write_table(pa.table({"doc_id": docs, "domain": names}), table)
+    found = gated(files, str(table), "corpus")
+    domain = dict(zip(docs, names, strict=True))
+    ranks = naive_gated(lambda doc, place: domain[doc], lambda d, c: domain[d], "corpus")
+    record = found.find("copy-last + domain by context", "corpus", "out")
+    assert record["R@5"] == pytest.approx(100 * (ranks <= 5).mean())
+    assert record["MRR"] == pytest.approx((1 / ranks).mean())
+    assert {row["shut_out"] for row in found.details["gated"]} == {0}
+    assert not [r for r in found.records if "ORACLE" in r["model"]]
+
+    part = tmp_path / "part.parquet"
+    pq.write_table(pa.table({"doc_id": docs[:-1], "domain": names[:-1]}), part)
+    with pytest.raises(DataError, match="expected a domain for every document"):
+        gated(files, str(part), "corpus")
+
+
+@pytest.mark.parametrize("source", ["clusters:1", "clusters:many", "clusters:100000", "nowhere.parquet"])
+def test_gates_that_cannot_be(files, source):
+    with pytest.raises(DataError, match=r"domain|nowhere"):
+        gated(files, source, "eval")
+
+
+def test_clusters_need_training_vectors(files, trained):
+    with pytest.raises(DataError, match="--train names the training set"):
+        lvmfast.evaluate(trained, files.eval, gate_domains="clusters:3", **FAST)
 
 
 def domain_table(path: Path, train: str, held_out: str, docs=(*TRAIN_DOCS, *EVAL_DOCS)) -> Path:

@@ -116,6 +116,10 @@ def test_the_sets_of_an_evaluation():
     without = {key: value for key, value in evidence.items() if key != "P95"}
     assert judge(SETS["production"], without).exit_code == 3
     assert judge(SETS["honest"], {**evidence, "model": "copy-last"}).exit_code == 3
+    # as an evaluation has it: no difference of copy-last to itself is measured, and it is none
+    itself = judge(SETS["honest"], {"split_status": "clean", "model": "copy-last", "differences": {}})
+    assert itself.exit_code == 1
+    assert [judged.reason for judged in itself.gates[1:]] == ["copy-last is not above itself"] * 2
     differences["copy-last"]["R@5"]["low"] = -0.1
     assert judge(SETS["honest"], evidence).exit_code == 1
     ar = {"rivals": {"ar": {"R@5": 8.0}}, "epochs": {2: {"val_cosine": 0.51}}}

@@ -163,10 +163,12 @@ def _judge(gate: Gate, evidence: Figures) -> Judged:
         known = "not so" if evidence.get(gate.when) is False else "not known"
         return Judged(gate, "not_checkable", None, f"applies where {gate.when.replace('_', ' ')}: {known}")
     value = _value(gate, figures, gate.over)
-    if value is None:
+    itself = gate.over is not None and gate.over == evidence.get("model")
+    if value is None and not itself:
         return Judged(gate, "not_checkable", None, _lacking(gate, figures))
+    value = 0.0 if value is None else value
     if not gate.met(value):
-        return Judged(gate, "failed", value, "")
+        return Judged(gate, "failed", value, f"{gate.over} is not above itself" if itself else "")
     if not gate.condition and (model := evidence.get("model")) in UNTRAINED:
         return Judged(gate, "proves_nothing", value, f"{model} is a baseline itself")
     also = () if gate.condition else _also_met_by(gate, figures)

@@ -71,6 +71,13 @@ def evaluate(
         str | None,
         typer.Option(metavar="RERANKER", help="Also rerank by what `lvmfast rerank fit` wrote."),
     ] = None,
+    gate_domains: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Also limit candidates to the query's domain: clusters:K of --train, or parquet of domains.",
+        ),
+    ] = None,
     gates: Annotated[
         str | None,
         typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
@@ -110,6 +117,7 @@ def evaluate(
                 domains=domains,
                 density=density,
                 rerank=rerank,
+                gate_domains=gate_domains,
                 gates=gates,
                 phase=phase,
                 device=device,

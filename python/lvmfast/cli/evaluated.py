@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ def show_evaluation(evaluation: Evaluation, out: Path | None, *, quiet: bool) ->
     if not quiet:
         for pool, context in dict.fromkeys((r["pool"], r["context"]) for r in evaluation.records):
             console.print(_table(evaluation, pool, context))
+            if gated := [g for g in details["gated"] if (g["pool"], g["context"]) == (pool, context)]:
+                console.print(_gated(gated))
         for note in details["notes"]:
             say(note)
         for line in _timed(details["latency"]):
@@ -87,6 +89,29 @@ def _table(evaluation: Evaluation, pool: str, context: str) -> Table:
     chance = first["chance"]
     table.add_row("[dim]chance[/]", *(f"[dim]{_number(name, chance.get(name))}[/]" for name in SHOWN))
     return table
+
+
+def _gated(found: Sequence[Mapping[str, Any]]) -> Table:
+    """What limiting candidates to the query's domain takes and gives."""
+    title = "candidates of the query's domain alone: without the gate -> with it"
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    table.add_column("model", overflow="fold")
+    for name in ("left", "shut out", "R@5", "Contain@50", "P50 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found:
+        pairs = [_pair(row[name], 1) for name in ("R@5", "Contain@50")] + [_pair(row["P50"], 2)]
+        table.add_row(
+            escape(row["name"]),
+            f"{row['share_of_candidates']:.1%}",
+            f"{row['shut_out']:,}",
+            *pairs,
+        )
+    return table
+
+
+def _pair(change: Mapping[str, float | None], digits: int) -> str:
+    without, within = change["without"], change["with"]
+    return "–" if without is None or within is None else f"{without:.{digits}f} -> {within:.{digits}f}"
 
 
 def _candidates(record: Mapping[str, Any]) -> str:

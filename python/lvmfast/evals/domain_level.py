@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset, load_split
-from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import one_line, reading
-from lvmfast.corpus.keys import id_keys
+from lvmfast.corpus.keys import Keys, id_keys
 from lvmfast.errors import DataError
 
 DOC_ID: Column = "doc_id"
@@ -51,6 +51,12 @@ class Domains:
             if self._domains[row] != self._domains[first[slot]]:
                 raise DataError(f"{path}: rows {first[slot]} and {row} give one document two domains")
         self._domains = [self._domains[row] for row in first]
+
+    def numbers(self, doc_keys: Keys) -> Rows:
+        """(n,) a number for the domain of each of (n, 2) keys of documents, -1 where the table has none."""
+        slots = self._table.find(np.ascontiguousarray(doc_keys))
+        numbers = np.unique(self._domains, return_inverse=True)[1] if self._domains else np.empty(0, np.int64)
+        return np.where(slots >= 0, np.append(numbers, -1)[slots], -1).astype(np.int64)
 
     def of(self, split: Dataset) -> tuple[set[str], int]:
         """The domains of a split's documents, and the rows whose document has none in the table."""

@@ -39,11 +39,6 @@ class Gating:
         """Whether the true target told the domain, which no one knows who asks."""
         return self.by == "truth"
 
-    @property
-    def label(self) -> str:
-        """Its name in a table."""
-        return f"domain by {self.by}" + (" (ORACLE)" if self.oracle else "")
-
 
 def fit_domains(chunks: Vectors, count: int, *, seed: int = 0) -> Vectors:
     """(count, d) unit centroids of training chunks: spherical k-means (Dhillon and Modha, Machine Learning
@@ -127,10 +122,11 @@ def gated_ranks(
 
 def gating_figures(gating: Gating, truth: Rows) -> Mapping[str, Any]:
     """What a gate leaves: the mean share of candidates, and the queries whose true row it shuts out."""
-    sizes: npt.NDArray[np.int64] = np.bincount(gating.of_row, minlength=int(gating.of_query.max()) + 1)
+    known = gating.of_row[gating.of_row >= 0]
+    sizes: npt.NDArray[np.int64] = np.bincount(known, minlength=int(gating.of_query.max()) + 1)
     shut = gating.of_row[np.asarray(truth)] != gating.of_query
     return {
-        "label": gating.label,
+        "by": gating.by,
         "oracle": gating.oracle,
         "share_of_candidates": float(sizes[gating.of_query].mean() / len(gating.of_row)),
         "shut_out": int(np.count_nonzero(shut)),

@@ -14,6 +14,7 @@ from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.domain_level import Domains
 from lvmfast.evals.evaluation import STAMP, Evaluation
+from lvmfast.evals.gated import gated_name, open_gate, with_latency
 from lvmfast.evals.histories import histories
 from lvmfast.evals.judgement import (
     check_phase_1,
@@ -71,6 +72,7 @@ def evaluate(
     domains: str | PathLike[str] | None = None,
     density: float | None = None,
     rerank: str | None = None,
+    gate_domains: str | None = None,
     gates: str | None = None,
     phase: int | None = None,
     device: str = "cpu",
@@ -95,6 +97,8 @@ def evaluate(
         domains: parquet with doc_id and domain of both sides: tells whether the set is of other domains.
         density: also order each model's first candidates by cosine less this much of their density.
         rerank: also order them by the reranker in this file, as `lvmfast rerank fit` makes it.
+        gate_domains: also limit candidates to the query's domain: ``clusters:K``, fitted to chunks of
+            `train`, or a parquet table with doc_id and domain.
         gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
         phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
             absolute figures, on a clean split only.
@@ -138,6 +142,7 @@ def evaluate(
         pool.name: audit_pool(queries, pool, seed=seed, threads=threads, device=device) for pool in built
     }
     densities = densities_of(built, reorderings, threads)
+    gate = None if gate_domains is None else open_gate(gate_domains, opened, seed=seed)
     table = score_all(
         predicted,
         queries,
@@ -147,6 +152,7 @@ def evaluate(
         progress,
         reorderings=reorderings,
         densities=densities,
+        gate=gate,
     )
     hits = hits_table(predicted, queries, built, table, threads=threads, device=device, progress=progress)
     kinds = {predictor.name: "baseline" if predictor.is_baseline else "run" for predictor in predictors}
@@ -159,6 +165,9 @@ def evaluate(
         }
         if elsewhere:
             notes.append(f"{rerank}: {FITTED_ELSEWHERE.reasons[0]}")
+    for by in () if gate is None else gate.told_by:
+        kinds |= {gated_name(name, by): "oracle" if by == "truth" else "gated" for name in predicted}
+        statuses |= {gated_name(name, by): statuses[name] for name in predicted}
     found = records(table, statuses, kinds)
     apart = differences(table, [COPY_LAST, *(run.name for run in runs)], bootstrap)
     timed = {p.name: latency(p, queries, built[0], threads=threads, device=device) for p in predictors}
@@ -170,9 +179,27 @@ def evaluate(
             )
             for p in predictors
         }
+    if gate is not None and built[0].documents is None:
+        timed |= {
+            gated_name(p.name, gate.told_by[0]): latency(
+                p, queries, built[0], gate=gate, threads=threads, device=device
+            )
+            for p in predictors
+        }
     curves = histories(runs)
     judged = {
-        p.name: verdicts(sets, evidence(p.name, found, apart, timed, curves, rivals_of(runs, phase)))
+        p.name: verdicts(
+            sets,
+            evidence(
+                p.name,
+                found,
+                apart,
+                timed,
+                curves,
+                rivals_of(runs, phase),
+                gated=None if gate is None else gated_name(p.name, gate.told_by[0]),
+            ),
+        )
         for p in predictors
     }
     compared = phase_1(runs, found, apart) if phase == 1 else None
@@ -204,6 +231,8 @@ def evaluate(
         "histories": curves,
         "density": density,
         "rerank": rerank,
+        "gate_domains": gate_domains,
+        "gated": with_latency(table.gated, timed),
         "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.level},
         "notes": [*notes, *queries.sequences.dataset.notes, *(n for pool in built for n in pool.notes)],
     }

@@ -29,6 +29,7 @@ def evidence(
     latencies: Mapping[str, Mapping[str, Any]],
     histories: Mapping[str, Sequence[Mapping[str, Any]]],
     rivals: Mapping[str, str],
+    gated: str | None = None,
 ) -> dict[str, Any]:
     """What `gates.judge` asks for, of one model.
 
@@ -39,11 +40,14 @@ def evidence(
         latencies: by model.
         histories: of the runs that have one.
         rivals: what gates call another model (`ar`, `amn`), and its name here.
+        gated: its name with candidates gated by domain, without the truth.
     """
     record = judged_record(records, model)
     place = (record["pool"], record["context"])
     beside = {r["model"]: r for r in records if (r["pool"], r["context"]) == place}
     found: dict[str, Any] = {name: record[name] for name in METRICS}
+    if gated in beside:
+        found["domain_gated_R@5"] = beside[gated]["R@5"]
     found["split_status"] = record["split_status"]
     found["model"] = model
     found |= {name: latencies[model][name] for name in ("P50", "P95", "P99") if model in latencies}

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.evals.density import final_ranks
+from lvmfast.evals.gated import Gate, gated_name, gatings, ranks_within, told
 from lvmfast.evals.metrics import METRICS, document_metrics
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
@@ -47,6 +48,7 @@ class ScoreTable:
     oracle: Mapping[tuple[str, str], Scored]  #: the true vectors as queries, by pool and context
     sizes: Mapping[tuple[str, str], Rows]
     documents: npt.NDArray[Any]  #: (q,)
+    gated: Sequence[Mapping[str, Any]] = ()  #: what a gate by domain takes and gives, by model and place
 
 
 def contexts_of(pool: Pool) -> tuple[Context, ...]:
@@ -64,11 +66,13 @@ def score_all(
     *,
     reorderings: Sequence[Reordering] = (),
     densities: Mapping[str, Scores] | None = None,
+    gate: Gate | None = None,
 ) -> ScoreTable:
     """Ranks and scores every prediction in every pool; the true vectors among them, as the oracle.
 
     With `reorderings` every model stands there once more for each of them, in the pools that have
-    `densities`: its first candidates in that order. Contain is as retrieved.
+    `densities`: its first candidates in that order. With a `gate` it does once more for each way to tell a
+    query's domain, in the pools that are not of one document. Contain is as retrieved, before either.
 
     Raises:
         DataError: as `truth_ranks`.
@@ -79,6 +83,7 @@ def score_all(
     everyone = {**predicted, ORACLE: queries.targets}
     cosines = {model: truth_cosines(vectors, queries.targets) for model, vectors in everyone.items()}
     densities = densities or {}
+    gated: list[dict[str, Any]] = []
     places = [(pool, context) for pool in pools for context in contexts_of(pool)]
     done, total = 0, len(places) * len(everyone)
     for pool, context in places:
@@ -105,9 +110,24 @@ def score_all(
                         bootstrap,
                         retrieved=ranks,
                     )
+                if gate is not None and pool.documents is None:
+                    for gating in gatings(gate, vectors, queries, pool):
+                        name = gated_name(model, gating.by)
+                        within = ranks_within(gating, vectors, pool, context, threads)
+                        scored[name, pool.name, context] = score(
+                            name,
+                            within,
+                            cosines[model],
+                            pool,
+                            context,
+                            queries.documents,
+                            bootstrap,
+                            retrieved=ranks,
+                        )
+                        gated.append(told(model, pool, context, gating, ranks, within))
             done += 1
             progress("rank", done, total)
-    return ScoreTable(scored, oracle, sizes, queries.documents)
+    return ScoreTable(scored, oracle, sizes, queries.documents, gated)
 
 
 def records(

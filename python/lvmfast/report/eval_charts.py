@@ -10,20 +10,28 @@ from markupsafe import Markup
 
 from lvmfast.report.charts import inline, label, rounded
 
-WIDTH, ROW, NAMES, RIGHT, TOP, FOOT = 720.0, 30.0, 150.0, 24.0, 14.0, 40.0
+WIDTH, ROW, RIGHT, TOP, FOOT = 720.0, 30.0, 24.0, 14.0, 40.0
 STEPS = (1, 2, 5, 10, 20, 25)
-LONGEST_NAME = 22
+LONGEST_NAME = 40
+#: Width of a letter, about.
+LETTER = 7.4
 
 
 def recall_chart(records: Sequence[Mapping[str, Any]], metric: str = "R@5") -> Markup:
-    """One metric in percent of every model in one pool, with its interval; chance as a dashed line."""
+    """One metric in percent of every model in one pool, with its interval; chance as a dashed line.
+
+    What was told the truth is no result, and is not drawn.
+    """
+    records = [record for record in records if record["kind"] != "oracle"]
+    longest = max(min(len(record["model"]), LONGEST_NAME) for record in records)
+    left = max(150.0, LETTER * longest + 20)
     height = TOP + ROW * len(records) + FOOT
     most = max([5.0, *(_high(record, metric) for record in records)])
     step = next((step for step in STEPS if most / step <= 8), STEPS[-1])
     most = min(100.0, step * -(-most // step))
 
     def x(value: float) -> float:
-        return rounded(NAMES + (WIDTH - NAMES - RIGHT) * value / most)
+        return rounded(left + (WIDTH - left - RIGHT) * value / most)
 
     drawing = drawsvg.Drawing(WIDTH, height, class_="histogram recalls", role="img")
     drawing.append_title(f"{metric} of every model with its interval; the table has the figures")
@@ -39,7 +47,7 @@ def recall_chart(records: Sequence[Mapping[str, Any]], metric: str = "R@5") -> M
         middle = rounded(TOP + ROW * (place + 0.5))
         name = record["model"]
         shown = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-        drawing.append(label(shown, NAMES - 10, middle + 4, "end"))
+        drawing.append(label(shown, left - 10, middle + 4, "end"))
         low, high = record["interval"][metric]
         if low is not None and high is not None:
             drawing.append(
