@@ -21,7 +21,7 @@ from lvmfast.leaks import duplicates
 from lvmfast.leaks.engine import silent
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.splits import components
-from lvmfast.splits.components import Components, join_documents, rows_with_their_answer
+from lvmfast.splits.components import Components, relate_documents
 from lvmfast.splits.divide import Shares
 from lvmfast.splits.documents import read_documents
 from tests import data, oracle
@@ -145,13 +145,14 @@ def test_what_belongs_together_is_what_a_search_finds(monkeypatch_module, block_
     for row, name in enumerate(rows["doc_id"]):
         if name is not None:
             assert found.ids[found.of_row[row]] == name
-    root = join_documents(split, found.of_row, len(found.rows), options, silent).roots()[found.of_row]
+    related_documents = relate_documents(split, found.of_row, len(found.rows), options, silent)
+    root = related_documents.components.roots()[found.of_row]
     groups = defaultdict(set)
     for row, name in enumerate(root.tolist()):
         groups[name].add(row)
     assert sorted(map(sorted, groups.values())) == sorted(map(sorted, naive_components(rows)))
     expected = oracle.oracle(rows, THRESHOLD).matched["eval"]
-    assert rows_with_their_answer(split, options, silent).tolist() == sorted(expected)
+    assert related_documents.with_answer.tolist() == sorted(expected)
 
 
 def place_and_rank(name: str, seed: int) -> tuple[float, int]:

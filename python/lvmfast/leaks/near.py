@@ -1,7 +1,4 @@
-"""Joining two sets of vectors by cosine: the indexed side in groups of equal vectors, the other streamed.
-
-A *cell* is one vector: a row's target, or one position of a row's context window.
-"""
+"""Joining two sets of vectors by cosine: the indexed side in groups of equal vectors, the other streamed."""
 
 from __future__ import annotations
 
@@ -13,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
-from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
+from lvmfast.leaks.cells import Cells, Codes, shared_out
 from lvmfast.leaks.cuts import Cut, located
-from lvmfast.leaks.devices import NearIndex, near_index
-from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer, Named
+from lvmfast.leaks.devices import NearIndex, Scanned, near_index
+from lvmfast.leaks.evidence import Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
@@ -27,37 +24,10 @@ EDGES = (0.90, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 UNUSABLE: Mapping[int, str] = {1: "zero", 2: "nan", 3: "infinite", 4: "denormal"}
 
-Codes = npt.NDArray[np.uint8]
-
 #: A hit with all that is made of it takes about a hundred bytes, and a part's hits a few blocks.
 BYTES_PER_HIT = 16
 LEAST_ROWS = 16
 GROWTH = 8
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Consecutive vectors of one side, and how their numbers lead back to rows."""
-
-    vectors: Vectors  #: (cells, d)
-    first_row: int  #: dataset row of the first cell
-    length: int | None = None  #: cells per row; None for targets, one per row
-
-    @classmethod
-    def of_windows(cls, context: Vectors, first_row: int) -> Cells:
-        """The cells of (rows, length, d) windows."""
-        rows, length, dim = context.shape
-        return cls(context.reshape(rows * length, dim), first_row, length)
-
-    def rows(self, cells: Rows) -> Rows:
-        """The dataset row of each cell."""
-        return self.first_row + (cells if self.length is None else cells // self.length)
-
-    def positions(self, cells: Rows) -> Rows:
-        """The place in the window of each cell, NO_POSITION for targets."""
-        if self.length is None:
-            return np.full(len(cells), NO_POSITION, np.int64)
-        return cells % self.length
 
 
 class VectorGroups(Protocol):
@@ -81,22 +51,27 @@ class IndexedVectors:
         self.near = near_index(dim, options)
         self._rows: list[Rows] = []
         self._positions: list[Rows] = []
+        self._added: list[Rows] = []
+        self._count = 0
 
     def add(self, cells: Cells) -> Codes:
-        """Adds vectors; the usability code of each."""
-        numbers = np.arange(len(cells.vectors))
+        """Adds vectors; the usability code of each cell."""
+        numbers = np.arange(len(cells))
         self._rows.append(cells.rows(numbers))
         self._positions.append(cells.positions(numbers))
-        return self.near.add(cells.vectors)
+        self._added.append(self._count + (numbers if cells.places is None else cells.places))
+        self._count += len(cells.vectors)
+        return cells.of_each(self.near.add(cells.vectors))
 
     def close(self) -> None:
         """Ends the adding: groups can be named from here on."""
         self._rows = [np.concatenate(self._rows or [NO_ROWS])]
         self._positions = [np.concatenate(self._positions or [NO_ROWS])]
-        #: the group of each added vector, -1 for an unusable one
-        self.group = self.near.group_of_row
+        #: the group of each cell, -1 for an unusable one
+        self.group = self.near.group_of_row[np.concatenate(self._added or [NO_ROWS])]
+        self._added = []
         usable = np.flatnonzero(self.group >= 0)
-        #: vectors in each group
+        #: cells in each group
         self.size = np.bincount(self.group[usable], minlength=self.near.group_count)
         first = first_rows(usable, self.group[usable], self.near.group_count)
         #: row and position that name each group: those of its first vector
@@ -133,19 +108,29 @@ class IndexedVectors:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self.near.nbytes + sum(a.nbytes for a in (*self._rows, *self._positions))
+        held = (*self._rows, *self._positions, *self._added)
+        return self.near.nbytes + sum(a.nbytes for a in held)
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What a scan of some consecutive vectors found; see `_core.NearIndex.scan`."""
+    """What a scan of some consecutive cells found; see `_core.NearIndex.scan`."""
 
-    start: int  #: place of the first scanned vector in its block
+    start: int  #: place of the first scanned cell in its block
     cell: Rows  #: place in the block, ascending
     group: Rows
     score: Scores
-    codes: Codes  #: usability of each scanned vector
+    codes: Codes  #: usability of each scanned cell
     keys: Keys
+
+    @classmethod
+    def of(cls, found: Scanned, start: int, cells: Cells) -> Hits:
+        """The hits of cells from `start` on, given what was found of their vectors."""
+        row, group, score, codes, keys = found
+        if cells.places is None:
+            return cls(start, start + row, group, score, codes, keys)
+        cell, source = shared_out(row, cells.places, len(cells.vectors))
+        return cls(start, start + cell, group[source], score[source], cells.of_each(codes), keys[cells.places])
 
 
 def most_hits(options: ScanOptions) -> int:
@@ -165,14 +150,15 @@ class BoundedScan:
         self._most_hits = most_hits(options)
         self._rows = max(LEAST_ROWS, self._most_hits // max(1, index.group_count))
 
-    def __call__(self, vectors: Vectors) -> Iterator[Hits]:
-        """The hits of (n, d) vectors, part by part."""
+    def __call__(self, cells: Cells) -> Iterator[Hits]:
+        """The hits of consecutive cells, part by part."""
         start = 0
-        while start < len(vectors):
-            stop = min(start + self._rows, len(vectors))
-            row, group, score, codes, keys = self._index.scan(vectors[start:stop])
-            yield Hits(start, start + row, group, score, codes, keys)
-            per_row = max(1, len(row)) / (stop - start)
+        while start < len(cells):
+            stop = min(start + self._rows, len(cells))
+            part = cells.sliced(start, stop)
+            hits = Hits.of(self._index.scan(part.vectors), start, part)
+            yield hits
+            per_row = max(1, len(hits.cell)) / (stop - start)
             self._rows = int(max(LEAST_ROWS, min(GROWTH * self._rows, self._most_hits / per_row)))
             start = stop
 
@@ -251,11 +237,11 @@ class NearJoin:
         self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
 
     def stream(self, cells: Cells) -> Codes:
-        """Scans the next vectors of the streamed side; the usability code of each."""
+        """Scans the next cells of the streamed side; the usability code of each."""
         parts = [np.empty(0, np.uint8)]
         if self._scan is None:
             self._scan = BoundedScan(self._vectors.near, self._options)
-        for hits in self._scan(cells.vectors):
+        for hits in self._scan(cells):
             parts.append(hits.codes)
             if len(hits.cell):
                 self._count(cells, hits)

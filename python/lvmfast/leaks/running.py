@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import COLUMNS, Batch
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import LevelFinding
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult
 from lvmfast.leaks.levels import COSINE_LEVELS, Level, Side, other_side
-from lvmfast.leaks.near import Cells, Codes, IndexedVectors
+from lvmfast.leaks.near import IndexedVectors
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, SideTally
 from lvmfast.leaks.vectors import (
@@ -117,8 +118,8 @@ class RunningLevels:
         for keyed in self._keyed:
             keyed.index(batch)
         codes: Codes | None = None
-        if self._targets and batch.vector is not None:
-            codes = self._targets.add(Cells(batch.vector, batch.start))
+        if self._targets and batch.targets is not None:
+            codes = self._targets.add(Cells.of(batch.targets, batch.start))
         for level in (self._vector, self._context):
             if level:
                 level.index(batch, codes)
