@@ -29,7 +29,7 @@ Blocks = Callable[[Rows], Iterable[Cells]]
 LEFT_OUT = 255
 
 #: Blocks of distinct vectors that are compared with the rest per pass.
-BLOCKS_PER_PASS = 16
+BLOCKS_PER_PASS = 32
 
 
 @dataclass(frozen=True)
@@ -105,25 +105,31 @@ def group_pairs(
     `groups_per_pass`, the distinct vectors that are in memory at a time.
     """
     per_pass = groups_per_pass or max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
-    lowest = len(groups.first) if lower_groups is None else lower_groups
+    count = len(groups.first)
+    lowest = count if lower_groups is None else lower_groups
     for start in range(0, lowest, per_pass):
         stop = min(start + per_pass, lowest)
+        # A block is joined with itself at more than twice the speed at which others are scanned against it,
+        # so a few more vectors come along, though their own pairs are not asked for.
+        if count - start <= per_pass and count - lowest <= lowest - start:
+            stop = count
         index = near_index(dim, options)
         for vectors, _ in first_vectors(blocks, groups, start, stop):
             index.add(vectors)
-        count = index.group_count
-        among = index.pairs(most_hits(options), lambda done, of=count: joined(done, of))  # type: ignore[misc]
+        size = index.group_count
+        among = index.pairs(most_hits(options), lambda done, of=size: joined(done, of))  # type: ignore[misc]
         if among is not None:
             lower, higher, score, _ = among
-            yield start + lower, start + higher, score
+            asked = start + lower < lowest
+            yield start + lower[asked], start + higher[asked], score[asked]
         behind = start if among is None else stop
-        if behind == len(groups.first):
+        if behind == count:
             continue
         scan = BoundedScan(index, options)
-        for vectors, group in first_vectors(blocks, groups, behind, len(groups.first)):
+        for vectors, group in first_vectors(blocks, groups, behind, count):
             for hits in scan(Cells(vectors, 0)):
                 lower, higher = start + hits.group, group[hits.cell]
-                once = lower < higher
+                once = (lower < higher) & (lower < lowest)
                 if once.any():
                     yield lower[once], higher[once], hits.score[once]
 
