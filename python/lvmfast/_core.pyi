@@ -93,7 +93,7 @@ def numbered_window_cosines(
     windows: npt.NDArray[np.int64],
     threads: int,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """As `window_cosines`, of (k, d) vectors that the targets (n,) and the windows (n, length) name by number."""
+    """As `window_cosines`, of (k, d) vectors that targets (n,) and windows (n, length) name by number."""
 
 def blake3_bytes(data: bytes, threads: int) -> str: ...
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...

@@ -51,7 +51,7 @@ class Batch:
 
     @classmethod
     def of(cls, file_row: int, rows: int, values: Mapping[Column, Any]) -> Batch:
-        """Rows of a file from `file_row` on; `values` has its columns, vectors as arrays or `VectorColumn`."""
+        """Rows of a file from `file_row` on, by column; vectors come as arrays or as `VectorColumn`."""
         fields: dict[str, Any] = {_FIELDS.get(column, column): value for column, value in values.items()}
         for name in _FIELDS.values():
             if isinstance(array := fields.get(name), np.ndarray):

@@ -21,9 +21,9 @@ from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.dataset import Column, Dataset, Rows, SplitFile, Vectors
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import id_keys
 from lvmfast.corpus.load import load_split
-from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.npy import StoredArray
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.values import float32_rows

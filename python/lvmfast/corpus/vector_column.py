@@ -15,7 +15,9 @@ class VectorColumn:
 
     values: npt.NDArray[np.float32]  #: (k, d), C-contiguous
     shape: tuple[int, ...]  #: (rows,) or (rows, length) places, each of which holds one of `values`
-    numbers: npt.NDArray[np.int64] | None = None  #: which, in the `shape`; None for all of them in their order
+    numbers: npt.NDArray[np.int64] | None = (
+        None  #: which, in the `shape`; None for all of them in their order
+    )
 
     @classmethod
     def of(cls, array: npt.NDArray[np.float32]) -> VectorColumn:

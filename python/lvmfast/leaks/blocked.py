@@ -58,6 +58,7 @@ class BlockVectors:
             options: of the scan.
         """
         self.near = near_index(dim, options)
+        self.number: Rows | None = None
         for vectors, _ in first_vectors(lambda wanted: cells, groups, start, stop):
             self.near.add(vectors)
         self._groups, self._start, self._stop, self._length = groups, start, stop, length or 1

@@ -1,7 +1,7 @@
 """Cells: the vectors of one side, one by one.
 
-A *cell* is one vector: a row's target, or one position of a row's context window. Many cells may hold the same
-vector of a file that names vectors by number; it is hashed and compared once.
+A *cell* is one vector: a row's target, or one position of a row's context window. Where a file names vectors
+by number, many cells hold the same one; it is hashed and compared once.
 """
 
 from __future__ import annotations

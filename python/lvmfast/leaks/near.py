@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
+from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
 from lvmfast.leaks.cells import Cells, Codes, shared_out
 from lvmfast.leaks.cuts import Cut, located
@@ -34,46 +35,75 @@ class VectorGroups(Protocol):
     """Groups of equal vectors of the indexed side, as a join needs them."""
 
     near: NearIndex
+    number: (
+        Rows | None
+    )  #: the group that a group of `near` is here, -1 for none; None where they are the same
     size: Rows  #: vectors in each group
     first_row: Rows  #: dataset row of the first vector of each group
     first_position: Rows  #: its place in a window, NO_POSITION for a target
+
+    @property
+    def number(self) -> Rows | None:
+        """What each group of `near` is here, -1 for none; None where they are the same."""
+        ...
 
     def rows_of(self, best_of_group: Scores) -> tuple[Rows, Scores]:
         """The row of every vector whose group has a score (not NaN), with that score."""
         ...
 
 
-class IndexedVectors:
-    """The vectors of the indexed side, in groups of equal ones. Two joins may share it."""
+class CommonIndex:
+    """One index for targets and windows: what is both is held, and compared, once."""
 
     def __init__(self, dim: int, options: ScanOptions) -> None:
         """Nothing added yet."""
         self.near = near_index(dim, options)
+        self.count = 0  #: vectors added
+
+    def add(self, vectors: Vectors) -> Codes:
+        """Adds (n, d) vectors; the usability code of each."""
+        self.count += len(vectors)
+        return self.near.add(vectors)
+
+
+class IndexedVectors:
+    """The targets of the indexed side, or its windows', in groups of equal ones. Two joins may share it."""
+
+    def __init__(self, index: CommonIndex) -> None:
+        """Nothing added yet; `index` may have others' vectors too."""
+        self._index, self.near = index, index.near
         self._rows: list[Rows] = []
         self._positions: list[Rows] = []
         self._added: list[Rows] = []
-        self._count = 0
+        #: the group here of each group of the index, -1 for one of other vectors alone; once closed
+        self.number: Rows | None = None
 
     def add(self, cells: Cells) -> Codes:
         """Adds vectors; the usability code of each cell."""
         numbers = np.arange(len(cells))
         self._rows.append(cells.rows(numbers))
         self._positions.append(cells.positions(numbers))
-        self._added.append(self._count + (numbers if cells.places is None else cells.places))
-        self._count += len(cells.vectors)
-        return cells.of_each(self.near.add(cells.vectors))
+        self._added.append(self._index.count + (numbers if cells.places is None else cells.places))
+        return cells.of_each(self._index.add(cells.vectors))
 
     def close(self) -> None:
-        """Ends the adding: groups can be named from here on."""
+        """Ends the adding, also of the other vectors of the index: groups can be named from here on."""
         self._rows = [np.concatenate(self._rows or [NO_ROWS])]
         self._positions = [np.concatenate(self._positions or [NO_ROWS])]
-        #: the group of each cell, -1 for an unusable one
-        self.group = self.near.group_of_row[np.concatenate(self._added or [NO_ROWS])]
+        known = self.near.group_of_row[np.concatenate(self._added or [NO_ROWS])]
         self._added = []
-        usable = np.flatnonzero(self.group >= 0)
+        usable = np.flatnonzero(known >= 0)
+        first = first_rows(usable, known[usable], self.near.group_count)
+        held = np.flatnonzero(first >= 0)
+        held = held[np.argsort(first[held])]
+        first = first[held]
+        self.number = np.full(self.near.group_count, -1, np.int64)
+        self.number[held] = np.arange(len(held))
+        #: the group of each cell, -1 for an unusable one
+        self.group = np.full(len(known), -1, np.int64)
+        self.group[usable] = self.number[known[usable]]
         #: cells in each group
-        self.size = np.bincount(self.group[usable], minlength=self.near.group_count)
-        first = first_rows(usable, self.group[usable], self.near.group_count)
+        self.size = np.bincount(self.group[usable], minlength=len(held))
         #: row and position that name each group: those of its first vector
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
@@ -107,9 +137,8 @@ class IndexedVectors:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        held = (*self._rows, *self._positions, *self._added)
-        return self.near.nbytes + sum(a.nbytes for a in held)
+        """Bytes held beside the index."""
+        return sum(a.nbytes for a in (*self._rows, *self._positions, *self._added))
 
 
 @dataclass(frozen=True)
@@ -130,7 +159,15 @@ class Hits:
         if cells.places is None:
             return cls(start, start + row, group, score, codes, keys)
         cell, source = shared_out(row, cells.places, len(cells.vectors))
-        return cls(start, start + cell, group[source], score[source], cells.of_each(codes), keys[cells.places])
+        return cls(
+            start, start + cell, group[source], score[source], cells.of_each(codes), keys[cells.places]
+        )
+
+    def numbered(self, number: Rows) -> Hits:
+        """Those of groups that `number` gives another number, under this one."""
+        group = number[self.group]
+        kept = group >= 0
+        return replace(self, cell=self.cell[kept], group=group[kept], score=self.score[kept])
 
 
 def most_hits(options: ScanOptions) -> int:
@@ -236,13 +273,20 @@ class NearJoin:
         self._pairs = 0
         self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
 
-    def stream(self, cells: Cells) -> Codes:
-        """Scans the next cells of the streamed side; the usability code of each."""
+    def stream(self, cells: Cells, found: Scanned | None = None) -> Codes:
+        """Scans the next cells of the streamed side; the usability code of each.
+
+        Args:
+            cells: the next.
+            found: what a scan of their vectors against the index found, if there was one.
+        """
         parts = [np.empty(0, np.uint8)]
         if self._scan is None:
             self._scan = BoundedScan(self._vectors.near, self._options)
-        for hits in self._scan(cells):
+        for hits in self._scan(cells) if found is None else [Hits.of(found, 0, cells)]:
             parts.append(hits.codes)
+            if self._vectors.number is not None:
+                hits = hits.numbered(self._vectors.number)
             if len(hits.cell):
                 self._count(cells, hits)
         return np.concatenate(parts)

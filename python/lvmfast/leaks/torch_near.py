@@ -213,7 +213,9 @@ class TorchNearIndex:
         place = _core.KeyTable(2, self._threads).insert(np.ascontiguousarray(keys[usable]))
         distinct = usable[first_rows(np.arange(len(usable)), place, int(place.max(initial=-1)) + 1)]
         hit, group, score = self._hits(np.ascontiguousarray(rows[distinct]))
-        row, source = shared_out(hit, place, len(distinct))  # every row has the hits of the first that equals it
+        row, source = shared_out(
+            hit, place, len(distinct)
+        )  # every row has the hits of the first that equals it
         return usable[row], group[source], score[source], codes, keys
 
     def _hits(self, rows: Vectors) -> tuple[Rows, Rows, Scores]:

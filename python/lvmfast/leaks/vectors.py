@@ -11,6 +11,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.leaks.cells import Cells, Codes
+from lvmfast.leaks.common_scan import BatchCells
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.keyed import MISSING_COLUMN
@@ -58,10 +59,10 @@ class VectorLevel:
         """Takes the next rows of the indexed side, whose targets were added with `codes`."""
         see_vectors(self._tally[self._indexed], batch, codes)
 
-    def stream(self, batch: Batch) -> None:
+    def stream(self, batch: Batch, cells: BatchCells) -> None:
         """Takes the next rows of the streamed side."""
         join = self._joined()
-        codes = None if batch.targets is None else join.stream(Cells.of(batch.targets, batch.start))
+        codes = None if cells.targets is None else join.stream(cells.targets, cells.found)
         if self._options.nearest and batch.vector is not None:
             self._targets.near.seek(batch.vector, batch.start)
         see_vectors(self._tally[self._streamed], batch, codes)
@@ -172,13 +173,13 @@ class ContextLevel:
             windows = self._windows.add(Cells.of(batch.windows, batch.start))
         self._see(self._indexed, batch, targets, windows)
 
-    def stream(self, batch: Batch) -> None:
+    def stream(self, batch: Batch, cells: BatchCells) -> None:
         """Takes the next rows of the streamed side."""
         among_windows, among_targets = self._joined()
         targets = windows = None
-        if batch.targets is not None and batch.windows is not None:
-            targets = among_windows.stream(Cells.of(batch.targets, batch.start))
-            windows = among_targets.stream(Cells.of(batch.windows, batch.start))
+        if cells.targets is not None and cells.windows is not None:
+            targets = among_windows.stream(cells.targets, cells.found)
+            windows = among_targets.stream(cells.windows, cells.found)
         self._see(self._streamed, batch, targets, windows)
 
     def indexed(self) -> Cut:

@@ -63,7 +63,9 @@ def hold_out(dataset: Dataset, docs: float, seed: int, options: ScanOptions, pro
     answers = np.unique(documents.of_row[found.with_answer])
     shares = Shares(eval_docs=wanted, min_chunks_per_doc=1, seed=seed)
     try:
-        division = divide(documents, found.components.roots(), answers, draw_lots(documents.ids, seed), shares)
+        division = divide(
+            documents, found.components.roots(), answers, draw_lots(documents.ids, seed), shares
+        )
     except DataError as error:
         raise DataError(str(error).replace("--eval-docs", "--val-docs")) from error
     return HeldOut(documents, division)
