@@ -35,9 +35,6 @@ class VectorGroups(Protocol):
     """Groups of equal vectors of the indexed side, as a join needs them."""
 
     near: NearIndex
-    number: (
-        Rows | None
-    )  #: the group that a group of `near` is here, -1 for none; None where they are the same
     size: Rows  #: vectors in each group
     first_row: Rows  #: dataset row of the first vector of each group
     first_position: Rows  #: its place in a window, NO_POSITION for a target

@@ -145,10 +145,10 @@ def _join_vectors(
     def cells(wanted: Rows) -> Iterator[Cells]:
         of_targets = wanted[: np.searchsorted(wanted, rows)]
         of_windows = np.unique((wanted[len(of_targets) :] - rows) // max(1, length))
-        for batch in read(split, ("vector",), "join vectors", options, progress, of_targets):
+        for batch in read(split, ("vector",), "index vectors", options, progress, of_targets):
             if batch.targets is not None:
                 yield Cells.of(batch.targets, batch.start)
-        for batch in read(split, ("context",), "join windows", options, progress, of_windows):
+        for batch in read(split, ("context",), "index windows", options, progress, of_windows):
             if batch.windows is not None:
                 windows = Cells.of(batch.windows, batch.start).numbered_on()
                 yield replace(windows, first_row=rows + windows.first_row)
@@ -158,8 +158,16 @@ def _join_vectors(
     with_target = int(np.searchsorted(groups.first, rows))
     matters = np.zeros(len(groups.first), np.bool_)
     matters[:with_target] = True
-    at_a_time = memory.vectors_per_pass(split, options)
-    for lower, higher, _ in group_pairs(cells, groups, dim, options, with_target, groups_per_pass=at_a_time):
+    pairs = group_pairs(
+        cells,
+        groups,
+        dim,
+        options,
+        with_target,
+        joined=lambda done, of: progress("join vectors", done, of),
+        groups_per_pass=memory.vectors_per_pass(split, options),
+    )
+    for lower, higher, _ in pairs:
         matters[higher] = True
         components.join(owner[groups.first[lower]], owner[groups.first[higher]])
     related = groups.group >= 0
