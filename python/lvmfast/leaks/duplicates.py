@@ -143,8 +143,8 @@ def first_vectors(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iter
         group = groups.group[rows]
         wanted = (group >= start) & (group < stop)
         wanted[wanted] = groups.first[group[wanted]] == rows[wanted]
-        if wanted.all():
-            yield block.of_each(block.vectors), group
+        if wanted.all():  # then no vector stands in two cells
+            yield block.vectors, group
         elif wanted.any():
             places = np.flatnonzero(wanted) if block.places is None else block.places[wanted]
             yield block.vectors[places], group[wanted]

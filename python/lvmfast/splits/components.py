@@ -19,6 +19,7 @@ from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.duplicates import LEFT_OUT, Groups, SeenVectors, group_pairs
 from lvmfast.leaks.engine import Progress, read
 from lvmfast.leaks.keyed import TextKeys
+from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
 from lvmfast.leaks.vectors import window_cosines
@@ -27,6 +28,8 @@ from lvmfast.leaks.vectors import window_cosines
 EDGES_AT_ONCE = 1 << 20
 #: Bytes per vector of a split, target or window, that grouping and joining hold at their peak.
 CELL_BYTES = 64
+
+_COMPARED: tuple[Level, ...] = ("text", "vector")
 
 
 class Components:
@@ -99,17 +102,21 @@ def relate_documents(
     Raises:
         DataError: the memory limit is too low, or a file is broken.
     """
-    need = memory.index_bytes_within(
-        [level for level in ("text", "vector") if level in split.columns], split, options
-    )
-    cells = split.estimated_rows() * (1 + (split.context_length or 0)) if "vector" in split.columns else 0
-    memory.check(memory.working_bytes(options) + need + cells * CELL_BYTES, options.memory_limit)
+    levels: list[Level] = [level for level in _COMPARED if level in split.columns]
+    need = memory.index_bytes_within(levels, split, options, _cell_bytes(split))
+    memory.check(memory.working_bytes(options) + need, options.memory_limit)
     components, with_answer = Components(documents), NO_ROWS
     if "text" in split.columns:
         _join_texts(components, split, document, options, progress)
     if "vector" in split.columns:
         with_answer = _join_vectors(components, split, document, options, progress)
     return Relations(components, with_answer)
+
+
+def _cell_bytes(split: Dataset) -> int:
+    if "vector" not in split.columns:
+        return 0
+    return CELL_BYTES * split.estimated_rows() * (1 + (split.context_length or 0))
 
 
 def _join_texts(
@@ -165,7 +172,7 @@ def _join_vectors(
         options,
         with_target,
         joined=lambda done, of: progress("join vectors", done, of),
-        groups_per_pass=memory.vectors_per_pass(split, options),
+        groups_per_pass=memory.vectors_per_pass(split, options, _cell_bytes(split)),
     )
     for lower, higher, _ in pairs:
         matters[higher] = True
