@@ -71,11 +71,13 @@ class CommonScan:
         table = _core.KeyTable(2, self._threads)
         slots = [table.insert(self._describe(cells.vectors)[1]) for cells in both]
         slot = np.concatenate(slots)
-        first = first_rows(np.arange(len(slot)), slot, len(table))
-        ends = len(slots[0])
-        vectors = np.concatenate(
-            [both[0].vectors[first[first < ends]], both[1].vectors[first[first >= ends] - ends]]
-        )
+        first = first_rows(np.arange(len(slot)), slot, len(table))  # ascending: slots are in that order
+        of_targets = int(np.searchsorted(first, len(slots[0])))
+        vectors = np.empty((len(first), both[0].vectors.shape[1]), np.float32)
+        # "clip" changes nothing, for every place is there; the default would gather into a copy first.
+        both[0].vectors.take(first[:of_targets], axis=0, out=vectors[:of_targets], mode="clip")
+        of_windows = first[of_targets:] - len(slots[0])
+        both[1].vectors.take(of_windows, axis=0, out=vectors[of_targets:], mode="clip")
         return vectors, np.concatenate([cells.of_each(of) for cells, of in zip(both, slots, strict=True)])
 
     def _found(self, vectors: Vectors) -> Scanned | None:
