@@ -529,8 +529,8 @@ fn windows_are_scored_where_both_sides_are_usable() {
 proptest! {
     #[test]
     fn numbered_windows_are_scored_as_their_copies(
-        vectors in vec(vec(-2i8..3, 3), 1..6),
-        rows in vec(vec(0usize..1000, 3), 0..8),
+        vectors in prop::collection::vec(prop::collection::vec(-2i8..3, 3), 1..6),
+        rows in prop::collection::vec(prop::collection::vec(0usize..1000, 3), 0..8),
     ) {
         let vectors: Vec<f32> = vectors.concat().into_iter().map(f32::from).collect();
         let count = vectors.len() / 3;

@@ -117,11 +117,8 @@ fn compare<'a>(
         .map(|cell| {
             let (x, y) = (target(cell / length), window(cell));
             let usable = x.usability == Usability::Usable && y.usability == Usability::Usable;
-            let score = if usable {
-                cosine(kernel.dot(x.values, y.values), x.dot_xx, y.dot_xx)
-            } else {
-                f64::NAN
-            };
+            let score =
+                if usable { cosine(kernel.dot(x.values, y.values), x.dot_xx, y.dot_xx) } else { f64::NAN };
             (score, y.usability as u8)
         })
         .collect();
