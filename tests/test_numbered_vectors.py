@@ -21,6 +21,7 @@ from lvmfast.splits.components import relate_documents
 from lvmfast.splits.documents import read_documents
 from lvmfast.splits.hold_out import hold_out
 from tests import oracle
+from tests.test_large import in_blocks
 from tests.test_scan_oracle import DIM, LENGTH, MIN_CHARS, VECTORS, check, evidence_of
 from tests.test_splits_split import THRESHOLD, naive_components
 
@@ -93,6 +94,40 @@ def test_a_scan_finds_what_loops_and_copies_find(
         assert other.matched_rows.drop_columns(["file"]).equals(report.matched_rows.drop_columns(["file"]))
         for level in LEVELS:
             assert other.summary["levels"][level] == report.summary["levels"][level]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    train=numbered(12),
+    eval_=numbered(12),
+    threshold=st.sampled_from([-1.0, 0.5, 0.97]),
+    groups_per_block=st.integers(1, 9),
+    nearest=st.booleans(),
+)
+def test_blocks_and_nearest_rows_are_those_of_copies(
+    tmp_path_factory, train, eval_, threshold, groups_per_block, nearest
+):
+    folder = tmp_path_factory.mktemp("blocks")
+    paths = written(folder, "train", train), written(folder, "eval", eval_)
+    options = ScanOptions(threshold=threshold, nearest=nearest)
+    for indexed in ("eval",) if nearest else ("eval", "train"):
+        numbered_, copies = (
+            in_blocks({"train": load_split(a), "eval": load_split(b)}, indexed, options, groups_per_block)
+            for a, b in zip(*paths, strict=True)
+        )
+        for level, found in numbered_.items():
+            other = copies[level]
+            assert (found.pairs, found.match_count) == (other.pairs, other.match_count)
+            for side, tally in found.tally.items():
+                mine, theirs = tally.count(), other.tally[side].count()
+                assert mine.matched_rows.tolist() == theirs.matched_rows.tolist()
+                assert mine.best.tolist() == theirs.best.tolist()
+                assert mine.unchecked == theirs.unchecked
+            for name in ("train_row", "train_position", "eval_row", "eval_position", "score"):
+                assert getattr(found.matches, name).tolist() == getattr(other.matches, name).tolist()
+            if found.nearest is not None:
+                assert found.nearest.cosine.tolist() == other.nearest.cosine.tolist()
+                assert found.nearest.train_row.tolist() == other.nearest.train_row.tolist()
 
 
 @pytest.mark.parametrize("block_bytes", [1, 100, 64 << 20])
