@@ -24,27 +24,33 @@ from leakscan import DIM, FOLDER, LENGTH, ROWS, ROWS_PER_DOC, write_split
 ASKED = 60.0
 SCRIPT = """
 import json, sys, time
-import lvmfast
-from lvmfast.training import trainer
 started = float(sys.argv[1])
-phases, seen = {}, [None, time.time()]
+import lvmfast
+from lvmfast.training import session, trainer
+phases, seen = {}, ["start", started, 0.0]
 def progress(phase, done, total):
-    now = time.time()
-    if seen[0] is not None:
-        phases[seen[0]] = phases.get(seen[0], 0) + now - seen[1]
-    seen[:] = [phase, now]
+    now, processor = time.time(), time.process_time()
+    spent = phases.setdefault(seen[0], [0.0, 0.0])
+    spent[0] += now - seen[1]
+    spent[1] += processor - seen[2]
+    seen[:] = [phase, now, processor]
 class First(BaseException):
     pass
-real = trainer.Trainer._step
+readers, real = session._readers, trainer.Trainer._step
+def prepare(*arguments):
+    progress("prepare", 0, None)
+    return readers(*arguments)
 def step(self, *arguments):
+    progress("first step", 0, None)
     real(self, *arguments)
+    progress("end", 0, None)
     raise First
-trainer.Trainer._step = step
+session._readers, trainer.Trainer._step = prepare, step
 figures = dict(model="amn", device="cpu", batch=256, accumulate=4)
 try:
     lvmfast.train(sys.argv[2], out=sys.argv[3], progress=progress, **figures)
 except First:
-    print(json.dumps({"seconds": time.time() - started, "phases": phases}))
+    print(json.dumps({"seconds": time.time() - started, "cpu": time.process_time(), "phases": phases}))
 """
 
 
@@ -91,8 +97,10 @@ def main() -> None:
         found = first_step(path, FOLDER / "run-start")
         size = path.stat().st_size / 1e9
         print(f"{layout}: {size:.2f} GB; cat {peer:.1f} s; ", end="")
-        print(f"first step after {found['seconds']:.1f} s, asked: at most {ASKED:.0f} s")
-        print("  " + ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in found["phases"].items()))
+        print(f"first step after {found['seconds']:.1f} s, asked: at most {ASKED:.0f} s; ", end="")
+        print(f"processor time {found['cpu']:.1f} s")
+        for phase, (wall, processor) in found["phases"].items():
+            print(f"  {phase}: {wall:.1f} s, processor {processor:.1f} s")
         failed |= found["seconds"] > ASKED
     shutil.rmtree(FOLDER / "run-start", ignore_errors=True)
     if failed:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast import load_split
-from lvmfast.corpus import windows as layout
+from lvmfast.corpus import gathered
 from lvmfast.corpus.provenance import differ
 from lvmfast.errors import DataError
 
@@ -31,7 +31,7 @@ def test_any_windows_read_as_their_copies(tmp_path_factory, seed, rows, length, 
     path = tmp_path_factory.mktemp("w") / "a.npz"
     np.savez(path, **arrays)
     numbers = arrays["windows"]
-    before, layout._SLAB_ROWS = layout._SLAB_ROWS, slab
+    before, gathered._SLAB_ROWS = gathered._SLAB_ROWS, slab
     try:
         split = load_split(path)
         assert (split.rows, split.dim, split.context_length) == (count, 4, length)
@@ -45,7 +45,7 @@ def test_any_windows_read_as_their_copies(tmp_path_factory, seed, rows, length, 
             row += batch.rows
         assert row == count
     finally:
-        layout._SLAB_ROWS = before
+        gathered._SLAB_ROWS = before
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 import lvmfast
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
-from lvmfast.leaks import duplicates
+from lvmfast.leaks import duplicates, memory
 from lvmfast.leaks.engine import silent
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.splits import components
-from lvmfast.splits.components import Components, join_documents, rows_with_their_answer
+from lvmfast.splits.components import Components, relate_documents
 from lvmfast.splits.divide import Shares
 from lvmfast.splits.documents import read_documents
 from tests import data, oracle
@@ -145,13 +145,14 @@ def test_what_belongs_together_is_what_a_search_finds(monkeypatch_module, block_
     for row, name in enumerate(rows["doc_id"]):
         if name is not None:
             assert found.ids[found.of_row[row]] == name
-    root = join_documents(split, found.of_row, len(found.rows), options, silent).roots()[found.of_row]
+    related_documents = relate_documents(split, found.of_row, len(found.rows), options, silent)
+    root = related_documents.components.roots()[found.of_row]
     groups = defaultdict(set)
     for row, name in enumerate(root.tolist()):
         groups[name].add(row)
     assert sorted(map(sorted, groups.values())) == sorted(map(sorted, naive_components(rows)))
     expected = oracle.oracle(rows, THRESHOLD).matched["eval"]
-    assert rows_with_their_answer(split, options, silent).tolist() == sorted(expected)
+    assert related_documents.with_answer.tolist() == sorted(expected)
 
 
 def place_and_rank(name: str, seed: int) -> tuple[float, int]:
@@ -401,3 +402,24 @@ def test_what_cannot_be_split(tmp_path):
         lvmfast.split([tmp_path / "p.parquet", tmp_path / "j.jsonl"], out=tmp_path / "out", eval_docs=1)
     assert not (tmp_path / "out").exists()
     assert read(tmp_path / "p.parquet")["text"] == ["a"]
+
+
+def test_a_limit_with_room_for_a_small_pass_is_enough(monkeypatch):
+    monkeypatch.setattr(memory, "LEAST_PASS", 50)
+    monkeypatch.setattr("lvmfast.leaks.options.BLOCK_BYTES", 1 << 12)
+    arrays = dataset(60)
+    split, options = load_split(arrays), ScanOptions()
+    found = read_documents(split, options, silent)
+    rows = len(found.of_row)
+    cells = rows * (1 + 3) * components.CELL_BYTES
+    least = memory.working_bytes(options) + rows * memory.GROUP_BYTES + cells
+    limited = ScanOptions(memory_limit=least + 60 * (4 * 8 + memory.join_bytes(8)))
+    assert memory.vectors_per_pass(split, limited, cells) < rows
+    roots = [
+        relate_documents(split, found.of_row, len(found.rows), given, silent).components.roots().tolist()
+        for given in (options, limited)
+    ]
+    assert roots[0] == roots[1]
+    tight = ScanOptions(memory_limit=least)
+    with pytest.raises(DataError, match="--memory-limit"):
+        relate_documents(split, found.of_row, len(found.rows), tight, silent)

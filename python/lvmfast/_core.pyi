@@ -28,6 +28,7 @@ __all__ = [
     "intersect",
     "kernel_name",
     "normalize_text",
+    "numbered_window_cosines",
     "scan_within",
     "string_keys",
     "text_keys",
@@ -85,6 +86,14 @@ def window_cosines(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Cosines (n, length) of (n, d) targets with their (n, length, d) windows, NaN where either is unusable,
     then the usability codes of the targets (n,) and of the windows (n, length)."""
+
+def numbered_window_cosines(
+    vectors: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    windows: npt.NDArray[np.int64],
+    threads: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """As `window_cosines`, of (k, d) vectors that targets (n,) and windows (n, length) name by number."""
 
 def blake3_bytes(data: bytes, threads: int) -> str: ...
 def blake3_file(path: str | PathLike[str], threads: int) -> str: ...

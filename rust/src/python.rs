@@ -474,6 +474,33 @@ fn window_cosines<'py>(
     let (targets, windows) = (slice("targets", &targets)?, slice("windows", &windows)?);
     let found =
         interruptible(py, threads, |watch| near::window_cosines(targets, windows, dim, length, watch))?;
+    window_arrays(py, found, rows, length)
+}
+
+#[pyfunction]
+fn numbered_window_cosines<'py>(
+    py: Python<'py>,
+    vectors: PyReadonlyArray2<'py, f32>,
+    targets: PyReadonlyArray1<'py, i64>,
+    windows: PyReadonlyArray2<'py, i64>,
+    threads: usize,
+) -> PyResult<WindowArrays<'py>> {
+    let dim = vectors.as_array().ncols();
+    let (rows, length) = windows.as_array().dim();
+    let vectors = slice("vectors", &vectors)?;
+    let (targets, windows) = (slice("targets", &targets)?, slice("windows", &windows)?);
+    let found = interruptible(py, threads, |watch| {
+        near::numbered_window_cosines(vectors, targets, windows, dim, length, watch)
+    })?;
+    window_arrays(py, found, rows, length)
+}
+
+fn window_arrays(
+    py: Python<'_>,
+    found: near::WindowCosines,
+    rows: usize,
+    length: usize,
+) -> PyResult<WindowArrays<'_>> {
     Ok((
         found.cosine.into_pyarray(py).reshape([rows, length])?,
         found.targets.into_pyarray(py),
@@ -695,6 +722,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
     m.add_function(wrap_pyfunction!(scan_within, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
+    m.add_function(wrap_pyfunction!(numbered_window_cosines, m)?)?;
     m.add_function(wrap_pyfunction!(blake3_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
     m.add_function(wrap_pyfunction!(kernel_name, m)?)?;

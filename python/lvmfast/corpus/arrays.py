@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.blocks import read_ahead
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.gathered import GatheredArray, opened_together
 from lvmfast.corpus.values import (
     MAX_ROW_BYTES,
     float32_rows,
@@ -25,23 +27,9 @@ from lvmfast.corpus.values import (
     text_from_values,
     vector_note,
 )
+from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
-
-#: Reads rows start to stop of one array. Calls go forward only: start is never below the last stop.
-ReadRows = Callable[[int, int], npt.NDArray[Any]]
-
-
-class ArraySource(Protocol):
-    """One array that can be read in blocks of rows: a stored or compressed member, a tensor, a list."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]  #: object for lists of Python values
-    pickled: bool  #: whether the values are a pickle in a file, which is refused
-
-    def opened(self) -> AbstractContextManager[ReadRows]:
-        """The array, ready to be read from row 0."""
-        ...
 
 
 class ArraysFile:
@@ -128,20 +116,35 @@ class ArraysFile:
         return self._length
 
     def batches(self, columns: Sequence[Column], rows: int, wanted: Rows | None = None) -> Iterator[Batch]:
-        """As `SplitFile.batches`; each field is read once, even if two columns come from it."""
+        """As `SplitFile.batches`; each field is read once, even if two columns come from it.
+
+        So are vectors that targets and windows name by number.
+        """
         fields = dict.fromkeys(self.fields[column] for column in columns)
         sources = {field: self._sources[field] for field in fields}
         step = rows_per_batch(rows, sum(row_bytes(s.shape, s.dtype.itemsize) for s in sources.values()))
+        numbered = {c: s for c in columns if c in _FLOATS and isinstance(s := self.source(c), GatheredArray)}
+        for column in numbered:
+            sources.pop(self.fields[column], None)
         spans = [(start, min(start + step, self._length)) for start in range(0, self._length, step)]
         if wanted is not None:
             spans = [span for span in spans if np.diff(np.searchsorted(wanted, span))[0]]
         with ExitStack() as stack, reading(self.name):
             readers = {field: stack.enter_context(source.opened()) for field, source in sources.items()}
+            together = stack.enter_context(opened_together(list(numbered.values()))) if numbered else None
 
             def batch(span: tuple[int, int]) -> Batch:
+                values: dict[Column, Any] = {}
+                if together is not None:
+                    named, numbers = together(*span)
+                    named = float32_rows(named)
+                    for column, of_column in zip(numbered, numbers, strict=True):
+                        values[column] = VectorColumn(named, of_column.shape, of_column)
                 blocks = {field: read(*span) for field, read in readers.items()}
-                values = {c: self._value(c, blocks[self.fields[c]], span[0]) for c in columns}
-                return Batch(0, span[0], 0, span[1] - span[0], **values)
+                for column in columns:
+                    if column not in numbered:
+                        values[column] = self._value(column, blocks[self.fields[column]], span[0])
+                return Batch.of(span[0], span[1] - span[0], values)
 
             yield from read_ahead(batch, spans)
 

@@ -12,12 +12,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.plain import arrow_numbers
+from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
 from lvmfast.stores.ahead import AHEAD_BYTES
 
 Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
 COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context")
+
+#: Columns that a batch holds under another name: that of a property gives the array.
+_FIELDS: Mapping[str, str] = {"vector": "targets", "context": "windows"}
 
 #: Files whose reading begins, where they are objects in a store, while one before them is read.
 FILES_AHEAD = 16
@@ -31,7 +35,8 @@ class Batch:
     """Consecutive rows of one file. A column is None where the file has none or none was asked for.
 
     Ids are int64 or large_string arrays with nulls; text is large_string with nulls; vectors are aligned,
-    C-contiguous float32 of shape (rows, d), contexts (rows, length, d).
+    C-contiguous float32 of shape (rows, d), contexts (rows, length, d). `targets` and `windows` are these two
+    as they were read, where a vector that stands in many windows may be there once.
     """
 
     file: int  #: place of the file in ``Dataset.files``
@@ -41,17 +46,39 @@ class Batch:
     doc_id: pa.Array | None = None
     chunk_id: pa.Array | None = None
     text: pa.Array | None = None
-    vector: Vectors | None = None
-    context: Vectors | None = None
+    targets: VectorColumn | None = None
+    windows: VectorColumn | None = None
+
+    @classmethod
+    def of(cls, file_row: int, rows: int, values: Mapping[Column, Any]) -> Batch:
+        """Rows of a file from `file_row` on, by column; vectors come as arrays or as `VectorColumn`."""
+        fields: dict[str, Any] = {_FIELDS.get(column, column): value for column, value in values.items()}
+        for name in _FIELDS.values():
+            if isinstance(array := fields.get(name), np.ndarray):
+                fields[name] = VectorColumn.of(array)
+        return cls(0, file_row, 0, rows, **fields)
+
+    @property
+    def vector(self) -> Vectors | None:
+        """(rows, d), every row with a copy of its own."""
+        return None if self.targets is None else self.targets.array
+
+    @property
+    def context(self) -> Vectors | None:
+        """(rows, length, d), every place with a copy of its own."""
+        return None if self.windows is None else self.windows.array
+
+    def stored(self) -> dict[str, Any]:
+        """The columns that are there, by the names of the fields that hold them."""
+        fields = {name: getattr(self, name) for name in (_FIELDS.get(column, column) for column in COLUMNS)}
+        return {name: values for name, values in fields.items() if values is not None}
 
     def sliced(self, start: int, stop: int) -> Batch:
         """Rows `start` to `stop` of the batch, without a copy."""
-        changed: dict[str, Any] = {"file_row": self.file_row + start, "start": self.start + start}
-        for column in COLUMNS:
-            values = getattr(self, column)
-            if values is not None:
-                changed[column] = values[start:stop]  # a view of numpy's, a slice of Arrow's
-        return replace(self, rows=stop - start, **changed)
+        # A view of numpy's, a slice of Arrow's.
+        changed: dict[str, Any] = {name: values[start:stop] for name, values in self.stored().items()}
+        changed |= {"file_row": self.file_row + start, "start": self.start + start, "rows": stop - start}
+        return replace(self, **changed)
 
 
 class InputFile(Protocol):

@@ -112,7 +112,7 @@ class FingerprintFile:
             stop = min(start + rows, self.estimated_rows())
             place = (self._start + start, self._start + stop)
             values = {column: self._columns[column].array(*place) for column in columns}
-            yield Batch(0, start, 0, stop - start, **values)
+            yield Batch.of(start, stop - start, values)
 
 
 @dataclass(frozen=True)

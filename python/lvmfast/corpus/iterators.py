@@ -71,6 +71,6 @@ class BlocksFile:
             if file.dim != self.dim:
                 raise DataError(f"{self.name}: block {place}: expected d = {self.dim}, got {file.dim}")
             for batch in file.batches(columns, rows, None):
-                yield Batch(0, start, 0, batch.rows, vector=batch.vector)
+                yield Batch.of(start, batch.rows, {"vector": batch.targets})
                 start += batch.rows
         self.rows = start

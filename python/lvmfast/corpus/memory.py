@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast.corpus.arrays import ArraysFile, ArraySource, ReadRows
+from lvmfast.corpus.array_source import ArraySource, ReadRows
+from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows, SplitFile
 from lvmfast.corpus.failures import one_line

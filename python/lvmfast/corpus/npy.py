@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.corpus.arrays import ArraysFile, ReadRows
+from lvmfast.corpus.array_source import ReadRows
+from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.blocks import BlockMemory, read_into
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from lvmfast.corpus.arrays import ArraysFile, ArraySource
+from lvmfast.corpus.array_source import ArraySource
+from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
 from lvmfast.corpus.npy import (

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset, Rows, SplitFile
+from lvmfast.corpus.dataset import Batch, Column, Dataset, Rows, SplitFile
+from lvmfast.corpus.vector_column import VectorColumn
 
 
 def select_rows(dataset: Dataset, keep: npt.NDArray[np.bool_]) -> Dataset:
@@ -56,8 +57,8 @@ class SelectedFile:
                 continue
             places = self._kept[low:high] - batch.file_row
             index = pa.array(places)
-            values: dict[str, Any] = {c: v for c in COLUMNS if (v := getattr(batch, c)) is not None}
             taken: dict[str, Any] = {
-                c: v[places] if isinstance(v, np.ndarray) else v.take(index) for c, v in values.items()
+                name: values[places] if isinstance(values, VectorColumn) else values.take(index)
+                for name, values in batch.stored().items()
             }
             yield replace(batch, file_row=first, start=first, rows=int(high - low), **taken)

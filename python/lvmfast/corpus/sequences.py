@@ -16,16 +16,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast import _core
-from lvmfast.corpus.arrays import ArraysFile, ArraySource
+from lvmfast.corpus.array_source import ArraySource
+from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.dataset import Column, Dataset, Rows, SplitFile, Vectors
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import id_keys
 from lvmfast.corpus.load import load_split
 from lvmfast.corpus.npy import StoredArray
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.values import float32_rows
-from lvmfast.corpus.windows import GatheredArray
 from lvmfast.errors import DataError
 
 _COLUMNS: tuple[Column, ...] = ("doc_id", "vector", "context")
@@ -254,7 +255,7 @@ def _chunk_matrix(file: ArraysFile, context: GatheredArray) -> _Windows:
         assert isinstance(keys_source, GatheredArray)
         keys = _whole(keys_source.values)[:, :2].astype(np.int64)
         stored = context.values
-        vectors: RandomRows = stored.random_rows() if stored.by_row else HeldRows(_whole(stored))
+        vectors: RandomRows = stored.random_rows() if _by_row(stored) else HeldRows(_whole(stored))
     return _Windows(vectors, keys, windows.astype(np.int64))
 
 

@@ -173,7 +173,7 @@ class TableFile:
                         if hits[0] == hits[1]:
                             continue
                     values = {c: self._value(c, _column(piece, self.fields[c]), low) for c in columns}
-                    yield Batch(0, low, 0, piece.num_rows, **values)
+                    yield Batch.of(low, piece.num_rows, values)
         if self.rows is None and wanted is None:
             self.rows = end
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
-
-from lvmfast.corpus.arrays import ArraySource, ReadRows
+from lvmfast.corpus.array_source import ArraySource
+from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.npy import StoredArray
 from lvmfast.errors import DataError
 
@@ -19,8 +15,6 @@ VECTORS = "chunk_vectors"
 KEYS = "chunk_keys"
 #: (n, length + 1) integers: rows of the two above, the context in order and the target last.
 WINDOWS = "windows"
-
-_SLAB_ROWS = 8192
 
 
 def windowed(path: str, sources: Mapping[str, ArraySource]) -> dict[str, ArraySource]:
@@ -55,62 +49,3 @@ def windowed(path: str, sources: Mapping[str, ArraySource]) -> dict[str, ArraySo
         "targets": GatheredArray(vectors, windows, -1, where),
         "contexts": GatheredArray(vectors, windows, slice(None, -1), where),
     }
-
-
-class GatheredArray:
-    """Rows of `values`, by the row numbers at `positions` of each window."""
-
-    pickled = False
-
-    def __init__(self, values: StoredArray, windows: ArraySource, positions: int | slice, where: str) -> None:
-        """Nothing is mapped before `opened`."""
-        self.dtype = values.dtype
-        length = (windows.shape[1] - 1,) if isinstance(positions, slice) else ()
-        self.shape: tuple[int, ...] = (windows.shape[0], *length, *values.shape[1:])
-        self.values, self.windows = values, windows
-        self._positions, self._where = positions, where
-
-    @contextmanager
-    def opened(self) -> Iterator[ReadRows]:
-        """As `ArraySource.opened`. Windows of neighbouring rows, as they are written, are read at once.
-
-        Raises:
-            DataError: from the reads, when a window names a row that is not there.
-        """
-        with self.values.opened() as read_values, self.windows.opened() as read_windows:
-
-            def read(start: int, stop: int) -> npt.NDArray[Any]:
-                numbers = read_windows(start, stop)
-                self.check(numbers, start)
-                return self._gathered(read_values, numbers[:, self._positions])
-
-            yield read
-
-    def check(self, numbers: npt.NDArray[Any], start: int) -> None:
-        """Holds windows, numbered from `start`, to the rows that are there.
-
-        Raises:
-            DataError: one names a row that is not there.
-        """
-        rows = self.values.shape[0]
-        wrong = np.argwhere((numbers < 0) | (numbers >= rows))
-        if len(wrong):
-            row, place = wrong[0]
-            raise DataError(
-                f"{self._where}: row {start + row}: expected rows of {VECTORS} below {rows}, "
-                f"got {numbers[row, place]}"
-            )
-
-    def _gathered(self, read_values: ReadRows, numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The rows `numbers`, of any shape, read slab by slab: far-apart rows do not fill the memory."""
-        wanted, places = np.unique(numbers, return_inverse=True)
-        rows = np.empty((len(wanted), *self.values.shape[1:]), self.dtype)
-        low = 0
-        while low < len(wanted):
-            first = int(wanted[low])
-            high = int(np.searchsorted(wanted, first + _SLAB_ROWS))
-            last = int(wanted[high - 1])
-            rows[low:high] = read_values(first, last + 1)[wanted[low:high] - first]
-            low = high
-        gathered: npt.NDArray[Any] = rows[places.reshape(numbers.shape)]
-        return gathered

@@ -14,12 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from lvmfast._core import __version__
 from lvmfast.corpus.dataset import Batch, Dataset, SplitFile
 from lvmfast.corpus.load import load_split
+from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, pack, unpack
@@ -189,12 +189,12 @@ class RayStreamer:
 
 def _whole(batch: Batch) -> Batch:
     """A batch whose arrays own their values: blocks are read into memory that is used again."""
-    arrays = {
-        name: values.copy()
-        for name in ("vector", "context")
-        if isinstance(values := getattr(batch, name), np.ndarray)
+    columns: dict[str, Any] = {
+        name: replace(column, values=column.values.copy())
+        for name, column in batch.stored().items()
+        if isinstance(column, VectorColumn)
     }
-    return replace(batch, **arrays)
+    return replace(batch, **columns)
 
 
 def _path(file: SplitFile) -> str:

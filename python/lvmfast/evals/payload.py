@@ -13,9 +13,9 @@ from lvmfast.corpus import load_split
 from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
 from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys
 from lvmfast.corpus.sequences import open_sequences
-from lvmfast.corpus.windows import GatheredArray
 from lvmfast.errors import DataError
 
 

@@ -15,11 +15,13 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column
+from lvmfast.corpus.vector_column import VectorColumn
+from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.duplicates import Groups, first_vectors, group_rows
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
 from lvmfast.leaks.levels import Level, Side, columns_of, other_side
-from lvmfast.leaks.near import Cells, Codes, NearJoin, NearResult
+from lvmfast.leaks.near import NearJoin, NearResult
 from lvmfast.leaks.nearest import NearestRows, of_rows
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
@@ -56,7 +58,8 @@ class BlockVectors:
             options: of the scan.
         """
         self.near = near_index(dim, options)
-        for vectors, _ in first_vectors(lambda: cells, groups, start, stop):
+        self.number: Rows | None = None
+        for vectors, _ in first_vectors(lambda wanted: cells, groups, start, stop):
             self.near.add(vectors)
         self._groups, self._start, self._stop, self._length = groups, start, stop, length or 1
         self.size = groups.size[start:stop]
@@ -210,17 +213,13 @@ class BlockedVectors:
                 among[level] = NearJoin(self._indexed, vectors, self._options)
         columns = self._columns if first else columns_of(list(among))
         for batch in self._read(self._streamed, columns, phase):
-            if "vector" in among and batch.vector is not None:
-                among["vector"].stream(Cells(batch.vector, batch.start))
-                if self._options.nearest:
+            if "vector" in among and batch.targets is not None:
+                among["vector"].stream(Cells.of(batch.targets, batch.start))
+                if self._options.nearest and batch.vector is not None:
                     vectors.near.seek(batch.vector, batch.start)
-            if "context" in among and batch.vector is not None and batch.context is not None:
-                cells = (
-                    Cells.of_windows(batch.context, batch.start)
-                    if kind == "targets"
-                    else Cells(batch.vector, batch.start)
-                )
-                among["context"].stream(cells)
+            if "context" in among and batch.targets is not None and batch.windows is not None:
+                column = batch.windows if kind == "targets" else batch.targets
+                among["context"].stream(Cells.of(column, batch.start))
             if first:
                 self._see(self._streamed, batch)
         for level, join in among.items():
@@ -235,29 +234,33 @@ class BlockedVectors:
         for batch in self._read(self._indexed, columns, phase):
             if first:
                 self._see(self._indexed, batch)
-            if batch.vector is None:
+            if batch.targets is None:
                 continue
             if kind == "targets":
-                yield Cells(batch.vector, batch.start)
-            elif batch.context is not None:
-                length = batch.context.shape[1]
-                yield Cells(batch.context.reshape(-1, self._dim), batch.start * length)
+                yield Cells.of(batch.targets, batch.start)
+            elif batch.windows is not None:
+                yield Cells.of(batch.windows, batch.start).numbered_on()
 
     def _see(self, side: Side, batch: Batch) -> None:
         """Counts the rows of `batch`, at every level."""
         self.seen[side].see(batch)
         if self._oracle is not None and side == "eval":
             self._oracle.check(batch)
-        targets = None if batch.vector is None else self._describe(batch.vector)[0]
+        targets = None if batch.targets is None else self._usability(batch.targets)
         if "vector" in self._tally:
             see_vectors(self._tally["vector"][side], batch, targets)
         if "context" in self._tally:
             tally = self._tally["context"][side]
-            if targets is None or batch.context is None:
+            if targets is None or batch.windows is None:
                 see_vectors(tally, batch, None)
             else:
-                windows: Codes = self._describe(batch.context.reshape(-1, self._dim))[0]
-                self._padding[side] += see_windows(tally, batch, targets, windows.reshape(batch.rows, -1))
+                windows = self._usability(batch.windows).reshape(batch.rows, -1)
+                self._padding[side] += see_windows(tally, batch, targets, windows)
+
+    def _usability(self, column: VectorColumn) -> Codes:
+        """The code of every cell."""
+        cells = Cells.of(column, 0)
+        return cells.of_each(self._describe(cells.vectors)[0])
 
 
 def together(parts: Sequence[NearestRows]) -> NearestRows:

@@ -15,20 +15,21 @@ import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
+from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
-from lvmfast.leaks.near import EDGES, BoundedScan, Cells, Codes, most_hits
+from lvmfast.leaks.near import EDGES, BoundedScan, most_hits
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 
-#: The vectors of a set in order; can be read again and again.
-Blocks = Callable[[], Iterable[Cells]]
+#: The vectors of a set in order, again and again; blocks with none of the wanted cells may be left out.
+Blocks = Callable[[Rows], Iterable[Cells]]
 
 #: The code of a row whose file has no vectors.
 LEFT_OUT = 255
 
 #: Blocks of distinct vectors that are compared with the rest per pass.
-BLOCKS_PER_PASS = 16
+BLOCKS_PER_PASS = 32
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,44 @@ class Groups:
         return second[second >= 0]
 
 
+class SeenVectors:
+    """Gives each distinct vector a slot, in the order in which they come."""
+
+    def __init__(self, dim: int, options: ScanOptions) -> None:
+        """Nothing came yet."""
+        self._describe = _core.NearIndex(dim, options.threshold, options.threads).describe
+        self._table = _core.KeyTable(2, options.threads)
+
+    def slots(self, cells: Cells) -> tuple[Rows, Codes]:
+        """The slot of every cell, -1 for one that cannot be used, and its usability code."""
+        codes, keys = self._describe(cells.vectors)
+        slots = np.full(len(codes), -1, np.int64)
+        slots[codes == 0] = self._table.insert(np.ascontiguousarray(keys[codes == 0]))
+        return cells.of_each(slots), cells.of_each(codes)
+
+    def groups(self, slots: Rows, codes: Codes) -> Groups:
+        """The groups of cells that came in any order, given the slot and the code of each."""
+        usable = np.flatnonzero(slots >= 0)
+        first = first_rows(usable, slots[usable], len(self._table))
+        order = np.argsort(first)
+        number = np.empty(len(order), np.int64)
+        number[order] = np.arange(len(order))
+        group = np.full(len(slots), -1, np.int64)
+        group[usable] = number[slots[usable]]
+        return Groups(group, codes, first[order], np.bincount(group[usable], minlength=len(order)))
+
+
 def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups:
     """Groups the equal vectors; a row that no cell covers counts as LEFT_OUT."""
-    nothing = _core.NearIndex(dim, options.threshold, options.threads)
-    table = _core.KeyTable(2, options.threads)
-    groups, codes, rows = [NO_ROWS], [np.empty(0, np.uint8)], 0
+    seen = SeenVectors(dim, options)
+    slots, codes, rows = [NO_ROWS], [np.empty(0, np.uint8)], 0
     for block in cells:
         gap = block.first_row - rows
-        rows = block.first_row + len(block.vectors)
-        code, keys = nothing.describe(block.vectors)
-        group = np.full(gap + len(code), -1, np.int64)
-        group[gap:][code == 0] = table.insert(np.ascontiguousarray(keys[code == 0]))
-        groups.append(group)
+        rows = block.first_row + len(block)
+        slot, code = seen.slots(block)
+        slots.append(np.r_[np.full(gap, -1), slot])
         codes.append(np.r_[np.full(gap, LEFT_OUT, np.uint8), code])
-    group = np.concatenate(groups)
-    usable = np.flatnonzero(group >= 0)
-    first = first_rows(usable, group[usable], len(table))
-    return Groups(group, np.concatenate(codes), first, np.bincount(group[usable], minlength=len(table)))
+    return seen.groups(np.concatenate(slots), np.concatenate(codes))
 
 
 def group_pairs(
@@ -83,25 +105,31 @@ def group_pairs(
     `groups_per_pass`, the distinct vectors that are in memory at a time.
     """
     per_pass = groups_per_pass or max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
-    lowest = len(groups.first) if lower_groups is None else lower_groups
+    count = len(groups.first)
+    lowest = count if lower_groups is None else lower_groups
     for start in range(0, lowest, per_pass):
         stop = min(start + per_pass, lowest)
+        # A block is joined with itself at more than twice the speed at which others are scanned against it,
+        # so a few more vectors come along, though their own pairs are not asked for.
+        if count - start <= per_pass and count - lowest <= lowest - start:
+            stop = count
         index = near_index(dim, options)
         for vectors, _ in first_vectors(blocks, groups, start, stop):
             index.add(vectors)
-        count = index.group_count
-        among = index.pairs(most_hits(options), lambda done, of=count: joined(done, of))  # type: ignore[misc]
+        size = index.group_count
+        among = index.pairs(most_hits(options), lambda done, of=size: joined(done, of))  # type: ignore[misc]
         if among is not None:
             lower, higher, score, _ = among
-            yield start + lower, start + higher, score
+            asked = start + lower < lowest
+            yield start + lower[asked], start + higher[asked], score[asked]
         behind = start if among is None else stop
-        if behind == len(groups.first):
+        if behind == count:
             continue
         scan = BoundedScan(index, options)
-        for vectors, group in first_vectors(blocks, groups, behind, len(groups.first)):
-            for hits in scan(vectors):
+        for vectors, group in first_vectors(blocks, groups, behind, count):
+            for hits in scan(Cells(vectors, 0)):
                 lower, higher = start + hits.group, group[hits.cell]
-                once = lower < higher
+                once = (lower < higher) & (lower < lowest)
                 if once.any():
                     yield lower[once], higher[once], hits.score[once]
 
@@ -110,16 +138,16 @@ def first_vectors(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iter
     """The first vector of each group in [start, stop), with its group."""
     if start == stop:
         return
-    for block in blocks():
-        vectors = block.vectors
-        rows = block.first_row + np.arange(len(vectors))
+    for block in blocks(groups.first[start:stop]):
+        rows = block.first_row + np.arange(len(block))
         group = groups.group[rows]
         wanted = (group >= start) & (group < stop)
         wanted[wanted] = groups.first[group[wanted]] == rows[wanted]
-        if wanted.all():
-            yield vectors, group
+        if wanted.all():  # then no vector stands in two cells
+            yield block.vectors, group
         elif wanted.any():
-            yield np.ascontiguousarray(vectors[wanted]), group[wanted]
+            places = np.flatnonzero(wanted) if block.places is None else block.places[wanted]
+            yield block.vectors[places], group[wanted]
         if rows[-1] >= groups.first[stop - 1]:
             return
 

@@ -14,6 +14,7 @@ from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
+from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import Span, numbers_of, spans_read
@@ -32,7 +33,7 @@ from lvmfast.leaks.levels import (
     other_side,
 )
 from lvmfast.leaks.named import named_values
-from lvmfast.leaks.near import UNUSABLE, Cells
+from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.running import RunningLevels, cosine_finding, keyed_finding
 from lvmfast.leaks.tally import Rows, SideTally
@@ -507,7 +508,7 @@ def _vector_duplicates(
     dim = train.dim or 0
     groups = group_rows(_cells(train, options, progress, tally), dim, options)
     result = vector_duplicates(
-        lambda: _cells(train, options, progress),
+        lambda wanted: _cells(train, options, progress),
         groups,
         dim,
         options,
@@ -527,7 +528,7 @@ def _cells(
     for batch in read(dataset, ("vector",), "scan vector", options, progress):
         if tally:
             tally.see(batch)
-        if batch.vector is not None:
-            yield Cells(batch.vector, batch.start)
+        if batch.targets is not None:
+            yield Cells.of(batch.targets, batch.start)
         elif tally:
             tally.uncheck_all(batch, MISSING_COLUMN)

@@ -126,7 +126,7 @@ def join_bytes(dim: int) -> int:
     return 150 + 6 * min(dim, 384)
 
 
-def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions) -> int:
+def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions, beside: int = 0) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
     rows = split.estimated_rows()
     text = split.ahead_bytes
@@ -135,18 +135,21 @@ def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOpt
     if "vector" not in levels:
         return text
     dim = split.dim or 0
-    compared = min(rows, vectors_per_pass(split, options))
-    return max(text, rows * GROUP_BYTES + compared * (4 * dim + join_bytes(dim)))
+    compared = min(rows, vectors_per_pass(split, options, beside))
+    return beside + max(text, rows * GROUP_BYTES + compared * (4 * dim + join_bytes(dim)))
 
 
-def vectors_per_pass(split: Dataset, options: ScanOptions) -> int:
-    """Vectors of a split that a pass of its comparison with itself holds: as many as a limit has room for."""
+def vectors_per_pass(split: Dataset, options: ScanOptions, beside: int = 0) -> int:
+    """Vectors of a split that a pass of its comparison with itself holds: as many as a limit has room for.
+
+    Beside other `beside` bytes.
+    """
     dim = max(split.dim or 0, 1)
     most = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     room = bound(options)
     if room is None:
         return most
-    left = room - working_bytes(options) - split.estimated_rows() * GROUP_BYTES
+    left = room - working_bytes(options) - split.estimated_rows() * GROUP_BYTES - beside
     return min(most, max(LEAST_PASS, left // (4 * dim + join_bytes(dim))))
 
 

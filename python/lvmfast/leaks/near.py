@@ -1,7 +1,4 @@
-"""Joining two sets of vectors by cosine: the indexed side in groups of equal vectors, the other streamed.
-
-A *cell* is one vector: a row's target, or one position of a row's context window.
-"""
+"""Joining two sets of vectors by cosine: the indexed side in groups of equal vectors, the other streamed."""
 
 from __future__ import annotations
 
@@ -15,9 +12,10 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
+from lvmfast.leaks.cells import Cells, Codes, shared_out
 from lvmfast.leaks.cuts import Cut, located
-from lvmfast.leaks.devices import NearIndex, near_index
-from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer, Named
+from lvmfast.leaks.devices import NearIndex, Scanned, near_index
+from lvmfast.leaks.evidence import Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
@@ -27,37 +25,10 @@ EDGES = (0.90, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 UNUSABLE: Mapping[int, str] = {1: "zero", 2: "nan", 3: "infinite", 4: "denormal"}
 
-Codes = npt.NDArray[np.uint8]
-
 #: A hit with all that is made of it takes about a hundred bytes, and a part's hits a few blocks.
 BYTES_PER_HIT = 16
 LEAST_ROWS = 16
 GROWTH = 8
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Consecutive vectors of one side, and how their numbers lead back to rows."""
-
-    vectors: Vectors  #: (cells, d)
-    first_row: int  #: dataset row of the first cell
-    length: int | None = None  #: cells per row; None for targets, one per row
-
-    @classmethod
-    def of_windows(cls, context: Vectors, first_row: int) -> Cells:
-        """The cells of (rows, length, d) windows."""
-        rows, length, dim = context.shape
-        return cls(context.reshape(rows * length, dim), first_row, length)
-
-    def rows(self, cells: Rows) -> Rows:
-        """The dataset row of each cell."""
-        return self.first_row + (cells if self.length is None else cells // self.length)
-
-    def positions(self, cells: Rows) -> Rows:
-        """The place in the window of each cell, NO_POSITION for targets."""
-        if self.length is None:
-            return np.full(len(cells), NO_POSITION, np.int64)
-        return cells % self.length
 
 
 class VectorGroups(Protocol):
@@ -68,37 +39,68 @@ class VectorGroups(Protocol):
     first_row: Rows  #: dataset row of the first vector of each group
     first_position: Rows  #: its place in a window, NO_POSITION for a target
 
+    @property
+    def number(self) -> Rows | None:
+        """What each group of `near` is here, -1 for none; None where they are the same."""
+        ...
+
     def rows_of(self, best_of_group: Scores) -> tuple[Rows, Scores]:
         """The row of every vector whose group has a score (not NaN), with that score."""
         ...
 
 
-class IndexedVectors:
-    """The vectors of the indexed side, in groups of equal ones. Two joins may share it."""
+class CommonIndex:
+    """One index for targets and windows: what is both is held, and compared, once."""
 
     def __init__(self, dim: int, options: ScanOptions) -> None:
         """Nothing added yet."""
         self.near = near_index(dim, options)
+        self.count = 0  #: vectors added
+
+    def add(self, vectors: Vectors) -> Codes:
+        """Adds (n, d) vectors; the usability code of each."""
+        self.count += len(vectors)
+        return self.near.add(vectors)
+
+
+class IndexedVectors:
+    """The targets of the indexed side, or its windows', in groups of equal ones. Two joins may share it."""
+
+    def __init__(self, index: CommonIndex) -> None:
+        """Nothing added yet; `index` may have others' vectors too."""
+        self._index, self.near = index, index.near
         self._rows: list[Rows] = []
         self._positions: list[Rows] = []
+        self._added: list[Rows] = []
+        #: the group here of each group of the index, -1 for one of other vectors alone; once closed
+        self.number: Rows | None = None
 
     def add(self, cells: Cells) -> Codes:
-        """Adds vectors; the usability code of each."""
-        numbers = np.arange(len(cells.vectors))
+        """Adds vectors; the usability code of each cell."""
+        numbers = np.arange(len(cells))
         self._rows.append(cells.rows(numbers))
         self._positions.append(cells.positions(numbers))
-        return self.near.add(cells.vectors)
+        self._added.append(self._index.count + (numbers if cells.places is None else cells.places))
+        return cells.of_each(self._index.add(cells.vectors))
 
     def close(self) -> None:
-        """Ends the adding: groups can be named from here on."""
+        """Ends the adding, also of the other vectors of the index: groups can be named from here on."""
         self._rows = [np.concatenate(self._rows or [NO_ROWS])]
         self._positions = [np.concatenate(self._positions or [NO_ROWS])]
-        #: the group of each added vector, -1 for an unusable one
-        self.group = self.near.group_of_row
-        usable = np.flatnonzero(self.group >= 0)
-        #: vectors in each group
-        self.size = np.bincount(self.group[usable], minlength=self.near.group_count)
-        first = first_rows(usable, self.group[usable], self.near.group_count)
+        known = self.near.group_of_row[np.concatenate(self._added or [NO_ROWS])]
+        self._added = []
+        usable = np.flatnonzero(known >= 0)
+        first = first_rows(usable, known[usable], self.near.group_count)
+        held = np.flatnonzero(first >= 0)
+        held = held[np.argsort(first[held])]
+        first = first[held]
+        self.number = np.full(self.near.group_count, -1, np.int64)
+        self.number[held] = np.arange(len(held))
+        #: the group of each cell, -1 for an unusable one
+        self.group = np.full(len(known), -1, np.int64)
+        self.group[usable] = self.number[known[usable]]
+        #: cells in each group
+        self.size = np.bincount(self.group[usable], minlength=len(held))
         #: row and position that name each group: those of its first vector
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
@@ -132,20 +134,37 @@ class IndexedVectors:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        return self.near.nbytes + sum(a.nbytes for a in (*self._rows, *self._positions))
+        """Bytes held beside the index."""
+        return sum(a.nbytes for a in (*self._rows, *self._positions, *self._added))
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What a scan of some consecutive vectors found; see `_core.NearIndex.scan`."""
+    """What a scan of some consecutive cells found; see `_core.NearIndex.scan`."""
 
-    start: int  #: place of the first scanned vector in its block
+    start: int  #: place of the first scanned cell in its block
     cell: Rows  #: place in the block, ascending
     group: Rows
     score: Scores
-    codes: Codes  #: usability of each scanned vector
+    codes: Codes  #: usability of each scanned cell
     keys: Keys
+
+    @classmethod
+    def of(cls, found: Scanned, start: int, cells: Cells) -> Hits:
+        """The hits of cells from `start` on, given what was found of their vectors."""
+        row, group, score, codes, keys = found
+        if cells.places is None:
+            return cls(start, start + row, group, score, codes, keys)
+        cell, source = shared_out(row, cells.places, len(cells.vectors))
+        return cls(
+            start, start + cell, group[source], score[source], cells.of_each(codes), keys[cells.places]
+        )
+
+    def numbered(self, number: Rows) -> Hits:
+        """Those of groups that `number` gives another number, under this one."""
+        group = number[self.group]
+        kept = group >= 0
+        return replace(self, cell=self.cell[kept], group=group[kept], score=self.score[kept])
 
 
 def most_hits(options: ScanOptions) -> int:
@@ -165,14 +184,15 @@ class BoundedScan:
         self._most_hits = most_hits(options)
         self._rows = max(LEAST_ROWS, self._most_hits // max(1, index.group_count))
 
-    def __call__(self, vectors: Vectors) -> Iterator[Hits]:
-        """The hits of (n, d) vectors, part by part."""
+    def __call__(self, cells: Cells) -> Iterator[Hits]:
+        """The hits of consecutive cells, part by part."""
         start = 0
-        while start < len(vectors):
-            stop = min(start + self._rows, len(vectors))
-            row, group, score, codes, keys = self._index.scan(vectors[start:stop])
-            yield Hits(start, start + row, group, score, codes, keys)
-            per_row = max(1, len(row)) / (stop - start)
+        while start < len(cells):
+            stop = min(start + self._rows, len(cells))
+            part = cells.sliced(start, stop)
+            hits = Hits.of(self._index.scan(part.vectors), start, part)
+            yield hits
+            per_row = max(1, len(hits.cell)) / (stop - start)
             self._rows = int(max(LEAST_ROWS, min(GROWTH * self._rows, self._most_hits / per_row)))
             start = stop
 
@@ -250,13 +270,20 @@ class NearJoin:
         self._pairs = 0
         self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
 
-    def stream(self, cells: Cells) -> Codes:
-        """Scans the next vectors of the streamed side; the usability code of each."""
+    def stream(self, cells: Cells, found: Scanned | None = None) -> Codes:
+        """Scans the next cells of the streamed side; the usability code of each.
+
+        Args:
+            cells: the next.
+            found: what a scan of their vectors against the index found, if there was one.
+        """
         parts = [np.empty(0, np.uint8)]
         if self._scan is None:
             self._scan = BoundedScan(self._vectors.near, self._options)
-        for hits in self._scan(cells.vectors):
+        for hits in self._scan(cells) if found is None else [Hits.of(found, 0, cells)]:
             parts.append(hits.codes)
+            if self._vectors.number is not None:
+                hits = hits.numbered(self._vectors.number)
             if len(hits.cell):
                 self._count(cells, hits)
         return np.concatenate(parts)

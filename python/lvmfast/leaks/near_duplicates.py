@@ -180,7 +180,7 @@ def _within_in_blocks(vectors: Dataset, options: ScanOptions) -> tuple[Rows, Row
     dim = vectors.dim or 0
     groups = group_rows(read_cells(vectors, options), dim, options)
     lower, higher, scores = [NO_ROWS], [NO_ROWS], [np.empty(0)]
-    for a, b, score in group_pairs(lambda: read_cells(vectors, options), groups, dim, options):
+    for a, b, score in group_pairs(lambda wanted: read_cells(vectors, options), groups, dim, options):
         lower.append(groups.first[a])
         higher.append(groups.first[b])
         scores.append(score)

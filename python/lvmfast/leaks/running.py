@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import COLUMNS, Batch
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.leaks.cells import Cells, Codes
+from lvmfast.leaks.common_scan import BatchCells, CommonScan
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import LevelFinding
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult
 from lvmfast.leaks.levels import COSINE_LEVELS, Level, Side, other_side
-from lvmfast.leaks.near import Cells, Codes, IndexedVectors
+from lvmfast.leaks.near import CommonIndex, IndexedVectors
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, SideTally
 from lvmfast.leaks.vectors import (
@@ -76,8 +78,13 @@ class RunningLevels:
         self.streamed: Side = other_side(indexed)
         self.seen = {side: SideTally(n) for side, n in files.items()}
         compares = "vector" in levels or "context" in levels
-        self._targets = IndexedVectors(dim, options) if compares else None
-        self._windows = IndexedVectors(dim, options) if "context" in levels else None
+        self._options, self._dim = options, dim
+        #: A search for nearest rows goes by all vectors of an index, and is for targets.
+        of_targets = CommonIndex(dim, options) if compares else None
+        of_windows = CommonIndex(dim, options) if options.nearest else of_targets
+        self._targets = IndexedVectors(of_targets) if of_targets else None
+        self._windows = IndexedVectors(of_windows) if of_windows and "context" in levels else None
+        self._scan: CommonScan | None = None
         self._keyed = [
             KeyedLevel(level, indexed, files, options, cuts=cuts)
             for level in levels
@@ -105,9 +112,10 @@ class RunningLevels:
         else:
             for keyed in self._keyed:
                 keyed.stream(batch)
+            cells = self._scan(batch) if self._scan else BatchCells.of(batch)
             for level in (self._vector, self._context):
                 if level:
-                    level.stream(batch)
+                    level.stream(batch, cells)
         if self._oracle and side == "eval":
             self._oracle.check(batch)
 
@@ -117,8 +125,8 @@ class RunningLevels:
         for keyed in self._keyed:
             keyed.index(batch)
         codes: Codes | None = None
-        if self._targets and batch.vector is not None:
-            codes = self._targets.add(Cells(batch.vector, batch.start))
+        if self._targets and batch.targets is not None:
+            codes = self._targets.add(Cells.of(batch.targets, batch.start))
         for level in (self._vector, self._context):
             if level:
                 level.index(batch, codes)
@@ -127,13 +135,17 @@ class RunningLevels:
     def nbytes(self) -> int:
         """Bytes held by the indexes."""
         vectors = [v for v in (self._targets, self._windows) if v]
-        return sum(level.nbytes for level in self._keyed) + sum(v.nbytes for v in vectors)
+        indexes = {id(v.near): v.near.nbytes for v in vectors}
+        beside = sum(level.nbytes for level in self._keyed) + sum(v.nbytes for v in vectors)
+        return beside + sum(indexes.values())
 
     def close_index(self) -> None:
         """To be called between the two sides."""
         for vectors in (self._targets, self._windows):
             if vectors:
                 vectors.close()
+        if self._targets and self._windows and self._targets.near is self._windows.near:
+            self._scan = CommonScan(self._targets.near, self._dim, self._options)
 
     def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""

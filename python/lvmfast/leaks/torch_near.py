@@ -16,6 +16,7 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError
+from lvmfast.leaks.cells import shared_out
 from lvmfast.leaks.devices import Scanned
 from lvmfast.leaks.tally import NO_ROWS, Scores, first_rows
 
@@ -212,12 +213,10 @@ class TorchNearIndex:
         place = _core.KeyTable(2, self._threads).insert(np.ascontiguousarray(keys[usable]))
         distinct = usable[first_rows(np.arange(len(usable)), place, int(place.max(initial=-1)) + 1)]
         hit, group, score = self._hits(np.ascontiguousarray(rows[distinct]))
-        # Every row has the hits of the first one that equals it.
-        count = np.bincount(hit, minlength=len(distinct))
-        per_row = count[place]
-        begin = np.cumsum(count) - count
-        source = np.arange(per_row.sum()) + np.repeat(begin[place] - (np.cumsum(per_row) - per_row), per_row)
-        return np.repeat(usable, per_row), group[source], score[source], codes, keys
+        row, source = shared_out(
+            hit, place, len(distinct)
+        )  # every row has the hits of the first that equals it
+        return usable[row], group[source], score[source], codes, keys
 
     def _hits(self, rows: Vectors) -> tuple[Rows, Rows, Scores]:
         """Row, group and cosine of every hit of distinct, usable rows; sorted by row and group."""

@@ -10,8 +10,8 @@ import numpy as np
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.iterators import BlocksFile
 from lvmfast.errors import DataError
+from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.memory import block_rows
-from lvmfast.leaks.near import Cells
 from lvmfast.leaks.options import ScanOptions
 
 

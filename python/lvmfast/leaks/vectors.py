@@ -9,14 +9,17 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
+from lvmfast.corpus.vector_column import VectorColumn
+from lvmfast.leaks.cells import Cells, Codes
+from lvmfast.leaks.common_scan import BatchCells
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.keyed import MISSING_COLUMN
 from lvmfast.leaks.levels import Side, other_side
-from lvmfast.leaks.near import EDGES, UNUSABLE, Cells, Codes, IndexedVectors, NearJoin, NearResult
+from lvmfast.leaks.near import EDGES, UNUSABLE, IndexedVectors, NearJoin, NearResult
 from lvmfast.leaks.nearest import NearestGroups, NearestRows
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
 
 #: The code of a row whose whole window is padding; the core's usability codes end well below.
 NO_CONTEXT = 100
@@ -56,10 +59,10 @@ class VectorLevel:
         """Takes the next rows of the indexed side, whose targets were added with `codes`."""
         see_vectors(self._tally[self._indexed], batch, codes)
 
-    def stream(self, batch: Batch) -> None:
+    def stream(self, batch: Batch, cells: BatchCells) -> None:
         """Takes the next rows of the streamed side."""
         join = self._joined()
-        codes = None if batch.vector is None else join.stream(Cells(batch.vector, batch.start))
+        codes = None if cells.targets is None else join.stream(cells.targets, cells.found)
         if self._options.nearest and batch.vector is not None:
             self._targets.near.seek(batch.vector, batch.start)
         see_vectors(self._tally[self._streamed], batch, codes)
@@ -166,17 +169,17 @@ class ContextLevel:
     def index(self, batch: Batch, targets: Codes | None) -> None:
         """Takes the next rows of the indexed side, whose targets were added with codes `targets`."""
         windows = None
-        if targets is not None and batch.context is not None:
-            windows = self._windows.add(Cells.of_windows(batch.context, batch.start))
+        if targets is not None and batch.windows is not None:
+            windows = self._windows.add(Cells.of(batch.windows, batch.start))
         self._see(self._indexed, batch, targets, windows)
 
-    def stream(self, batch: Batch) -> None:
+    def stream(self, batch: Batch, cells: BatchCells) -> None:
         """Takes the next rows of the streamed side."""
         among_windows, among_targets = self._joined()
         targets = windows = None
-        if batch.vector is not None and batch.context is not None:
-            targets = among_windows.stream(Cells(batch.vector, batch.start))
-            windows = among_targets.stream(Cells.of_windows(batch.context, batch.start))
+        if cells.targets is not None and cells.windows is not None:
+            targets = among_windows.stream(cells.targets, cells.found)
+            windows = among_targets.stream(cells.windows, cells.found)
         self._see(self._streamed, batch, targets, windows)
 
     def indexed(self) -> Cut:
@@ -243,6 +246,21 @@ class ContextLevel:
         )
 
 
+def window_cosines(
+    targets: VectorColumn, windows: VectorColumn, options: ScanOptions
+) -> tuple[Scores, Codes, Codes]:
+    """The cosine of each target and each vector of its window, (n, length), NaN where either is unusable.
+
+    Returns:
+        They, and the usability codes of the targets, (n,), and of the windows, (n, length).
+    """
+    if targets.numbers is not None and windows.numbers is not None and targets.values is windows.values:
+        return _core.numbered_window_cosines(
+            targets.values, targets.numbers, windows.numbers, options.threads
+        )
+    return _core.window_cosines(targets.array, windows.array, options.threads)
+
+
 class OracleLevel:
     """Eval rows whose target stands in their own context window: a query that already holds its answer."""
 
@@ -260,10 +278,10 @@ class OracleLevel:
 
     def check(self, batch: Batch) -> None:
         """Takes the next eval rows."""
-        if batch.vector is None or batch.context is None:
+        if batch.targets is None or batch.windows is None:
             see_vectors(self._tally, batch, None)
             return
-        scores, targets, windows = _core.window_cosines(batch.vector, batch.context, self._options.threads)
+        scores, targets, windows = window_cosines(batch.targets, batch.windows, self._options)
         self._padding += see_windows(self._tally, batch, targets, windows)
         row, position = np.nonzero(scores >= self._options.threshold)  # NaN compares as no
         score = scores[row, position]

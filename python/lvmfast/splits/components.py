@@ -8,24 +8,28 @@ half a billion pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lvmfast import _core
 from lvmfast.corpus import Dataset
 from lvmfast.corpus.dataset import Column
 from lvmfast.leaks import memory
-from lvmfast.leaks.duplicates import group_pairs, group_rows
+from lvmfast.leaks.cells import Cells
+from lvmfast.leaks.duplicates import LEFT_OUT, Groups, SeenVectors, group_pairs
 from lvmfast.leaks.engine import Progress, read
 from lvmfast.leaks.keyed import TextKeys
-from lvmfast.leaks.near import Cells
+from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
+from lvmfast.leaks.vectors import window_cosines
 
 #: Edges that are gathered before they are joined, for each joining costs a pass over all nodes.
 EDGES_AT_ONCE = 1 << 20
 #: Bytes per vector of a split, target or window, that grouping and joining hold at their peak.
 CELL_BYTES = 64
+
+_COMPARED: tuple[Level, ...] = ("text", "vector")
 
 
 class Components:
@@ -75,10 +79,18 @@ class Components:
                 root[:] = halved
 
 
-def join_documents(
+@dataclass(frozen=True)
+class Relations:
+    """What a scan of the documents of one split against one another would find."""
+
+    components: Components  #: documents that any of text, vector and context would match across two sides
+    with_answer: Rows  #: rows whose target stands in their own window (level oracle), ascending
+
+
+def relate_documents(
     split: Dataset, document: Rows, documents: int, options: ScanOptions, progress: Progress
-) -> Components:
-    """The components of documents that any of text, vector and context would match across two sides.
+) -> Relations:
+    """Finds what belongs together, and the rows that hold their own answer.
 
     Args:
         split: n rows.
@@ -90,17 +102,21 @@ def join_documents(
     Raises:
         DataError: the memory limit is too low, or a file is broken.
     """
-    need = memory.index_bytes_within(
-        [level for level in ("text", "vector") if level in split.columns], split, options
-    )
-    cells = split.estimated_rows() * (1 + (split.context_length or 0)) if "vector" in split.columns else 0
-    memory.check(memory.working_bytes(options) + need + cells * CELL_BYTES, options.memory_limit)
-    components = Components(documents)
+    levels: list[Level] = [level for level in _COMPARED if level in split.columns]
+    need = memory.index_bytes_within(levels, split, options, _cell_bytes(split))
+    memory.check(memory.working_bytes(options) + need, options.memory_limit)
+    components, with_answer = Components(documents), NO_ROWS
     if "text" in split.columns:
         _join_texts(components, split, document, options, progress)
     if "vector" in split.columns:
-        _join_vectors(components, split, document, options, progress)
-    return components
+        with_answer = _join_vectors(components, split, document, options, progress)
+    return Relations(components, with_answer)
+
+
+def _cell_bytes(split: Dataset) -> int:
+    if "vector" not in split.columns:
+        return 0
+    return CELL_BYTES * split.estimated_rows() * (1 + (split.context_length or 0))
 
 
 def _join_texts(
@@ -123,50 +139,70 @@ def _join_groups(components: Components, group: Rows, document: Rows) -> None:
 
 def _join_vectors(
     components: Components, split: Dataset, document: Rows, options: ScanOptions, progress: Progress
-) -> None:
+) -> Rows:
     """Joins by targets that match targets, and by targets that match windows; never window with window.
 
     Targets are cells 0 to n, windows follow. Groups are numbered by their first cells, so those that hold a
-    target come first, and a pair that matters has one of them as its lower group.
+    target come first, and a pair that matters has one of them as its lower group. Returns the rows that hold
+    their own answer.
     """
-    rows, length, dim = len(document), split.context_length or 0, split.dim or 0
-    columns: tuple[Column, ...] = ("vector", "context") if "context" in split.columns else ("vector",)
+    rows, dim = len(document), split.dim or 0
+    length = (split.context_length or 0) if "context" in split.columns else 0
 
-    def cells() -> Iterator[Cells]:
-        for column in columns:
-            for batch in read(split, (column,), f"join {column}", options, progress):
-                if column == "vector" and batch.vector is not None:
-                    yield Cells(batch.vector, batch.start)
-                elif column == "context" and batch.context is not None:
-                    windows = batch.context.reshape(-1, dim)
-                    yield Cells(windows, rows + batch.start * length)
+    def cells(wanted: Rows) -> Iterator[Cells]:
+        of_targets = wanted[: np.searchsorted(wanted, rows)]
+        of_windows = np.unique((wanted[len(of_targets) :] - rows) // max(1, length))
+        for batch in read(split, ("vector",), "index vectors", options, progress, of_targets):
+            if batch.targets is not None:
+                yield Cells.of(batch.targets, batch.start)
+        for batch in read(split, ("context",), "index windows", options, progress, of_windows):
+            if batch.windows is not None:
+                windows = Cells.of(batch.windows, batch.start).numbered_on()
+                yield replace(windows, first_row=rows + windows.first_row)
 
-    groups = group_rows(cells(), dim, options)
-    owner = _owners(document, length if len(columns) == 2 else 0)[: len(groups.group)]
+    groups, with_answer = _group_cells(split, rows, length, options, progress)
+    owner = np.concatenate([document, np.repeat(document, length)])
     with_target = int(np.searchsorted(groups.first, rows))
     matters = np.zeros(len(groups.first), np.bool_)
     matters[:with_target] = True
-    at_a_time = memory.vectors_per_pass(split, options)
-    for lower, higher, _ in group_pairs(cells, groups, dim, options, with_target, groups_per_pass=at_a_time):
+    pairs = group_pairs(
+        cells,
+        groups,
+        dim,
+        options,
+        with_target,
+        joined=lambda done, of: progress("join vectors", done, of),
+        groups_per_pass=memory.vectors_per_pass(split, options, _cell_bytes(split)),
+    )
+    for lower, higher, _ in pairs:
         matters[higher] = True
         components.join(owner[groups.first[lower]], owner[groups.first[higher]])
     related = groups.group >= 0
     related[related] = matters[groups.group[related]]
     _join_groups(components, np.where(related, groups.group, -1), owner)
+    return with_answer
 
 
-def _owners(document: Rows, length: int) -> Rows:
-    """The document of every cell: of the targets, then of the windows' vectors."""
-    return np.concatenate([document, np.repeat(document, length)])
+def _group_cells(
+    split: Dataset, rows: int, length: int, options: ScanOptions, progress: Progress
+) -> tuple[Groups, Rows]:
+    """The groups of all targets and then of all windows' vectors, and the rows that hold their own answer.
 
-
-def rows_with_their_answer(split: Dataset, options: ScanOptions, progress: Progress) -> Rows:
-    """Rows whose target stands in their own window (level oracle), ascending."""
-    if not {"vector", "context"} <= split.columns:
-        return NO_ROWS
-    found = [NO_ROWS]
-    for batch in read(split, ("vector", "context"), "join oracle", options, progress):
-        if batch.vector is not None and batch.context is not None:
-            cosines, _, _ = _core.window_cosines(batch.vector, batch.context, options.threads)
-            found.append(batch.start + np.flatnonzero((cosines >= options.threshold).any(axis=1)))
-    return np.concatenate(found)
+    Both in one pass: to read the vectors takes longer than what is done with them here.
+    """
+    seen = SeenVectors(split.dim or 0, options)
+    slots = np.full(rows * (1 + length), -1, np.int64)
+    codes = np.full(len(slots), LEFT_OUT, np.uint8)
+    with_answer = [NO_ROWS]
+    columns: tuple[Column, ...] = ("vector", "context") if length else ("vector",)
+    for batch in read(split, columns, "group vectors", options, progress):
+        if batch.targets is not None:
+            at = slice(batch.start, batch.start + batch.rows)
+            slots[at], codes[at] = seen.slots(Cells.of(batch.targets, batch.start))
+        if batch.windows is not None:
+            at = slice(rows + batch.start * length, rows + (batch.start + batch.rows) * length)
+            slots[at], codes[at] = seen.slots(Cells.of(batch.windows, batch.start))
+        if batch.targets is not None and batch.windows is not None:
+            cosines, _, _ = window_cosines(batch.targets, batch.windows, options)
+            with_answer.append(batch.start + np.flatnonzero((cosines >= options.threshold).any(axis=1)))
+    return seen.groups(slots, codes), np.concatenate(with_answer)

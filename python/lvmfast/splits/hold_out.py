@@ -11,7 +11,7 @@ from lvmfast.corpus import Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Progress
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.splits.components import join_documents, rows_with_their_answer
+from lvmfast.splits.components import relate_documents
 from lvmfast.splits.divide import TRAIN, Division, Shares, divide
 from lvmfast.splits.documents import Documents, draw_lots, read_documents
 
@@ -59,11 +59,13 @@ def hold_out(dataset: Dataset, docs: float, seed: int, options: ScanOptions, pro
             "nothing is left to train on once it is held out for validation; --val names a file of others"
         )
     wanted = max(1, round(docs * count)) if docs < 1 else int(docs)
-    answers = np.unique(documents.of_row[rows_with_their_answer(dataset, options, progress)])
-    joined = join_documents(dataset, documents.of_row, len(documents.rows), options, progress)
+    found = relate_documents(dataset, documents.of_row, len(documents.rows), options, progress)
+    answers = np.unique(documents.of_row[found.with_answer])
     shares = Shares(eval_docs=wanted, min_chunks_per_doc=1, seed=seed)
     try:
-        division = divide(documents, joined.roots(), answers, draw_lots(documents.ids, seed), shares)
+        division = divide(
+            documents, found.components.roots(), answers, draw_lots(documents.ids, seed), shares
+        )
     except DataError as error:
         raise DataError(str(error).replace("--eval-docs", "--val-docs")) from error
     return HeldOut(documents, division)

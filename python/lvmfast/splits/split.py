@@ -22,7 +22,7 @@ from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.summary import summarized_options
 from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate
 from lvmfast.splits.closing import closing_scan
-from lvmfast.splits.components import join_documents, rows_with_their_answer
+from lvmfast.splits.components import relate_documents
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS, PARTS, Division, Part, Shares, divide
 from lvmfast.splits.documents import Documents, draw_lots, read_documents
 from lvmfast.splits.layout import check_destination, local_files
@@ -108,9 +108,9 @@ def split(
     inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
     with clock.phase("join"):
         documents = read_documents(dataset, options, progress)
-        answers = np.unique(documents.of_row[rows_with_their_answer(dataset, options, progress)])
-        joined = join_documents(dataset, documents.of_row, len(documents.rows), options, progress)
-    division = divide(documents, joined.roots(), answers, draw_lots(documents.ids, seed), shares)
+        found = relate_documents(dataset, documents.of_row, len(documents.rows), options, progress)
+        answers = np.unique(documents.of_row[found.with_answer])
+    division = divide(documents, found.components.roots(), answers, draw_lots(documents.ids, seed), shares)
     try:
         with staged_folder(place) as stage:
             with clock.phase("write"):

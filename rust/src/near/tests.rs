@@ -594,3 +594,33 @@ fn windows_are_scored_where_both_sides_are_usable() {
     assert!(scores.cosine[2].is_nan() && scores.cosine[3].is_nan());
     assert!(window_cosines(&[1.0], &[1.0, 2.0, 3.0], 1, 2, &Watch::new()).is_err());
 }
+
+proptest! {
+    #[test]
+    fn numbered_windows_are_scored_as_their_copies(
+        vectors in prop::collection::vec(prop::collection::vec(-2i8..3, 3), 1..6),
+        rows in prop::collection::vec(prop::collection::vec(0usize..1000, 3), 0..8),
+    ) {
+        let vectors: Vec<f32> = vectors.concat().into_iter().map(f32::from).collect();
+        let count = vectors.len() / 3;
+        let number = |pick: &usize| (pick % count) as i64;
+        let targets: Vec<i64> = rows.iter().map(|row| number(&row[2])).collect();
+        let windows: Vec<i64> = rows.iter().flat_map(|row| row[..2].iter().map(number)).collect();
+        let copies = |numbers: &[i64]| -> Vec<f32> {
+            numbers.iter().flat_map(|&n| &vectors[n as usize * 3..][..3]).copied().collect()
+        };
+        let watch = Watch::new();
+        let found = numbered_window_cosines(&vectors, &targets, &windows, 3, 2, &watch).unwrap();
+        let expected = window_cosines(&copies(&targets), &copies(&windows), 3, 2, &watch).unwrap();
+        let bits = |scores: &[f64]| scores.iter().map(|s| s.to_bits()).collect::<Vec<_>>();
+        prop_assert_eq!(bits(&found.cosine), bits(&expected.cosine));
+        prop_assert_eq!((found.targets, found.windows), (expected.targets, expected.windows));
+    }
+}
+
+#[test]
+fn numbers_of_no_vector_are_refused() {
+    for (targets, windows) in [(&[1][..], &[0][..]), (&[0], &[-1]), (&[0], &[0, 0])] {
+        assert!(numbered_window_cosines(&[1.0, 2.0], targets, windows, 2, 1, &Watch::new()).is_err());
+    }
+}

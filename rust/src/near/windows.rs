@@ -37,31 +37,95 @@ pub fn window_cosines(
             windows.len()
         )));
     }
+    let (targets, windows) = (Lengths::of(targets, dim, watch)?, Lengths::of(windows, dim, watch)?);
+    compare(rows, length, |row| targets.vector(row), |cell| windows.vector(cell), watch)
+}
+
+/// As [`window_cosines`], of `vectors`, `(k, dim)`, that `targets`, `(n,)`, and `windows`, `(n, length)`, name
+/// by number.
+///
+/// # Errors
+/// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] when a number names no vector.
+pub fn numbered_window_cosines(
+    vectors: &[f32],
+    targets: &[i64],
+    windows: &[i64],
+    dim: usize,
+    length: usize,
+    watch: &Watch,
+) -> Result<WindowCosines, ScanError> {
+    if dim == 0 || !vectors.len().is_multiple_of(dim) || windows.len() != targets.len() * length {
+        return Err(ScanError::Shape(format!(
+            "windows: expected ({}, {length}) numbers of (k, {dim}) values, got {} of {}",
+            targets.len(),
+            windows.len(),
+            vectors.len()
+        )));
+    }
+    let count = (vectors.len() / dim) as i64;
+    if let Some(number) = targets.iter().chain(windows).find(|&&number| !(0..count).contains(&number)) {
+        return Err(ScanError::Value(format!("windows: vector {number}: there are {count}")));
+    }
+    let vectors = Lengths::of(vectors, dim, watch)?;
+    let at = |number: i64| vectors.vector(number as usize);
+    compare(targets.len(), length, |row| at(targets[row]), |cell| at(windows[cell]), watch)
+}
+
+/// Vectors, and of each its product with itself and whether it takes part in scans.
+struct Lengths<'a> {
+    values: &'a [f32],
+    dim: usize,
+    of_vector: Vec<(f64, Usability)>,
+}
+
+impl<'a> Lengths<'a> {
+    fn of(values: &'a [f32], dim: usize, watch: &Watch) -> Result<Self, ScanError> {
+        let kernel = kernel::active()?;
+        let of_vector = values
+            .par_chunks_exact(dim)
+            .map(|row| {
+                let dot_xx = kernel.dot(row, row);
+                (dot_xx, usability(row, dot_xx))
+            })
+            .collect();
+        watch.check()?;
+        Ok(Self { values, dim, of_vector })
+    }
+
+    fn vector(&self, place: usize) -> Vector<'a> {
+        let (dot_xx, usability) = self.of_vector[place];
+        Vector { values: &self.values[place * self.dim..][..self.dim], dot_xx, usability }
+    }
+}
+
+struct Vector<'a> {
+    values: &'a [f32],
+    dot_xx: f64,
+    usability: Usability,
+}
+
+fn compare<'a>(
+    rows: usize,
+    length: usize,
+    target: impl Fn(usize) -> Vector<'a> + Sync,
+    window: impl Fn(usize) -> Vector<'a> + Sync,
+    watch: &Watch,
+) -> Result<WindowCosines, ScanError> {
     let kernel = kernel::active()?;
-    let self_dot = |row: &[f32]| {
-        let dot_xx = kernel.dot(row, row);
-        (dot_xx, usability(row, dot_xx))
-    };
-    let scored: Vec<(f64, Usability)> = targets.par_chunks_exact(dim).map(self_dot).collect();
-    watch.check()?;
-    let positions: Vec<(f64, Usability)> = windows
-        .par_chunks_exact(dim)
-        .enumerate()
-        .map(|(cell, vector)| {
-            let row = cell / length;
-            let (dot_vv, usable) = self_dot(vector);
-            let (dot_tt, target_usable) = scored[row];
-            if usable != Usability::Usable || target_usable != Usability::Usable {
-                return (f64::NAN, usable);
-            }
-            let target = &targets[row * dim..][..dim];
-            (cosine(kernel.dot(target, vector), dot_tt, dot_vv), usable)
+    let positions: Vec<(f64, u8)> = (0..rows * length)
+        .into_par_iter()
+        .map(|cell| {
+            let (x, y) = (target(cell / length), window(cell));
+            let usable = x.usability == Usability::Usable && y.usability == Usability::Usable;
+            let score =
+                if usable { cosine(kernel.dot(x.values, y.values), x.dot_xx, y.dot_xx) } else { f64::NAN };
+            (score, y.usability as u8)
         })
         .collect();
     watch.check()?;
     Ok(WindowCosines {
         cosine: positions.iter().map(|p| p.0).collect(),
-        targets: scored.iter().map(|s| s.1 as u8).collect(),
-        windows: positions.iter().map(|p| p.1 as u8).collect(),
+        targets: (0..rows).map(|row| target(row).usability as u8).collect(),
+        windows: positions.iter().map(|p| p.1).collect(),
     })
 }

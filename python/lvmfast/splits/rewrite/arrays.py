@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.corpus.arrays import ArraySource
+from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.npy import npy_array
 from lvmfast.corpus.npz import PROVENANCE, Member, npz_members
