@@ -318,6 +318,23 @@ def test_gates_decide(files, trained):
         lvmfast.evaluate("copy-last", files.eval, gates="nothing", **FAST)
 
 
+def test_an_amn_beside_the_run_joins(files, tmp_path):
+    first = run(tmp_path / "runs" / "first", files.train)
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "best.json").write_text("{")
+    run(tmp_path / "runs" / "elsewhere", files.leaky, model="amn")
+    alone = lvmfast.evaluate(first, files.eval, train=files.train, **FAST)
+    assert {r["model"] for r in alone.records} == {"first", "copy-last", "mean", "lag-mix"}
+    run(tmp_path / "runs" / "other", files.train, model="amn")
+    found = lvmfast.evaluate(first, files.eval, train=files.train, gates="stretch", **FAST)
+    assert {r["model"] for r in found.records} == {"first", "other", "copy-last", "mean", "lag-mix"}
+    assert any("other: not named, but found at" in note for note in found.details["notes"])
+    assert any(d["model"] == "first" and d["against"] == "other" for d in found.details["differences"])
+    asked = {g["name"]: g for g in found.details["gates"]["first"]["stretch"]["gates"]}
+    assert asked["no worse than AMN"]["status"] != "not_checkable"
+    assert found.details["chief"] == "first"
+
+
 def test_phase_1(files, trained, tmp_path):
     good = run(tmp_path / "con", files.train, seed=0)
     bad = run(tmp_path / "ar", files.train, seed=8)

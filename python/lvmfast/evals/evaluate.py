@@ -30,6 +30,7 @@ from lvmfast.evals.payload import VectorPayload, load_vector_payload
 from lvmfast.evals.pools import DEPTH, POOLS, Pool, PoolName, build_pool
 from lvmfast.evals.predictors import (
     Predictor,
+    amn_beside,
     baseline,
     emit,
     is_baseline_name,
@@ -129,12 +130,18 @@ def evaluate(
     runs = _named_apart([load_run(name, queries, device, form) for name in trained])
     if phase == 1:
         check_phase_1(runs)
+    amn = None if phase == 1 else amn_beside(runs, queries, device, form)
+    runs = _named_apart([*runs, *([] if amn is None else [amn])])
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
     named = None if domains is None else Domains(domains)
     scanned = _scan(queries, runs, train, texts, quarantined, named, columns, threads, progress)
     refuse_leaks(queries, scanned, allow_leaked)
     opened = open_train(train, columns)
     predictors, notes = _with_baselines(names, runs, opened, queries)
+    if amn is not None:
+        notes.append(
+            f"{runs[-1].name}: not named, but found at {amn.run}: an AMN with the same training fingerprint"
+        )
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]
     predicted = {predictor.name: emit(predictor, queries, progress) for predictor in predictors}

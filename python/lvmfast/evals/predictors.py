@@ -19,13 +19,14 @@ from lvmfast.corpus.sequences import Sequences, open_sequences
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.queries import Queries
 from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix, predict_baseline
-from lvmfast.models.checkpoint import CheckpointInfo, load_model
+from lvmfast.models.checkpoint import BEST, CheckpointInfo, load_model
 from lvmfast.models.config import BASELINES
 from lvmfast.parse import read_json
 
 #: Windows that are predicted at a time.
 BATCH = 1024
 RUN, HISTORY = "run.json", "history.json"
+AMN = "amn"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,38 @@ def load_run(
         checkpoint=info,
         run=folder,
     )
+
+
+def amn_beside(
+    runs: Sequence[Predictor], queries: Queries, device: str = "cpu", form: str | None = None
+) -> Predictor | None:
+    """The AMN that stands in the folder beside a run and was trained on what that run was trained on.
+
+    Of many the first by name; None where a run is an AMN itself, or none is there. A folder that does not
+    open as a run for these queries is none: nobody named it.
+    """
+    stated = [run.checkpoint for run in runs if run.checkpoint is not None]
+    if any(info.config.model == AMN for info in stated):
+        return None
+    for run in runs:
+        if run.run is None or run.checkpoint is None or not run.checkpoint.fingerprint:
+            continue
+        for best in sorted(run.run.parent.glob(f"*/{BEST}")):
+            if best.parent == run.run:
+                continue
+            try:
+                found = load_run(best.parent, queries, device, form)
+            except DataError:
+                continue
+            info = found.checkpoint
+            if (
+                info is not None
+                and info.config.model == AMN
+                and info.fingerprint == run.checkpoint.fingerprint
+                and info.fingerprint_path is not None
+            ):
+                return found
+    return None
 
 
 def _device(name: str) -> str:
