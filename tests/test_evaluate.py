@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lvmfast
+from lvmfast import _core
 from lvmfast.cli import app
 from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.domains import fit_domains
@@ -374,6 +376,75 @@ def test_a_full_disk_leaves_nothing(files, tmp_path):
     assert done.returncode == 2, done.stderr
     assert "cannot write the evaluation" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def through(files, index: str, pools=("eval", "corpus")):
+    return lvmfast.evaluate(
+        "copy-last",
+        files.eval,
+        payload=files.payload,
+        pools=pools,
+        train=files.train,
+        approximate=index,
+        **FAST,
+    )
+
+
+def test_an_index_that_misses_nothing_is_the_exact_search(files):
+    found = through(files, "Flat")
+    rows = found.details["approximate"]["found"]
+    assert {(row["model"], row["pool"], row["context"]) for row in rows} == {
+        (record["model"], record["pool"], record["context"]) for record in found.records
+    }
+    for row in rows:
+        record = found.find(row["model"], row["pool"], row["context"])
+        assert row["recall"] == 1, row
+        for name in ("R@5", "Contain@50"):
+            assert row[name] == {"exact": record[name], "index": record[name]}, row
+        assert (row["P50"]["index"] is not None) == (row["pool"] == "eval")
+
+
+def test_an_index_that_looks_at_few_rows_says_what_it_misses(files):
+    exact = {(r["model"], r["pool"], r["context"]): r for r in through(files, "Flat").records}
+    rows = through(files, "IVF16,Flat").details["approximate"]["found"]
+    assert all(0 < row["recall"] < 1 for row in rows)
+    for row in rows:
+        record = exact[row["model"], row["pool"], row["context"]]
+        assert row["Contain@50"]["index"] <= row["Contain@50"]["exact"] == record["Contain@50"]
+    assert any(row["Contain@50"]["index"] < row["Contain@50"]["exact"] for row in rows)
+
+
+def test_an_index_that_cannot_be(files, monkeypatch):
+    with pytest.raises(DataError, match="approximate index 'Nonsense9' over"):
+        through(files, "Nonsense9")
+    with pytest.raises(DataError, match="approximate index 'IVF9999,Flat' over"):
+        through(files, "IVF9999,Flat")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(DataError, match=r"pip install 'lvmfast\[faiss\]'"):
+        through(files, "Flat")
+
+
+def test_what_a_fingerprint_leaves_open_the_run_s_own_files_decide(files, tmp_path, monkeypatch):
+    from lvmfast.evals import evaluate as module
+
+    place = run(tmp_path / "run-own", files.train)
+    stated = {"path": files.train, "blake3": _core.blake3_file(files.train, 0)}
+    stated = {"leak_status": "clean", "files": {"train": [stated]}}
+    Path(place, "run.json").write_text(json.dumps(stated))
+    scan, against = module.scan_split, []
+
+    def undecided(queries, train, **more):
+        against.append(str(train))
+        status = scan(queries, train, **more)
+        return replace(status, status="undecided") if str(train).endswith(".lvfp") else status
+
+    monkeypatch.setattr(module, "scan_split", undecided)
+    found = lvmfast.evaluate(place, files.eval, **FAST)
+    assert found.status.status == "clean"
+    assert any(files.train in path for path in against)
+    stated["files"]["train"][0]["blake3"] = "00"
+    Path(place, "run.json").write_text(json.dumps(stated))
+    assert lvmfast.evaluate(place, files.eval, **FAST).status.status == "undecided"
 
 
 def gated(files, source: str, pool: str, **more):

@@ -78,6 +78,12 @@ def evaluate(
             help="Also limit candidates to the query's domain: clusters:K of --train, or parquet of domains.",
         ),
     ] = None,
+    approximate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTORY", help="Also retrieve through a FAISS index, such as IVF256,Flat or HNSW32."
+        ),
+    ] = None,
     gates: Annotated[
         str | None,
         typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
@@ -118,6 +124,7 @@ def evaluate(
                 density=density,
                 rerank=rerank,
                 gate_domains=gate_domains,
+                approximate=approximate,
                 gates=gates,
                 phase=phase,
                 device=device,

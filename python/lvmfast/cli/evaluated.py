@@ -32,6 +32,11 @@ def show_evaluation(evaluation: Evaluation, out: Path | None, *, quiet: bool) ->
             console.print(_table(evaluation, pool, context))
             if gated := [g for g in details["gated"] if (g["pool"], g["context"]) == (pool, context)]:
                 console.print(_gated(gated))
+            nearby = details["approximate"]
+            if found := [
+                f for f in (nearby or {"found": []})["found"] if (f["pool"], f["context"]) == (pool, context)
+            ]:
+                console.print(_approximate(nearby["index"], found))
         for note in details["notes"]:
             say(note)
         for line in _timed(details["latency"]):
@@ -109,8 +114,21 @@ def _gated(found: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _approximate(index: str, found: Sequence[Mapping[str, Any]]) -> Table:
+    """What an approximate index misses and saves."""
+    title = f"through the index {escape(index)}: exact -> index"
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    table.add_column("model", overflow="fold")
+    for name in ("recall", "R@5", "Contain@50", "P50 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found:
+        pairs = [_pair(row[name], 1) for name in ("R@5", "Contain@50")] + [_pair(row["P50"], 2)]
+        table.add_row(escape(row["model"]), f"{row['recall']:.1%}", *pairs)
+    return table
+
+
 def _pair(change: Mapping[str, float | None], digits: int) -> str:
-    without, within = change["without"], change["with"]
+    without, within = change.values()
     return "–" if without is None or within is None else f"{without:.{digits}f} -> {within:.{digits}f}"
 
 

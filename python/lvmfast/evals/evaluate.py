@@ -11,6 +11,8 @@ from lvmfast import _core
 from lvmfast.corpus import load_split
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError, LeakError
+from lvmfast.evals.approximate import FaissPool
+from lvmfast.evals.approximate import with_latency as with_both_latencies
 from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.domain_level import Domains
 from lvmfast.evals.evaluation import STAMP, Evaluation
@@ -38,6 +40,7 @@ from lvmfast.evals.predictors import (
     load_run,
     open_train,
     trained_on,
+    training_files,
 )
 from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
 from lvmfast.evals.reordering import (
@@ -74,6 +77,7 @@ def evaluate(
     density: float | None = None,
     rerank: str | None = None,
     gate_domains: str | None = None,
+    approximate: str | None = None,
     gates: str | None = None,
     phase: int | None = None,
     device: str = "cpu",
@@ -100,6 +104,8 @@ def evaluate(
         rerank: also order them by the reranker in this file, as `lvmfast rerank fit` makes it.
         gate_domains: also limit candidates to the query's domain: ``clusters:K``, fitted to chunks of
             `train`, or a parquet table with doc_id and domain.
+        approximate: also retrieve through the FAISS index of this factory string, such as ``IVF256,Flat``
+            or ``HNSW32``, and state its recall against the exact search (extra `faiss`).
         gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
         phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
             absolute figures, on a clean split only.
@@ -150,6 +156,11 @@ def evaluate(
     }
     densities = densities_of(built, reorderings, threads)
     gate = None if gate_domains is None else open_gate(gate_domains, opened, seed=seed)
+    indexes: dict[str, FaissPool] = {
+        pool.name: FaissPool(approximate, pool.vectors, threads)
+        for pool in built
+        if approximate is not None and pool.documents is None
+    }
     table = score_all(
         predicted,
         queries,
@@ -160,6 +171,7 @@ def evaluate(
         reorderings=reorderings,
         densities=densities,
         gate=gate,
+        indexes=indexes,
     )
     hits = hits_table(predicted, queries, built, table, threads=threads, device=device, progress=progress)
     kinds = {predictor.name: "baseline" if predictor.is_baseline else "run" for predictor in predictors}
@@ -193,6 +205,11 @@ def evaluate(
             )
             for p in predictors
         }
+    through = {
+        p.name: latency(p, queries, built[0], index=indexes[built[0].name], threads=threads, device=device)
+        for p in predictors
+        if built[0].name in indexes
+    }
     curves = histories(runs)
     judged = {
         p.name: verdicts(
@@ -240,6 +257,9 @@ def evaluate(
         "rerank": rerank,
         "gate_domains": gate_domains,
         "gated": with_latency(table.gated, timed),
+        "approximate": {"index": approximate, "found": with_both_latencies(table.approximate, timed, through)}
+        if approximate is not None
+        else None,
         "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.level},
         "notes": [*notes, *queries.sequences.dataset.notes, *(n for pool in built for n in pool.notes)],
     }
@@ -360,8 +380,10 @@ def _scan(
                 f"{against}: expected the fingerprint {stated} that {run.checkpoint.path} names, got "
                 f"{status.train_identity}"
             )
-        if status.status == "undecided" and train is not None and trained_on(run, train):
-            status = scanned(train)  # decides what the fingerprint leaves open
+        if status.status == "undecided":
+            own = train if train is not None else training_files(run)
+            if own is not None and trained_on(run, own):
+                status = scanned(own)  # decides what the fingerprint leaves open
         found[run.name] = status
     return found or {"": scanned(train)}
 

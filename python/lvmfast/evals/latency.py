@@ -28,17 +28,19 @@ def latency(
     *,
     order: Order | None = None,
     gate: Gate | None = None,
+    index: Any = None,
     threads: int = 0,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """P50, P95 and P99 in milliseconds of the model, the exact search and `order` together, after warm-up.
 
-    With a `gate` each domain is searched by itself, the query's domain told by what needs no truth.
+    With an `index`, that is searched and not the exact one. With a `gate` each domain is searched by itself, the
+    query's domain told by what needs no truth.
 
     Windows are in memory and the pool is open before the clock starts; the query's own context, where it is
     known, is taken out as it is in scoring.
     """
-    indexes = _indexes(pool, gate, threads, device)
+    indexes = _indexes(pool, gate, threads, device) if index is None else {0: _Index(index, None)}
     rows = evenly_spaced(queries.n, TIMED)
     windows = queries.sequences.contexts(rows)
     context = None if pool.context is None else pool.context[rows]

@@ -209,6 +209,13 @@ def trained_on(run: Predictor, train: Any) -> bool:
     return bool(hashes) and hashes <= there
 
 
+def training_files(run: Predictor) -> list[str] | None:
+    """The files that a run says it was trained on, where all of them are still there."""
+    files = _run_stated(run).get("files", {}).get("train", [])
+    paths = [file.get("path") for file in files]
+    return paths if paths and all(path is not None and Path(path).is_file() for path in paths) else None
+
+
 def _run_stated(run: Predictor) -> dict[str, Any]:
     """What run.json says; nothing for a checkpoint without a run."""
     if run.run is None:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.evals.approximate import FaissPool
+from lvmfast.evals.approximate import told as found_nearby
 from lvmfast.evals.density import final_ranks
 from lvmfast.evals.gated import Gate, gated_name, gatings, ranks_within, told
 from lvmfast.evals.metrics import METRICS, document_metrics
@@ -49,6 +51,7 @@ class ScoreTable:
     sizes: Mapping[tuple[str, str], Rows]
     documents: npt.NDArray[Any]  #: (q,)
     gated: Sequence[Mapping[str, Any]] = ()  #: what a gate by domain takes and gives, by model and place
+    approximate: Sequence[Mapping[str, Any]] = ()  #: what an approximate index finds, likewise
 
 
 def contexts_of(pool: Pool) -> tuple[Context, ...]:
@@ -67,12 +70,14 @@ def score_all(
     reorderings: Sequence[Reordering] = (),
     densities: Mapping[str, Scores] | None = None,
     gate: Gate | None = None,
+    indexes: Mapping[str, FaissPool] | None = None,
 ) -> ScoreTable:
     """Ranks and scores every prediction in every pool; the true vectors among them, as the oracle.
 
     With `reorderings` every model stands there once more for each of them, in the pools that have
     `densities`: its first candidates in that order. With a `gate` it does once more for each way to tell a
     query's domain, in the pools that are not of one document. Contain is as retrieved, before either.
+    With `indexes`, by pool, the first candidates are those of an approximate index too.
 
     Raises:
         DataError: as `truth_ranks`.
@@ -84,6 +89,8 @@ def score_all(
     cosines = {model: truth_cosines(vectors, queries.targets) for model, vectors in everyone.items()}
     densities = densities or {}
     gated: list[dict[str, Any]] = []
+    approximate: list[dict[str, Any]] = []
+    indexes = indexes or {}
     places = [(pool, context) for pool in pools for context in contexts_of(pool)]
     done, total = 0, len(places) * len(everyone)
     for pool, context in places:
@@ -95,7 +102,7 @@ def score_all(
                 oracle[pool.name, context] = found
             else:
                 scored[model, pool.name, context] = found
-                if reorderings and pool.name in densities:
+                if pool.name in indexes or (reorderings and pool.name in densities):
                     first = retrieve(vectors, pool, context, threads=threads)
                 for reordering in reorderings if pool.name in densities else ():
                     order = reordering.order(pool, densities[pool.name], threads)
@@ -109,6 +116,10 @@ def score_all(
                         queries.documents,
                         bootstrap,
                         retrieved=ranks,
+                    )
+                if pool.name in indexes:
+                    approximate.append(
+                        found_nearby(model, pool, context, first, ranks, vectors, indexes[pool.name])
                     )
                 if gate is not None and pool.documents is None:
                     for gating in gatings(gate, vectors, queries, pool):
@@ -127,7 +138,7 @@ def score_all(
                         gated.append(told(model, pool, context, gating, ranks, within))
             done += 1
             progress("rank", done, total)
-    return ScoreTable(scored, oracle, sizes, queries.documents, gated)
+    return ScoreTable(scored, oracle, sizes, queries.documents, gated, approximate)
 
 
 def records(
