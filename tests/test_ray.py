@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,13 +27,21 @@ def on_cluster(corpus: Path, out: Path, what: str = "") -> str:
         cwd=script.parent.parent,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    return run.stdout.splitlines()[-1]
+    return run.stdout.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("what", ["", "kill"])
 def test_a_cluster_finds_what_one_machine_finds(corpus: Path, whole: Path, tmp_path: Path, what: str) -> None:
     assert on_cluster(corpus, tmp_path, what).startswith("killed after" if what else "done")
     assert json.loads((tmp_path / "summary.json").read_text())["environment"]["engine"] == "ray"
+    assert_same(tmp_path, whole)
+
+
+def test_a_driver_that_was_killed_is_resumed(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    said = on_cluster(corpus, tmp_path, "driver")
+    match = re.fullmatch(r"resumed at (\d+) of (\d+)", said)
+    assert match, said
+    assert 0 < int(match[1]) < int(match[2])
     assert_same(tmp_path, whole)
 
 
