@@ -34,8 +34,8 @@ def latency(
 ) -> dict[str, Any]:
     """P50, P95 and P99 in milliseconds of the model, the exact search and `order` together, after warm-up.
 
-    With an `index`, that is searched and not the exact one. With a `gate` each domain is searched by itself, the
-    query's domain told by what needs no truth.
+    With an `index`, that is searched and not the exact one. With a `gate` each domain is searched by
+    itself, the query's domain told by what needs no truth.
 
     Windows are in memory and the pool is open before the clock starts; the query's own context, where it is
     known, is taken out as it is in scoring.
