@@ -239,7 +239,7 @@ def test_ctrl_c_is_exit_130_within_a_second_and_leaves_nothing(tmp_path):
     out = tmp_path / "report"
     command = ["leakscan", "--train", f"{tmp_path}/train.npy", "--eval", f"{tmp_path}/eval.npy"]
     process = subprocess.Popen(
-        [*LVMFAST, *command, "--threshold", "0.9", "--threads", "1", "--out", str(out)],
+        [*LVMFAST, *command, "--threshold", "0.5", "--threads", "1", "--out", str(out)],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -284,7 +284,7 @@ def test_an_interrupted_scan_stops_within_a_second() -> None:
             _thread.interrupt_main()
         index = _core.NearIndex(256, 0.3, 1)
         index.add(rows)
-        threading.Timer(0.5, interrupt).start()
+        threading.Timer(1.5, interrupt).start()
         try:
             index.scan(rows[::-1].copy())
         except KeyboardInterrupt:
