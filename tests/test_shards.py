@@ -206,6 +206,56 @@ def test_a_killed_scan_goes_on(corpus: Path, whole: Path, tmp_path: Path) -> Non
     assert not (out / ".partial").exists()
 
 
+#: The command line, with a record after every pass and passes of a few vectors.
+EAGER_WITHIN = (
+    "import lvmfast.leaks.journal as j, lvmfast.leaks.engine as e; j.SECONDS = 0.0; "
+    "e.memory.vectors_per_pass = lambda *args: 25; "
+    "from lvmfast.cli import main; main()"
+)
+
+
+def within_command(corpus: Path, out: Path, *more: str) -> list[str]:
+    command = [sys.executable, "-c", EAGER_WITHIN, "leakscan", "--train", str(corpus / "train"), "--quiet"]
+    return [*command, "--threshold", "0.3", "--max-pairs", "50", "--out", str(out), *more]
+
+
+def unfinished(summary: Path) -> str | None:
+    """How far a scan is, as its summary says; None where there is none, or it is of an ended scan."""
+    if not summary.exists():
+        return None
+    said = json.loads(summary.read_text())
+    if said["verdict"] != "incomplete":
+        return None
+    assert said["exit_code"] == 3
+    reason: str = said["levels"]["vector"]["reason"]
+    return reason
+
+
+def test_a_killed_scan_of_one_split_goes_on(corpus: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    lvmfast.leakscan(corpus / "train", threshold=0.3, max_pairs=50).save(whole)
+    summary, told = out / "summary.json", set[str | None]()
+    for _ in range(40):
+        process = subprocess.Popen(within_command(corpus, out, "--resume"), stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and (reason := unfinished(summary)) in {None, *told}:
+            time.sleep(0.001)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            told.add(reason)
+        process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            break
+    assert process.returncode == 1
+    assert len(told) > 2, "it did not get further from kill to kill"
+    for name in ("matches.parquet", "matched_rows.parquet"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    ours, theirs = (json.loads((place / "summary.json").read_text()) for place in (out, whole))
+    for name in MACHINES:
+        del ours[name], theirs[name]
+    assert ours == theirs
+    assert not (out / ".partial").exists()
+
+
 def test_resuming_another_scan_is_refused(corpus: Path, tmp_path: Path) -> None:
     copy, out = tmp_path / "copy", tmp_path / "out"
     shutil.copytree(corpus, copy)

@@ -18,6 +18,7 @@ from lvmfast.corpus.dataset import Vectors
 from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
+from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.near import EDGES, BoundedScan, most_hits
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
@@ -97,17 +98,20 @@ def group_pairs(
     lower_groups: int | None = None,
     joined: Callable[[int, int], None] = lambda done, of: None,
     groups_per_pass: int | None = None,
+    begin: int = 0,
+    passed: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
     """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match.
 
     With `lower_groups`, only pairs whose lower group is one of the first so many. While a block is joined
     with itself, `joined` is told how many of its vectors are done, of how many. The pairs do not depend on
-    `groups_per_pass`, the distinct vectors that are in memory at a time.
+    `groups_per_pass`, the distinct vectors that are in memory at a time. `passed` is told how many groups are
+    through with all behind them, of how many; with `begin`, so many were before.
     """
     per_pass = groups_per_pass or max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     count = len(groups.first)
     lowest = count if lower_groups is None else lower_groups
-    for start in range(0, lowest, per_pass):
+    for start in range(begin, lowest, per_pass):
         stop = min(start + per_pass, lowest)
         # A block is joined with itself at more than twice the speed at which others are scanned against it,
         # so a few more vectors come along, though their own pairs are not asked for.
@@ -123,8 +127,6 @@ def group_pairs(
             asked = start + lower < lowest
             yield start + lower[asked], start + higher[asked], score[asked]
         behind = start if among is None else stop
-        if behind == count:
-            continue
         scan = BoundedScan(index, options)
         for vectors, group in first_vectors(blocks, groups, behind, count):
             for hits in scan(Cells(vectors, 0)):
@@ -132,6 +134,7 @@ def group_pairs(
                 once = (lower < higher) & (lower < lowest)
                 if once.any():
                     yield lower[once], higher[once], hits.score[once]
+        passed(min(stop, lowest), lowest)
 
 
 def first_vectors(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iterator[tuple[Vectors, Rows]]:
@@ -170,15 +173,28 @@ def vector_duplicates(
     options: ScanOptions,
     joined: Callable[[int, int], None] = lambda done, of: None,
     groups_per_pass: int | None = None,
+    journal: Journal | None = None,
 ) -> DuplicateResult:
     """Every pair inside the set at or above the threshold, the lower row on the train side.
 
-    A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows.
+    A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows. With a
+    `journal`, what was found is kept after each pass over the set, and passes that it knows are not repeated.
     """
+    kept = None if journal is None else journal.state()
     buffer = EvidenceBuffer(options.max_pairs)
     best = np.full(len(groups.first), np.nan)
     pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
-    pairs = 0
+    pairs = begin = 0
+    if kept is not None:
+        buffer = EvidenceBuffer.resumed(options.max_pairs, kept["buffer"])
+        best, pairs, begin = kept["best"], kept["pairs"], kept["done"]
+        pairs_at = dict(zip(pairs_at, kept["pairs_at"].tolist(), strict=True))
+
+    def passed(done: int, of: int) -> None:
+        if journal is not None and done < of:
+            counted = np.array(list(pairs_at.values()), np.int64)
+            state = {"buffer": buffer.state(), "best": best, "pairs": pairs, "done": done}
+            journal.keep({**state, "pairs_at": counted}, done, of)
 
     def add(left: Rows, right: Rows, score: Scores, counts: tuple[Rows, Rows], weight: Rows) -> None:
         nonlocal pairs
@@ -188,18 +204,26 @@ def vector_duplicates(
         none = np.full(len(left), NO_POSITION, np.int64)
         buffer.add(Evidence(left, none, right, none, score, *counts, weight))
 
-    repeated = np.flatnonzero(groups.size > 1)
-    count = groups.size[repeated]
-    best[repeated] = 1.0
-    add(
-        groups.first[repeated],
-        groups.second(),
-        np.ones(len(repeated)),
-        (count, count),
-        count * (count - 1) // 2,
-    )
+    if kept is None:
+        repeated = np.flatnonzero(groups.size > 1)
+        count = groups.size[repeated]
+        best[repeated] = 1.0
+        add(
+            groups.first[repeated],
+            groups.second(),
+            np.ones(len(repeated)),
+            (count, count),
+            count * (count - 1) // 2,
+        )
     for lower, higher, score in group_pairs(
-        blocks, groups, dim, options, joined=joined, groups_per_pass=groups_per_pass
+        blocks,
+        groups,
+        dim,
+        options,
+        joined=joined,
+        groups_per_pass=groups_per_pass,
+        begin=begin,
+        passed=passed,
     ):
         np.fmax.at(best, lower, score)
         np.fmax.at(best, higher, score)

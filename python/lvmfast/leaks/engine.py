@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -99,7 +99,7 @@ def scan(
     found = (
         _two_sides(train, eval, levels, options, progress, clock, announce, journal, streamer)
         if eval
-        else _within(train, levels, options, progress, clock, announce)
+        else _within(train, levels, options, progress, clock, announce, journal)
     )
     return judged_findings(found, missing, options)
 
@@ -458,6 +458,7 @@ def _within(
     progress: Progress,
     clock: Clock,
     announce: Announce,
+    journal: Journal | None,
 ) -> Findings:
     sides: dict[Side, Dataset] = {"train": train}
     check_evidence(levels, sides, options)
@@ -478,8 +479,8 @@ def _within(
     if "vector" in levels:
         memory.check(working + memory.index_bytes_within(["vector"], train, options), options.memory_limit)
         seen = SideTally(len(train.files))
-        with clock.phase("scan"):
-            result = _vector_duplicates(train, seen, options, progress)
+        with clock.phase("scan"), resumable(journal) if journal is not None else nullcontext():
+            result = _vector_duplicates(train, seen, options, progress, journal)
         found["vector"] = cosine_finding("vector", result, options.threshold)
         info["train"] = side_info(train, seen)
     return Findings(found, info)
@@ -503,7 +504,7 @@ def _text_in_memory(
 
 
 def _vector_duplicates(
-    train: Dataset, tally: SideTally, options: ScanOptions, progress: Progress
+    train: Dataset, tally: SideTally, options: ScanOptions, progress: Progress, journal: Journal | None
 ) -> CosineResult:
     dim = train.dim or 0
     groups = group_rows(_cells(train, options, progress, tally), dim, options)
@@ -514,6 +515,7 @@ def _vector_duplicates(
         options,
         lambda done, of: progress("join vector", done, of),
         memory.vectors_per_pass(train, options),
+        journal,
     )
     for code, reason in UNUSABLE.items():
         tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)

@@ -131,6 +131,18 @@ class EvidenceBuffer:
         if len(self._kept) == self._limit:
             self._floor = self._kept.score.min()
 
+    def state(self) -> Cut:
+        """What was collected so far."""
+        self._prune()
+        return {"total": self.total, **{f.name: getattr(self._kept, f.name) for f in fields(Evidence)}}
+
+    @classmethod
+    def resumed(cls, limit: int, state: Cut) -> EvidenceBuffer:
+        """A buffer with what `state` said was collected."""
+        buffer = cls(limit)
+        buffer.add(Evidence(*(state[f.name] for f in fields(Evidence))), found=state["total"])
+        return buffer
+
     def result(self) -> Evidence:
         """The kept matches, sorted by rows."""
         self._prune()

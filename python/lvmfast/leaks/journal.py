@@ -14,7 +14,7 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, Rows, Span, pack, share_of, spans_of, unpack
 from lvmfast.stores import Folder
 
-RUN, INDEX, NAMED = "run", "index", "rows"
+RUN, INDEX, NAMED, STATE = "run", "index", "rows", "state"
 CUT = ".cut"
 #: What a stopped scan loses at most, beside the span that it was in.
 SECONDS = 5.0
@@ -83,6 +83,8 @@ class Journal:
         self._recorded: dict[str, Cut] = {}  #: headers by name
         self._last: list[Cut] = []
         self._places: dict[Span, int] = {}
+        self._due = time.monotonic() + SECONDS
+        self._stated = False
 
     def open(self, found_out: Cut) -> None:
         """Begins a scan, or goes on with one; `found_out` adds to what makes the scan the one it is.
@@ -181,6 +183,36 @@ class Journal:
             if name:
                 yield unpack(name, self._folder.read(name))[1]
 
+    def state(self) -> Cut | None:
+        """What `keep` kept last, of a scan that is resumed.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        name = self._prefix + STATE
+        if name not in self._folder.names(self._prefix):
+            return None
+        try:
+            state = unpack(name, self._folder.read(name))[1]
+            self._stated = True
+            return state
+        except DataError:
+            return None  # written when the power went, say: the scan begins again
+
+    def keep(self, state: Cut, done: int, of: int) -> None:
+        """Keeps what a scan needs to go on from here, in place of what was kept before, when it is time.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        if time.monotonic() < self._due:
+            return
+        self._begin_folder()
+        self._folder.write(self._prefix + STATE, pack({}, state))
+        self._stated = True
+        self._due = time.monotonic() + SECONDS
+        self._told(done, of)
+
     def _begin_folder(self) -> None:
         self._folder.ensure()
         self._folder.write(self._prefix + RUN, pack(self._run, {}))
@@ -204,7 +236,7 @@ class Journal:
     @property
     def kept(self) -> bool:
         """Whether anything stands in the folder."""
-        return any(self._recorded)
+        return any(self._recorded) or self._stated
 
 
 def starts_of_files(headers: Sequence[Cut], files: int) -> Rows:
