@@ -27,11 +27,11 @@ mod windows;
 pub use nearest::Nearest;
 use product::{Blocks, Product, Rows};
 use rows::{Described, describe};
-pub use rows::{ROWS_PER_TASK, Usability, row_key, usability};
+pub use rows::{Usability, row_key, usability};
 use search::{Bests, Search};
 use sieve::{Policy, Sieve};
 pub use top::{Excluded, Top, TopSearch};
-pub use windows::{AT_ONCE, WindowCosines, numbered_window_cosines, window_cosines};
+pub use windows::{WindowCosines, numbered_window_cosines, window_cosines};
 
 /// x.y in float64. Lane `j` sums the products at positions congruent to `j` modulo 16 in ascending
 /// order; the lanes are then added in halves (16, 8, 4, 2, 1). The product of two float32 values is

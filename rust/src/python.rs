@@ -41,20 +41,6 @@ fn interruptible<T: Send>(
     reporting(py, threads, None, work)
 }
 
-/// As [`interruptible`], of `parts` that are done together when they are at most `together`: then by this thread,
-/// for it would take longer to wake others, or to press Ctrl-C.
-fn interruptible_unless<T: Send>(
-    py: Python<'_>,
-    threads: usize,
-    (parts, together): (usize, usize),
-    work: impl FnOnce(&Watch) -> Result<T, ScanError> + Send,
-) -> PyResult<T> {
-    if parts <= together {
-        return Ok(py.detach(|| work(&Watch::new()))?);
-    }
-    interruptible(py, threads, work)
-}
-
 /// As [`interruptible`], while `progress` is called with the units that are done.
 fn reporting<T: Send>(
     py: Python<'_>,
@@ -381,9 +367,7 @@ impl NearIndex {
 
     fn describe<'py>(&self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<RowArrays<'py>> {
         let rows = self.checked(&rows)?;
-        let parts = (rows.len() / self.index.dim(), near::ROWS_PER_TASK);
-        let describe = |watch: &Watch| self.index.describe(rows, watch);
-        let (usability, keys) = interruptible_unless(py, self.threads, parts, describe)?;
+        let (usability, keys) = interruptible(py, self.threads, |watch| self.index.describe(rows, watch))?;
         Ok((usability.into_pyarray(py), pairs_array(py, &keys)?))
     }
 
@@ -488,8 +472,8 @@ fn window_cosines<'py>(
         )));
     }
     let (targets, windows) = (slice("targets", &targets)?, slice("windows", &windows)?);
-    let compare = |watch: &Watch| near::window_cosines(targets, windows, dim, length, watch);
-    let found = interruptible_unless(py, threads, (rows.max(rows * length), near::AT_ONCE), compare)?;
+    let found =
+        interruptible(py, threads, |watch| near::window_cosines(targets, windows, dim, length, watch))?;
     window_arrays(py, found, rows, length)
 }
 

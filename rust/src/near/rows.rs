@@ -7,8 +7,8 @@ use crate::error::ScanError;
 use crate::kernel::{Kernel, bytes_of};
 use crate::parallel::Watch;
 
-/// Rows described between two looks at the watch: no more than these are described by the thread that asks.
-pub const ROWS_PER_TASK: usize = 256;
+/// Rows described between two looks at the watch.
+const ROWS_PER_TASK: usize = 256;
 
 /// Why a row takes no part in a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

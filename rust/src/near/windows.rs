@@ -8,9 +8,6 @@ use crate::error::ScanError;
 use crate::kernel;
 use crate::parallel::Watch;
 
-/// Products that one thread does at a time: no more than these are done by the thread that asks.
-pub const AT_ONCE: usize = 1024;
-
 /// The cosine of each row's target with each position of its window.
 #[derive(Debug)]
 pub struct WindowCosines {
@@ -86,7 +83,6 @@ impl<'a> Lengths<'a> {
         let kernel = kernel::active()?;
         let of_vector = values
             .par_chunks_exact(dim)
-            .with_min_len(AT_ONCE)
             .map(|row| {
                 let dot_xx = kernel.dot(row, row);
                 (dot_xx, usability(row, dot_xx))
@@ -118,7 +114,6 @@ fn compare<'a>(
     let kernel = kernel::active()?;
     let positions: Vec<(f64, u8)> = (0..rows * length)
         .into_par_iter()
-        .with_min_len(AT_ONCE)
         .map(|cell| {
             let (x, y) = (target(cell / length), window(cell));
             let usable = x.usability == Usability::Usable && y.usability == Usability::Usable;
