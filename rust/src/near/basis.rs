@@ -167,7 +167,7 @@ impl Basis {
     ) -> Result<Option<Self>, ScanError> {
         let dim = left.dim;
         let Sample { fitted, probes, probe_left, mean } = Sample::of(left, right);
-        if probe_left == 0 || probe_left == probes.rows() {
+        if fitted.rows() == 0 || probe_left == 0 || probe_left == probes.rows() {
             return Ok(None);
         }
         let transposed = fitted.transposed();

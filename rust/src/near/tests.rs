@@ -446,6 +446,20 @@ const BYTES_ALWAYS: Policy = Policy { bytes: f64::INFINITY, worth: f64::INFINITY
 
 const CELLS_ALWAYS: Policy = Policy { cells: f64::INFINITY, ..SIEVE_ALWAYS };
 
+#[test]
+fn few_rows_need_no_directions() {
+    let mut random = Random(7);
+    for (dim, n) in [1, 3, 96].into_iter().flat_map(|dim| (0..4).map(move |n| (dim, n))) {
+        let rows: Vec<Vec<f32>> = (0..n).map(|_| random.row(dim)).collect();
+        for policy in [SIEVE_ALWAYS, CELLS_ALWAYS, BYTES_ALWAYS] {
+            check_within(&rows, dim, 0.5, Blocks { left: dim * 4, right: dim * 4 * 33 }, policy);
+            for m in 1..4 {
+                check_top(&rows, &rows[..m.min(n)], dim, 2, 1, policy);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
