@@ -151,7 +151,8 @@ impl RisingSieve {
     ) -> Result<(), ScanError> {
         let dim = left.dim;
         self.work += left.len() as f64 * right.len() as f64 * dim as f64 * share;
-        if seen < self.next_fit
+        if right.len() == 0
+            || seen < self.next_fit
             || dim < self.policy.least_dim
             || self.work < self.policy.worth * fit_work(dim)
         {

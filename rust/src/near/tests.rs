@@ -456,6 +456,7 @@ fn few_rows_need_no_directions() {
             for m in 1..4 {
                 check_top(&rows, &rows[..m.min(n)], dim, 2, 1, policy);
             }
+            check_top(&rows, &[vec![0.0; dim]], dim, 2, 1, policy);
         }
     }
 }
