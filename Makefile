@@ -6,7 +6,7 @@ RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm lint format bench wheel clean
+.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 lint format bench wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,13 @@ test-arm:  ## the tests of the kernels for 64-bit ARM, emulated
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu" \
 	cargo test --quiet --lib --target $(ARM) kernel::
+
+# Miri carries out the instructions itself, one by one, and knows when memory is read that is not the program's.
+test-avx512:  ## the tests of the kernels for AVX-512, interpreted
+	@RUSTUP_AUTO_INSTALL=0 cargo +nightly miri --version >/dev/null 2>&1 || { echo "test-avx512: no Miri:" \
+		"rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }
+	RUSTFLAGS="-Ctarget-feature=+avx2,+fma,+avx512f,+avx512bw,+avx512vnni" MIRIFLAGS=-Zmiri-disable-isolation \
+	PROPTEST_CASES=4 cargo +nightly miri test --quiet --lib kernel::
 
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules
 	cargo fmt --check

@@ -53,7 +53,7 @@ fn widen(values: &[f32; 4]) -> __m256d {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn dot(x: &[f32], y: &[f32]) -> f64 {
+pub(super) fn dot(x: &[f32], y: &[f32]) -> f64 {
     let (xs, x_tail) = x.as_chunks::<LANES>();
     let (ys, y_tail) = y.as_chunks::<LANES>();
     let mut sums = [_mm256_setzero_pd(); 4];
@@ -72,7 +72,7 @@ fn dot(x: &[f32], y: &[f32]) -> f64 {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn dots(xs: &[&[f32]; DOT_ROWS], ys: &[&[f32]; DOT_COLUMNS]) -> Products {
+pub(super) fn dots(xs: &[&[f32]; DOT_ROWS], ys: &[&[f32]; DOT_COLUMNS]) -> Products {
     let whole = xs[0].len() / LANES;
     let x = xs.map(|row| &row.as_chunks::<LANES>().0[..whole]);
     let y = ys.map(|row| &row.as_chunks::<LANES>().0[..whole]);
@@ -127,7 +127,7 @@ fn multiply(left: &[f32], right: &[f32], tile: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn at_least(values: &[f32], limit: f32, positions: &mut Vec<u32>) {
+pub(super) fn at_least(values: &[f32], limit: f32, positions: &mut Vec<u32>) {
     let (chunks, tail) = values.as_chunks::<8>();
     let limits = _mm256_set1_ps(limit);
     for (chunk, base) in chunks.iter().zip((0u32..).step_by(8)) {

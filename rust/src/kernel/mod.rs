@@ -11,6 +11,8 @@ use crate::error::ScanError;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
 mod neon;
 mod scalar;
@@ -222,10 +224,12 @@ pub fn available() -> &'static [&'static Kernel] {
     AVAILABLE.get_or_init(|| {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        kernels.extend(avx2::kernel());
+        kernels.extend(avx512::kernels().chain(avx2::kernel()));
         #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
         kernels.extend([neon::kernel()]);
         kernels.push(scalar::kernel());
+        #[cfg(test)]
+        kernels.push(scalar::wide());
         kernels
     })
 }

@@ -2,24 +2,37 @@
 
 use super::{Blocked, CODE_OFFSET, Codes, Kernel, LANES, LongCodes, SIEVE_LANES};
 
-const ROWS: usize = 4;
-const COLUMNS: usize = 8;
+static KERNEL: Kernel = Kernel {
+    name: "scalar",
+    tile_rows: 4,
+    tile_lanes: 8,
+    dot,
+    dots: |xs, ys| xs.map(|x| ys.map(|y| dot(x, y))),
+    multiply: multiply::<4, 8>,
+    at_least,
+    project: project::<4, 8>,
+    square_distance,
+    sieve,
+    sift,
+    sift_share: 1.0,
+};
 
 pub(super) fn kernel() -> &'static Kernel {
-    &Kernel {
-        name: "scalar",
-        tile_rows: ROWS,
-        tile_lanes: COLUMNS,
-        dot,
-        dots: |xs, ys| xs.map(|x| ys.map(|y| dot(x, y))),
-        multiply,
-        at_least,
-        project,
-        square_distance,
-        sieve,
-        sift,
-        sift_share: 1.0,
-    }
+    &KERNEL
+}
+
+/// Tiles as large as those of any other kernel, for the tests of what is built on them.
+#[cfg(test)]
+pub(super) fn wide() -> &'static Kernel {
+    static WIDE: Kernel = Kernel {
+        name: "scalar, wide",
+        tile_rows: 12,
+        tile_lanes: 32,
+        multiply: multiply::<12, 32>,
+        project: project::<12, 32>,
+        ..KERNEL
+    };
+    &WIDE
 }
 
 pub(super) fn dot(x: &[f32], y: &[f32]) -> f64 {
@@ -49,7 +62,7 @@ pub(super) fn finish(mut lanes: [f64; LANES], x_tail: &[f32], y_tail: &[f32]) ->
     lanes[0]
 }
 
-fn multiply(left: &[f32], right: &[f32], tile: &mut [f32]) {
+fn multiply<const ROWS: usize, const COLUMNS: usize>(left: &[f32], right: &[f32], tile: &mut [f32]) {
     let mut sums = [[0.0f32; COLUMNS]; ROWS];
     for (x, y) in left.chunks_exact(ROWS).zip(right.chunks_exact(COLUMNS)) {
         for i in 0..ROWS {
@@ -67,7 +80,7 @@ fn at_least(values: &[f32], limit: f32, positions: &mut Vec<u32>) {
     positions.extend((0..).zip(values).filter(|&(_, &value)| value >= limit).map(|(i, _)| i));
 }
 
-fn project(left: &[&[f32]], right: &[f32], tile: &mut [f32]) {
+fn project<const ROWS: usize, const COLUMNS: usize>(left: &[&[f32]], right: &[f32], tile: &mut [f32]) {
     let mut sums = [[0.0f32; COLUMNS]; ROWS];
     for (k, y) in right.chunks_exact(COLUMNS).enumerate() {
         for i in 0..ROWS {
