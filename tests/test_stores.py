@@ -167,6 +167,8 @@ def test_patterns_folders_and_files_of_a_store(shards):
         expand([f"{uri}/train", f"{uri.replace('s3:', 's3a:')}/train/part-0.parquet"])
     with pytest.raises(DataError, match=r"none-\*: the pattern matches no data file"):
         expand([f"{uri}/none-*"])
+    with pytest.raises(DataError, match=r"no-such-bucket/train/\*: no such bucket"):
+        expand(["s3://no-such-bucket/train/*"])
 
 
 def test_a_local_file_and_its_uri_are_one(tmp_path):

@@ -41,6 +41,9 @@ def matching(pattern: str) -> tuple[dict[str, FileInfo], list[str]]:
     entries = with_retries(pattern, lambda: fs.glob(inner, detail=True))
     root = _before_magic(pattern)
     start = _before_magic(inner)
+    if not entries and "s3" in fs.protocol:
+        # In a bucket that is not there s3fs finds no match; listing the bucket says so.
+        with_retries(pattern, lambda: fs.ls(start.partition("/")[0]))
     folders = {path: entry for path, entry in entries.items() if entry["type"] == "directory"}
     return _named(root, start, entries), sorted(_uri(root, start, path) for path in folders)
 
