@@ -7,6 +7,7 @@ import io
 import json
 import random
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import ClassVar
@@ -250,6 +251,9 @@ def test_every_format_reads_as_on_disk(bucket, tmp_path, monkeypatch, name, sche
     wanted = np.array([3, 70, 299])
     columns = [c for c in ("doc_id", "text") if c in local.columns]
     assert stored.take(wanted, columns) == local.take(wanted, columns)
+    deadline = time.monotonic() + 30
+    while ahead.queue.held and time.monotonic() < deadline:
+        time.sleep(0.01)  # what was under way when its reader stopped ends by itself
     assert ahead.queue.held == 0
 
 
