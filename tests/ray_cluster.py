@@ -80,7 +80,16 @@ def embed(chunks: str, out: str, encoder: str, *, engine: str, ray_address: str,
     print(done.device)
 
 
-WORKS: dict[str, Callable[..., None]] = {"scan": scan, "embed": embed}
+def fingerprint(corpus: str, out: str, **engine: Any) -> None:
+    import lvmfast
+    from lvmfast.splits import ray_fingerprint
+
+    spans_of = ray_fingerprint.spans_of
+    ray_fingerprint.spans_of = lambda dataset: spans_of(dataset, 1 << 13)
+    lvmfast.fingerprint(f"{corpus}/train", out, threads=1, **engine)
+
+
+WORKS: dict[str, Callable[..., None]] = {"scan": scan, "embed": embed, "fingerprint": fingerprint}
 
 
 def main(work: str, what: str, arguments: list[str]) -> None:

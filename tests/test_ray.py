@@ -42,9 +42,9 @@ main()
 """
 
 
-def lvmfast(*arguments: object) -> subprocess.CompletedProcess[str]:
+def lvmfast(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", LVMFAST, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 
 @pytest.mark.parametrize("what", ["", "kill"])
@@ -157,3 +157,28 @@ def test_embedding_on_ray_names_what_it_cannot_do(chunks: Path, encoder: Path, t
         refused = lvmfast(*command, *more)
         assert refused.returncode == 2
         assert expected in refused.stderr
+
+
+def test_a_cluster_makes_the_fingerprint_of_one_machine(corpus: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ray.lvfp", tmp_path / "local.lvfp"
+    assert lvmfast("fingerprint", corpus / "train", "--out", theirs).returncode == 0
+    done = lvmfast("fingerprint", "train", "--out", ours, "--engine", "ray", cwd=corpus)  # names are relative
+    assert done.returncode == 0, done.stderr
+    assert "1,600 rows" in done.stdout
+    whole = lvmfast("fingerprint", "train", "--out", theirs.with_name("relative.lvfp"), cwd=corpus)
+    assert whole.returncode == 0
+    assert ours.read_bytes() == theirs.with_name("relative.lvfp").read_bytes()
+    assert on_cluster("fingerprint", "kill", corpus, tmp_path / "killed.lvfp").startswith("killed after")
+    assert (tmp_path / "killed.lvfp").read_bytes() == theirs.read_bytes()
+
+
+def test_fingerprints_on_ray_name_what_they_cannot_do(corpus: Path, tmp_path: Path) -> None:
+    said = on_cluster("fingerprint", "missing", corpus, tmp_path / "a.lvfp")
+    assert "elsewhere" in said
+    assert "no such file (on node" in said
+    assert "the driver 0.0.0" in on_cluster("fingerprint", "version", corpus, tmp_path / "a.lvfp")
+    payload = ("--payload", corpus / "train" / "0.parquet", "--out", tmp_path / "a.lvfp", "--engine", "ray")
+    refused = lvmfast("fingerprint", corpus / "train", *payload)
+    assert refused.returncode == 2
+    assert "payload: the engine ray joins no texts" in refused.stderr
+    assert not (tmp_path / "a.lvfp").exists()

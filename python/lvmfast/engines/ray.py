@@ -26,6 +26,18 @@ from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.running import RunningLevels
 
+#: What a worker is told of a span.
+_SPAN = pa.schema(
+    [
+        ("file", pa.int64()),
+        ("start", pa.int64()),
+        ("stop", pa.int64()),
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("version", pa.string()),
+    ]
+)
+
 
 class SpanScanner:
     """The work of a worker: it indexes one side once, and turns spans of the other into cuts."""
@@ -89,6 +101,8 @@ class RayStreamer:
                 another version or cannot read a file, or the streamed side is no file that workers can open.
         """
         indexed, dataset = sides[streamed.indexed], sides[running.streamed]
+        if dataset.coverage is not None:
+            raise DataError("the engine ray has no texts by payload on the side that it reads: use --shard")
         items = span_items(dataset, todo)
         side = running.streamed
         phase, done = f"scan {side}", journal.rows_done
@@ -122,30 +136,37 @@ def span_items(dataset: Dataset, spans: Sequence[Span]) -> list[pa.Table]:
     Raises:
         DataError: the dataset is no file that workers can open.
     """
-    if dataset.coverage is not None:
-        raise DataError("the engine ray has no texts by payload on the side that it reads: use --shard")
-    return [
-        pa.table(
-            {
-                "file": [span.file],
-                "start": [span.start],
-                "stop": pa.array([span.stop], pa.int64()),
-                "path": [_path(dataset.files[span.file])],
-            }
-        )
-        for span in spans
-    ]
+    items = []
+    for span in spans:
+        file = dataset.files[span.file]
+        size, version = (None, None) if file.origin is None else file.origin.info.version
+        # Of lines a worker does not know how many there are, once the driver has read to their end.
+        stop = file.rows if span.start and span.stop is None else span.stop
+        row = [span.file, span.start, stop, _path(file), size, version]
+        items.append(pa.Table.from_pylist([dict(zip(_SPAN.names, row, strict=True))], _SPAN))
+    return items
 
 
 def opened_span(item: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[Span, Dataset]:
     """The span of an item, and its file as a dataset.
 
     Raises:
-        DataError: the file cannot be opened here.
+        DataError: the file cannot be opened here, or is another one.
     """
     # What is quarantined was settled by the driver, whose quarantines a worker need not see.
     dataset = load_split([item["path"]], columns=fields, allow_leaked=True)
+    origin = dataset.files[0].origin
+    if origin is not None and origin.info.version != (item["size"], item["version"]):
+        size, version = origin.info.version
+        raise DataError(
+            f"{item['path']}: changed, or is another file here: expected {item['size']} bytes"
+            f"{_version(item['version'])} as the driver found, got {size}{_version(version)}"
+        )
     return Span(item["file"], item["start"], item["stop"]), dataset
+
+
+def _version(version: str | None) -> str:
+    return "" if version is None else f" of version {version}"
 
 
 def _whole(batch: Batch) -> Batch:
