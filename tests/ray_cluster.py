@@ -89,7 +89,18 @@ def fingerprint(corpus: str, out: str, **engine: Any) -> None:
     lvmfast.fingerprint(f"{corpus}/train", out, threads=1, **engine)
 
 
-WORKS: dict[str, Callable[..., None]] = {"scan": scan, "embed": embed, "fingerprint": fingerprint}
+def clean(train: str, eval: str, report: str, out: str, **engine: Any) -> None:
+    import lvmfast
+
+    assert lvmfast.clean(train, eval, report, out=out, threads=1, **engine).passed
+
+
+WORKS: dict[str, Callable[..., None]] = {
+    "scan": scan,
+    "embed": embed,
+    "fingerprint": fingerprint,
+    "clean": clean,
+}
 
 
 def main(work: str, what: str, arguments: list[str]) -> None:

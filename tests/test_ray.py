@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.test_shards import assert_same, corpus, whole
+from tests import data
+from tests.test_shards import assert_same, corpus, random_table, whole
 from tests.tiny_encoder import make_tiny_encoder
 
 __all__ = ["corpus", "whole"]
@@ -182,3 +184,37 @@ def test_fingerprints_on_ray_name_what_they_cannot_do(corpus: Path, tmp_path: Pa
     assert refused.returncode == 2
     assert "payload: the engine ray joins no texts" in refused.stderr
     assert not (tmp_path / "a.lvfp").exists()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_cluster_cleans_as_one_machine(corpus: Path, tmp_path: Path) -> None:
+    train, evaluated, report = corpus / "train", tmp_path / "eval.parquet", tmp_path / "report"
+    fresh = random_table(20, 150, 10_000, np.random.default_rng(8).standard_normal((90, 8), np.float32))
+    fresh = fresh.set_column(2, "text", pa.array([f"a text of its own, number {n}" for n in range(150)]))
+    pq.write_table(pa.concat_tables([pq.read_table(corpus / "eval.parquet")[:60], fresh]), evaluated)
+    sides = ("--train", train, "--eval", evaluated)
+    assert lvmfast("leakscan", *sides, "--out", report).returncode == 1
+    for drop in ("eval", "train"):
+        local = lvmfast("clean", *sides, "--report", report, "--drop", drop, "--out", tmp_path / drop)
+        assert local.returncode == 0, local.stderr
+    more = ("--report", report, "--drop", "train", "--out", tmp_path / "ray", "--engine", "ray")
+    done = lvmfast("clean", *sides, *more)
+    assert done.returncode == 0, done.stderr
+    assert content(tmp_path / "ray") == content(tmp_path / "train")
+    said = on_cluster("clean", "kill", train, evaluated, report, tmp_path / "killed")
+    assert said.startswith("killed after")
+    assert content(tmp_path / "killed") == content(tmp_path / "eval")
+
+
+def test_a_scan_with_texts_of_the_larger_side_is_not_cleaned_on_ray(tmp_path: Path) -> None:
+    files, report, out = data.leaky(tmp_path), tmp_path / "report", tmp_path / "out"
+    sides = ("--train", files["train.npz"], "--eval", files["eval.npz"])
+    payload = ("--train-payload", files["train_payload"], "--eval-payload", files["eval_payload"])
+    assert lvmfast("leakscan", *sides, *payload, "--out", report).returncode == 1
+    refused = lvmfast("clean", *sides, "--report", report, "--out", out, "--engine", "ray")
+    assert refused.returncode == 2
+    assert "a scan with a payload for train: the engine ray joins no texts" in refused.stderr
+    assert not out.exists()
