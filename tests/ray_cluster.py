@@ -95,11 +95,36 @@ def clean(train: str, eval: str, report: str, out: str, **engine: Any) -> None:
     assert lvmfast.clean(train, eval, report, out=out, threads=1, **engine).passed
 
 
+def fail(*, ray_address: str, **_: Any) -> None:
+    """Work that fails as nobody foresaw: once by an exception, once by the death of the process."""
+    import pyarrow as pa
+
+    from lvmfast.engines.cluster import connected, spread, workers
+    from lvmfast.errors import DataError
+
+    def raises() -> Any:
+        return lambda item: bytes(1 // item["value"])
+
+    def dies() -> Any:
+        return lambda item: os._exit(7)
+
+    told = []
+    with connected(ray_address) as ray:
+        for make in raises, dies:
+            items = [pa.table({"value": [value]}) for value in (1, 0)]
+            try:
+                told.append(str(list(spread(ray, items, make, (), workers(ray, 1 << 20)))))
+            except DataError as error:
+                told.append(str(error))
+    raise DataError("; ".join(told))
+
+
 WORKS: dict[str, Callable[..., None]] = {
     "scan": scan,
     "embed": embed,
     "fingerprint": fingerprint,
     "clean": clean,
+    "fail": fail,
 }
 
 

@@ -71,12 +71,15 @@ def test_a_worker_says_what_is_wrong() -> None:
     def broken() -> Any:
         raise DataError("nothing to work with")
 
-    done = Worker(lvmfast.__version__, lambda: work, ())(items).to_pylist()
+    def first(number: int) -> int:
+        return 1
+
+    done = Worker(lvmfast.__version__, first, lambda: work, ())(items).to_pylist()
     assert done[0] == {"number": 3, "result": b"one", "fault": ""}
     assert done[1]["fault"].startswith("file: expected a value, got 0 (on node ")
-    for fault in Worker(lvmfast.__version__, broken, ())(items)["fault"].to_pylist():
+    for fault in Worker(lvmfast.__version__, first, broken, ())(items)["fault"].to_pylist():
         assert fault.startswith("nothing to work with (on node ")
-    for fault in Worker("0.0.0", lambda: work, ())(items)["fault"].to_pylist():
+    for fault in Worker("0.0.0", first, lambda: work, ())(items)["fault"].to_pylist():
         assert fault == f"a worker has lvmfast {lvmfast.__version__}, the driver 0.0.0: put one on all nodes"
 
 

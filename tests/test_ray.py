@@ -218,3 +218,10 @@ def test_a_scan_with_texts_of_the_larger_side_is_not_cleaned_on_ray(tmp_path: Pa
     assert refused.returncode == 2
     assert "a scan with a payload for train: the engine ray joins no texts" in refused.stderr
     assert not out.exists()
+
+
+def test_what_a_worker_did_not_foresee_is_told_in_a_line() -> None:
+    said = on_cluster("fail", "")
+    raised, died = said.split("; ")
+    assert raised.startswith("ZeroDivisionError: integer division or modulo by zero (on node ")
+    assert died.startswith("6 workers died over one item")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from lvmfast.errors import DataError, missing_extra
 #: Of a worker, beside what the same work holds on one machine: Ray's own.
 WORKER_BYTES = 200 << 20
 LISTENING_SECONDS = 10.0
+#: How often an item is begun whose workers die, with their nodes or by themselves: Ray would try for ever.
+MOST_TRIES = 6
 
 #: What a worker does with an item, one row of a table: bytes come back.
 Work = Callable[[dict[str, Any]], bytes]
@@ -39,15 +42,24 @@ class Workers:
 class Worker:
     """Makes its work once, does it item by item, and says what is wrong instead of failing."""
 
-    def __init__(self, version: str, make: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
-        """`make(*arguments)` gives the work; it is not made where the driver has another version."""
-        self._fault = ""
+    def __init__(
+        self,
+        version: str,
+        begun: Callable[[int], int],
+        make: Callable[..., Work],
+        arguments: tuple[Any, ...],
+    ) -> None:
+        """`make(*arguments)` gives the work; it is not made where the driver has another version.
+
+        `begun` counts how often an item, by number, was begun on any worker.
+        """
+        self._begun, self._fault = begun, ""
         if version != __version__:
             self._fault = f"a worker has lvmfast {__version__}, the driver {version}: put one on all nodes"
             return
         try:
             self._work = make(*arguments)
-        except DataError as error:
+        except Exception as error:
             self._fault = _on_this_node(error)
 
     def __call__(self, items: pa.Table) -> pa.Table:
@@ -55,10 +67,12 @@ class Worker:
         results, faults = [], []
         for item in items.to_pylist():
             result, fault = b"", self._fault
+            if not fault and self._begun(item["number"]) > MOST_TRIES:
+                fault = f"{MOST_TRIES} workers died over one item, perhaps for want of memory: see Ray's logs"
             if not fault:
                 try:
                     result = self._work(item)
-                except DataError as error:
+                except Exception as error:
                     fault = _on_this_node(error)
             results.append(result)
             faults.append(fault)
@@ -71,8 +85,32 @@ class Worker:
         )
 
 
-def _on_this_node(error: DataError) -> str:
-    return f"{error} (on node {os.uname().nodename})"
+class _Tries:
+    """An actor: how often each item was begun."""
+
+    def __init__(self) -> None:
+        self._of: Counter[int] = Counter()
+
+    def begun(self, number: int) -> int:
+        self._of[number] += 1
+        return self._of[number]
+
+
+class _Begun:
+    """Asks that actor."""
+
+    def __init__(self, tries: Any) -> None:
+        self._tries = tries
+
+    def __call__(self, number: int) -> int:
+        import ray
+
+        return int(ray.get(self._tries.begun.remote(number)))
+
+
+def _on_this_node(error: Exception) -> str:
+    kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
+    return f"{kind}{' '.join(str(error).split())} (on node {os.uname().nodename})"
 
 
 def on_ray(engine: str, address: str | None) -> bool:
@@ -122,7 +160,7 @@ def connected(address: str | None) -> Iterator[Any]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         yield ray
     finally:
@@ -213,6 +251,7 @@ def spread(
         [item.append_column("number", pa.array([number], pa.int64())) for number, item in enumerate(items)]
     )
     given.context.execution_options.preserve_order = in_order
+    tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Tries).remote()
     results = given.map_batches(
         Worker,
         batch_size=1,
@@ -221,14 +260,27 @@ def spread(
         num_cpus=of.cpus,
         num_gpus=of.gpus or None,
         memory=of.memory,
-        fn_constructor_args=(__version__, make, arguments),
+        fn_constructor_args=(__version__, _Begun(tries), make, arguments),
     )
     left = len(items)
-    for table in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for row in table.to_pylist():
-            if row["fault"]:
-                raise DataError(row["fault"])
-            left -= 1
-            yield row["number"], row["result"]
+    with _told():
+        for table in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for row in table.to_pylist():
+                if row["fault"]:
+                    raise DataError(row["fault"])
+                left -= 1
+                yield row["number"], row["result"]
     if left:
         raise DataError(f"the cluster gave {len(items) - left} of {len(items)} results back")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What became of the cluster, in a line."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise DataError(f"ray: {type(cause).__name__}: {' '.join(str(cause).split())[:200]}") from error
