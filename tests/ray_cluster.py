@@ -1,7 +1,7 @@
-"""A script: a scan on a Ray cluster of two nodes of this machine, one of which may be killed in the middle.
+"""A script: work on a Ray cluster of two nodes of this machine, one of which may be killed in the middle.
 
-Usage: ray_cluster.py CORPUS OUT [kill|version|missing|driver]. Ray stays out of the process of the tests.
-With `driver` the scan is a process of its own that kills itself in the middle, and then one that resumes it.
+Usage: ray_cluster.py WORK WHAT ARGUMENT... WORK is scan, embed, fingerprint or clean; WHAT is nothing, kill,
+version, or a fault of that work. Ray stays out of the process of the tests.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
 
 
 OPTIONS: dict[str, Any] = {"nearest": True, "max_pairs": 50, "max_df": 4, "threads": 1}
+#: In which phase the node of a work is killed, once something is done.
+PHASES = {"scan": "scan train", "embed": "embeddings", "fingerprint": "fingerprint", "clean": "scan train"}
 
 
 def drive(corpus: Path, out: Path, address: str, resume: bool) -> None:
@@ -43,56 +47,126 @@ def drive(corpus: Path, out: Path, address: str, resume: bool) -> None:
     print(f"resumed at {told[0]} of {told[-1]}")
 
 
-def main(corpus: Path, out: Path, what: str) -> None:
+@contextmanager
+def two_nodes(**more: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The address of a cluster of two nodes of one processor each, and what kills the second."""
     from ray.cluster_utils import Cluster
 
-    import lvmfast
-    from lvmfast.engines import ray as engine
-
-    memory = {"memory": 4 << 30, "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **memory})
-    other = cluster.add_node(num_cpus=1, memory=4 << 30, object_store_memory=100 << 20)
+    node = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 100 << 20, **more}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    other = cluster.add_node(**node)
     cluster.wait_for_nodes()
-    killed = []
-
-    def progress(phase: str, done: int, total: int | None) -> None:
-        if what == "kill" and phase == "scan train" and done and not killed:
-            killed.append(done)
-            cluster.remove_node(other, allow_graceful=False)
-
-    if what == "version":
-        engine.__version__ = "0.0.0"
-    if what == "missing":
-        from lvmfast.engines.ray import _path
-
-        engine._path = lambda file: _path(file).replace("train", "elsewhere")  # type: ignore[assignment]
-    if what == "driver":
-        driver = [sys.executable, __file__, str(corpus), str(out), cluster.address]
-        died = subprocess.run([*driver, "die"], capture_output=True, text=True)
-        assert died.returncode == -signal.SIGKILL, died.stderr
-        resumed = subprocess.run([*driver, "resume"], capture_output=True, text=True)
-        print(resumed.stderr, resumed.stdout, sep="\n")
-        cluster.shutdown()
-        return
-    try:
-        report = lvmfast.leakscan(
-            corpus / "train",
-            corpus / "eval.parquet",
-            out=out,
-            engine="ray",
-            ray_address=cluster.address,
-            progress=progress,
-            **OPTIONS,
-        )
-        report.save(out)
-        print(f"killed after {killed}" if killed else "done")
-    except lvmfast.DataError as error:
-        print(error)
+    yield cluster.address, lambda: cluster.remove_node(other, allow_graceful=False)
     cluster.shutdown()
 
 
+def scan(corpus: str, out: str, **engine: Any) -> None:
+    import lvmfast
+
+    found = lvmfast.leakscan(f"{corpus}/train", f"{corpus}/eval.parquet", out=out, **OPTIONS, **engine)
+    found.save(out)
+
+
+def embed(chunks: str, out: str, encoder: str, *, engine: str, ray_address: str, progress: Any) -> None:
+    from lvmfast.ingest import embeddings
+    from lvmfast.ingest.encoder import Encoder
+    from lvmfast.ingest.pipeline import embedder_of
+
+    embeddings.PART_ROWS = 50
+    embedding = embedder_of(engine, ray_address, None)
+    done = embeddings.write_embeddings(
+        Path(chunks), Path(out), Encoder(encoder, device="cpu"), embed=embedding, progress=progress
+    )
+    print(done.device)
+
+
+def fingerprint(corpus: str, out: str, **engine: Any) -> None:
+    import lvmfast
+    from lvmfast.splits import ray_fingerprint
+
+    spans_of = ray_fingerprint.spans_of
+    ray_fingerprint.spans_of = lambda dataset: spans_of(dataset, 1 << 13)
+    lvmfast.fingerprint(f"{corpus}/train", out, threads=1, **engine)
+
+
+def clean(train: str, eval: str, report: str, out: str, **engine: Any) -> None:
+    import lvmfast
+
+    assert lvmfast.clean(train, eval, report, out=out, threads=1, **engine).passed
+
+
+def fail(*, ray_address: str, **_: Any) -> None:
+    """Work that fails as nobody foresaw: once by an exception, once by the death of the process."""
+    import pyarrow as pa
+
+    from lvmfast.engines.cluster import connected, spread, workers
+    from lvmfast.errors import DataError
+
+    def raises() -> Any:
+        return lambda item: bytes(1 // item["value"])
+
+    def dies() -> Any:
+        return lambda item: os._exit(7)
+
+    told = []
+    with connected(ray_address) as ray:
+        for make in raises, dies:
+            items = [pa.table({"value": [value]}) for value in (1, 0)]
+            try:
+                told.append(str(list(spread(ray, items, make, (), workers(ray, 1 << 20)))))
+            except DataError as error:
+                told.append(str(error))
+    raise DataError("; ".join(told))
+
+
+WORKS: dict[str, Callable[..., None]] = {
+    "scan": scan,
+    "embed": embed,
+    "fingerprint": fingerprint,
+    "clean": clean,
+    "fail": fail,
+}
+
+
+def main(work: str, what: str, arguments: list[str]) -> None:
+    import lvmfast
+    from lvmfast.engines import cluster, ray
+
+    with two_nodes(**({"num_gpus": 1} if what == "gpu" else {})) as (address, kill):
+        killed = []
+
+        def progress(phase: str, done: int, total: int | None) -> None:
+            if what == "kill" and phase == PHASES[work] and done and not killed:
+                killed.append(done)
+                kill()
+
+        if what == "version":
+            cluster.__version__ = "0.0.0"
+        if what == "missing":
+            path = ray._path
+            ray._path = lambda file: path(file).replace("train", "elsewhere")  # type: ignore[assignment]
+        if what == "encoder":
+            from lvmfast.ingest import ray_embedding
+
+            elsewhere = Path(arguments[-1]).parent / "other" / "encoder"
+            ray_embedding._name = lambda encoder: str(elsewhere)
+        if what == "driver":
+            driver = [sys.executable, __file__, "drive", "", *arguments, address]
+            died = subprocess.run([*driver, "die"], capture_output=True, text=True)
+            assert died.returncode == -signal.SIGKILL, died.stderr
+            resumed = subprocess.run([*driver, "resume"], capture_output=True, text=True)
+            print(resumed.stderr, resumed.stdout, sep="\n")
+            return
+        try:
+            WORKS[work](*arguments, engine="ray", ray_address=address, progress=progress)
+            print(f"killed after {killed}" if killed else "done")
+        except lvmfast.DataError as error:
+            print(error)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 4:
-        drive(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4] == "resume")
-        sys.exit()
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "")
+    _, asked, what, *arguments = sys.argv
+    if asked == "drive":
+        drive(Path(arguments[0]), Path(arguments[1]), arguments[2], arguments[3] == "resume")
+    else:
+        main(asked, what, arguments)

@@ -196,3 +196,36 @@ def test_a_full_disk_leaves_no_half_written_file(source, tmp_path):
     assert not [p.name for p in out.iterdir() if p.name != "ingest.json"]
     resumed = run(source, out, 0, "never", "resume")
     assert resumed.returncode == 0, resumed.stderr
+
+
+class Backwards:
+    """Embeds as a cluster may: the last batch first, and no more than `most` of them."""
+
+    def __init__(self, most):
+        self.device, self.most, self.asked = "elsewhere", most, []
+
+    def __call__(self, encoder, batches):
+        for number, texts in list(batches)[::-1]:
+            self.asked.append(number)
+            if len(self.asked) > self.most:
+                raise DataError("the cluster is gone")
+            yield number, encoder.encode(texts)
+
+
+def test_batches_may_come_in_any_order_and_from_anywhere(source, tmp_path, stand_in):
+    pipeline.ingest(source, tmp_path / "a", encoder="x")
+    chunks = tmp_path / "a" / "chunks.parquet"
+    encoder = pipeline.Encoder("x")
+    embeddings.write_embeddings(chunks, tmp_path / "here.npz", encoder)
+    away = tmp_path / "away.npz"
+    with pytest.raises(DataError, match="the cluster is gone"):
+        embeddings.write_embeddings(chunks, away, encoder, embed=Backwards(3))
+    assert not away.exists()
+    rest = Backwards(1000)
+    done = embeddings.write_embeddings(chunks, away, encoder, embed=rest, resume=True)
+    assert done.device == "elsewhere"
+    assert done.resumed == done.chunks - sum(
+        len(range(16 * n, min(16 * n + 16, done.chunks))) for n in rest.asked
+    )
+    assert 0 < done.resumed < done.chunks
+    assert away.read_bytes() == (tmp_path / "here.npz").read_bytes()

@@ -15,6 +15,7 @@ from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.payload import Payload
+from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
@@ -182,13 +183,9 @@ def _engine(
     datasets: Mapping[Side, Dataset],
 ) -> Iterator[tuple[Journal | None, Streamer | None]]:
     """The journal that the engine needs, and who streams for it (None: the scan itself)."""
-    if engine == "local":
-        if address is not None:
-            raise DataError("ray_address: is for the engine ray")
+    if not on_ray(engine, address):
         yield journal, None
         return
-    if engine != "ray":
-        raise DataError(f"engine: expected local or ray, got {engine!r}")
     if "eval" not in datasets or isinstance(datasets["train"], Fingerprint):
         raise DataError("the engine ray compares two sides of files; duplicates inside one are found locally")
     from lvmfast.engines.ray import RayStreamer

@@ -33,6 +33,13 @@ def clean(
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse a closing scan that needs more, such as 4GiB.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where the closing scan reads the larger side: local, or ray for a cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> None:
@@ -49,6 +56,8 @@ def clean(
             eval_payload=eval_payload,
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
+            engine=engine,  # type: ignore[arg-type]
+            ray_address=ray_address,
             progress=progress,
         )
     show_split(result, as_json=as_json, quiet=quiet)

@@ -35,6 +35,13 @@ def fingerprint(
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
     ] = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    engine: Annotated[
+        str, typer.Option(help="Where the files are read: local, or ray for a cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:
     """Write what `leakscan --train FILE` needs, without the texts and vectors themselves."""
@@ -47,6 +54,8 @@ def fingerprint(
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,
             threads=threads,
+            engine=engine,  # type: ignore[arg-type]
+            ray_address=ray_address,
             progress=progress,
         )
     rows = written.rows or 0

@@ -18,7 +18,7 @@ from lvmfast.ingest.articles import Domains, write_articles
 from lvmfast.ingest.chunks import ChunkOptions, LengthUnit, write_chunks
 from lvmfast.ingest.embeddings import write_embeddings
 from lvmfast.ingest.encoder import Encoder
-from lvmfast.ingest.pipeline import Ingested, ingest
+from lvmfast.ingest.pipeline import Ingested, device_here, embedder_of, ingest
 from lvmfast.ingest.proof import Proven, Training, prove
 from lvmfast.ingest.selection import Selection, parse_ranges
 from lvmfast.ingest.sequences import Layout, write_sequences
@@ -75,6 +75,11 @@ Against = Annotated[
 ]
 AgainstPayload = Annotated[str | None, typer.Option(metavar="PATH", help="The training data's texts.")]
 MinSequences = Annotated[int, typer.Option(help="Say how many articles are missing below this.")]
+Engine = Annotated[str, typer.Option(help="Where chunks are embedded: local, or ray for a cluster.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
@@ -105,6 +110,8 @@ def wikipedia(
     against: Against = None,
     against_payload: AgainstPayload = None,
     min_sequences: MinSequences = 5000,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
@@ -128,6 +135,8 @@ def wikipedia(
             bf16=bf16,
             batch_size=batch_size,
             against=Training(tuple(against), against_payload) if against else None,
+            engine=engine,  # type: ignore[arg-type]
+            ray_address=ray_address,
             resume=resume,
             progress=progress,
         )
@@ -191,15 +200,19 @@ def embed_command(
     device: Device = None,
     bf16: Bf16 = False,
     batch_size: Batch = 64,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
     """Stage 3: a vector for every chunk, to npz."""
-    model = Encoder(encoder, device=device, bf16=bf16, batch_size=batch_size)
+    embed = embedder_of(engine, ray_address, device)
+    model = Encoder(encoder, device=device_here(engine, device), bf16=bf16, batch_size=batch_size)
     with progress_display(quiet, UNITS) as progress:
-        done = write_embeddings(chunks, out, model, resume=resume, progress=progress)
+        done = write_embeddings(chunks, out, model, embed=embed, resume=resume, progress=progress)
+    where = f" on {done.device}" if done.device else ""
     cut = f", {done.truncated:,} longer than the {model.window} tokens it reads" if done.truncated else ""
-    print(f"{out}: {done.chunks:,} vectors of {model.dim} on {model.device}{cut}")
+    print(f"{out}: {done.chunks:,} vectors of {model.dim}{where}{cut}")
 
 
 @commands.command("sequences")

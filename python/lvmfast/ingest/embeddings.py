@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from lvmfast import _core
 from lvmfast.corpus import load_split
+from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.failures import reading
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
@@ -22,8 +23,11 @@ from lvmfast.ingest.npz import Blocks, write_npz
 from lvmfast.ingest.tables import appearing
 from lvmfast.leaks.engine import Progress, silent
 
-#: Chunks of a batch file: what a stopped run loses at most.
+#: Chunks of a batch file: what a stopped run loses at most, of each that was at work.
 PART_ROWS = 2048
+
+#: The number of a batch file, and the texts whose vectors it is for.
+Batch = tuple[int, list[str]]
 
 
 @dataclass
@@ -33,15 +37,52 @@ class Embedded:
     chunks: int = 0
     resumed: int = 0  #: chunks whose vectors an earlier run had left
     truncated: int = 0  #: chunks longer than the encoder reads
+    device: str = ""  #: what made the vectors; empty where an earlier run had made all
+
+
+class Embed(Protocol):
+    """Makes vectors of batches of texts, wherever."""
+
+    device: str  #: where: known at the end
+
+    def __call__(self, encoder: Encoder, batches: Iterator[Batch]) -> Iterator[tuple[int, Vectors]]:
+        """The number of each batch and its vectors (n, d), in any order."""
+        ...
+
+
+class EmbedHere:
+    """Batch after batch in this process."""
+
+    device = ""
+
+    def __call__(self, encoder: Encoder, batches: Iterator[Batch]) -> Iterator[tuple[int, Vectors]]:
+        """As `Embed`, in the order of the batches."""
+        for number, texts in batches:
+            self.device = encoder.device
+            yield number, encoder.encode(texts)
 
 
 def write_embeddings(
-    chunks: Path, out: Path, encoder: Encoder, *, resume: bool = False, progress: Progress = silent
+    chunks: Path,
+    out: Path,
+    encoder: Encoder,
+    *,
+    embed: Embed | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
 ) -> Embedded:
     """Writes `truth_keys` (n, 2), `embeddings` (n, d) and `provenance` of all chunks to the npz file `out`.
 
     Until it is whole, the vectors stand in batch files in a hidden folder beside `out`; `resume` goes on
     from there if chunks and encoder are the same.
+
+    Args:
+        chunks: what stage 2 wrote.
+        out: the file to write.
+        encoder: counts tokens, and says what the vectors are.
+        embed: who makes the vectors: by default `encoder`, here.
+        resume: go on with an unfinished run.
+        progress: called as ("embeddings", chunks done, chunks in all).
 
     Raises:
         DataError: `chunks` is no file of stage 2, an earlier run was of other chunks or another encoder, or
@@ -56,18 +97,24 @@ def write_embeddings(
         return Embedded(rows, resumed=rows, truncated=_truncated(chunks, encoder))
     _begin(parts, provenance, resume)
     done = Embedded(truncated=_truncated(chunks, encoder))
+    files = [parts / f"{number:06}.npy" for number in range(-(-rows // PART_ROWS))]
+
+    def missing() -> Iterator[Batch]:
+        for number, texts in enumerate(_texts(chunks)):
+            if files[number].exists():
+                done.resumed += len(texts)
+                done.chunks += len(texts)
+            else:
+                yield number, texts
+
+    embed = embed or EmbedHere()
     progress("embeddings", 0, rows)
-    files = []
-    for number, texts in enumerate(_texts(chunks)):
-        path = parts / f"{number:06}.npy"
-        if path.exists():
-            done.resumed += len(texts)
-        else:
-            with appearing(path) as staged, staged.open("wb") as file:
-                np.save(file, encoder.encode(texts))
-        done.chunks += len(texts)
-        files.append(path)
+    for number, made in embed(encoder, missing()):
+        with appearing(files[number]) as staged, staged.open("wb") as file:
+            np.save(file, made)
+        done.chunks += len(made)
         progress("embeddings", done.chunks, rows)
+    done.device = embed.device
     keys = pq.read_table(chunks, columns=["doc_id", "chunk_id"])
     truth = np.stack([keys[c].to_numpy() for c in ("doc_id", "chunk_id")], axis=1)
     vectors = Blocks((rows, encoder.dim), (np.load(path, allow_pickle=False) for path in files))

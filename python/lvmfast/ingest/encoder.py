@@ -43,7 +43,7 @@ class Encoder:
             raise DataError(f"{name}: cannot be loaded as an encoder: {reason}") from error
         self.name = name
         self.bf16 = bf16
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         if bf16:
             self._model = self._model.to(torch.bfloat16)
 
@@ -56,6 +56,11 @@ class Encoder:
     def device(self) -> str:
         """Where it runs."""
         return str(self._model.device)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(tensor.nbytes for tensor in self._model.state_dict().values())
 
     @property
     def window(self) -> int | None:
@@ -82,7 +87,7 @@ class Encoder:
         """
         raw = self._model.encode(
             list(texts),
-            batch_size=self._batch_size,
+            batch_size=self.batch_size,
             show_progress_bar=False,
             convert_to_numpy=True,
             normalize_embeddings=False,

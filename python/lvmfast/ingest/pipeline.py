@@ -9,17 +9,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lvmfast import __version__
 from lvmfast.corpus.paths import expand
 from lvmfast.durable import write_text
+from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.ingest.articles import Domains, write_articles
 from lvmfast.ingest.chunks import ChunkOptions, write_chunks
-from lvmfast.ingest.embeddings import write_embeddings
+from lvmfast.ingest.embeddings import Embed, EmbedHere, write_embeddings
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.proof import Training, check_encoder, prove
+from lvmfast.ingest.ray_embedding import RayEmbed
 from lvmfast.ingest.selection import Selection
 from lvmfast.ingest.sequences import Layout, write_sequences
 from lvmfast.leaks.engine import Progress, silent
@@ -78,6 +80,8 @@ def ingest(
     bf16: bool = False,
     batch_size: int = 64,
     against: Training | None = None,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     resume: bool = False,
     progress: Progress = silent,
 ) -> Ingested:
@@ -97,6 +101,10 @@ def ingest(
         bf16: run the encoder in bfloat16.
         batch_size: texts that the encoder takes at once.
         against: training data to prove the sequences fresh against; those that training saw are dropped.
+        engine: where chunks are embedded: in this process, or on the workers of a Ray cluster, who must have
+            the encoder under the same name. All other stages run here.
+        ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
+            machine that ends with the stage.
         resume: go on with an unfinished run. The result is the same, byte for byte.
         progress: called as (phase, done, in all or None).
 
@@ -121,13 +129,14 @@ def ingest(
         "layout": layout,
         "against": [_identity(path) for path in _training_files(against)],
     }
+    embedder = embedder_of(engine, ray_address, device)
     run = _begin(folder, json.loads(json.dumps(asked)), resume)
     articles, chunks = folder / ARTICLES, folder / CHUNKS
     embeddings = folder / EMBEDDINGS
 
     @cache
     def model() -> Encoder:
-        return Encoder(encoder, device=device, bf16=bf16, batch_size=batch_size)
+        return Encoder(encoder, device=device_here(engine, device), bf16=bf16, batch_size=batch_size)
 
     def cut() -> dict[str, Any]:
         counted = model() if chunk_options.unit == "tokens" else None
@@ -137,7 +146,8 @@ def ingest(
         return asdict(done)
 
     def embed() -> dict[str, Any]:
-        return asdict(write_embeddings(chunks, embeddings, model(), resume=resume, progress=progress))
+        done = write_embeddings(chunks, embeddings, model(), embed=embedder, resume=resume, progress=progress)
+        return asdict(done)
 
     # With a proof to come, the sequences are only on their way.
     sequences = folder / (f"_{SEQUENCES}" if against else SEQUENCES)
@@ -170,6 +180,20 @@ def ingest(
         done.stages["proof"] = run.stage("proof", prove_fresh)
         sequences.unlink(missing_ok=True)
     return done
+
+
+def embedder_of(engine: str, ray_address: str | None, device: str | None) -> Embed:
+    """Who embeds, by engine.
+
+    Raises:
+        DataError: as `on_ray` and `RayEmbed`.
+    """
+    return RayEmbed(ray_address, device) if on_ray(engine, ray_address) else EmbedHere()
+
+
+def device_here(engine: str, device: str | None) -> str | None:
+    """Where the encoder runs in this process, which with Ray only counts tokens."""
+    return "cpu" if engine == "ray" else device
 
 
 def _training_files(against: Training | None) -> list[str]:

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lvmfast import _core
-from lvmfast.corpus import load_split
+from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.paths import LEDGER, expand
 from lvmfast.durable import staged_folder
+from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.leaks.engine import Clock, Progress, silent
 from lvmfast.leaks.levels import SIDES, Side, other_side
@@ -40,6 +41,8 @@ def clean(
     eval_payload: Any = None,
     threads: int = 0,
     memory_limit: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     progress: Progress = silent,
 ) -> CleanSplit:
     """Writes one side of a scan without the rows that any of its levels matched, and scans the result.
@@ -59,6 +62,11 @@ def clean(
         eval_payload: texts for `eval` alone, likewise.
         threads: 0 for one per available core.
         memory_limit: bytes; a closing scan that would need more is refused.
+        engine: where the closing scan reads the larger side: in this process, or on the workers of a Ray
+            cluster, who must see its files by the same paths, `out` and what stands beside it included.
+            Files are hashed and written here. The result is the same.
+        ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
+            machine that ends with the scan.
         progress: called as (phase, rows done, rows in all or None).
 
     Raises:
@@ -67,6 +75,7 @@ def clean(
     """
     if drop not in SIDES:
         raise DataError(f"--drop: expected eval or train, got {drop!r}")
+    on_cluster = on_ray(engine, ray_address)
     clock = Clock()
     with clock.phase("open"):
         saved = SavedScan.open(report)
@@ -76,6 +85,8 @@ def clean(
         options = saved.summary["options"]
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
         splits = {side: load_split(source, columns=options["columns"]) for side, source in given.items()}
+        if on_cluster:
+            _check_payload(splits, saved)
         sources = local_files(splits[drop].files)
         place = check_destination(Path(out), _listed(given[drop]))
         names = names_below(sources)
@@ -127,6 +138,8 @@ def clean(
                     threads=threads,
                     memory_limit=memory_limit,
                     progress=progress,
+                    engine=engine,
+                    ray_address=ray_address,
                 )
             scans = (ClosingScan({"train": "train", "eval": "eval"}, closing),)
             if closing.findings.verdict != "clean":
@@ -150,6 +163,16 @@ def clean(
 
 def _listed(source: Any) -> Sequence[Any]:
     return source if isinstance(source, (list, tuple)) else [source]
+
+
+def _check_payload(splits: Mapping[Side, Dataset], saved: SavedScan) -> None:
+    """Refuses, before anything is read, a scan that the engine ray cannot run again."""
+    larger: Side = max(SIDES, key=lambda side: splits[side].estimated_rows())
+    if saved.summary["inputs"][larger]["payload"] is not None:
+        raise DataError(
+            f"{saved.path}: a scan with a payload for {larger}: the engine ray joins no texts to the side "
+            "that its workers read"
+        )
 
 
 def _check_same(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lvmfast.api import leakscan
 from lvmfast.leaks.engine import Progress
@@ -19,6 +19,8 @@ def closing_scan(
     threads: int,
     memory_limit: int | None,
     progress: Progress,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
 ) -> LeakReport:
     """Scans two sides with the options of a summary, but tolerates nothing.
 
@@ -30,6 +32,8 @@ def closing_scan(
         threads: 0 for one per available core.
         memory_limit: bytes; a scan that would need more is refused.
         progress: as for a scan.
+        engine: likewise.
+        ray_address: likewise.
 
     Raises:
         DataError: as `leakscan`.
@@ -50,5 +54,7 @@ def closing_scan(
         columns=options["columns"],
         threads=threads,
         memory_limit=memory_limit,
+        engine=engine,
+        ray_address=ray_address,
         progress=progress,
     )

@@ -1,0 +1,167 @@
+"""What a fingerprint keeps of the rows of a training set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from lvmfast import _core
+from lvmfast.corpus import Batch, Column, Dataset
+from lvmfast.corpus.fingerprint import NO_KEY, pack_index, pack_keys, vector_keys
+from lvmfast.corpus.keys import Keys, id_keys, newly_inserted, text_bytes
+from lvmfast.corpus.lvfp import Array
+from lvmfast.leaks.cuts import Cut
+from lvmfast.leaks.options import ScanOptions
+
+#: The unit of the integers that are kept of a projection. No component of a unit vector is above one, so that
+#: none is ever cut off at 127.
+STEP = 1 / 126
+
+#: The place, among some keys, of the key of each row.
+Index = npt.NDArray[np.integer[Any]]
+
+
+class _Keys:
+    """The distinct keys of one column, and the place of every row's key among them."""
+
+    def __init__(self, threads: int) -> None:
+        self._table = _core.KeyTable(2, threads)
+        self._keys: list[Keys] = [np.empty((0, 2), np.uint64)]
+        self._index: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+
+    def add(self, keys: Keys, index: Index) -> npt.NDArray[np.bool_]:
+        """Adds rows by `keys`, and the place of each row's key among them; which of the keys are new."""
+        known = len(self._table)
+        places = self._table.insert(np.ascontiguousarray(keys))
+        new = newly_inserted(places, known)
+        found = np.full(len(index), NO_KEY, np.int64)
+        found[index >= 0] = places[index[index >= 0]]
+        self._keys.append(keys[new])
+        self._index.append(found)
+        return new
+
+    def skip(self, rows: int) -> None:
+        """Adds rows of a file that lacks the column."""
+        self._index.append(np.full(rows, NO_KEY, np.int64))
+
+    def cut(self) -> Cut:
+        """What `add` needs elsewhere to add these rows."""
+        return {"keys": np.concatenate(self._keys), "index": np.concatenate(self._index).astype(np.int32)}
+
+    def arrays(self, column: Column) -> dict[str, Array]:
+        """The two sections of the column."""
+        return {
+            f"{column}.keys": pack_keys(np.concatenate(self._keys)),
+            f"{column}.index": pack_index(np.concatenate(self._index)),
+        }
+
+
+class Kept:
+    """What is kept of the rows that went by: here, or elsewhere and then folded in the order of rows."""
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        directions: npt.NDArray[np.float32] | None,
+        options: ScanOptions,
+    ) -> None:
+        """Of `columns`; `directions` (width, d) go with the vector."""
+        self._options = options
+        self._columns = {column: _Keys(options.threads) for column in columns}
+        self._rows: Counter[int] = Counter()
+        self._codes: list[Array] = []
+        self._rests: list[Array] = []
+        if directions is not None:
+            self._directions = directions
+            self._steps = np.full(len(directions), STEP)
+            self._sketcher = _core.Sketcher(directions, self._steps, options.threads)
+
+    def add(self, batch: Batch) -> None:
+        """Takes the next rows."""
+        self._rows[batch.file] += batch.rows
+        for column, kept in self._columns.items():
+            values = getattr(batch, column)
+            if values is None:
+                kept.skip(batch.rows)
+            elif column == "vector":
+                codes, rests, usability, keys = self._sketcher.sketch(values)
+                new = kept.add(vector_keys(keys, usability), np.arange(batch.rows))
+                self._codes.append(codes[new])
+                self._rests.append(rests[new])
+            else:
+                kept.add(*self._keys_of(column, values))
+
+    def _keys_of(self, column: Column, values: Any) -> tuple[Keys, Index]:
+        if column == "text":
+            data, offsets = text_bytes(pc.fill_null(values, ""))
+            asked = self._options
+            keys = _core.text_keys(data, offsets, asked.normalize, asked.min_chars, asked.threads)
+            valid = np.asarray(values.is_valid())
+        else:
+            keys, valid = id_keys(values, self._options.threads)
+        return keys[valid], np.where(valid, np.cumsum(valid) - 1, NO_KEY)
+
+    def cut(self) -> Cut:
+        """What `fold` takes."""
+        cut: Cut = {
+            "rows": {str(file): rows for file, rows in self._rows.items()},
+            "columns": {column: kept.cut() for column, kept in self._columns.items()},
+        }
+        if "vector" in self._columns:
+            cut["codes"], cut["rests"] = self._sketches()
+        return cut
+
+    def fold(self, cut: Cut) -> int:
+        """Takes the next rows, which went by elsewhere; how many they are."""
+        self._rows.update({int(file): rows for file, rows in cut["rows"].items()})
+        for column, kept in self._columns.items():
+            new = kept.add(cut["columns"][column]["keys"], cut["columns"][column]["index"])
+            if column == "vector":
+                self._codes.append(cut["codes"][new])
+                self._rests.append(cut["rests"][new])
+        return sum(cut["rows"].values())
+
+    def content(self, dataset: Dataset, options: ScanOptions) -> dict[str, Any]:
+        """What the header says."""
+        files = [
+            {
+                "name": file.name,
+                "rows": self._rows[place],
+                "fields": {c: f for c, f in file.fields.items() if c in self._columns},
+                "provenance": file.provenance,
+            }
+            for place, file in enumerate(dataset.files)
+        ]
+        texts = {
+            "normalize": options.normalize,
+            "min_chars": options.min_chars,
+            "unicode": _core.unicode_version(),
+        }
+        return {
+            "rows": self._rows.total(),
+            "dim": dataset.dim if "vector" in self._columns else None,
+            "texts": texts,
+            "files": files,
+            "notes": list(dataset.notes),
+        }
+
+    def arrays(self) -> dict[str, Array]:
+        """What the sections hold. Codes stand direction by direction: alike with alike compresses better."""
+        arrays: dict[str, Array] = {}
+        for column, kept in self._columns.items():
+            arrays |= kept.arrays(column)
+        if "vector" in self._columns:
+            arrays["directions"], arrays["steps"] = self._directions, self._steps
+            codes, rests = self._sketches()
+            arrays["codes"], arrays["rests"] = codes.T, rests.T
+        return arrays
+
+    def _sketches(self) -> tuple[Array, Array]:
+        """Codes (k, width) and rests (k, 2) of the distinct vectors."""
+        none = np.empty((0, len(self._directions)), np.int8), np.empty((0, 2), np.uint16)
+        return np.concatenate([none[0], *self._codes]), np.concatenate([none[1], *self._rests])
