@@ -121,6 +121,28 @@ def test_an_index_that_fits_by_the_estimate_fits(folder, tmp_path, levels):
     assert "times" not in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("enforced")
+def test_millions_of_matched_rows_stay_within_the_limit(tmp_path):
+    texts = pa.array([f"a line of no meaning, by its number {number * 7919}" for number in range(1_000)])
+    pq.write_table(pa.table({"text": texts}), tmp_path / "eval.parquet")
+    drawn = np.random.default_rng(5).integers(0, len(texts), 5_000_000)
+    with pq.ParquetWriter(tmp_path / "train.parquet", pa.schema([("text", pa.string())])) as writer:
+        for part in np.split(drawn, 50):
+            writer.write_table(pa.table({"text": texts.take(pa.array(part))}))
+    done = scan(tmp_path, tmp_path / "out", "--levels", "text", limit=700 * MIB)
+    succeeded(done)
+    assert done.code == 1
+    assert "partitions" not in done.stderr
+    refused = scan(tmp_path, tmp_path / "less", "--levels", "text")
+    assert refused.code == 2
+    assert "5,000,000 matched rows so far and needs 0." in refused.stderr
+    matched = pq.read_table(tmp_path / "out" / "matched_rows.parquet")
+    train = matched.filter(pc.equal(matched["side"], "train"))
+    assert train["row"].combine_chunks().equals(pa.array(np.arange(len(drawn))))
+    assert len(matched) == len(drawn) + len(texts)
+
+
 def test_too_little_for_any_way_is_refused_with_the_figure(folder, tmp_path):
     done = scan(folder, tmp_path, "--levels", "text", limit=250 * MIB)
     assert done.code == 2

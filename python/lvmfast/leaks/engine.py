@@ -188,6 +188,7 @@ def _part(
     with clock.phase("evidence"):
         for cut in journal.cuts():
             running.fold(cut, numbers_of(len(train.files)))
+            memory.check_matched(running.matched, running.nbytes, options)
         journal.close(index, named_values(running.named(), sides))
     share, shares = journal.share
     files = sorted(journal.files)
@@ -277,11 +278,13 @@ def _in_memory(
             starts = journal.starts()
             for cut in journal.cuts():
                 running.fold(cut, starts)
+                memory.check_matched(running.matched, running.nbytes, options)
         else:
             for batch in read(sides[streamed], columns, f"scan {streamed}", options, progress):
                 running.take(streamed, batch)
                 if room is not None and running.nbytes > room:
                     return None
+                memory.check_matched(running.matched, running.nbytes, options)
     with clock.phase("count"):
         return Findings(
             running.findings(),

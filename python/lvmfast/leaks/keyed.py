@@ -20,7 +20,7 @@ from lvmfast.leaks.cuts import AS_THEY_ARE, Cut, located
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, Named
 from lvmfast.leaks.levels import SIDES, Level, Side, other_side
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, first_rows
+from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, first_rows, together
 
 NULL_ID = -4
 NO_TEXT = -5
@@ -253,12 +253,13 @@ class KeyedLevel:
         self._index_slots: list[Rows] = []
         self._stream_rows: list[Rows] = []
         self._stream_slots: list[Rows] = []
+        #: Streamed rows held that matched.
+        self.matched = 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the index and the matches so far."""
-        arrays = (*self._index_slots, *self._stream_rows, *self._stream_slots)
-        return self._source.nbytes + sum(a.nbytes for a in arrays)
+        """Bytes held by the index."""
+        return self._source.nbytes + sum(a.nbytes for a in self._index_slots)
 
     def index(self, batch: Batch) -> None:
         """Takes the next rows of the indexed side."""
@@ -272,6 +273,7 @@ class KeyedLevel:
         if len(hit):
             self._stream_rows.append(batch.start + hit)
             self._stream_slots.append(slots[hit])
+            self.matched += len(hit)
 
     def indexed(self) -> Cut:
         """What the indexed side is for `result`; it stays."""
@@ -300,7 +302,7 @@ class KeyedLevel:
             "rows": np.concatenate(self._stream_rows or [NO_ROWS]),
             "slots": np.concatenate(self._stream_slots or [NO_ROWS]),
         }
-        self._stream_rows, self._stream_slots = [], []
+        self._stream_rows, self._stream_slots, self.matched = [], [], 0
         if isinstance(self._source, IdKeys):
             tree["keys"] = self._source.cut()
         if self._frequency is not None:
@@ -312,6 +314,7 @@ class KeyedLevel:
         self._tally[self._streamed].fold(tree["tally"], starts)
         self._stream_rows.append(located(tree["rows"], starts))
         self._stream_slots.append(tree["slots"])
+        self.matched += len(tree["slots"])
         if isinstance(self._source, IdKeys):
             self._source.fold(tree["keys"])
         if self._frequency is not None:
@@ -339,12 +342,12 @@ class KeyedLevel:
     def result(self) -> KeyedResult:
         """What was found, once both sides went by."""
         slots = {
-            self._indexed: np.concatenate(self._index_slots or [NO_ROWS]),
-            self._streamed: np.concatenate(self._stream_slots or [NO_ROWS]),
+            self._indexed: together(self._index_slots or [NO_ROWS]),
+            self._streamed: together(self._stream_slots or [NO_ROWS]),
         }
         rows = {
             self._indexed: np.flatnonzero(slots[self._indexed] >= 0),
-            self._streamed: np.concatenate(self._stream_rows or [NO_ROWS]),
+            self._streamed: together(self._stream_rows or [NO_ROWS]),
         }
         slots[self._indexed] = slots[self._indexed][rows[self._indexed]]
         slot_count = int(slots[self._indexed].max(initial=-1)) + 1
@@ -357,8 +360,9 @@ class KeyedLevel:
                 self._tally[side].uncheck_rows(rows[side][boilerplate[slots[side]]], BOILERPLATE)
         first = {}
         for side in slots:
-            matched = rows[side][shared[slots[side]]]
-            self._tally[side].match(matched, np.ones(len(matched)))
+            is_shared = shared[slots[side]]
+            matched = rows[side] if is_shared.all() else rows[side][is_shared]
+            self._tally[side].match(matched)
             first[side] = first_rows(rows[side], slots[side], slot_count)[shared]
         matches = _evidence(first, {side: count[side][shared] for side in count})
         return KeyedResult(
@@ -427,7 +431,7 @@ class TextDuplicates:
             repeated &= ~boilerplate
             self._tally.uncheck_rows(rows[boilerplate[slots]], BOILERPLATE)
         matched = rows[repeated[slots]]
-        self._tally.match(matched, np.ones(len(matched)))
+        self._tally.match(matched)
         first = first_rows(rows, slots, slot_count)
         later = rows != first[slots]
         second = first_rows(rows[later], slots[later], slot_count)

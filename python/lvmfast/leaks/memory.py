@@ -36,6 +36,8 @@ SAMPLED_ROWS = 1_024
 TEXT_MARGIN = 1.25
 #: Vectors that a pass over one split holds at least.
 LEAST_PASS = 4_096
+#: A matched row: in lists, put together, and sorted or located in its file.
+MATCHED_BYTES = 48
 #: A match in parallel arrays, three times over while evidence is pruned and sorted.
 EVIDENCE_BYTES = 3 * 64
 #: The texts of a match: looked up, put beside it, and joined into one table.
@@ -174,6 +176,20 @@ def _of_the_system() -> int | None:
 def bound(options: ScanOptions) -> int | None:
     """Bytes that a scan may use: the limit the user set, or what the system has."""
     return options.memory_limit if options.memory_limit is not None else available()
+
+
+def check_matched(rows: int, beside: int, options: ScanOptions) -> None:
+    """Holds what matched rows need, of which nobody knows how many there will be, against a limit.
+
+    Raises:
+        DataError: with `beside` bytes for the index they need more.
+    """
+    need = working_bytes(options) + beside + rows * MATCHED_BYTES
+    if options.memory_limit is not None and need > options.memory_limit:
+        raise DataError(
+            f"the scan has found {rows:,} matched rows so far and needs {need / 2**30:.2f} GiB with them, "
+            f"over the {options.memory_limit / 2**30:.2f} GiB of --memory-limit; raise it, or leave out levels"
+        )
 
 
 def check(need: int, limit: int | None, hint: str = "raise the limit, or leave out levels") -> None:

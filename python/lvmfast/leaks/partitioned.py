@@ -24,6 +24,7 @@ from lvmfast import _core
 from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, Valid, id_keys, newly_inserted, pair_keys, text_bytes
+from lvmfast.leaks import memory
 from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
 from lvmfast.leaks.keyed import BOILERPLATE, NO_TEXT, NULL_ID, KeyedResult, see
 from lvmfast.leaks.levels import SIDES, Level, Side
@@ -480,8 +481,8 @@ class _Found:
 
     def __init__(self, tally: Mapping[Side, SideTally], sides: Sequence[Side], options: ScanOptions) -> None:
         self._tally, self._sides = tally, sides
-        self._buffer = EvidenceBuffer(options.max_pairs)
-        self._pairs = 0
+        self._options, self._buffer = options, EvidenceBuffer(options.max_pairs)
+        self._pairs = self._matched = 0
         self._keys: dict[Side, int] = dict.fromkeys(sides, 0)
 
     def add(self, join: _Join) -> None:
@@ -492,11 +493,13 @@ class _Found:
         second = np.full(len(join.shared) if within else 0, np.iinfo(np.int64).max)
         for side, rows, slots in join.rows_of(join.shared | join.boilerplate):
             shared = join.shared[slots]
-            self._tally[side].match(rows[shared], np.ones(np.count_nonzero(shared)))
+            self._tally[side].match(rows[shared])
+            self._matched += int(np.count_nonzero(shared))
             self._tally[side].uncheck_rows(rows[~shared], BOILERPLATE)
             if within:
                 later = rows != first[side][slots]
                 np.minimum.at(second, slots[later], rows[later])
+            memory.check_matched(self._matched, 0, self._options)
         count = {side: counts.count[join.shared] for side, counts in join.counts.items()}
         rows_of = {side: first[side][join.shared] for side in self._sides}
         if within:

@@ -139,6 +139,11 @@ class RunningLevels:
         beside = sum(level.nbytes for level in self._keyed) + sum(v.nbytes for v in vectors)
         return beside + sum(indexes.values())
 
+    @property
+    def matched(self) -> int:
+        """Streamed rows held that the keyed levels matched; a row counts at every level."""
+        return sum(level.matched for level in self._keyed)
+
     def close_index(self) -> None:
         """To be called between the two sides."""
         for vectors in (self._targets, self._windows):

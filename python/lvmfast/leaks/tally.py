@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,13 @@ def starts_of(file_rows: Rows) -> Rows:
     return np.cumsum(file_rows) - file_rows
 
 
+def together(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """The parts as one array, which takes their place in the list."""
+    if len(parts) > 1:
+        parts[:] = [np.concatenate(parts)]
+    return parts[0]
+
+
 def first_rows(rows: Rows, slots: Rows, slot_count: int) -> Rows:
     """The lowest of the ascending `rows` in each slot, -1 for a slot without any."""
     first = np.full(slot_count, -1, np.int64)
@@ -143,11 +151,11 @@ class SideTally:
             if len(rows):
                 self._doubtful.setdefault(reason, []).append(batch.start + rows)
 
-    def match(self, rows: Rows, best: Scores) -> None:
-        """Counts `rows` of the dataset as matched; a row may come more than once."""
+    def match(self, rows: Rows, best: Scores | float = 1.0) -> None:
+        """Counts `rows` of the dataset as matched, at one score or one each; a row may come again."""
         if len(rows):
             self._matched.append(rows)
-            self._best.append(best)
+            self._best.append(np.broadcast_to(np.asarray(best, np.float64), rows.shape))
 
     def cut(self) -> Cut:
         """What was gathered; nothing is left."""
@@ -159,7 +167,7 @@ class SideTally:
             "faulty": {reason: by_file[files] for reason, by_file in self._faulty.items()},
             "doubtful": {reason: np.concatenate(parts) for reason, parts in self._doubtful.items()},
             "matched": rows,
-            "best": best,
+            "best": np.ascontiguousarray(best),
         }
         self._forget(len(self._file_rows))
         return tree
@@ -181,7 +189,10 @@ class SideTally:
     def _matches(self) -> tuple[Rows, Scores]:
         if not self._matched:
             return NO_ROWS, np.empty(0, np.float64)
-        rows, best = np.concatenate(self._matched), np.concatenate(self._best)
+        # There may be as many as the side has rows: what was gathered is held once, and not sorted in vain.
+        rows, best = together(self._matched), together(self._best)
+        if (rows[1:] > rows[:-1]).all():
+            return rows, best
         order = np.argsort(rows, kind="stable")
         rows, best = rows[order], best[order]
         starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])

@@ -18,7 +18,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
-from lvmfast.report.tables import matched_rows, nearest_rows, undecided_rows
+from lvmfast.report.tables import matched_row_groups, matched_rows, nearest_rows, undecided_rows
 from lvmfast.report.write import NEAREST, UNDECIDED, forget_records, write_scan, write_summary
 
 
@@ -95,7 +95,7 @@ class LeakReport:
             return
         extra = {NEAREST: self.nearest, UNDECIDED: self.undecided}
         tables = {name: table for name, table in extra.items() if table is not None}
-        write_scan(directory, self.summary, self.matched_rows, self.matches, tables)
+        write_scan(directory, self.summary, matched_row_groups(self.findings), self.matches, tables)
         forget_records(directory)
 
     def rethreshold(self, threshold: float) -> LeakReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -51,24 +51,35 @@ NEAREST = pa.schema(
 UNDECIDED = pa.schema(
     [("level", pa.string()), ("file", pa.string()), ("row", pa.int64()), ("bound", pa.float64())]
 )
+#: Rows of a row group of a table that is written.
+GROUP_ROWS = 1 << 20
 LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
 
 
 def matched_rows(findings: Findings) -> pa.Table:
     """Every matched row, by level, side (train first), file and row."""
-    parts = [pa.Table.from_batches([], schema=MATCHED_ROWS)]
+    return pa.concat_tables(matched_row_groups(findings)).combine_chunks()
+
+
+def matched_row_groups(findings: Findings) -> Iterator[pa.Table]:
+    """`matched_rows` in tables of `GROUP_ROWS` rows, but for the last: one of all may not fit in memory."""
+    parts, room = [pa.Table.from_batches([], schema=MATCHED_ROWS)], GROUP_ROWS
     for level, finding in findings.levels.items():
         for side in SIDES:
-            if side in finding.sides and finding.status != "not_checkable":
-                rows = finding.sides[side].matched_rows
-                files, file_rows = _locate(rows, findings.sides[side])
-                parts.append(
-                    pa.table(
-                        [_same(level, len(rows)), _same(side, len(rows)), files, file_rows],
-                        schema=MATCHED_ROWS,
-                    )
-                )
-    return pa.concat_tables(parts).combine_chunks()
+            if side not in finding.sides or finding.status == "not_checkable":
+                continue
+            rows = finding.sides[side].matched_rows
+            while len(rows):
+                taken, rows = rows[:room], rows[room:]
+                files, file_rows = _locate(taken, findings.sides[side])
+                columns = [_same(level, len(taken)), _same(side, len(taken)), files, file_rows]
+                parts.append(pa.table(columns, schema=MATCHED_ROWS))
+                room -= len(taken)
+                if room == 0:
+                    yield pa.concat_tables(parts)
+                    parts, room = [], GROUP_ROWS
+    if parts:
+        yield pa.concat_tables(parts)
 
 
 def nearest_rows(findings: Findings) -> pa.Table | None:

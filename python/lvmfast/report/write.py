@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from lvmfast.durable import flush
 from lvmfast.errors import DataError
 from lvmfast.report.page import PAGE, draw_page
+from lvmfast.report.tables import GROUP_ROWS
 from lvmfast.stores import Folder, folder, is_uri
 
 SUMMARY = "summary.json"
@@ -43,11 +45,13 @@ def prepare_directory(directory: str | PathLike[str]) -> Folder:
 def write_scan(
     directory: str | PathLike[str],
     summary: dict[str, Any],
-    matched_rows: pa.Table,
+    matched_rows: Iterable[pa.Table],
     matches: pa.Table,
     extra: Mapping[str, pa.Table],
 ) -> None:
     """Writes the files of a scan into `directory`, `extra` tables (by name) among them, the summary last.
+
+    `matched_rows` comes in tables of as many rows as a row group has; the last one may have fewer.
 
     An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
     What was put into a store is taken away again when not all of it can be put.
@@ -56,15 +60,17 @@ def write_scan(
         DataError: the directory cannot be written, or the disk or the store is full.
     """
     place = prepare_directory(directory)
-    tables = {MATCHED_ROWS: matched_rows, MATCHES: matches, **extra}
+    tables = {MATCHED_ROWS: matched_rows, MATCHES: [matches]} | {
+        name: [table] for name, table in extra.items()
+    }
     if is_uri(place.path):
-        _put(place, summary, tables)
+        _put(place, summary, tables, matches)
         return
     path = Path(place.path)
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
     try:
-        for name, table in tables.items():
-            _write_table(table, staging / name)
+        for name, parts in tables.items():
+            _write_table(parts, staging / name)
         text = _as_text(summary)
         (staging / SUMMARY).write_text(text, "utf-8")
         # Drawn from the text and not from `summary`, as it is when it is drawn again.
@@ -107,14 +113,16 @@ def forget_records(directory: str | PathLike[str]) -> None:
             os.rmdir(Path(place.path, PARTIAL))
 
 
-def _put(place: Folder, summary: dict[str, Any], tables: Mapping[str, pa.Table]) -> None:
+def _put(
+    place: Folder, summary: dict[str, Any], tables: Mapping[str, Iterable[pa.Table]], matches: pa.Table
+) -> None:
     files: dict[str, bytes] = {}
-    for name, table in tables.items():
+    for name, parts in tables.items():
         sink = pa.BufferOutputStream()
-        _write_table(table, sink)
+        _write_table(parts, sink)
         files[name] = sink.getvalue().to_pybytes()
     text = _as_text(summary)
-    files[PAGE] = draw_page(json.loads(text), tables[MATCHES]).encode()
+    files[PAGE] = draw_page(json.loads(text), matches).encode()
     files[SUMMARY] = text.encode()
     for name in [SUMMARY, *({NEAREST, UNDECIDED} - tables.keys())]:
         place.remove(name)
@@ -130,9 +138,13 @@ def _put(place: Folder, summary: dict[str, Any], tables: Mapping[str, pa.Table])
         raise
 
 
-def _write_table(table: pa.Table, where: Any) -> None:
+def _write_table(parts: Iterable[pa.Table], where: Any) -> None:
     # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
-    pq.write_table(table, where, compression="zstd", row_group_size=1 << 20)
+    parts = iter(parts)
+    first = next(parts)
+    with pq.ParquetWriter(where, first.schema, compression="zstd") as writer:
+        for part in chain([first], parts):
+            writer.write_table(part, row_group_size=GROUP_ROWS)
 
 
 def _as_text(summary: dict[str, Any]) -> str:
