@@ -211,7 +211,7 @@ class BlockedVectors:
             )
         ]
         before = {kind: sum(len(groups[k].first) for k in kinds[:place]) for place, kind in enumerate(kinds)}
-        vectors_in_all = sum(len(of_kind.first) for of_kind in groups.values())
+        in_all = sum(len(of_kind.first) for of_kind in groups.values())
         for place, (kind, start) in enumerate(blocks):
             which = f"block {place + 1} of {len(blocks)}"
             stop = min(start + self._per_block, len(groups[kind].first))
@@ -227,7 +227,8 @@ class BlockedVectors:
             if self._journal is not None and place + 1 < len(blocks):
                 following, start = blocks[place + 1]
                 state = {"kind": following, "start": start, **self._state(sums, nearest)}
-                self._journal.keep(BLOCKS, state, before[following] + start, vectors_in_all)
+                done = before[following] + start
+                self._journal.keep(BLOCKS, state, f"{done:,} of {in_all:,} distinct vectors are compared")
         found: dict[Level, CosineResult] = {}
         if "vector" in sums:
             found["vector"] = sums["vector"].result(

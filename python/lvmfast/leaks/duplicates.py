@@ -194,7 +194,9 @@ def vector_duplicates(
         if journal is not None and done < of:
             counted = np.array(list(pairs_at.values()), np.int64)
             state = {"buffer": buffer.state(), "best": best, "pairs": pairs, "done": done}
-            journal.keep("passes", {**state, "pairs_at": counted}, done, of)
+            journal.keep(
+                "passes", {**state, "pairs_at": counted}, f"{done:,} of {of:,} distinct vectors are compared"
+            )
 
     def add(left: Rows, right: Rows, score: Scores, counts: tuple[Rows, Rows], weight: Rows) -> None:
         nonlocal pairs

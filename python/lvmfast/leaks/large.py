@@ -209,8 +209,8 @@ def scan_beyond_memory(
         if journal is not None:
             seen = {side: tally.state() for side, tally in found.seen.items()}
             of_levels = {name: result.state() for name, result in found.keyed.items()}
-            done = len(found.keyed)
-            journal.keep(KEYED, {"seen": seen, "levels": of_levels}, done, len(levels), seldom=True)
+            how_far = f"done at {', '.join(found.keyed)}"
+            journal.keep(KEYED, {"seen": seen, "levels": of_levels}, how_far, seldom=True)
 
     left = [level for level in keyed if level not in found.keyed]
     if left:
