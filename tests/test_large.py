@@ -189,7 +189,7 @@ def begun(folder, *, resume, dies_after=None):
     return journal
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     train=vector_splits(12),
     eval_=vector_splits(12),
