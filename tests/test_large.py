@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast.corpus import Dataset, load_split
-from lvmfast.leaks import cost, large, memory, partitioned
+from lvmfast.leaks import cost, journal, large, memory, partitioned
 from lvmfast.leaks.blocked import BlockedVectors
+from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
+from lvmfast.leaks.tally import SideTally
+from lvmfast.stores import folder
 from tests.test_scan_oracle import DIM, LENGTH, as_arrays
 from tests.test_scan_oracle import splits as vector_splits
 
@@ -119,11 +122,13 @@ def test_partitions_find_what_memory_finds(
     assert not list(folder.iterdir())
 
 
-def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3):
+def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3, journal=None):
     read = lambda side, columns, phase: datasets[side].batches(columns, block_rows)  # noqa: E731
     files = {side: len(dataset.files) for side, dataset in datasets.items()}
     levels = ("vector", "context", "oracle")
-    return BlockedVectors(levels, indexed, files, DIM, LENGTH, options, groups_per_block, read).results()
+    return BlockedVectors(
+        levels, indexed, files, DIM, LENGTH, options, groups_per_block, read, journal
+    ).results()
 
 
 @settings(max_examples=60, deadline=None)
@@ -163,6 +168,66 @@ def test_blocks_find_what_memory_finds(train, eval_, threshold, groups_per_block
             if found.nearest is not None:
                 for name, array in vars(found.nearest).items():
                     assert array.tolist() == getattr(expected.nearest, name).tolist(), name
+
+
+class Died(Exception):
+    """In place of a kill."""
+
+
+def begun(folder, *, resume, dies_after=None):
+    """A journal that keeps everything at once; the scan dies behind so many records."""
+
+    def told(how_far):
+        nonlocal dies_after
+        if dies_after is not None:
+            dies_after -= 1
+            if not dies_after:
+                raise Died
+
+    journal = Journal(folder, resume=resume, told=told)
+    journal.open({"levels": []})
+    return journal
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    train=vector_splits(12),
+    eval_=vector_splits(12),
+    threshold=st.sampled_from([-1.0, 0.5, 0.97]),
+    groups=st.tuples(st.integers(1, 4), st.integers(1, 9)),
+    dies_after=st.integers(1, 5),
+    max_pairs=st.sampled_from([1, 4, 1000]),
+    nearest=st.booleans(),
+)
+def test_blocks_go_on_where_they_died(
+    tmp_path_factory, train, eval_, threshold, groups, dies_after, max_pairs, nearest
+):
+    """Also when the blocks are of another size, because there is more or less memory now."""
+    datasets = {"train": load_split(as_arrays(train)), "eval": load_split(as_arrays(eval_))}
+    options = ScanOptions(threshold=threshold, max_pairs=max_pairs, nearest=nearest)
+    for indexed in ("eval",) if nearest else ("eval", "train"):
+        place = folder(tmp_path_factory.mktemp("journal"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(journal, "SECONDS", 0.0)
+            died = begun(place, resume=False, dies_after=dies_after)
+            with suppress(Died):
+                in_blocks(datasets, indexed, options, groups[0], journal=died)
+            found = in_blocks(datasets, indexed, options, groups[1], journal=begun(place, resume=True))
+        expected = in_blocks(datasets, indexed, options, 1000)
+        for level, result in expected.items():
+            ours, theirs = plain(found[level]), plain(result)
+            assert ours == theirs, level
+
+
+def plain(value):
+    """Arrays as lists and objects as what they hold, so that results can be compared."""
+    if isinstance(value, SideTally):
+        value = value.count()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    return {key: plain(inner) for key, inner in vars(value).items()} if hasattr(value, "__dict__") else value
 
 
 LARGE = 1 << 62

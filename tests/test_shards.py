@@ -231,29 +231,70 @@ def unfinished(summary: Path) -> str | None:
     return reason
 
 
-def test_a_killed_scan_of_one_split_goes_on(corpus: Path, tmp_path: Path) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    lvmfast.leakscan(corpus / "train", threshold=0.3, max_pairs=50).save(whole)
+def kill_until_it_ends(command: list[str], out: Path) -> set[str | None]:
+    """Kills a scan whenever it says that it got further; how far it was each time."""
     summary, told = out / "summary.json", set[str | None]()
     for _ in range(40):
-        process = subprocess.Popen(within_command(corpus, out, "--resume"), stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True)
         while process.poll() is None and (reason := unfinished(summary)) in {None, *told}:
             time.sleep(0.001)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             told.add(reason)
-        process.communicate()
+        _, errors = process.communicate()
         if process.returncode != -signal.SIGKILL:
             break
-    assert process.returncode == 1
-    assert len(told) > 2, "it did not get further from kill to kill"
+    assert process.returncode == 1, errors
+    assert not (out / ".partial").exists()
+    return told
+
+
+def assert_same_within(out: Path, whole: Path) -> None:
     for name in ("matches.parquet", "matched_rows.parquet"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     ours, theirs = (json.loads((place / "summary.json").read_text()) for place in (out, whole))
     for name in MACHINES:
         del ours[name], theirs[name]
     assert ours == theirs
-    assert not (out / ".partial").exists()
+
+
+def test_a_killed_scan_of_one_split_goes_on(corpus: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    lvmfast.leakscan(corpus / "train", threshold=0.3, max_pairs=50).save(whole)
+    told = kill_until_it_ends(within_command(corpus, out), out)
+    assert len(told) > 2, "it did not get further from kill to kill"
+    assert_same_within(out, whole)
+
+
+#: The command line where no index fits: a record after every keyed level and every block of a few vectors.
+EAGER_BEYOND = (
+    "import lvmfast.leaks.journal as j, lvmfast.leaks.large as l; from lvmfast.leaks import memory; "
+    "j.SECONDS = 0.0; memory.index_bytes = lambda *args: 1 << 62; "
+    "memory.index_bytes_within = lambda levels, *args: (1 << 62) * ('text' in levels); "
+    "memory.vectors_per_pass = lambda *args: 25; "
+    "l.budget = lambda options, held=0: 20000; l.groups_per_block = lambda *args: 25; "
+    "from lvmfast.cli import main; main()"
+)
+
+
+def test_a_killed_scan_beyond_memory_goes_on(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = command_line(corpus, out)
+    command[2] = EAGER_BEYOND
+    told = kill_until_it_ends(command, out)
+    assert len(told) > 5, "it did not get further from kill to kill"
+    assert_same(out, whole)
+
+
+def test_a_killed_scan_of_one_split_beyond_memory_goes_on(corpus: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    lvmfast.leakscan(corpus / "train", threshold=0.3, max_pairs=50).save(whole)
+    command = within_command(corpus, out)
+    command[2] = EAGER_BEYOND
+    told = kill_until_it_ends(command, out)
+    assert any(reason and reason.startswith("done at text; ") for reason in told), told
+    assert len(told) > 3, "it did not get further from kill to kill"
+    assert_same_within(out, whole)
 
 
 def test_resuming_another_scan_is_refused(corpus: Path, tmp_path: Path) -> None:

@@ -225,8 +225,8 @@ def _journal(
         size = shard_span_bytes(splits["train"].dataset, shard[1])
         return Journal(place, PART, identity=identity, resume=resume, part=True, share=shard, span_bytes=size)
 
-    def told(done: int, spans: int) -> None:
-        reason = f"{done} of {spans} pieces are scanned; the same command with --resume goes on"
+    def told(how_far: str) -> None:
+        reason = f"{how_far}; the same command with --resume goes on"
         write_summary(out, summarize(_unfinished(splits, reason), options, record(), None))
 
     return Journal(place, PARTIAL, identity={**identity, "stamps": inputs.stamps}, resume=resume, told=told)

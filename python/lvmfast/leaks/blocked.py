@@ -17,9 +17,11 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.leaks.cells import Cells, Codes
+from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.duplicates import Groups, first_vectors, group_rows
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
+from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.levels import Level, Side, columns_of, other_side
 from lvmfast.leaks.near import NearJoin, NearResult
 from lvmfast.leaks.nearest import NearestRows, of_rows
@@ -31,6 +33,8 @@ from lvmfast.leaks.vectors import CosineResult, OracleLevel, see_vectors, see_wi
 Read = Callable[[Side, Sequence[Column], str], Iterable[Batch]]
 #: What is indexed: the targets of a side, or the vectors of its windows.
 Kind = Literal["targets", "windows"]
+#: What a journal keeps of the blocks.
+BLOCKS = "blocks"
 
 
 class BlockVectors:
@@ -108,6 +112,21 @@ class _Sum:
             known = self.matched.get(side, (NO_ROWS, np.empty(0)))
             self.matched[side] = best_of_rows(np.r_[known[0], rows], np.r_[known[1], best])
 
+    def state(self) -> Cut:
+        return {
+            "matches": self.matches.tree(),
+            "match_count": self.match_count,
+            "pairs": self.pairs,
+            "pairs_at": {str(edge): pairs for edge, pairs in self.pairs_at.items()},
+            "matched": {side: {"rows": rows, "best": best} for side, (rows, best) in self.matched.items()},
+        }
+
+    def resume(self, state: Cut) -> None:
+        self.matches = Evidence.of_tree(state["matches"])
+        self.match_count, self.pairs = state["match_count"], state["pairs"]
+        self.pairs_at = {float(edge): pairs for edge, pairs in state["pairs_at"].items()}
+        self.matched = {side: (of["rows"], of["best"]) for side, of in state["matched"].items()}
+
     def result(
         self,
         tally: Mapping[Side, SideTally],
@@ -144,6 +163,7 @@ class BlockedVectors:
         options: ScanOptions,
         groups_per_block: int,
         read: Read,
+        journal: Journal | None = None,
     ) -> None:
         """Nothing read yet.
 
@@ -156,10 +176,11 @@ class BlockedVectors:
             options: of the scan.
             groups_per_block: distinct vectors in memory at a time.
             read: streams a side, as often as is asked.
+            journal: keeps what was found after each block; blocks that it knows are not repeated.
         """
         self._levels, self._indexed, self._streamed = levels, indexed, other_side(indexed)
         self._dim, self._length, self._options = dim, length, options
-        self._per_block, self._read = groups_per_block, read
+        self._per_block, self._read, self._journal = groups_per_block, read, journal
         self._columns = columns_of(levels)
         self._context = "context" in levels
         self._tally: dict[Level, dict[Side, SideTally]] = {
@@ -177,21 +198,37 @@ class BlockedVectors:
         groups = {kind: self._group(kind, first=kind == "targets") for kind in kinds}
         sums = {level: _Sum(self._options) for level in self._tally}
         nearest: list[NearestRows] = []
+        kept = None if self._journal is None else self._journal.state(BLOCKS)
+        at, begin = 0, 0
+        if kept is not None:
+            at, begin = kinds.index(kept["kind"]), kept["start"]
+            nearest = self._resume(kept, sums)
         blocks = [
             (kind, start)
-            for kind in kinds
-            for start in range(0, max(1, len(groups[kind].first)), self._per_block)
+            for kind in kinds[at:]
+            for start in range(
+                begin if kind == kinds[at] else 0, max(1, len(groups[kind].first)), self._per_block
+            )
         ]
+        before = {kind: sum(len(groups[k].first) for k in kinds[:place]) for place, kind in enumerate(kinds)}
+        in_all = sum(len(of_kind.first) for of_kind in groups.values())
         for place, (kind, start) in enumerate(blocks):
             which = f"block {place + 1} of {len(blocks)}"
             stop = min(start + self._per_block, len(groups[kind].first))
             cells = self._cells(kind, f"index {self._indexed}, {which}")
             length = self._length if kind == "windows" else None
             vectors = BlockVectors(cells, groups[kind], self._dim, length, start, stop, self._options)
-            self._stream(kind, vectors, sums, f"scan {self._streamed}, {which}", first=place == 0)
+            self._stream(
+                kind, vectors, sums, f"scan {self._streamed}, {which}", first=place == 0 and kept is None
+            )
             if self._options.nearest and kind == "targets":
                 nearest.append(vectors.nearest())
             del vectors
+            if self._journal is not None and place + 1 < len(blocks):
+                following, start = blocks[place + 1]
+                state = {"kind": following, "start": start, **self._state(sums, nearest)}
+                done = before[following] + start
+                self._journal.keep(BLOCKS, state, f"{done:,} of {in_all:,} distinct vectors are compared")
         found: dict[Level, CosineResult] = {}
         if "vector" in sums:
             found["vector"] = sums["vector"].result(
@@ -202,6 +239,35 @@ class BlockedVectors:
         if self._oracle is not None:
             found["oracle"] = self._oracle.result()
         return found
+
+    def _state(self, sums: Mapping[Level, _Sum], nearest: Sequence[NearestRows]) -> Cut:
+        """What the blocks found so far; the indexed side is read and counted again in any case."""
+        side = self._streamed
+        oracle = None
+        if self._oracle is not None and side == "eval":
+            oracle = self._oracle.cut()
+            self._oracle.fold(oracle, AS_THEY_ARE)
+        return {
+            "sums": {level: found.state() for level, found in sums.items()},
+            "nearest": vars(together(nearest)) if nearest else None,
+            "seen": self.seen[side].state(),
+            "tally": {level: tally[side].state() for level, tally in self._tally.items()},
+            "padding": self._padding[side],
+            "oracle": oracle,
+        }
+
+    def _resume(self, kept: Cut, sums: Mapping[Level, _Sum]) -> list[NearestRows]:
+        """Takes what `_state` gave, and gives the nearest rows of the blocks that are through."""
+        side = self._streamed
+        for level, state in kept["sums"].items():
+            sums[level].resume(state)
+        self.seen[side].fold(kept["seen"], AS_THEY_ARE)
+        for level, state in kept["tally"].items():
+            self._tally[level][side].fold(state, AS_THEY_ARE)
+        self._padding[side] = kept["padding"]
+        if self._oracle is not None and kept["oracle"] is not None:
+            self._oracle.fold(kept["oracle"], AS_THEY_ARE)
+        return [] if kept["nearest"] is None else [NearestRows(**kept["nearest"])]
 
     def _stream(
         self, kind: Kind, vectors: BlockVectors, sums: Mapping[Level, _Sum], phase: str, first: bool

@@ -180,7 +180,7 @@ def vector_duplicates(
     A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows. With a
     `journal`, what was found is kept after each pass over the set, and passes that it knows are not repeated.
     """
-    kept = None if journal is None else journal.state()
+    kept = None if journal is None else journal.state("passes")
     buffer = EvidenceBuffer(options.max_pairs)
     best = np.full(len(groups.first), np.nan)
     pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
@@ -194,7 +194,9 @@ def vector_duplicates(
         if journal is not None and done < of:
             counted = np.array(list(pairs_at.values()), np.int64)
             state = {"buffer": buffer.state(), "best": best, "pairs": pairs, "done": done}
-            journal.keep({**state, "pairs_at": counted}, done, of)
+            journal.keep(
+                "passes", {**state, "pairs_at": counted}, f"{done:,} of {of:,} distinct vectors are compared"
+            )
 
     def add(left: Rows, right: Rows, score: Scores, counts: tuple[Rows, Rows], weight: Rows) -> None:
         nonlocal pairs

@@ -153,7 +153,7 @@ def _two_sides(
         if found is not None:
             return found
         announce("the index is larger than it seemed, and does not fit in memory")
-    return _beyond_memory(sides, levels, options, progress, clock, announce)
+    return _beyond_memory(sides, levels, options, progress, clock, announce, journal)
 
 
 def _part(
@@ -406,6 +406,7 @@ def _beyond_memory(
     progress: Progress,
     clock: Clock,
     announce: Announce,
+    journal: Journal | None,
 ) -> Findings:
     """The findings by partitions and blocks, the indexed side first."""
 
@@ -414,8 +415,8 @@ def _beyond_memory(
             columns = ("doc_id", *columns)
         return read(sides[side], columns, phase, options, progress, wanted)
 
-    with clock.phase("scan"):
-        found = scan_beyond_memory(sides, levels, options, stream, progress, announce)
+    with clock.phase("scan"), resumable(journal) if journal is not None else nullcontext():
+        found = scan_beyond_memory(sides, levels, options, stream, progress, announce, journal)
     findings = {level: keyed_finding(level, result) for level, result in found.keyed.items()}
     for level, of_vectors in found.cosine.items():
         findings[level] = cosine_finding(level, of_vectors, options.threshold)
@@ -476,7 +477,7 @@ def _within(
                 train, options, progress, clock, None if room is None else room - working
             )
         if of_text is None:
-            of_text = _beyond_memory(sides, ["text"], options, progress, clock, announce)
+            of_text = _beyond_memory(sides, ["text"], options, progress, clock, announce, journal)
         found |= of_text.levels
         info |= of_text.sides
     if "vector" in levels:

@@ -14,8 +14,8 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, Rows, Span, pack, share_of, spans_of, unpack
 from lvmfast.stores import Folder
 
-RUN, INDEX, NAMED, STATE = "run", "index", "rows", "state"
-CUT = ".cut"
+RUN, INDEX, NAMED = "run", "index", "rows"
+CUT, STATE = ".cut", ".state"
 #: What a stopped scan loses at most, beside the span that it was in.
 SECONDS = 5.0
 
@@ -61,7 +61,7 @@ class Journal:
         part: bool = False,
         share: tuple[int, int] = (1, 1),
         span_bytes: int = SPAN_BYTES,
-        told: Callable[[int, int], None] = lambda done, of: None,
+        told: Callable[[str], None] = lambda how_far: None,
     ) -> None:
         """Nothing read or written yet.
 
@@ -73,7 +73,7 @@ class Journal:
             part: what is kept is a part for a merge, the last cut, too.
             share: (i, n): of n even shares of the streamed side, the i-th is scanned.
             span_bytes: bytes of a file after which a cut is possible.
-            told: called as (spans recorded, spans in all) after each record.
+            told: called after each record with how far the scan is, in words.
         """
         self._folder, self._prefix, self._resume, self._told = folder, prefix, resume, told
         self.part, self.share, self._span_bytes = part, share, span_bytes
@@ -83,7 +83,7 @@ class Journal:
         self._recorded: dict[str, Cut] = {}  #: headers by name
         self._last: list[Cut] = []
         self._places: dict[Span, int] = {}
-        self._due = time.monotonic() + SECONDS
+        self._young_until = self._due = time.monotonic() + SECONDS
         self._stated = False
 
     def open(self, found_out: Cut) -> None:
@@ -166,7 +166,8 @@ class Journal:
         self._folder.write(name, pack(header, cut))
         self._recorded[name] = header
         self._due = time.monotonic() + SECONDS
-        self._told(sum(len(header["spans"]) for header in self._recorded.values()), len(self._places))
+        done = sum(len(header["spans"]) for header in self._recorded.values())
+        self._told(f"{done} of {len(self._places)} pieces are scanned")
 
     def starts(self) -> Rows:
         """The dataset row at which each file of the streamed side starts, once all of it was scanned."""
@@ -183,13 +184,13 @@ class Journal:
             if name:
                 yield unpack(name, self._folder.read(name))[1]
 
-    def state(self) -> Cut | None:
-        """What `keep` kept last, of a scan that is resumed.
+    def state(self, name: str) -> Cut | None:
+        """What `keep` kept last under `name`, of a scan that is resumed.
 
         Raises:
             DataError: it cannot be read.
         """
-        name = self._prefix + STATE
+        name = self._prefix + name + STATE
         if name not in self._folder.names(self._prefix):
             return None
         try:
@@ -197,21 +198,27 @@ class Journal:
             self._stated = True
             return state
         except DataError:
-            return None  # written when the power went, say: the scan begins again
+            return None  # written when the power went, say: this part of the scan begins again
 
-    def keep(self, state: Cut, done: int, of: int) -> None:
-        """Keeps what a scan needs to go on from here, in place of what was kept before, when it is time.
+    def keep(self, name: str, state: Cut, how_far: str, *, seldom: bool = False) -> None:
+        """Keeps what a scan needs to go on from here, in place of what was kept as `name`, when it is time.
+
+        Args:
+            name: of this part of the scan.
+            state: what `state` will give.
+            how_far: what is through, in words.
+            seldom: it is time whenever the scan as a whole has run for a while.
 
         Raises:
             DataError: it cannot be written.
         """
-        if time.monotonic() < self._due:
+        if time.monotonic() < (self._young_until if seldom else self._due):
             return
         self._begin_folder()
-        self._folder.write(self._prefix + STATE, pack({}, state))
+        self._folder.write(self._prefix + name + STATE, pack({}, state))
         self._stated = True
         self._due = time.monotonic() + SECONDS
-        self._told(done, of)
+        self._told(how_far)
 
     def _begin_folder(self) -> None:
         self._folder.ensure()

@@ -162,6 +162,23 @@ class KeyedResult:
     keys: Mapping[Side, int] | None
     shared_keys: int
 
+    def state(self) -> Cut:
+        """As a journal keeps it."""
+        return {
+            "tally": {side: tally.state() for side, tally in self.tally.items()},
+            "matches": self.matches.tree(),
+            "match_count": self.match_count,
+            "pairs": self.pairs,
+            "keys": None if self.keys is None else dict(self.keys),
+            "shared_keys": self.shared_keys,
+        }
+
+    @classmethod
+    def resumed(cls, files: Mapping[Side, int], state: Cut) -> KeyedResult:
+        """What a journal kept; `files` counts those of each side."""
+        tally = {side: SideTally.resumed(files[side], of) for side, of in state["tally"].items()}
+        return cls(**{**state, "tally": tally, "matches": Evidence.of_tree(state["matches"])})
+
 
 class DocumentFrequency:
     """In how many documents each slot stands, over both sides; a row without an id is its own document."""

@@ -18,6 +18,7 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.cost import Announce
+from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.keyed import KeyedResult
 from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of
 from lvmfast.leaks.options import ScanOptions
@@ -29,6 +30,9 @@ from lvmfast.leaks.vectors import CosineResult, OracleLevel
 LEAST_BUDGET = 32 << 20
 #: Bytes on disk per row: its key, its number, and what the format adds.
 RECORD_BYTES = {"doc": 26, "chunk": 42, "text": 26}
+
+#: What a journal keeps of the keyed levels.
+KEYED = "keyed"
 
 #: Streams the columns of a side under the name of a phase; of some rows alone, where they are given.
 Reader = Callable[[Side, Sequence[Column], str, Rows | None], Iterator[Batch]]
@@ -70,8 +74,11 @@ def partitioned_levels(
     told: Told,
     announce: Announce,
     found: LargeScan,
+    kept: Callable[[Level], None] = lambda level: None,
 ) -> None:
     """Puts the findings of the keyed `levels` into `found`; the indexed side stands first in `sides`.
+
+    `kept` is told of every level when its findings are there.
 
     Raises:
         DataError: there is no room on disk, or not even for one partition in memory.
@@ -112,6 +119,7 @@ def partitioned_levels(
             found.keyed[level.level] = level.result(
                 lambda side, wanted: read(side, again, f"read {side} again", wanted), told
             )
+            kept(level.level)
 
 
 @contextmanager
@@ -146,6 +154,7 @@ def blocked_levels(
     options: ScanOptions,
     read: Reader,
     found: LargeScan,
+    journal: Journal | None = None,
 ) -> None:
     """Puts the findings of the cosine `levels` into `found`; the indexed side stands first in `sides`."""
     indexed = next(iter(sides))
@@ -166,6 +175,7 @@ def blocked_levels(
         options,
         groups_per_block(dataset, levels, options),
         lambda side, columns, phase: read(side, columns, phase, None),
+        journal,
     )
     found.cosine = running.results()
     found.seen = running.seen
@@ -178,8 +188,11 @@ def scan_beyond_memory(
     read: Reader,
     told: Told,
     announce: Announce,
+    journal: Journal | None = None,
 ) -> LargeScan:
     """The findings of `levels` over two sides, the indexed one first, or over ``train`` alone.
+
+    A `journal` keeps the findings of keyed levels as they are there, and those of vectors block by block.
 
     Raises:
         DataError: there is no room on disk, or not even for one partition or block in memory.
@@ -187,8 +200,21 @@ def scan_beyond_memory(
     found = LargeScan()
     keyed = [level for level in levels if level not in COSINE_LEVELS]
     cosine = [level for level in levels if level in COSINE_LEVELS]
-    if keyed:
-        partitioned_levels(sides, keyed, options, read, told, announce, found)
+    files = {side: len(dataset.files) for side, dataset in sides.items()}
+    if journal is not None and keyed and (state := journal.state(KEYED)) is not None:
+        found.seen = {side: SideTally.resumed(files[side], of) for side, of in state["seen"].items()}
+        found.keyed = {level: KeyedResult.resumed(files, of) for level, of in state["levels"].items()}
+
+    def keep(level: Level) -> None:
+        if journal is not None:
+            seen = {side: tally.state() for side, tally in found.seen.items()}
+            of_levels = {name: result.state() for name, result in found.keyed.items()}
+            how_far = f"done at {', '.join(found.keyed)}"
+            journal.keep(KEYED, {"seen": seen, "levels": of_levels}, how_far, seldom=True)
+
+    left = [level for level in keyed if level not in found.keyed]
+    if left:
+        partitioned_levels(sides, left, options, read, told, announce, found, keep)
     if cosine:
-        blocked_levels(sides, cosine, options, read, found)
+        blocked_levels(sides, cosine, options, read, found, journal)
     return found

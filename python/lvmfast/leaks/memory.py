@@ -188,7 +188,7 @@ def check_matched(rows: int, beside: int, options: ScanOptions) -> None:
     if options.memory_limit is not None and need > options.memory_limit:
         raise DataError(
             f"the scan has found {rows:,} matched rows so far and needs {need / 2**30:.2f} GiB with them, "
-            f"over the {options.memory_limit / 2**30:.2f} GiB of --memory-limit; raise it, or leave out levels"
+            f"over the {options.memory_limit / 2**30:.2f} GiB of --memory-limit: raise it or drop levels"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.dataset import Batch
-from lvmfast.leaks.cuts import Cut, located
+from lvmfast.leaks.cuts import AS_THEY_ARE, Cut, located
 
 Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -180,6 +180,19 @@ class SideTally:
         for reason, rows in tree["doubtful"].items():
             self._doubtful.setdefault(reason, []).append(located(rows, starts))
         self.match(located(tree["matched"], starts), tree["best"])
+
+    def state(self) -> Cut:
+        """What was gathered by rows of the dataset; it stays."""
+        tree = self.cut()
+        self.fold(tree, AS_THEY_ARE)
+        return tree
+
+    @classmethod
+    def resumed(cls, files: int, state: Cut) -> SideTally:
+        """A tally of a dataset of `files` files that gathered what `state` tells of."""
+        tally = cls(files)
+        tally.fold(state, AS_THEY_ARE)
+        return tally
 
     def count(self) -> SideCount:
         """What was gathered."""
