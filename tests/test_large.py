@@ -97,7 +97,7 @@ def few_partitions():
 def test_partitions_find_what_memory_finds(
     tmp_path_factory, budget, train, eval_, max_df, max_pairs, indexed
 ):
-    options = ScanOptions(min_chars=1, max_df=max_df, max_pairs=max_pairs, memory_limit=1)
+    options = ScanOptions(min_chars=1, max_df=max_df, max_pairs=max_pairs, memory_limit=1 << 30)
     streamed = "eval" if indexed == "train" else "train"
     opened = {
         "train": Dataset(tuple(load_split(part).files[0] for part in train)),
