@@ -1,7 +1,7 @@
 """A script: work on a Ray cluster of two nodes of this machine, one of which may be killed in the middle.
 
-Usage: ray_cluster.py WORK WHAT ARGUMENT... WORK is scan, embed, fingerprint or clean; WHAT is nothing, kill,
-version, or a fault of that work. Ray stays out of the process of the tests.
+Usage: ray_cluster.py WORK WHAT ARGUMENT... WORK is scan, large, within, embed, fingerprint, clean or fail;
+WHAT is nothing, kill, version, or a fault of that work. Ray stays out of the process of the tests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
 
 OPTIONS: dict[str, Any] = {"nearest": True, "max_pairs": 50, "max_df": 4, "threads": 1}
 #: In which phase the node of a work is killed, once something is done.
-PHASES = {"scan": "scan train", "embed": "embeddings", "fingerprint": "fingerprint", "clean": "scan train"}
+PHASES = {
+    "scan": ["scan train"],
+    "large": ["part doc"],
+    "within": ["join text", "compare text"],
+    "embed": ["embeddings"],
+    "fingerprint": ["fingerprint"],
+    "clean": ["scan train"],
+}
 
 
 def drive(corpus: Path, out: Path, address: str, resume: bool) -> None:
@@ -65,6 +72,21 @@ def scan(corpus: str, out: str, **engine: Any) -> None:
 
     found = lvmfast.leakscan(f"{corpus}/train", f"{corpus}/eval.parquet", out=out, **OPTIONS, **engine)
     found.save(out)
+
+
+def large(corpus: str, out: str, **engine: Any) -> None:
+    """A scan whose index does not fit."""
+    from lvmfast.leaks import memory
+
+    memory.index_bytes = lambda *_: 1 << 60
+    scan(corpus, out, **engine)
+
+
+def within(corpus: str, out: str, **engine: Any) -> None:
+    import lvmfast
+
+    options = {**OPTIONS, "nearest": False, "levels": ["text"]}
+    lvmfast.leakscan(f"{corpus}/train", out=out, **options, **engine).save(out)
 
 
 def embed(chunks: str, out: str, encoder: str, *, engine: str, ray_address: str, progress: Any) -> None:
@@ -121,6 +143,8 @@ def fail(*, ray_address: str, **_: Any) -> None:
 
 WORKS: dict[str, Callable[..., None]] = {
     "scan": scan,
+    "large": large,
+    "within": within,
     "embed": embed,
     "fingerprint": fingerprint,
     "clean": clean,
@@ -136,7 +160,7 @@ def main(work: str, what: str, arguments: list[str]) -> None:
         killed = []
 
         def progress(phase: str, done: int, total: int | None) -> None:
-            if what == "kill" and phase == PHASES[work] and done and not killed:
+            if what == "kill" and phase in PHASES[work] and done and not killed:
                 killed.append(done)
                 kill()
 

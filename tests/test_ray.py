@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import lvmfast as lvmfast_api
 from tests import data
-from tests.test_shards import assert_same, corpus, random_table, whole
+from tests.test_shards import OPTIONS, assert_same, assert_same_within, corpus, random_table, whole
 from tests.tiny_encoder import make_tiny_encoder
 
 __all__ = ["corpus", "whole"]
@@ -56,6 +57,29 @@ def test_a_cluster_finds_what_one_machine_finds(corpus: Path, whole: Path, tmp_p
     assert_same(tmp_path, whole)
 
 
+@pytest.mark.parametrize("what", ["", "kill"])
+def test_two_large_sides_are_parted_by_a_cluster(
+    corpus: Path, whole: Path, tmp_path: Path, what: str
+) -> None:
+    assert on_cluster("large", what, corpus, tmp_path).startswith("killed after" if what else "done")
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("what", ["", "kill"])
+def test_a_cluster_finds_the_texts_repeated_inside_one_set(corpus: Path, tmp_path: Path, what: str) -> None:
+    alone = {name: value for name, value in OPTIONS.items() if name != "nearest"}
+    lvmfast_api.leakscan(corpus / "train", levels=["text"], **alone).save(tmp_path / "local")
+    assert on_cluster("within", what, corpus, tmp_path / "ray").startswith("killed after" if what else "done")
+    assert_same_within(tmp_path / "ray", tmp_path / "local")
+
+
+def test_large_sides_on_a_cluster_that_cannot_read_them(corpus: Path, tmp_path: Path) -> None:
+    said = on_cluster("large", "missing", corpus, tmp_path)
+    assert "elsewhere" in said
+    assert "no such file (on node" in said
+    assert "the driver 0.0.0: put one on all nodes" in on_cluster("large", "version", corpus, tmp_path)
+
+
 def test_a_driver_that_was_killed_is_resumed(corpus: Path, whole: Path, tmp_path: Path) -> None:
     said = on_cluster("scan", "driver", corpus, tmp_path)
     match = re.fullmatch(r"resumed at (\d+) of (\d+)", said)
@@ -74,11 +98,16 @@ def test_a_file_that_a_worker_does_not_see_is_named(corpus: Path, tmp_path: Path
     assert "no such file (on node" in said
 
 
-def test_bad_addresses_and_sides_are_refused(corpus: Path) -> None:
+def test_bad_addresses_and_sides_are_refused(corpus: Path, tmp_path: Path) -> None:
     command = ["leakscan", "--engine", "ray", "--train", corpus / "train"]
     within = lvmfast(*command)
     assert within.returncode == 2
-    assert "compares two sides" in within.stderr
+    assert "vector: the engine ray finds repeated texts inside one set (--levels text)" in within.stderr
+    files = data.leaky(tmp_path)
+    payload = ("--train-payload", files["train_payload"], "--levels", "text")
+    joined = lvmfast(*command[:-1], files["train.npz"], *payload)
+    assert joined.returncode == 2
+    assert "train: the engine ray has no texts by payload on a side that it reads" in joined.stderr
     nobody = lvmfast(*command, "--eval", corpus / "eval.parquet", "--ray-address", "127.0.0.1:1")
     assert nobody.returncode == 2
     assert "lvmfast: ray: no cluster at 127.0.0.1:1" in nobody.stderr

@@ -19,7 +19,7 @@ from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
-from lvmfast.leaks.engine import Clock, Progress, Streamer, scan, silent
+from lvmfast.leaks.engine import Clock, Engine, Progress, scan, silent
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.fingerprinted import scan_fingerprint
 from lvmfast.leaks.journal import Journal
@@ -158,9 +158,9 @@ def leakscan(
         if out is None
         else _journal(splits, inputs, options, record, out, resume, shard, columns or {}, leaked)
     )
-    with _engine(engine, ray_address, columns or {}, journal, datasets) as (journal, streamer):
+    with _engine(engine, ray_address, columns or {}, journal, datasets) as (journal, scanner):
         findings = _findings(
-            datasets["train"], datasets.get("eval"), options, progress, clock, announce, journal, streamer
+            datasets["train"], datasets.get("eval"), options, progress, clock, announce, journal, scanner
         )
     if findings.part is not None:
         inputs.check_unchanged()
@@ -181,21 +181,22 @@ def _engine(
     columns: Mapping[str, str],
     journal: Journal | None,
     datasets: Mapping[Side, Dataset],
-) -> Iterator[tuple[Journal | None, Streamer | None]]:
-    """The journal that the engine needs, and who streams for it (None: the scan itself)."""
+) -> Iterator[tuple[Journal | None, Engine | None]]:
+    """The journal that the engine needs, and who does the work (None: the scan itself)."""
     if not on_ray(engine, address):
         yield journal, None
         return
-    if "eval" not in datasets or isinstance(datasets["train"], Fingerprint):
-        raise DataError("the engine ray compares two sides of files; duplicates inside one are found locally")
+    if isinstance(datasets["train"], Fingerprint):
+        raise DataError("the engine ray reads files; a fingerprint is scanned locally")
     from lvmfast.engines.ray import RayStreamer
+    from lvmfast.engines.ray_partitions import RayParter
 
-    streamer = RayStreamer(address, columns)
+    scanner = Engine(RayStreamer(address, columns), RayParter(address, columns))
     if journal is not None:
-        yield journal, streamer
+        yield journal, scanner
         return
     with TemporaryDirectory(prefix="lvmfast-cuts-") as scratch:
-        yield Journal(folder(scratch)), streamer
+        yield Journal(folder(scratch)), scanner
 
 
 def _journal(
@@ -276,7 +277,7 @@ def _findings(
     clock: Clock,
     announce: Announce,
     journal: Journal | None,
-    streamer: Streamer | None,
+    engine: Engine | None,
 ) -> Findings:
     if journal is not None and journal.part:
         if eval is None:
@@ -286,7 +287,7 @@ def _findings(
     if isinstance(eval, Fingerprint):
         raise DataError(f"{eval.path}: a fingerprint can only be the training side: it has no rows to check")
     if not isinstance(train, Fingerprint):
-        return scan(train, eval, options, progress, clock, announce, journal, streamer)
+        return scan(train, eval, options, progress, clock, announce, journal, engine)
     if eval is None:
         raise DataError(f"{train.path}: a fingerprint is scanned against an evaluation set; none was given")
     if options.nearest:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +26,10 @@ WORKER_BYTES = 200 << 20
 LISTENING_SECONDS = 10.0
 #: How often an item is begun whose workers die, with their nodes or by themselves: Ray would try for ever.
 MOST_TRIES = 6
+
+_DEADLY = f"{MOST_TRIES} workers died over one item, perhaps for want of memory: see Ray's logs"
+#: How often it is looked how many items have ended, where nothing comes back for each.
+LOOK_SECONDS = 0.5
 
 #: What a worker does with an item, one row of a table: bytes come back.
 Work = Callable[[dict[str, Any]], bytes]
@@ -55,7 +61,7 @@ class Worker:
         """
         self._begun, self._fault = begun, ""
         if version != __version__:
-            self._fault = f"a worker has lvmfast {__version__}, the driver {version}: put one on all nodes"
+            self._fault = _other_version(version)
             return
         try:
             self._work = make(*arguments)
@@ -68,7 +74,7 @@ class Worker:
         for item in items.to_pylist():
             result, fault = b"", self._fault
             if not fault and self._begun(item["number"]) > MOST_TRIES:
-                fault = f"{MOST_TRIES} workers died over one item, perhaps for want of memory: see Ray's logs"
+                fault = _DEADLY
             if not fault:
                 try:
                     result = self._work(item)
@@ -85,27 +91,45 @@ class Worker:
         )
 
 
-class _Tries:
-    """An actor: how often each item was begun."""
+class _Ledger:
+    """An actor: how often each item was begun, which have ended, and what went wrong first."""
 
     def __init__(self) -> None:
-        self._of: Counter[int] = Counter()
+        self._begun: Counter[int] = Counter()
+        self._ended: set[int] = set()
+        self._fault = ""
 
     def begun(self, number: int) -> int:
-        self._of[number] += 1
-        return self._of[number]
+        self._begun[number] += 1
+        return self._begun[number]
+
+    def end(self, number: int) -> None:
+        self._ended.add(number)
+
+    def ended(self) -> int:
+        return len(self._ended)
+
+    def fail(self, fault: str) -> None:
+        self._fault = self._fault or fault
+
+    def fault(self) -> str:
+        return self._fault
 
 
 class _Begun:
     """Asks that actor."""
 
-    def __init__(self, tries: Any) -> None:
-        self._tries = tries
+    def __init__(self, ledger: Any) -> None:
+        self._ledger = ledger
 
     def __call__(self, number: int) -> int:
         import ray
 
-        return int(ray.get(self._tries.begun.remote(number)))
+        return int(ray.get(self._ledger.begun.remote(number)))
+
+
+def _other_version(drivers: str) -> str:
+    return f"a worker has lvmfast {__version__}, the driver {drivers}: put one on all nodes"
 
 
 def _on_this_node(error: Exception) -> str:
@@ -247,11 +271,9 @@ def spread(
     Raises:
         DataError: of a worker, which may have another version, or of the cluster.
     """
-    given = ray.data.from_arrow(
-        [item.append_column("number", pa.array([number], pa.int64())) for number, item in enumerate(items)]
-    )
+    given = _numbered(ray, items)
     given.context.execution_options.preserve_order = in_order
-    tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Tries).remote()
+    ledger = _ledger(ray)
     results = given.map_batches(
         Worker,
         batch_size=1,
@@ -260,7 +282,7 @@ def spread(
         num_cpus=of.cpus,
         num_gpus=of.gpus or None,
         memory=of.memory,
-        fn_constructor_args=(__version__, _Begun(tries), make, arguments),
+        fn_constructor_args=(__version__, _Begun(ledger), make, arguments),
     )
     left = len(items)
     with _told():
@@ -274,13 +296,129 @@ def spread(
         raise DataError(f"the cluster gave {len(items) - left} of {len(items)} results back")
 
 
+def _ledger(ray: Any) -> Any:
+    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Ledger).remote()
+
+
+def _numbered(ray: Any, items: Sequence[pa.Table]) -> Any:
+    return ray.data.from_arrow(
+        [item.append_column("number", pa.array([number], pa.int64())) for number, item in enumerate(items)]
+    )
+
+
+#: What an item is parted into: rows whose int32 column `group` says which belong together.
+Part = Callable[[dict[str, Any]], pa.Table]
+#: What the rows of a group become.
+Join = Callable[[pa.Table], Sequence[bytes]]
+
+
+def by_group(
+    ray: Any,
+    items: Sequence[pa.Table],
+    part: Part,
+    join: Join,
+    of: Workers,
+    groups: int,
+    parted: Callable[[int], None],
+) -> Iterator[bytes]:
+    """What `join` makes of each group of the rows into which `part` parts the items: Ray's group-by.
+
+    What dies with a node is done again; nothing is kept in a worker.
+
+    Args:
+        ray: as `connected` gives it.
+        items: at least one, each a table of one row.
+        part: a function that Ray can send.
+        join: the same.
+        of: what each task takes.
+        groups: how many groups there are, about.
+        parted: told now and then, from another thread, how many items are parted.
+
+    Raises:
+        DataError: of a worker, which may have another version, or of the cluster.
+    """
+    ledger = _ledger(ray)
+    how: dict[str, Any] = {"batch_format": "pyarrow", "num_cpus": of.cpus, "memory": of.memory}
+    arguments = (__version__, ledger)
+    rows = _numbered(ray, items).map_batches(_parted, batch_size=1, fn_args=(*arguments, part), **how)
+    grouped = rows.groupby("group", num_partitions=groups)
+    results = grouped.map_groups(_joined, fn_args=(*arguments, join, len(items)), **how)
+    fault = partial(_ask, ray, ledger.fault)
+    with _told(fault), _watched(partial(_ask, ray, ledger.ended), len(items), parted):
+        for table in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from table["result"].to_pylist()
+
+
+def _ask(ray: Any, method: Any) -> Any:
+    return ray.get(method.remote())
+
+
+def _parted(items: pa.Table, version: str, ledger: Any, part: Part) -> pa.Table:
+    (item,) = items.to_pylist()
+    with _work(version, ledger, item["number"]):
+        rows = part(item)
+    ledger.end.remote(item["number"])
+    return rows
+
+
+def _joined(rows: pa.Table, version: str, ledger: Any, join: Join, items: int) -> pa.Table:
+    if rows.num_rows == 0:  # asked for what comes out
+        return pa.table({"result": pa.array([], pa.large_binary())})
+    with _work(version, ledger, items + 1 + rows["group"][0].as_py()):
+        return pa.table({"result": pa.array(join(rows), pa.large_binary())})
+
+
 @contextmanager
-def _told() -> Iterator[None]:
-    """What became of the cluster, in a line."""
+def _work(version: str, ledger: Any, number: int) -> Iterator[None]:
+    """Says what is wrong with work done inside, and where; Ray would hide it in a trace."""
+    import ray
+
+    try:
+        if version != __version__:
+            raise DataError(_other_version(version))
+        if _Begun(ledger)(number) > MOST_TRIES:
+            raise DataError(_DEADLY)
+        yield
+    except Exception as error:
+        ray.get(ledger.fail.remote(_on_this_node(error)))
+        raise
+
+
+@contextmanager
+def _watched(look: Callable[[], int], until: int, told: Callable[[int], None]) -> Iterator[None]:
+    """Tells what is seen when it has changed, from another thread, `until` it is so much."""
+    over = threading.Event()
+
+    def watch() -> None:
+        seen = 0
+        with suppress(Exception):  # of a cluster that ends
+            while seen < until and not over.wait(LOOK_SECONDS):
+                now = look()
+                if now > seen:
+                    told(now)
+                    seen = now
+
+    thread = threading.Thread(target=watch, name="lvmfast-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def _told(fault: Callable[[], str] = str) -> Iterator[None]:
+    """What became of the cluster, in a line; `fault` knows better where work failed."""
     from ray.exceptions import RayError
 
     try:
         yield
     except RayError as error:
+        known = ""
+        with suppress(RayError):
+            known = fault()
         cause = getattr(error, "cause", None) or error
-        raise DataError(f"ray: {type(cause).__name__}: {' '.join(str(cause).split())[:200]}") from error
+        raise DataError(
+            known or f"ray: {type(cause).__name__}: {' '.join(str(cause).split())[:200]}"
+        ) from error

@@ -22,7 +22,7 @@ from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.keyed import MISSING_COLUMN, TextDuplicates
-from lvmfast.leaks.large import groups_per_block, scan_beyond_memory
+from lvmfast.leaks.large import Parter, groups_per_block, scan_beyond_memory
 from lvmfast.leaks.levels import (
     COSINE_LEVELS,
     LEVELS,
@@ -75,7 +75,7 @@ def scan(
     clock: Clock,
     announce: Announce = say_nothing,
     journal: Journal | None = None,
-    streamer: Streamer | None = None,
+    engine: Engine | None = None,
 ) -> Findings:
     """Compares every row of `train` with every row of `eval`, or of `train` with itself.
 
@@ -87,19 +87,24 @@ def scan(
             dimension, the memory limit is too low for any way, or the comparison of vectors would take
             longer than the options allow.
     """
-    streamer = streamer or record
+    engine = engine or Engine(record)
     levels, missing = checkable(train, eval, options)
     if any(level in COSINE_LEVELS for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
+    if engine.part is not None and eval is None and "vector" in levels:
+        raise DataError(
+            "vector: the engine ray finds repeated texts inside one set (--levels text), "
+            "and no repeated vectors; the engine local does"
+        )
     if journal is not None:
         journal.open({"levels": list(levels), "missing": missing})
     if journal is not None and journal.part:
         assert eval is not None
-        return _part(train, eval, levels, options, progress, clock, announce, journal, streamer)
+        return _part(train, eval, levels, options, progress, clock, announce, journal, engine)
     found = (
-        _two_sides(train, eval, levels, options, progress, clock, announce, journal, streamer)
+        _two_sides(train, eval, levels, options, progress, clock, announce, journal, engine)
         if eval
-        else _within(train, levels, options, progress, clock, announce, journal)
+        else _within(train, levels, options, progress, clock, announce, journal, engine)
     )
     return judged_findings(found, missing, options)
 
@@ -135,7 +140,7 @@ def _two_sides(
     clock: Clock,
     announce: Announce,
     journal: Journal | None,
-    streamer: Streamer,
+    engine: Engine,
 ) -> Findings:
     # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
     smaller = eval.estimated_rows() <= train.estimated_rows()
@@ -149,11 +154,11 @@ def _two_sides(
     _weigh_time(levels, sides, options, announce, reads_of(sides, levels, options, fits))
     if fits:
         left = None if room is None else room - working
-        found = _in_memory(sides, levels, options, progress, clock, left, journal, streamer)
+        found = _in_memory(sides, levels, options, progress, clock, left, journal, engine)
         if found is not None:
             return found
         announce("the index is larger than it seemed, and does not fit in memory")
-    return _beyond_memory(sides, levels, options, progress, clock, announce, journal)
+    return _beyond_memory(sides, levels, options, progress, clock, announce, journal, engine)
 
 
 def _part(
@@ -165,7 +170,7 @@ def _part(
     clock: Clock,
     announce: Announce,
     journal: Journal,
-    streamer: Streamer,
+    engine: Engine,
 ) -> Findings:
     """Scans a share of `train` into `journal`; the findings say no more than that."""
     sides: Mapping[Side, Dataset] = {"eval": eval, "train": train}
@@ -184,7 +189,7 @@ def _part(
         index = running.indexed()
         todo = journal.begin(index, train)
         streamed = _streamed(levels, sides, options)
-        streamer(running, sides, streamed, todo, journal, options, progress, None)
+        engine.stream(running, sides, streamed, todo, journal, options, progress, None)
     with clock.phase("evidence"):
         for cut in journal.cuts():
             running.fold(cut, numbers_of(len(train.files)))
@@ -261,7 +266,7 @@ def _in_memory(
     clock: Clock,
     room: int | None,
     journal: Journal | None,
-    streamer: Streamer,
+    engine: Engine,
 ) -> Findings | None:
     """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
     _, streamed = sides
@@ -273,7 +278,7 @@ def _in_memory(
         if journal is not None:
             todo = journal.begin(running.indexed(), sides[streamed])
             what = _streamed(levels, sides, options)
-            if not streamer(running, sides, what, todo, journal, options, progress, room):
+            if not engine.stream(running, sides, what, todo, journal, options, progress, room):
                 return None
             starts = journal.starts()
             for cut in journal.cuts():
@@ -356,6 +361,14 @@ class Streamer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Who does the work of a scan."""
+
+    stream: Streamer
+    part: Parter | None = None  #: None: this process, on its disk
+
+
 @contextmanager
 def resumable(journal: Journal) -> Iterator[None]:
     """Says, when it is interrupted, that what was recorded is not lost."""
@@ -407,6 +420,7 @@ def _beyond_memory(
     clock: Clock,
     announce: Announce,
     journal: Journal | None,
+    engine: Engine,
 ) -> Findings:
     """The findings by partitions and blocks, the indexed side first."""
 
@@ -416,7 +430,7 @@ def _beyond_memory(
         return read(sides[side], columns, phase, options, progress, wanted)
 
     with clock.phase("scan"), resumable(journal) if journal is not None else nullcontext():
-        found = scan_beyond_memory(sides, levels, options, stream, progress, announce, journal)
+        found = scan_beyond_memory(sides, levels, options, stream, progress, announce, journal, engine.part)
     findings = {level: keyed_finding(level, result) for level, result in found.keyed.items()}
     for level, of_vectors in found.cosine.items():
         findings[level] = cosine_finding(level, of_vectors, options.threshold)
@@ -463,6 +477,7 @@ def _within(
     clock: Clock,
     announce: Announce,
     journal: Journal | None,
+    engine: Engine,
 ) -> Findings:
     sides: dict[Side, Dataset] = {"train": train}
     check_evidence(levels, sides, options)
@@ -472,12 +487,13 @@ def _within(
     info: dict[Side, SideInfo] = {}
     if "text" in levels:
         of_text = None
-        if room is None or working + memory.index_bytes_within(["text"], train, options) <= room:
+        fits = room is None or working + memory.index_bytes_within(["text"], train, options) <= room
+        if fits and engine.part is None:
             of_text = _text_in_memory(
                 train, options, progress, clock, None if room is None else room - working
             )
         if of_text is None:
-            of_text = _beyond_memory(sides, ["text"], options, progress, clock, announce, journal)
+            of_text = _beyond_memory(sides, ["text"], options, progress, clock, announce, journal, engine)
         found |= of_text.levels
         info |= of_text.sides
     if "vector" in levels:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from lvmfast.corpus.dataset import Batch, Column, Dataset, Rows
 from lvmfast.durable import scratch_folder
@@ -38,6 +39,23 @@ KEYED = "keyed"
 Reader = Callable[[Side, Sequence[Column], str, Rows | None], Iterator[Batch]]
 #: Told of a phase: (name, units done, of how many).
 Told = Callable[[str, int, int | None], None]
+
+
+class Parter(Protocol):
+    """Finds what keyed levels find where this process does not part the rows itself."""
+
+    def __call__(
+        self, levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions, told: Told
+    ) -> Iterator[KeyedResult]:
+        """The findings of each level, in order.
+
+        Args:
+            levels: doc, chunk, text: some of them.
+            sides: the indexed side first, or ``train`` alone.
+            options: of the scan.
+            told: of phases.
+        """
+        ...
 
 
 @dataclass
@@ -189,10 +207,12 @@ def scan_beyond_memory(
     told: Told,
     announce: Announce,
     journal: Journal | None = None,
+    part: Parter | None = None,
 ) -> LargeScan:
     """The findings of `levels` over two sides, the indexed one first, or over ``train`` alone.
 
-    A `journal` keeps the findings of keyed levels as they are there, and those of vectors block by block.
+    A `journal` keeps the findings of keyed levels as they are there, and those of vectors block by block;
+    `part` takes the place of partitions on the disk of this machine.
 
     Raises:
         DataError: there is no room on disk, or not even for one partition or block in memory.
@@ -213,8 +233,15 @@ def scan_beyond_memory(
             journal.keep(KEYED, {"seen": seen, "levels": of_levels}, how_far, seldom=True)
 
     left = [level for level in keyed if level not in found.keyed]
-    if left:
+    if left and part is not None:
+        for level, result in zip(left, part(left, sides, options, told), strict=True):
+            found.keyed[level] = result
+            found.seen = {side: tally.rows_alone() for side, tally in result.tally.items()}
+            keep(level)
+    elif left:
         partitioned_levels(sides, left, options, read, told, announce, found, keep)
     if cosine:
+        if part is not None:
+            announce(f"{', '.join(cosine)}: block by block on this machine alone")
         blocked_levels(sides, cosine, options, read, found, journal)
     return found

@@ -90,7 +90,7 @@ class Spill:
 
     def _write(self, pending: Sequence[pa.RecordBatch], hashes: Sequence[Hashes]) -> None:
         rows = pa.Table.from_batches(pending).combine_chunks().to_batches()
-        place = partition_of(np.concatenate(hashes), len(self._paths))
+        place = partition_of(np.concatenate(hashes), len(self._paths)).astype(np.uint8)
         start = 0
         with _written_under(self._folder):
             for batch in rows:  # more than one only where texts would overflow their offsets
@@ -129,10 +129,10 @@ class Spill:
         self._paths[partition].unlink()
 
 
-def partition_of(hashes: Hashes, partitions: int) -> npt.NDArray[np.uint8]:
+def partition_of(hashes: Hashes, partitions: int) -> Hashes:
     """The partition of each hash: its high half as a fraction of the partitions."""
-    scaled: Hashes = (hashes >> np.uint64(32)) * np.uint64(partitions)
-    places: npt.NDArray[np.uint8] = (scaled >> np.uint64(32)).astype(np.uint8)
+    half = np.uint64(32)
+    places: Hashes = ((hashes >> half) * np.uint64(partitions)) >> half
     return places
 
 

@@ -194,6 +194,12 @@ class SideTally:
         tally.fold(state, AS_THEY_ARE)
         return tally
 
+    def rows_alone(self) -> SideTally:
+        """The rows that went by, and nothing of what was found."""
+        tally = SideTally(len(self._file_rows))
+        tally._file_rows += self._file_rows
+        return tally
+
     def count(self) -> SideCount:
         """What was gathered."""
         doubtful = {reason: np.concatenate(rows) for reason, rows in self._doubtful.items()}
