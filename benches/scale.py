@@ -4,6 +4,7 @@ scale.py texts DIR [--rows 20000000 --eval-rows 100000]   generated shards of te
 scale.py both DIR [--rows 1000000]                        64 shards with text, ids and 384-d vectors
 scale.py limit DIR [--limit 2GiB]                         scan what `texts` made, under a control group
 scale.py engines DIR [--ray]                              local, shards and merge, and Ray: one answer, timed
+scale.py parted DIR [--limit 700MiB]                      two large sides of `texts`, by disk and on Ray
 scale.py model DIR                                        the cost model beside runs at three sizes
 """
 
@@ -172,14 +173,29 @@ def engines(folder: Path, parts: int, ray: bool) -> None:
     if ray:
         print(f"ray: {timed(scan(folder, outs['ray'], '--engine', 'ray')):.1f} s")
     for name in ("merged", "ray") if ray else ("merged",):
-        for table in ("matches.parquet", "matched_rows.parquet"):
-            same = filecmp.cmp(outs["local"] / table, outs[name] / table, shallow=False)
-            print(f"{name}: {table}: {'the same bytes' if same else 'DIFFERENT'}")
-            if not same:
-                sys.exit(1)
-        left, right = (comparable(outs[of] / "summary.json") for of in ("local", name))
-        if left != right:
-            sys.exit(f"{name}: the summaries differ")
+        check_same(outs["local"], outs[name], name)
+
+
+def parted(folder: Path, limit: int) -> None:
+    """Two sides of which neither fits in a limit, by partitions on disk and by Ray's group-by."""
+    outs = {name: folder / f"out-{name}" for name in ("local", "ray")}
+    for name, out in outs.items():
+        shutil.rmtree(out, ignore_errors=True)
+        more = ("--memory-limit", str(limit), "--max-pairs", "100000", "--engine", name)
+        print(f"{name}: {timed(scan(folder, out, *more)):.1f} s")
+    check_same(outs["local"], outs["ray"], "ray")
+
+
+def check_same(ours: Path, others: Path, name: str) -> None:
+    """Ends the run where two reports differ."""
+    for table in ("matches.parquet", "matched_rows.parquet"):
+        same = filecmp.cmp(ours / table, others / table, shallow=False)
+        print(f"{name}: {table}: {'the same bytes' if same else 'DIFFERENT'}")
+        if not same:
+            sys.exit(1)
+    left, right = (comparable(out / "summary.json") for out in (ours, others))
+    if left != right:
+        sys.exit(f"{name}: the summaries differ")
 
 
 def comparable(path: Path) -> dict[str, object]:
@@ -190,11 +206,14 @@ def comparable(path: Path) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["texts", "both", "limit", "engines", "model"])
+    parser.add_argument("what", choices=["texts", "both", "limit", "engines", "parted", "model"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--eval-rows", type=int)
-    parser.add_argument("--limit", type=size, default="2GiB")
+    parser.add_argument(
+        "--limit",
+        type=size,
+    )
     parser.add_argument("--parts", type=int, default=SHARDS)
     parser.add_argument("--ray", action="store_true", help="also run on Ray")
     args = parser.parse_args()
@@ -204,9 +223,11 @@ def main() -> None:
     elif args.what == "both":
         make(args.folder, args.rows or 1_000_000, args.eval_rows or 10_000, vectors=True)
     elif args.what == "limit":
-        limited(args.folder, args.limit)
+        limited(args.folder, args.limit or size("2GiB"))
     elif args.what == "engines":
         engines(args.folder, args.parts, args.ray)
+    elif args.what == "parted":
+        parted(args.folder, args.limit or size("700MiB"))
     else:
         from scale_model import compare
 

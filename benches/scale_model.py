@@ -22,7 +22,7 @@ from lvmfast.corpus import load_split
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.leaks import cost
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.partitioned import fixed
+from lvmfast.leaks.records import fixed
 from lvmfast.leaks.spill import Spill, key_hashes
 from memory_limit import run
 

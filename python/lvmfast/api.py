@@ -109,7 +109,8 @@ def leakscan(
         resume: go on from what an earlier call with the same arguments left in `out`.
         shard: (i, n): scan only the i-th of n pieces of `train`, and write to `out` what `merge` needs.
         engine: where the larger side is read: in this process, or by the workers of a Ray cluster, who must
-            see its files by the same paths or URIs. The answer is the same.
+            see its files by the same paths or URIs; what does not fit in memory is parted there. Inside one
+            set these find repeated texts alone. The answer is the same.
         ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
             machine that ends with the scan.
         progress: called as (phase, rows done, rows in all or None).

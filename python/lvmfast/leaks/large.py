@@ -234,6 +234,7 @@ def scan_beyond_memory(
 
     left = [level for level in keyed if level not in found.keyed]
     if left and part is not None:
+        announce(f"{', '.join(left)}: parted on the cluster")
         for level, result in zip(left, part(left, sides, options, told), strict=True):
             found.keyed[level] = result
             found.seen = {side: tally.rows_alone() for side, tally in result.tally.items()}

@@ -12,22 +12,32 @@ from lvmfast.leaks.engine import Progress, silent
 
 SECONDS_BETWEEN_LINES = 10.0
 
+#: What phases of a scan count that do not count rows.
+UNITS = {
+    **{f"join {level}": "parts" for level in ("doc", "chunk", "text")},
+    "compare text": "parts",
+    "join vector": "vectors",
+    **{f"part {level}": "spans" for level in ("doc", "chunk", "text")},  # of files, on a cluster
+    "read text": "spans",
+}
+
 
 @contextmanager
 def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Iterator[Progress]:
     """The display that fits: silent when asked, bars on a terminal, lines elsewhere.
 
-    `units` names what a phase counts, where that is not rows.
+    `units` names what a phase counts, where that is not rows; of those of a scan it is known.
     """
+    known = {**UNITS, **(units or {})}
     if quiet:
         yield silent
     elif sys.stderr.isatty():
         from lvmfast.report.bars import drawn_bars
 
-        with drawn_bars(units or {}) as drawn:
+        with drawn_bars(known) as drawn:
             yield drawn
     else:
-        yield Lines(units or {})
+        yield Lines(known)
 
 
 def announcer(quiet: bool) -> Announce:
