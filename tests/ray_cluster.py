@@ -118,10 +118,12 @@ def clean(train: str, eval: str, report: str, out: str, **engine: Any) -> None:
 
 
 def fail(*, ray_address: str, **_: Any) -> None:
-    """Work that fails as nobody foresaw: once by an exception, once by the death of the process."""
+    """Work that fails by an exception and by the death of its process, spread and grouped."""
     import pyarrow as pa
 
-    from lvmfast.engines.cluster import connected, spread, workers
+    from lvmfast.engines.cluster import connected, workers
+    from lvmfast.engines.group_by import by_group
+    from lvmfast.engines.spread import spread
     from lvmfast.errors import DataError
 
     def raises() -> Any:
@@ -130,12 +132,24 @@ def fail(*, ray_address: str, **_: Any) -> None:
     def dies() -> Any:
         return lambda item: os._exit(7)
 
+    def part(item: dict[str, Any]) -> pa.Table:
+        return pa.table({"group": pa.array([item["value"]], pa.int32())})
+
+    def join(rows: pa.Table) -> list[bytes]:
+        return [raises()({"value": rows["group"][0].as_py()})]
+
     told = []
+    items = [pa.table({"value": [value]}) for value in (1, 0)]
     with connected(ray_address) as ray:
-        for make in raises, dies:
-            items = [pa.table({"value": [value]}) for value in (1, 0)]
+        of = workers(ray, 1 << 20)
+        for work in (
+            lambda: spread(ray, items, raises, (), of),
+            lambda: spread(ray, items, dies, (), of),
+            lambda: by_group(ray, items, part, join, of, 2, print),
+            lambda: by_group(ray, items, part, dies(), of, 2, print),
+        ):
             try:
-                told.append(str(list(spread(ray, items, make, (), workers(ray, 1 << 20)))))
+                told.append(str(list(work())))
             except DataError as error:
                 told.append(str(error))
     raise DataError("; ".join(told))
@@ -154,7 +168,7 @@ WORKS: dict[str, Callable[..., None]] = {
 
 def main(work: str, what: str, arguments: list[str]) -> None:
     import lvmfast
-    from lvmfast.engines import cluster, ray
+    from lvmfast.engines import ledger, ray
 
     with two_nodes(**({"num_gpus": 1} if what == "gpu" else {})) as (address, kill):
         killed = []
@@ -165,7 +179,7 @@ def main(work: str, what: str, arguments: list[str]) -> None:
                 kill()
 
         if what == "version":
-            cluster.__version__ = "0.0.0"
+            ledger.__version__ = "0.0.0"
         if what == "missing":
             path = ray._path
             ray._path = lambda file: path(file).replace("train", "elsewhere")  # type: ignore[assignment]

@@ -20,3 +20,17 @@ def test_the_rate_is_that_of_this_process(monkeypatch, capsys):
     now[0] += 10
     lines("train", 7_000, 10_000)
     assert capsys.readouterr().err == "train: 7,000/10,000 sequences, 100 sequences/s, 30 s left\n"
+
+
+def test_parts_are_not_called_rows(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.progress_display(quiet=False) as told:
+        for phase in ("join text", "scan train"):
+            told(phase, 0, 40)
+            now[0] += 20
+            told(phase, 10, 40)
+    said = capsys.readouterr().err
+    assert (
+        said == "join text: 10/40 parts, 0 parts/s, 60 s left\nscan train: 10/40 rows, 0 rows/s, 60 s left\n"
+    )

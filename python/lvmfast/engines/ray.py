@@ -16,7 +16,8 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Batch, Dataset, SplitFile
 from lvmfast.corpus.load import load_split
 from lvmfast.corpus.vector_column import VectorColumn
-from lvmfast.engines.cluster import WORKER_BYTES, connected, spread, workers
+from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
+from lvmfast.engines.spread import spread
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, pack, unpack

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.keys import Keys
-from lvmfast.engines.cluster import WORKER_BYTES, by_group, connected, workers
+from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
+from lvmfast.engines.group_by import by_group
 from lvmfast.engines.ray import opened_span, span_items
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory

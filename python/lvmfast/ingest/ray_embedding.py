@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Vectors
-from lvmfast.engines.cluster import WORKER_BYTES, connected, gpus, spread, workers
+from lvmfast.engines.cluster import WORKER_BYTES, connected, gpus, workers
+from lvmfast.engines.spread import spread
 from lvmfast.errors import DataError
 from lvmfast.ingest.embeddings import Batch
 from lvmfast.ingest.encoder import Encoder
