@@ -32,8 +32,8 @@ from lvmfast.corpus import load_payload, load_split
 from lvmfast.evals.bootstrap import cluster_interval, paired_interval
 from lvmfast.evals.metrics import query_values
 from lvmfast.evals.ranks import truth_ranks
-from lvmfast.leaks.engine import silent
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import silent
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
 from lvmfast.models.config import BASELINES
 from lvmfast.splits.components import join_documents

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError
 from lvmfast.leaks import journal as journals
-from lvmfast.leaks.engine import Clock, scan, silent
+from lvmfast.leaks.engine import scan
 from lvmfast.leaks.findings import Findings
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Clock, silent
 from lvmfast.report.summary import _level
 from lvmfast.report.tables import matched_rows, matches, nearest_rows
 

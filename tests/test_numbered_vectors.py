@@ -15,8 +15,8 @@ from lvmfast.corpus.vector_column import VectorColumn, narrowed
 from lvmfast.leaks import options as scan_options
 from lvmfast.leaks.cells import shared_out
 from lvmfast.leaks.common_scan import CommonScan
-from lvmfast.leaks.engine import silent
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import silent
 from lvmfast.splits.components import relate_documents
 from lvmfast.splits.documents import read_documents
 from lvmfast.splits.hold_out import hold_out

@@ -18,8 +18,8 @@ import lvmfast
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 from lvmfast.leaks import duplicates, memory
-from lvmfast.leaks.engine import silent
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import silent
 from lvmfast.splits import components
 from lvmfast.splits.components import Components, relate_documents
 from lvmfast.splits.divide import Shares

@@ -19,7 +19,7 @@ from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
-from lvmfast.leaks.engine import Clock, Engine, Progress, scan, silent
+from lvmfast.leaks.engine import Engine, scan
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.fingerprinted import scan_fingerprint
 from lvmfast.leaks.journal import Journal
@@ -31,6 +31,7 @@ from lvmfast.leaks.options import (
     Normalization,
     ScanOptions,
 )
+from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import Inputs, OpenSplit, environment

@@ -21,11 +21,12 @@ from lvmfast.engines.spread import spread
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, pack, unpack
-from lvmfast.leaks.engine import Progress, Streamed, read, resumable
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Progress, read
 from lvmfast.leaks.running import RunningLevels
+from lvmfast.leaks.streaming import Streamed, resumable
 
 #: What a worker is told of a span.
 _SPAN = pa.schema(
@@ -73,7 +74,7 @@ class SpanScanner:
 
 
 class RayStreamer:
-    """Streams spans through the workers of a cluster; see `engine.Streamer`."""
+    """Streams spans through the workers of a cluster; see `streaming.Streamer`."""
 
     def __init__(self, address: str | None, fields: Mapping[str, str]) -> None:
         """Connects to nothing yet.
@@ -95,7 +96,7 @@ class RayStreamer:
         progress: Progress,
         room: int | None,
     ) -> bool:
-        """As `engine.Streamer`.
+        """As `streaming.Streamer`.
 
         Raises:
             DataError: no cluster is at the address, it cannot give a worker the memory it needs, a worker has

@@ -53,7 +53,7 @@ from lvmfast.evals.retrieved import hits_table
 from lvmfast.evals.scoring import Bootstrap
 from lvmfast.evals.split_status import SplitStatus, scan_split, worst
 from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 
 #: Of what a reranker ordered whose training documents were not among those that the scan saw.
 FITTED_ELSEWHERE = SplitStatus(

@@ -16,7 +16,7 @@ from lvmfast.evals.retrieve import retrieve
 from lvmfast.evals.scoring import Context
 from lvmfast.evals.search import TopK
 from lvmfast.evals.table import ScoreTable, contexts_of
-from lvmfast.leaks.engine import Progress
+from lvmfast.leaks.progress import Progress
 
 SCHEMA = pa.schema(
     [

@@ -12,8 +12,8 @@ from lvmfast.corpus.load import as_fingerprint
 from lvmfast.errors import DataError
 from lvmfast.evals.domain_level import Domains, domain_reason
 from lvmfast.evals.queries import Queries
-from lvmfast.leaks.engine import Progress, silent
 from lvmfast.leaks.options import DEFAULT_THRESHOLD
+from lvmfast.leaks.progress import Progress, silent
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import undecided_count
 from lvmfast.splits.fingerprint import fingerprint_identity

@@ -34,7 +34,7 @@ from lvmfast.evals.scoring import (
 )
 from lvmfast.evals.search import Scores
 from lvmfast.evals.split_status import SplitStatus
-from lvmfast.leaks.engine import Progress
+from lvmfast.leaks.progress import Progress
 
 ORACLE = "oracle"
 COPY_LAST = "copy-last"

@@ -19,7 +19,7 @@ from lvmfast.ingest.plain import PlainArticle, plain_articles
 from lvmfast.ingest.selection import Sample, Selection
 from lvmfast.ingest.tables import parquet_writer
 from lvmfast.ingest.wikitext import Prose, is_disambiguation, prose
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 
 SECTION = pa.struct(
     [("heading", pa.string()), ("depth", pa.int32()), ("paragraphs", pa.list_(pa.large_string()))]

@@ -16,7 +16,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.ingest.tables import parquet_writer
 from lvmfast.ingest.wikitext import is_boilerplate
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 
 if TYPE_CHECKING:
     from lvmfast.ingest.encoder import Encoder

@@ -21,7 +21,7 @@ from lvmfast.errors import DataError
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.npz import Blocks, write_npz
 from lvmfast.ingest.tables import appearing
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 
 #: Chunks of a batch file: what a stopped run loses at most, of each that was at work.
 PART_ROWS = 2048

@@ -24,7 +24,7 @@ from lvmfast.ingest.proof import Training, check_encoder, prove
 from lvmfast.ingest.ray_embedding import RayEmbed
 from lvmfast.ingest.selection import Selection
 from lvmfast.ingest.sequences import Layout, write_sequences
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 
 RECORD = "ingest.json"
 ARTICLES, CHUNKS = "articles.parquet", "chunks.parquet"

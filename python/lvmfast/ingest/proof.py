@@ -16,7 +16,7 @@ from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.sequences import Layout, read_sequences, store_sequences
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import closing_line
 from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate

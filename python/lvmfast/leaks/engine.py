@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Protocol
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from lvmfast.leaks import cost, memory
 from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.checkable import checkable, no_rows, nothing_checkable
 from lvmfast.leaks.cost import Announce, say_nothing
-from lvmfast.leaks.cuts import Span, numbers_of, spans_read
+from lvmfast.leaks.cuts import numbers_of
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, judge
 from lvmfast.leaks.journal import Journal
@@ -35,36 +33,11 @@ from lvmfast.leaks.levels import (
 from lvmfast.leaks.named import named_values
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Clock, Progress, read
 from lvmfast.leaks.running import RunningLevels, cosine_finding, keyed_finding
+from lvmfast.leaks.streaming import Streamed, Streamer, record, resumable
 from lvmfast.leaks.tally import Rows, SideTally
 from lvmfast.leaks.vectors import CosineResult
-
-
-class Progress(Protocol):
-    """Told how far a scan is."""
-
-    def __call__(self, phase: str, done: int, total: int | None) -> None:
-        """`done` of `total` rows (None: not known) of `phase` are through."""
-
-
-def silent(phase: str, done: int, total: int | None) -> None:
-    """Shows nothing."""
-
-
-@dataclass
-class Clock:
-    """Seconds spent in each phase of a scan."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to `name`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def scan(
@@ -329,87 +302,11 @@ def indexed_levels(
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """What whoever streams spans must know of the scan."""
-
-    levels: tuple[Level, ...]
-    indexed: Side
-    dim: int  #: of the vectors
-    indexed_columns: tuple[Column, ...]
-    columns: tuple[Column, ...]  #: that the streamed side is read for
-
-
-class Streamer(Protocol):
-    """Brings the spans of the streamed side into a journal."""
-
-    def __call__(
-        self,
-        running: RunningLevels,
-        sides: Mapping[Side, Dataset],
-        streamed: Streamed,
-        todo: Sequence[Span],
-        journal: Journal,
-        options: ScanOptions,
-        progress: Progress,
-        room: int | None,
-    ) -> bool:
-        """Records a cut of every span of `todo`; False where that needs more memory than `room`.
-
-        Raises:
-            KeyboardInterrupt: with what to do about it, if there is something to go on from.
-        """
-        ...
-
-
-@dataclass(frozen=True)
 class Engine:
     """Who does the work of a scan."""
 
     stream: Streamer
     part: Parter | None = None  #: None: this process, on its disk
-
-
-@contextmanager
-def resumable(journal: Journal) -> Iterator[None]:
-    """Says, when it is interrupted, that what was recorded is not lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if journal.kept:
-            raise KeyboardInterrupt("what was done is kept; the same command with --resume goes on") from None
-        raise
-
-
-def record(
-    running: RunningLevels,
-    sides: Mapping[Side, Dataset],
-    streamed: Streamed,
-    todo: Sequence[Span],
-    journal: Journal,
-    options: ScanOptions,
-    progress: Progress,
-    room: int | None,
-) -> bool:
-    """As `Streamer`, in this process, with `running`."""
-    side, dataset = running.streamed, sides[running.streamed]
-    phase, total, done = f"scan {side}", dataset.rows if journal.share[1] == 1 else None, journal.rows_done
-    progress(phase, done, total)
-    pending: list[Span] = []
-    rows = memory.block_rows(dataset, streamed.columns, options)
-    with resumable(journal):
-        for place, (span, batches) in enumerate(spans_read(dataset, todo, streamed.columns, rows)):
-            for batch in batches:
-                running.take(side, batch)
-                if room is not None and running.nbytes > room:
-                    return False
-                done += batch.rows
-                progress(phase, done, total)
-            pending.append(span)
-            following = todo[place + 1] if place + 1 < len(todo) else None
-            if following is None or journal.due(span, following):
-                journal.add(pending, running.cut(), last=following is None)
-                pending = []
-    return True
 
 
 def _beyond_memory(
@@ -445,23 +342,6 @@ def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> t
     if options.max_df is not None and "text" in levels and "doc_id" not in columns:
         columns = ("doc_id", *columns)
     return columns
-
-
-def read(
-    dataset: Dataset,
-    columns: Sequence[Column],
-    phase: str,
-    options: ScanOptions,
-    progress: Progress,
-    wanted: Rows | None = None,
-) -> Iterator[Batch]:
-    """Streams `dataset`, or what holds `wanted` rows, telling `progress` after each batch dealt with."""
-    total, done = dataset.rows if wanted is None else None, 0
-    progress(phase, 0, total)
-    for batch in dataset.batches(columns, memory.block_rows(dataset, columns, options), wanted):
-        yield batch
-        done += batch.rows
-        progress(phase, done, total)
 
 
 def side_info(dataset: Dataset, seen: SideTally) -> SideInfo:

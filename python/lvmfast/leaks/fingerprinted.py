@@ -15,19 +15,13 @@ from lvmfast.corpus.keys import Keys, is_keys, keys_of_array, text_bytes
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.checkable import checkable
-from lvmfast.leaks.engine import (
-    Clock,
-    Progress,
-    columns_read,
-    judged_findings,
-    read,
-    side_info,
-)
+from lvmfast.leaks.engine import columns_read, judged_findings, side_info
 from lvmfast.leaks.findings import Findings, LevelFinding, Undecided
 from lvmfast.leaks.keyed import NO_TEXT, REASONS, KeyedLevel
 from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Clock, Progress, read
 from lvmfast.leaks.running import cosine_finding, keyed_finding
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
 from lvmfast.leaks.vectors import OracleLevel

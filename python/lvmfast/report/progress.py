@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lvmfast.leaks.cost import Announce, say_nothing
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 
 SECONDS_BETWEEN_LINES = 10.0
 

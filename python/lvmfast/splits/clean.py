@@ -17,8 +17,8 @@ from lvmfast.corpus.paths import LEDGER, expand
 from lvmfast.durable import staged_folder
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Clock, Progress, silent
 from lvmfast.leaks.levels import SIDES, Side, other_side
+from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.saved import SavedScan, ScannedFile
 from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from lvmfast.api import leakscan
-from lvmfast.leaks.engine import Progress
+from lvmfast.leaks.progress import Progress
 from lvmfast.report.leak_report import LeakReport
 
 

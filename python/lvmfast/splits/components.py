@@ -17,10 +17,10 @@ from lvmfast.corpus.dataset import Column
 from lvmfast.leaks import memory
 from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.duplicates import LEFT_OUT, Groups, SeenVectors, group_pairs
-from lvmfast.leaks.engine import Progress, read
 from lvmfast.leaks.keyed import TextKeys
 from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Progress, read
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
 from lvmfast.leaks.vectors import window_cosines
 

@@ -13,8 +13,8 @@ from lvmfast import _core
 from lvmfast.corpus import Dataset
 from lvmfast.corpus.keys import id_keys, newly_inserted
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Progress, read
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Progress, read
 from lvmfast.leaks.tally import NO_ROWS, Rows, starts_of
 
 

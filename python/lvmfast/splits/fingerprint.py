@@ -18,8 +18,8 @@ from lvmfast.corpus.lvfp import SUFFIX, pack, unpack
 from lvmfast.durable import write_bytes
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Progress, read, silent
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, Normalization, ScanOptions
+from lvmfast.leaks.progress import Progress, read, silent
 from lvmfast.splits.directions import fitted_directions
 from lvmfast.splits.kept import Kept
 from lvmfast.splits.ray_fingerprint import cuts_from_cluster

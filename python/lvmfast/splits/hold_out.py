@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from lvmfast.corpus import Dataset
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Progress
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Progress
 from lvmfast.splits.components import relate_documents
 from lvmfast.splits.divide import TRAIN, Division, Shares, divide
 from lvmfast.splits.documents import Documents, draw_lots, read_documents

@@ -15,8 +15,8 @@ from lvmfast.engines.ray import opened_span, span_items
 from lvmfast.engines.spread import spread
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Cut, Span, pack, spans_of, unpack
-from lvmfast.leaks.engine import Progress
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Progress
 from lvmfast.splits.directions import WIDTH
 from lvmfast.splits.kept import Kept
 

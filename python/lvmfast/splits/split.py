@@ -15,9 +15,9 @@ from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.paths import format_of
 from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Clock, Progress, silent
 from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
+from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.summary import summarized_options
 from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate

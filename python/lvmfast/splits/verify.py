@@ -12,7 +12,7 @@ from typing import Any
 from lvmfast import _core
 from lvmfast.corpus.paths import CERTIFICATE, expand, format_of
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 from lvmfast.splits.certificate import intact, read_certificate, stated_levels
 from lvmfast.splits.closing import closing_scan
 

@@ -18,9 +18,9 @@ from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.selection import select_rows
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Progress
 from lvmfast.leaks.levels import NEEDS, Level
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Progress
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.splits.hold_out import HeldOut, hold_out
 from lvmfast.training.config import TrainConfig

@@ -9,7 +9,7 @@ import numpy as np
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.sequences import Sequences
-from lvmfast.leaks.engine import Progress
+from lvmfast.leaks.progress import Progress
 
 _BLOCK = 4096
 

@@ -16,7 +16,7 @@ from lvmfast.corpus.dataset import Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.durable import appearing, write_text
 from lvmfast.errors import DataError
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix
 from lvmfast.models.build import build
 from lvmfast.models.checkpoint import CheckpointInfo

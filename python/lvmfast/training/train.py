@@ -11,7 +11,7 @@ from typing import Any
 from lvmfast import _core
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.gates import Verdicts, gate_set
-from lvmfast.leaks.engine import Progress, silent
+from lvmfast.leaks.progress import Progress, silent
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.presets import settle
 from lvmfast.training.run_folder import RunFolder

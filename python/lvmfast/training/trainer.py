@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lvmfast.corpus.dataset import Rows
 from lvmfast.errors import DataError
 from lvmfast.gates import TRAINING, Verdicts, at_epoch, gate_set, judge
-from lvmfast.leaks.engine import Progress
+from lvmfast.leaks.progress import Progress
 from lvmfast.models.baselines import predict_baseline
 from lvmfast.models.checkpoint import CheckpointInfo, save_checkpoint
 from lvmfast.models.config import BASELINES
