@@ -327,6 +327,7 @@ def test_an_amn_beside_the_run_joins(files, tmp_path):
     run(tmp_path / "runs" / "elsewhere", files.leaky, model="amn")
     alone = lvmfast.evaluate(first, files.eval, train=files.train, **FAST)
     assert {r["model"] for r in alone.records} == {"first", "copy-last", "mean", "lag-mix"}
+    assert any("/runs/broken: beside a run" in note for note in alone.details["notes"])
     run(tmp_path / "runs" / "other", files.train, model="amn")
     found = lvmfast.evaluate(first, files.eval, train=files.train, gates="stretch", **FAST)
     assert {r["model"] for r in found.records} == {"first", "other", "copy-last", "mean", "lag-mix"}

@@ -170,6 +170,9 @@ def test_patterns_folders_and_files_of_a_store(shards):
         expand([f"{uri}/none-*"])
     with pytest.raises(DataError, match=r"no-such-bucket/train/\*: no such bucket"):
         expand(["s3://no-such-bucket/train/*"])
+    for bucket in ("s3://no-such-bucket", "s3://no-such-bucket/"):
+        with pytest.raises(DataError, match=f"^{bucket}: no such bucket$"):
+            expand([bucket])
 
 
 def test_a_local_file_and_its_uri_are_one(tmp_path):

@@ -136,7 +136,7 @@ def evaluate(
     runs = _named_apart([load_run(name, queries, device, form) for name in trained])
     if phase == 1:
         check_phase_1(runs)
-    amn = None if phase == 1 else amn_beside(runs, queries, device, form)
+    amn, closed = (None, []) if phase == 1 else amn_beside(runs, queries, device, form)
     runs = _named_apart([*runs, *([] if amn is None else [amn])])
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
     named = None if domains is None else Domains(domains)
@@ -147,6 +147,11 @@ def evaluate(
     if amn is not None:
         notes.append(
             f"{runs[-1].name}: not named, but found at {amn.run}: an AMN with the same training fingerprint"
+        )
+    if closed:
+        which = ", ".join(map(str, closed[:3])) + (f" and {len(closed) - 3} more" if len(closed) > 3 else "")
+        notes.append(
+            f"{which}: beside a run, and no run that opens for this set: an AMN there is not compared"
         )
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]

@@ -95,15 +95,16 @@ def load_run(
 
 def amn_beside(
     runs: Sequence[Predictor], queries: Queries, device: str = "cpu", form: str | None = None
-) -> Predictor | None:
+) -> tuple[Predictor | None, list[Path]]:
     """The AMN that stands in the folder beside a run and was trained on what that run was trained on.
 
-    Of many the first by name; None where a run is an AMN itself, or none is there. A folder that does not
-    open as a run for these queries is none: nobody named it.
+    Of many the first by name; None where a run is an AMN itself, or none is there. With it the folders that
+    did not open as runs for these queries: no error, for nobody named them.
     """
+    closed: list[Path] = []
     stated = [run.checkpoint for run in runs if run.checkpoint is not None]
     if any(info.config.model == AMN for info in stated):
-        return None
+        return None, closed
     for run in runs:
         if run.run is None or run.checkpoint is None or not run.checkpoint.fingerprint:
             continue
@@ -113,6 +114,7 @@ def amn_beside(
             try:
                 found = load_run(best.parent, queries, device, form)
             except DataError:
+                closed.append(best.parent)
                 continue
             info = found.checkpoint
             if (
@@ -121,8 +123,8 @@ def amn_beside(
                 and info.fingerprint == run.checkpoint.fingerprint
                 and info.fingerprint_path is not None
             ):
-                return found
-    return None
+                return found, closed
+    return None, closed
 
 
 def _device(name: str) -> str:

@@ -16,6 +16,10 @@ def object_or_folder(uri: str) -> FileInfo | None:
         DataError: there is neither, or the store cannot be asked.
     """
     fs, inner = filesystem(uri)
+    if "s3" in fs.protocol and "/" not in inner.rstrip("/"):
+        with_retries(
+            uri, lambda: fs.ls(inner)
+        )  # of a bucket that is not there s3fs says that an object is not
     entry = with_retries(uri, lambda: fs.info(inner))
     return None if entry["type"] == "directory" else info_from(uri, entry)
 
