@@ -151,7 +151,7 @@ def evaluate(
     if closed:
         which = ", ".join(map(str, closed[:3])) + (f" and {len(closed) - 3} more" if len(closed) > 3 else "")
         notes.append(
-            f"{which}: beside a run, and no run that opens for this set: an AMN there is not compared"
+            f"{which}: beside a run, and none that opens for this set: an AMN there is not compared"
         )
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]
