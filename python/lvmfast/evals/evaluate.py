@@ -150,9 +150,7 @@ def evaluate(
         )
     if closed:
         which = ", ".join(map(str, closed[:3])) + (f" and {len(closed) - 3} more" if len(closed) > 3 else "")
-        notes.append(
-            f"{which}: beside a run, and none that opens for this set: an AMN there is not compared"
-        )
+        notes.append(f"{which}: beside a run, and none that opens for this set: an AMN there is not compared")
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]
     predicted = {predictor.name: emit(predictor, queries, progress) for predictor in predictors}
