@@ -111,7 +111,7 @@ def scan_vectors(rows: int, rounds: int, threshold: float) -> None:
     import near  # which needs faiss
 
     near.make("syn", rows, EVAL_ROWS, DIM)
-    train, eval_ = (near.CACHE / f"syn-{rows}-{EVAL_ROWS}-{DIM}-{side}.npy" for side in ("train", "eval"))
+    train, eval_ = near.stored("syn", rows, EVAL_ROWS, DIM)
     scan = [sys.executable, "-m", "lvmfast", "leakscan", "--train", str(train), "--eval", str(eval_)]
     scan += ["--levels", "vector", "--threshold", str(threshold), "--json"]
     cat = ["sh", "-c", f"cat {train} > /dev/null"]

@@ -1,6 +1,7 @@
 """The cosine scan against faiss IndexFlatIP.range_search in the same run, on data made here.
 
-`syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold; `random`
+`syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold, turned so that no
+coordinate stands for one direction of the spectrum; `random`
 is uniform on the sphere with planted pairs, the worst case there is; `real` are embeddings of docstrings and
 articles (`embeddings.py`, --real-rows). Arrays are kept in `.bench/`. The pair sets of both programs are
 compared before a time is printed: pairs on which they differ must lie within faiss's float32 rounding of the
@@ -46,11 +47,17 @@ def draw(rng: np.random.Generator, recipe: str, n: int, dim: int, centres: Rows,
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def stored(recipe: str, n: int, m: int, dim: int) -> list[Path]:
+    """Where the train and the eval rows of a recipe are kept."""
+    name = "syn-turned" if recipe == "syn" else recipe
+    return [CACHE / f"{name}-{n}-{m}-{dim}-{side}.npy" for side in ("train", "eval")]
+
+
 def make(recipe: str, n: int, m: int, dim: int) -> tuple[Rows, Rows]:
     """(n, dim) train and (m, dim) eval rows of unit length."""
     if recipe == "real":
         return real_embeddings(n, m)
-    paths = [CACHE / f"{recipe}-{n}-{m}-{dim}-{side}.npy" for side in ("train", "eval")]
+    paths = stored(recipe, n, m, dim)
     if not all(path.exists() for path in paths):
         CACHE.mkdir(exist_ok=True)
         rng = np.random.default_rng(7)
@@ -68,6 +75,10 @@ def make(recipe: str, n: int, m: int, dim: int) -> tuple[Rows, Rows]:
             cosine = threshold + rng.uniform(-1e-4, 1e-4)
             sine = np.sqrt(1 - cosine**2)
             eval[i] = cosine * row / np.linalg.norm(row) + sine * across / np.linalg.norm(across)
+        if recipe == "syn":
+            turn = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
+            for rows in (eval, *np.array_split(train, len(parts))):
+                rows[:] = rows @ turn
         for path, rows in zip(paths, (train, eval), strict=True):
             np.save(path, rows)
     train, eval = (np.load(path) for path in paths)

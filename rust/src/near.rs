@@ -412,8 +412,9 @@ struct Distinct {
 
 impl Distinct {
     fn of(described: &Described, watch: &Watch) -> Result<Self, ScanError> {
-        let mut table = KeyTable::new(2)?;
-        let mut distinct = Self { first_rows: Vec::new(), place: Vec::new() };
+        let rows = described.usability.len();
+        let mut table = KeyTable::with_capacity(2, rows)?;
+        let mut distinct = Self { first_rows: Vec::with_capacity(rows), place: Vec::with_capacity(rows) };
         for (row, (code, key)) in described.usability.iter().zip(&described.keys).enumerate() {
             if row % ROWS_PER_CHECK == 0 {
                 watch.check()?;

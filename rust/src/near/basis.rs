@@ -32,16 +32,14 @@ pub(super) const HALF_NORM: f32 = 127.0;
 /// Largest component of a code: with an offset of 64 it is an unsigned byte below 128.
 pub(super) const PEAK: f32 = 63.0;
 
-/// Projection on `width` nearly orthonormal directions, the first `first` of them mixed so that the
-/// energy is spread evenly.
+/// Projection on `width` nearly orthonormal directions.
 #[derive(Debug)]
 pub(super) struct Basis {
     /// Directions.
     pub width: usize,
     /// Directions that the first tile looks at.
     pub first: usize,
-    /// Directions as panels of the kernel's lanes, each `(dim, lanes)`.
-    pub panels: Vec<f32>,
+    pub directions: Directions,
     /// What is subtracted from every projection, `(width,)`: about the mean, and any value would do.
     pub centre: Vec<f32>,
     /// At least the spectral norm of the matrix of directions.
@@ -50,6 +48,22 @@ pub(super) struct Basis {
     pub step: f32,
     /// What a left row is expected to cost, in cycles of one core.
     pub cycles: f64,
+}
+
+#[derive(Debug)]
+pub(super) enum Directions {
+    /// Fitted to the rows, as panels of the kernel's lanes, each `(dim, lanes)`; the first ones are mixed so that
+    /// the energy is spread evenly.
+    Fitted(Vec<f32>),
+    /// Components of the rows themselves, by their numbers: where the rows have no directions of their own these
+    /// are as good as any, and cost nothing.
+    Axes(Vec<usize>),
+}
+
+/// Directions that were not chosen yet.
+enum Candidate {
+    Fitted(Matrix),
+    Axes(Vec<usize>),
 }
 
 /// What a sieve is expected to cost per left row, in cycles of one core.
@@ -88,6 +102,8 @@ pub(super) struct Terms {
     pub caution: f64,
     /// Multiplications that may be spent, beyond the narrowest directions.
     pub work: f64,
+    /// Axes are taken where they are expected to cost less than this many times what fitted directions do.
+    pub axes: f64,
 }
 
 /// Row-major `(rows, depth)`.
@@ -104,6 +120,12 @@ impl Matrix {
 
     fn row(&self, i: usize) -> &[f32] {
         &self.values[i * self.depth..][..self.depth]
+    }
+
+    /// These columns alone.
+    fn columns(&self, columns: &[usize]) -> Self {
+        let rows = self.values.chunks_exact(self.depth);
+        Self { depth: columns.len(), values: rows.flat_map(|row| columns.iter().map(|&k| row[k])).collect() }
     }
 
     fn transposed(&self) -> Self {
@@ -184,7 +206,8 @@ impl Basis {
             work += fit_work(dim) * (width / WIDTHS[0]) as f64 / 2.0;
             let directions = principal(&fitted, &transposed, narrower.as_ref(), width, kernel, watch)?;
             let projected = probes.times_transposed(&directions, kernel, watch)?;
-            let plan = choose(&projected, probe_left, dim, right.len(), terms);
+            let judged = Judged { projected: &projected, left: probe_left, mixed: true };
+            let plan = choose(judged, dim, right.len(), terms, kernel);
             // Where these directions did not pay against a third of them, more will not either.
             let wider_may_pay =
                 plan.width > width / 3 && (plan.wasted >= 0.25 || plan.width == width && plan.wasted >= 0.1);
@@ -194,21 +217,31 @@ impl Basis {
             // Further directions hold no more than these do each: distances grow by no more than that.
             let growth = WIDTHS[WIDTHS.len() - 1] as f64 / width as f64;
             let hoped = Terms { radius: terms.radius / growth.sqrt(), caution: 1.0, ..terms };
-            let hopeless =
-                choose(&projected, probe_left, dim, right.len(), hoped).cycles >= terms.expected * product;
+            let hopeless = choose(judged, dim, right.len(), hoped, kernel).cycles >= terms.expected * product;
             narrower = Some(directions);
             if !wider_may_pay || hopeless {
                 break;
             }
         }
+        let mut best = best.map(|(plan, directions)| (plan, Candidate::Fitted(directions)));
+        let mut axes = strongest(&fitted);
+        axes.truncate(WIDTHS[WIDTHS.len() - 1].min(dim * 3 / 4));
+        if terms.axes > 0.0 && axes.len() >= CANDIDATES[0] {
+            let projected = probes.columns(&axes);
+            let judged = Judged { projected: &projected, left: probe_left, mixed: false };
+            let plan = choose(judged, dim, right.len(), terms, kernel);
+            if best.as_ref().is_none_or(|(old, _)| plan.cycles < terms.axes * old.cycles) {
+                best = Some((plan, Candidate::Axes(axes)));
+            }
+        }
         let Some((plan, directions)) = best.filter(|(plan, _)| plan.cycles < terms.expected * product) else {
             return Ok(None);
         };
-        Self::from_directions(directions, plan, &probes, &mean, kernel, watch).map(Some)
+        Self::from_candidate(directions, plan, &probes, &mean, kernel, watch).map(Some)
     }
 
-    fn from_directions(
-        mut directions: Matrix,
+    fn from_candidate(
+        directions: Candidate,
         plan: Plan,
         probes: &Matrix,
         mean: &[f32],
@@ -216,9 +249,27 @@ impl Basis {
         watch: &Watch,
     ) -> Result<Self, ScanError> {
         let Plan { first, width, cycles, .. } = plan;
-        directions.values.truncate(width * directions.depth);
-        mix(&mut directions, first);
-        let projected = probes.times_transposed(&directions, kernel, watch)?;
+        let (directions, projected, centre, norm) = match directions {
+            Candidate::Fitted(mut directions) => {
+                directions.values.truncate(width * directions.depth);
+                mix(&mut directions, first);
+                let projected = probes.times_transposed(&directions, kernel, watch)?;
+                // The probes were centred before they were projected; what is scanned is centred after.
+                let centre = (0..width).map(|k| kernel.dot(directions.row(k), mean) as f32).collect();
+                let panels = panels(&directions.values, directions.depth, kernel.tile_lanes());
+                (Directions::Fitted(panels), projected, centre, norm_bound(&directions, kernel))
+            }
+            Candidate::Axes(mut axes) => {
+                axes.truncate(width);
+                // In the order in which a row lies in memory.
+                let (first, rest) = axes.split_at_mut(first);
+                first.sort_unstable();
+                rest.sort_unstable();
+                let projected = probes.columns(&axes);
+                let centre = axes.iter().map(|&k| mean[k]).collect();
+                (Directions::Axes(axes), projected, centre, 1.0)
+            }
+        };
         let rows = projected.rows();
         let step = {
             let mut halves: Vec<f32> = Vec::with_capacity(rows);
@@ -233,18 +284,26 @@ impl Basis {
             peaks.sort_by(f32::total_cmp);
             (halves[rare] / (HALF_NORM - 1.0)).max(peaks[rare] / PEAK).max(1e-9)
         };
-        // The probes were centred before it they were projected; what is scanned is centred after.
-        let centre = (0..width).map(|k| kernel.dot(directions.row(k), mean) as f32).collect();
-        Ok(Self {
-            width,
-            first,
-            norm: norm_bound(&directions, kernel),
-            panels: panels(&directions.values, directions.depth, kernel.tile_lanes()),
-            centre,
-            step,
-            cycles,
-        })
+        Ok(Self { width, first, directions, centre, norm, step, cycles })
     }
+
+    pub fn nbytes(&self) -> usize {
+        match &self.directions {
+            Directions::Fitted(panels) => panels.capacity() * size_of::<f32>(),
+            Directions::Axes(axes) => axes.capacity() * size_of::<usize>(),
+        }
+    }
+}
+
+/// The components of a sample by falling energy.
+fn strongest(sample: &Matrix) -> Vec<usize> {
+    let mut energies = vec![0.0f32; sample.depth];
+    for row in sample.values.chunks_exact(sample.depth) {
+        energies.iter_mut().zip(row).for_each(|(energy, x)| *energy += x * x);
+    }
+    let mut axes: Vec<usize> = (0..sample.depth).collect();
+    axes.sort_by(|&a, &b| energies[b].total_cmp(&energies[a]));
+    axes
 }
 
 /// Norms of the components at positions 0 and 1, and at 2 and 3, modulo 4.
@@ -406,38 +465,56 @@ fn norm_bound(directions: &Matrix, kernel: &Kernel) -> f64 {
     (1.0 + squares.sqrt()).sqrt() + 1e-9
 }
 
+/// The probes as candidate directions show them.
+#[derive(Clone, Copy)]
+struct Judged<'a> {
+    projected: &'a Matrix,
+    /// Rows of the left side, which come first.
+    left: usize,
+    /// Whether the directions will be mixed; otherwise they are used as they are, and are axes.
+    mixed: bool,
+}
+
 /// The cheapest widths for the probed pairs.
 fn choose(
-    projected: &Matrix,
-    left_count: usize,
+    judged: Judged<'_>,
     dim: usize,
     right: usize,
     Terms { radius, caution, .. }: Terms,
+    kernel: &Kernel,
 ) -> Plan {
+    let Judged { projected, left: left_count, mixed } = judged;
     let width = projected.depth;
     let lefts: Vec<&[f32]> =
         (0..left_count.min(PROBES)).map(|i| projected.row(i * left_count / left_count.min(PROBES))).collect();
     let widths: Vec<usize> = CANDIDATES.into_iter().filter(|&w| w <= width).collect();
     // How far codes of each width may be off, from the energy they have to hold.
     let mut energies = vec![Vec::with_capacity(projected.rows()); widths.len()];
+    let mut peaks = energies.clone();
     for i in 0..projected.rows() {
         let mut from = 0;
-        let mut energy = 0.0f32;
-        for (&to, energies) in widths.iter().zip(&mut energies) {
-            energy += projected.row(i)[from..to].iter().map(|v| v * v).sum::<f32>();
+        let (mut energy, mut peak) = (0.0f32, 0.0f32);
+        for ((&to, energies), peaks) in widths.iter().zip(&mut energies).zip(&mut peaks) {
+            for v in &projected.row(i)[from..to] {
+                energy += v * v;
+                peak = peak.max(v.abs());
+            }
             energies.push(energy);
+            peaks.push(peak);
             from = to;
         }
     }
+    let large = |values: &mut Vec<f32>| {
+        values.sort_by(f32::total_cmp);
+        f64::from(values[values.len() - 1 - values.len() / 200])
+    };
     let code_radius: Vec<f64> = widths
         .iter()
-        .zip(&mut energies)
-        .map(|(&width, energies)| {
-            energies.sort_by(f32::total_cmp);
-            let large = f64::from(energies[energies.len() - 1 - energies.len() / 200]).sqrt();
+        .zip(energies.iter_mut().zip(&mut peaks))
+        .map(|(&width, (energies, peaks))| {
             let mean = (energies.iter().map(|&e| f64::from(e)).sum::<f64>() / energies.len() as f64).sqrt();
-            let step = (large * 0.8 / f64::from(HALF_NORM))
-                .max(4.5 * mean / (width as f64).sqrt() / f64::from(PEAK));
+            let peak = if mixed { 4.5 * mean / (width as f64).sqrt() } else { large(peaks) };
+            let step = (large(energies).sqrt() * 0.8 / f64::from(HALF_NORM)).max(peak / f64::from(PEAK));
             radius + 2.0 * step * (width as f64 / 12.0).sqrt()
         })
         .collect();
@@ -454,8 +531,7 @@ fn choose(
             let mut from = 0;
             let mut passed = [false; CANDIDATES.len()];
             for (w, &to) in widths.iter().enumerate() {
-                let (x, y) = (&x[from..to], &y[from..to]);
-                distance += x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f32>();
+                distance += kernel.square_distance(&x[from..to], &y[from..to]);
                 let distance = f64::from(distance).sqrt();
                 if distance > code_radius[w..].iter().copied().fold(radius, f64::max) {
                     break;
@@ -480,7 +556,8 @@ fn choose(
             // What survives the widest test may well be a match, which the product has to score too.
             let tests =
                 right as f64 * (share(first[f]) * second + share(both[f][w].saturating_sub(hits)) * third);
-            let encode = dim as f64 * code_width as f64 / 13.0 + 8.0 * code_width as f64;
+            let project = if mixed { dim as f64 / 13.0 } else { 2.0 };
+            let encode = (project + 8.0) * code_width as f64;
             let tiles = right as f64 * first_width as f64 / 40.0;
             let cycles = encode + tiles + tests;
             if best.is_none_or(|plan| cycles < plan.cycles) {

@@ -1,6 +1,6 @@
 //! Rows as the sieve sees them: their projection in float32, and a code of small integers for the first tile.
 
-use super::basis::{Basis, HALF_NORM, PEAK, half_norms};
+use super::basis::{Basis, Directions, HALF_NORM, PEAK, half_norms};
 use super::product::{DEPTH, Rows};
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 
@@ -73,8 +73,7 @@ impl Encoder<'_> {
 
     /// Projections `(count, width)` of rows `from..from + count`.
     pub fn project(&self, rows: Rows<'_>, from: usize, projections: &mut [f32], scratch: &mut Scratch) {
-        let Basis { width, ref panels, ref centre, .. } = *self.basis;
-        let (tile_rows, lanes, dim) = (self.kernel.tile_rows(), self.kernel.tile_lanes(), rows.dim);
+        let Basis { width, ref directions, .. } = *self.basis;
         let count = projections.len() / width;
         let Scratch { tiles, scaled, .. } = scratch;
         scaled.clear();
@@ -83,8 +82,8 @@ impl Encoder<'_> {
             let scale = 1.0 / square.sqrt();
             scaled.extend(row.iter().map(|&x| (f64::from(x) * scale) as f32));
         }
-        let mut rescaled = scaled.chunks_exact(dim);
-        let mut slices: Vec<&[f32]> = Vec::with_capacity(count.next_multiple_of(tile_rows));
+        let mut rescaled = scaled.chunks_exact(rows.dim);
+        let mut slices: Vec<&[f32]> = Vec::with_capacity(count.next_multiple_of(self.kernel.tile_rows()));
         let mut scales = Vec::with_capacity(count);
         for i in 0..count {
             if plain(i) {
@@ -96,9 +95,26 @@ impl Encoder<'_> {
                 scales.push(1.0);
             }
         }
-        slices.resize(count.next_multiple_of(tile_rows), slices[0]);
+        match directions {
+            Directions::Fitted(panels) => self.multiply(slices, panels, &scales, projections, tiles),
+            Directions::Axes(axes) => self.pick(&slices, axes, &scales, projections),
+        }
+    }
+
+    /// The projections of rows on fitted directions.
+    fn multiply(
+        &self,
+        mut rows: Vec<&[f32]>,
+        panels: &[f32],
+        scales: &[f32],
+        projections: &mut [f32],
+        tiles: &mut Vec<f32>,
+    ) {
+        let Basis { width, ref centre, .. } = *self.basis;
+        let (tile_rows, lanes, dim) = (self.kernel.tile_rows(), self.kernel.tile_lanes(), rows[0].len());
+        rows.resize(rows.len().next_multiple_of(tile_rows), rows[0]);
         let tile = tile_rows * lanes;
-        let row_tiles = slices.len() / tile_rows;
+        let row_tiles = rows.len() / tile_rows;
         tiles.clear();
         tiles.resize(width / lanes * row_tiles * tile, 0.0);
         let mut parts: Vec<&[f32]> = Vec::with_capacity(tile_rows);
@@ -108,20 +124,30 @@ impl Encoder<'_> {
                 panels.chunks_exact(dim * lanes).zip(tiles.chunks_exact_mut(row_tiles * tile))
             {
                 let panel = &panel[depth * lanes..end * lanes];
-                for (rows, tile) in slices.chunks_exact(tile_rows).zip(tiles.chunks_exact_mut(tile)) {
+                for (rows, tile) in rows.chunks_exact(tile_rows).zip(tiles.chunks_exact_mut(tile)) {
                     parts.clear();
                     parts.extend(rows.iter().map(|row| &row[depth..end]));
                     self.kernel.project(&parts, panel, tile);
                 }
             }
         }
-        for ((i, out), scale) in projections.chunks_exact_mut(width).enumerate().zip(&scales) {
+        for ((i, out), scale) in projections.chunks_exact_mut(width).enumerate().zip(scales) {
             let columns = out.chunks_exact_mut(lanes).zip(centre.chunks_exact(lanes));
             for ((out, centre), tiles) in columns.zip(tiles.chunks_exact(row_tiles * tile)) {
                 let sums = &tiles[i * lanes..][..lanes];
                 for ((out, sum), centre) in out.iter_mut().zip(sums).zip(centre) {
                     *out = sum * scale - centre;
                 }
+            }
+        }
+    }
+
+    /// The projections of rows on axes.
+    fn pick(&self, rows: &[&[f32]], axes: &[usize], scales: &[f32], projections: &mut [f32]) {
+        let Basis { width, ref centre, .. } = *self.basis;
+        for ((out, row), scale) in projections.chunks_exact_mut(width).zip(rows).zip(scales) {
+            for ((out, &axis), centre) in out.iter_mut().zip(axes).zip(centre) {
+                *out = row[axis] * scale - centre;
             }
         }
     }

@@ -87,9 +87,7 @@ impl RisingSieve {
 
     pub fn nbytes(&self) -> usize {
         self.fitted.as_ref().map_or(0, |f| {
-            f.right.nbytes()
-                + f.basis.panels.capacity() * 4
-                + f.spoken.capacity() * size_of::<Option<(f64, f64)>>()
+            f.right.nbytes() + f.basis.nbytes() + f.spoken.capacity() * size_of::<Option<(f64, f64)>>()
         })
     }
 
@@ -166,6 +164,8 @@ impl RisingSieve {
             expected: self.policy.expected * share,
             caution: CAUTION.powi(self.failures),
             work,
+            // Small sets, whose thresholds are far from where they will end, lost more by them than large ones won.
+            axes: 0.0,
         };
         let Some(mut basis) = Basis::fit(left, right, terms, self.kernel, watch)? else {
             self.fitted = None;

@@ -37,6 +37,9 @@ pub(super) struct Policy {
     /// and a task that wastes more than this share of the product's cost on pairs that are no match is
     /// left to the product.
     pub waste: f64,
+    /// Axes are projected on where they are expected to cost less than this many times what directions do that
+    /// are fitted to the rows.
+    pub axes: f64,
     /// One side with itself: a join over cells must be expected to cost less than this share of the sieve
     /// over all pairs,
     pub cells: f64,
@@ -58,6 +61,7 @@ impl Default for Policy {
             worth: 10.0,
             expected: 0.5,
             waste: 0.3,
+            axes: 1.0,
             cells: 0.8,
             cells_budget: 1.0,
             cell_rows: 64,
@@ -117,7 +121,7 @@ impl Sieve {
     }
 
     pub fn nbytes(&self) -> usize {
-        self.fitted.as_ref().map_or(0, |f| f.right.nbytes() + f.basis.panels.capacity() * 4)
+        self.fitted.as_ref().map_or(0, |f| f.right.nbytes() + f.basis.nbytes())
     }
 
     /// The largest distance of the projections of a pair that scores at or above the threshold, under a
@@ -148,7 +152,7 @@ impl Sieve {
         watch: &Watch,
     ) -> Result<Sieved, ScanError> {
         self.cells = 0;
-        self.prepare(left, right, watch)?;
+        self.prepare(left, right, pairing, watch)?;
         if self.fitted.is_none() {
             return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
         };
@@ -257,7 +261,13 @@ impl Sieve {
     }
 
     /// Fits a basis when it is worth it, and encodes the right side when it has grown.
-    fn prepare(&mut self, left: Rows<'_>, right: Rows<'_>, watch: &Watch) -> Result<(), ScanError> {
+    fn prepare(
+        &mut self,
+        left: Rows<'_>,
+        right: Rows<'_>,
+        pairing: Pairing,
+        watch: &Watch,
+    ) -> Result<(), ScanError> {
         let dim = left.dim;
         self.seen += left.len() as f64 * right.len() as f64 * dim as f64;
         if self.groups != right.len() {
@@ -278,7 +288,9 @@ impl Sieve {
         // A fit that proved wrong counted too few survivors.
         let caution = 10f64.powi(self.fits as i32 - 1);
         let expected = self.policy.expected;
-        let terms = Terms { radius: self.radius(dim, 1.0), expected, caution, work };
+        // Cells want the directions along which rows differ most.
+        let axes = if pairing == Pairing::All { self.policy.axes } else { 0.0 };
+        let terms = Terms { radius: self.radius(dim, 1.0), expected, caution, work, axes };
         let fit = Basis::fit(left, right, terms, self.kernel, watch)?;
         let Some(basis) = fit else {
             self.fits = FITS;

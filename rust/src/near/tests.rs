@@ -200,13 +200,38 @@ proptest! {
         dim in prop_oneof![86usize..120, Just(384), Just(768), Just(1024)],
         (n, m) in (40usize..250, 40usize..70),
         threshold in prop_oneof![4 => Just(0.995), 2 => Just(0.9), 2 => 0.5f64..1.0, 1 => Just(1.0), 1 => threshold()],
+        policy in prop_oneof![Just(SIEVE_ALWAYS), Just(AXES_ALWAYS)],
     ) {
         let mut random = Random(seed);
         let eval = random.rows(m, dim, &[], threshold);
         let train = random.rows(n, dim, &eval, threshold);
         let expected = slow_pairs(&train, &eval, threshold);
         for kernel in kernel::available() {
-            let found = index_pairs(kernel, &train, &eval, dim, threshold, Blocks::default(), SIEVE_ALWAYS);
+            let found = index_pairs(kernel, &train, &eval, dim, threshold, Blocks::default(), policy);
+            prop_assert_eq!(&found, &expected, "{}", kernel.name());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn axes_lose_no_pair_that_they_show_at_full_length(
+        seed in any::<u64>(),
+        threshold in prop_oneof![Just(0.995), Just(0.9), 0.5f64..1.0],
+    ) {
+        // All values are where the axes are, so that rows are as far apart in the projection as a match may be.
+        let mut random = Random(seed);
+        let spread = |rows: Vec<Vec<f32>>| -> Vec<Vec<f32>> {
+            rows.iter().map(|row| row.iter().flat_map(|&v| [0.0, v, 0.0, 0.0]).collect()).collect()
+        };
+        let eval = random.rows(60, 32, &[], threshold);
+        let train = spread(random.rows(200, 32, &eval, threshold));
+        let eval = spread(eval);
+        let expected = slow_pairs(&train, &eval, threshold);
+        for kernel in kernel::available() {
+            let found = index_pairs(kernel, &train, &eval, 128, threshold, Blocks::default(), AXES_ALWAYS);
             prop_assert_eq!(&found, &expected, "{}", kernel.name());
         }
     }
@@ -221,7 +246,7 @@ fn every_kernel_takes_the_dimensions_that_models_have() {
         let expected = slow_pairs(&train, &eval, 0.9);
         assert!(!expected.is_empty());
         for kernel in kernel::available() {
-            for policy in [Policy::default(), SIEVE_ALWAYS] {
+            for policy in [Policy::default(), SIEVE_ALWAYS, AXES_ALWAYS] {
                 let found = index_pairs(kernel, &train, &eval, dim, 0.9, Blocks::default(), policy);
                 assert_eq!(found, expected, "{} {dim}", kernel.name());
             }
@@ -434,6 +459,7 @@ const SIEVE_ALWAYS: Policy = Policy {
     worth: 0.0,
     expected: f64::INFINITY,
     waste: f64::INFINITY,
+    axes: 0.0,
     cells: 0.0,
     cells_budget: f64::INFINITY,
     cell_rows: 4,
@@ -444,6 +470,9 @@ const SIEVE_ALWAYS: Policy = Policy {
 /// The product in bytes, whatever the kernel, and no sieve before it.
 const BYTES_ALWAYS: Policy = Policy { bytes: f64::INFINITY, worth: f64::INFINITY, ..SIEVE_ALWAYS };
 
+/// Directions that are coordinates, however many pairs they let through.
+const AXES_ALWAYS: Policy = Policy { axes: f64::INFINITY, ..SIEVE_ALWAYS };
+
 const CELLS_ALWAYS: Policy = Policy { cells: f64::INFINITY, ..SIEVE_ALWAYS };
 
 #[test]
@@ -451,7 +480,7 @@ fn few_rows_need_no_directions() {
     let mut random = Random(7);
     for (dim, n) in [1, 3, 96].into_iter().flat_map(|dim| (0..4).map(move |n| (dim, n))) {
         let rows: Vec<Vec<f32>> = (0..n).map(|_| random.row(dim)).collect();
-        for policy in [SIEVE_ALWAYS, CELLS_ALWAYS, BYTES_ALWAYS] {
+        for policy in [SIEVE_ALWAYS, AXES_ALWAYS, CELLS_ALWAYS, BYTES_ALWAYS] {
             check_within(&rows, dim, 0.5, Blocks { left: dim * 4, right: dim * 4 * 33 }, policy);
             for m in 1..4 {
                 check_top(&rows, &rows[..m.min(n)], dim, 2, 1, policy);
@@ -561,9 +590,44 @@ fn a_sieve_takes_rows_of_low_rank() {
     };
     let (train, eval) = (side(300), side(200));
     for kernel in kernel::available() {
-        let found = index_pairs(kernel, &train, &eval, 128, 0.99, Blocks::default(), SIEVE_ALWAYS);
-        assert_eq!(found, slow_pairs(&train, &eval, 0.99), "{}", kernel.name());
+        for policy in [SIEVE_ALWAYS, AXES_ALWAYS] {
+            let found = index_pairs(kernel, &train, &eval, 128, 0.99, Blocks::default(), policy);
+            assert_eq!(found, slow_pairs(&train, &eval, 0.99), "{}", kernel.name());
+        }
     }
+}
+
+#[test]
+fn axes_are_for_rows_without_directions_of_their_own() {
+    let (dim, n, mut random) = (256, 2000, Random(5));
+    let directions: Vec<Vec<f32>> = (0..24).map(|_| random.row(dim)).collect();
+    let few = |random: &mut Random| -> Vec<f32> {
+        let mut row: Vec<f32> = random.row(dim).iter().map(|v| v * 0.1).collect();
+        for direction in &directions {
+            let share = random.uniform() as f32;
+            row.iter_mut().zip(direction).for_each(|(v, d)| *v += share * d);
+        }
+        row
+    };
+    let isotropic: Vec<f32> = (0..n).flat_map(|_| random.row(dim)).collect();
+    let of_few: Vec<f32> = (0..n).flat_map(|_| few(&mut random)).collect();
+    let watch = Watch::new();
+    let kernel = kernel::active().unwrap();
+    let chosen = |rows: &[f32], axes: f64| {
+        let squares: Vec<f64> = rows.chunks_exact(dim).map(|row| kernel.dot(row, row)).collect();
+        let side = Rows { dim, values: rows, squares: &squares, chosen: None };
+        let radius = (2.0 - 2.0 * 0.9f64).sqrt();
+        let terms = basis::Terms { radius, expected: f64::INFINITY, caution: 1.0, work: f64::INFINITY, axes };
+        basis::Basis::fit(side, side, terms, kernel, &watch).unwrap().unwrap()
+    };
+    let on_axes = |basis: &basis::Basis| matches!(basis.directions, basis::Directions::Axes(_));
+    assert!(on_axes(&chosen(&isotropic, 1.0)));
+    assert!(!on_axes(&chosen(&isotropic, 0.0)));
+    assert!(!on_axes(&chosen(&of_few, 1.0)));
+    let basis::Basis { directions, width, .. } = chosen(&of_few, f64::INFINITY);
+    let basis::Directions::Axes(axes) = directions else { panic!("axes were asked for") };
+    assert_eq!(axes.len(), width);
+    assert_eq!(axes.iter().collect::<std::collections::HashSet<_>>().len(), width);
 }
 
 #[test]
