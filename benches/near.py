@@ -1,8 +1,8 @@
 """The cosine scan against faiss IndexFlatIP.range_search in the same run, on data made here.
 
-`syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold, turned so that no
-coordinate stands for one direction of the spectrum; `random`
-is uniform on the sphere with planted pairs, the worst case there is; `real` are embeddings of docstrings and
+`syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold, turned so
+that no coordinate stands for one direction of the spectrum; `random` is uniform on the sphere with planted
+pairs, the worst case there is; `real` are embeddings of docstrings and
 articles (`embeddings.py`, --real-rows). Arrays are kept in `.bench/`. The pair sets of both programs are
 compared before a time is printed: pairs on which they differ must lie within faiss's float32 rounding of the
 threshold. With --nearest, the nearest neighbour of every eval row against search(k=1), compared likewise.
