@@ -2,11 +2,11 @@
 
 `syn` has the spectrum of sentence embeddings, clusters, and pairs planted around each threshold, turned so
 that no coordinate stands for one direction of the spectrum; `random` is uniform on the sphere with planted
-pairs, the worst case there is; `real` are embeddings of docstrings and
-articles (`embeddings.py`, --real-rows). Arrays are kept in `.bench/`. The pair sets of both programs are
-compared before a time is printed: pairs on which they differ must lie within faiss's float32 rounding of the
-threshold. With --nearest, the nearest neighbour of every eval row against search(k=1), compared likewise.
-Memory is what our scan held at its peak beyond what was there before, which is the inputs.
+pairs, the worst case there is; `real` are embeddings of docstrings and articles (`embeddings.py`,
+--real-rows). Arrays are kept in `.bench/`. The pair sets of both programs are compared before a time is
+printed: pairs on which they differ must lie within faiss's float32 rounding of the threshold. With
+--nearest, the nearest neighbour of every eval row against search(k=1), compared likewise. Memory is
+what our scan held at its peak beyond what was there before, which is the inputs.
 
 `--ladder` compares at thresholds from 0.0 to 1.0 (20k x 2k) with what cannot be beaten by much: numpy's
 blocked product, the float64 scores of the pairs that it leaves, and their output.

@@ -22,6 +22,7 @@ mod rows;
 mod search;
 mod sieve;
 mod top;
+mod widths;
 mod windows;
 
 pub use nearest::Nearest;

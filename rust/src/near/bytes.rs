@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
-use super::basis::{product_cycles, test_cycles};
 use super::cosine;
 use super::product::Rows;
 use super::rising::{REFIT, need, quantile, radius};
 use super::rotation::Rotation;
 use super::search::Goals;
 use super::sieve::{Gauge, PANELS_PER_CHECK, Policy, Sieved, TASK_ROWS, UNIT};
+use super::widths::{product_cycles, test_cycles};
 use crate::error::ScanError;
 use crate::kernel::{Blocked, CODE_OFFSET, Kernel, LongCodes, SIEVE_LANES, SIEVE_ROWS};
 use crate::parallel::Watch;

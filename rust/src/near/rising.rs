@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
-use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
+use super::basis::{Basis, Terms, fit_work};
 use super::codes::{Encoded, Encoder, LEAST, OFFSET, Quantised, Scratch as Coding};
 use super::cosine;
 use super::product::Rows;
 use super::search::Goals;
 use super::sieve::{Gauge, PANELS_PER_CHECK, Policy, Sieve, Sieved, TASK_ROWS, UNIT};
+use super::widths::{product_cycles, test_cycles};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 use crate::parallel::Watch;

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::basis::{Basis, Terms, fit_work, product_cycles, test_cycles};
+use super::basis::{Basis, Terms, fit_work};
 use super::cells::join::{Join, Joined, Order};
 use super::cells::{self, Bound, Points};
 use super::codes::{Encoded, Encoder, Scratch as Coding};
 use super::product::{DEPTH, Rows};
+use super::widths::{product_cycles, test_cycles};
 use super::{Pair, Pairing, cosine};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES};

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use super::{Bound, Centroids, Nearest, Panels, Points, TASK_ROWS, tile_of};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
-use crate::near::basis::test_cycles;
 use crate::near::codes::{Encoder, Scratch as Coding};
 use crate::near::product::Rows;
+use crate::near::widths::test_cycles;
 use crate::near::{Pair, cosine};
 use crate::parallel::Watch;
 
