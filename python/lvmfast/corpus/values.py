@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.failures import one_line
@@ -72,6 +71,8 @@ def vectors_from_arrow(array: pa.Array, shape: tuple[int, ...], where: str, rows
     if pa.types.is_fixed_size_list(array.type):
         lengths = np.full(len(kept), array.type.list_size)
     else:
+        import pyarrow.compute as pc
+
         lengths = np.asarray(pc.list_value_length(kept))
     wrong = np.flatnonzero(lengths != size)
     if len(wrong):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pyarrow.compute as pc
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Dataset
@@ -143,7 +142,7 @@ class _HashedTexts:
         if is_keys(batch.text):
             return keys_of_array(batch.text)
         asked = self._options
-        data, offsets = text_bytes(pc.fill_null(batch.text, ""))
+        data, offsets = text_bytes(batch.text.fill_null(""))
         return _core.text_keys(data, offsets, asked.normalize, asked.min_chars, asked.threads)
 
     @property

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import pyarrow.compute as pc
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
@@ -141,7 +140,7 @@ class TextKeys:
     def _slots(self, batch: Batch, slots_of: Callable[..., Rows]) -> Rows | None:
         if batch.text is None:
             return None
-        slots = slots_of(*text_bytes(pc.fill_null(batch.text, "")))
+        slots = slots_of(*text_bytes(batch.text.fill_null("")))
         slots[batch.text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
         return slots
 

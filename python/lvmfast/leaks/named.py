@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.leaks.cuts import ROW_BITS, Cut, Rows, located, numbered
@@ -104,6 +103,8 @@ def named_rows(
 
 
 def _with_documents(rows: pa.Table, documents: pa.Table) -> pa.Table:
+    import pyarrow.compute as pc
+
     missing = pc.invert(pc.is_in(documents["row"], rows["row"]))
     alone = documents.filter(missing)
     nulls = pa.nulls(len(alone), pa.large_string())

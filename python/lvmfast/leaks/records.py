@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
@@ -73,7 +72,7 @@ class Records:
 
     def _text_keys(self, text: pa.Array) -> tuple[Keys, Rows]:
         options = self._options
-        data, offsets = text_bytes(pc.fill_null(text, ""))
+        data, offsets = text_bytes(text.fill_null(""))
         keys = _core.text_keys(data, offsets, options.normalize, options.min_chars, options.threads)
         codes = np.where(keys[:, 0] == 0, -keys[:, 1].astype(np.int64), 0)
         codes[text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT

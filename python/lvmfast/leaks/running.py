@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import COLUMNS, Batch
 from lvmfast.corpus.keys import text_bytes
@@ -46,9 +45,11 @@ class IndexedContent:
             if isinstance(values, np.ndarray):
                 self._take(column, values)
             elif values is not None:
+                import pyarrow.compute as pc
+
                 text = values.cast(pa.large_string())
-                self._take(f"{column} lengths", pc.fill_null(pc.binary_length(text), -1).to_numpy())
-                data, offsets = text_bytes(pc.fill_null(text, ""))
+                self._take(f"{column} lengths", pc.binary_length(text).fill_null(-1).to_numpy())
+                data, offsets = text_bytes(text.fill_null(""))
                 self._take(column, data[offsets[0] : offsets[-1]])
 
     def _take(self, name: str, values: npt.NDArray[Any]) -> None:

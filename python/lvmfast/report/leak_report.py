@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast.errors import DataError, LeakError
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
@@ -110,6 +109,8 @@ class LeakReport:
                 f"rethreshold: expected a cosine from {self.options.threshold} to 1, got {threshold}; "
                 "lower needs a new scan"
             )
+        import pyarrow.compute as pc
+
         options = replace(self.options, threshold=threshold)
         levels = {
             level: judge(self._raised(finding, threshold), options.allow)

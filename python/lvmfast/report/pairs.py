@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast.leaks.levels import COSINE_LEVELS, LEVELS
 from lvmfast.report.differences import Comparison, compare
@@ -54,6 +53,8 @@ def pairs_near_threshold(matches: pa.Table) -> list[Pair]:
 
 
 def _sorted(matches: pa.Table, level: str, order: str) -> pa.Table:
+    import pyarrow.compute as pc
+
     found = matches.filter(pc.equal(matches["level"], level))
     pairs = pc.multiply(
         pc.cast(pc.fill_null(found["train_count"], 1), pa.float64()),

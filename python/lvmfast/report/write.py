@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lvmfast.durable import flush
 from lvmfast.errors import DataError
@@ -139,6 +138,8 @@ def _put(
 
 
 def _write_table(parts: Iterable[pa.Table], where: Any) -> None:
+    import pyarrow.parquet as pq
+
     # One row-group size and no compression choice left to defaults: equal tables are equal bytes.
     parts = iter(parts)
     first = next(parts)

@@ -53,7 +53,7 @@ fn widen(values: &[f32; 4]) -> __m256d {
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dot(x: &[f32], y: &[f32]) -> f64 {
+fn dot(x: &[f32], y: &[f32]) -> f64 {
     let (xs, x_tail) = x.as_chunks::<LANES>();
     let (ys, y_tail) = y.as_chunks::<LANES>();
     let mut sums = [_mm256_setzero_pd(); 4];
@@ -207,6 +207,20 @@ fn load_integers(values: &[i32; 8]) -> __m256i {
 
 #[target_feature(enable = "avx2,fma")]
 fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(width, 1) {
+        sieve_panel(left, &right, width, (from, stride), positions);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sieve_panel(
+    left: &Codes<'_>,
+    right: &Codes<'_>,
+    width: usize,
+    (from, stride): (u32, u32),
+    positions: &mut Vec<u32>,
+) {
     let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
     let lane_starts = right.starts.as_chunks::<8>().0;
     let lane_starts = [load_starts(&lane_starts[0]), load_starts(&lane_starts[1])];
@@ -239,30 +253,47 @@ fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<
         for sum in sums.as_flattened_mut() {
             *sum = _mm256_madd_epi16(*sum, ones);
         }
-        push_passed(&sums, first, positions);
+        push_passed(&sums, first * stride + from, stride, positions);
     }
 }
 
-/// Appends the positions of the tile that starts with left row `first` whose values are not negative.
+/// Appends the positions of the tile whose values are not negative: its first one is `base`, and its rows are
+/// `stride` apart.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn push_passed(tests: &[[__m256i; 2]; SIEVE_ROWS], first: u32, positions: &mut Vec<u32>) {
+fn push_passed(tests: &[[__m256i; 2]; SIEVE_ROWS], base: u32, stride: u32, positions: &mut Vec<u32>) {
     let all_negative =
         tests.as_flattened().iter().fold(_mm256_set1_epi32(-1), |all, &test| _mm256_and_si256(all, test));
     if _mm256_movemask_ps(_mm256_castsi256_ps(all_negative)) == 0xff {
         return;
     }
-    for (test, half) in tests.as_flattened().iter().zip(0u32..) {
-        let mut mask = !_mm256_movemask_ps(_mm256_castsi256_ps(*test)) as u32 & 0xff;
-        while mask != 0 {
-            positions.push(first * SIEVE_LANES as u32 + half * 8 + mask.trailing_zeros());
-            mask &= mask - 1;
+    for (tests, base) in tests.iter().zip((base..).step_by(stride as usize)) {
+        for (test, base) in tests.iter().zip((base..).step_by(8)) {
+            let mut mask = !_mm256_movemask_ps(_mm256_castsi256_ps(*test)) as u32 & 0xff;
+            while mask != 0 {
+                positions.push(base + mask.trailing_zeros());
+                mask &= mask - 1;
+            }
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma")]
 fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(blocked.width, 1) {
+        sift_panel(left, &right, blocked, (from, stride), positions);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sift_panel(
+    left: &LongCodes<'_>,
+    right: &LongCodes<'_>,
+    blocked: Blocked,
+    (from, stride): (u32, u32),
+    positions: &mut Vec<u32>,
+) {
     let Blocked { width, block } = blocked;
     let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
     let lane_starts = right.starts.as_chunks::<8>().0;
@@ -304,6 +335,6 @@ fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions
                 *test = _mm256_add_epi32(*test, _mm256_madd_epi16(*sum, ones));
             }
         }
-        push_passed(&tests, first, positions);
+        push_passed(&tests, first * stride + from, stride, positions);
     }
 }

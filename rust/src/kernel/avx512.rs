@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Blocked, CODE_OFFSET, Codes, Kernel, LongCodes, SIEVE_LANES, SIEVE_ROWS, avx2, scalar};
+use super::{Blocked, CODE_OFFSET, Codes, Kernel, LANES, LongCodes, SIEVE_LANES, SIEVE_ROWS, avx2, scalar};
 
 const ROWS: usize = 12;
 const COLUMNS: usize = 32;
@@ -14,7 +14,7 @@ static PLAIN: Kernel = Kernel {
     tile_rows: ROWS,
     tile_lanes: COLUMNS,
     // SAFETY: the table leaves this file only where the features were detected.
-    dot: |x, y| unsafe { avx2::dot(x, y) },
+    dot: |x, y| unsafe { dot(x, y) },
     // SAFETY: as above.
     dots: |xs, ys| unsafe { avx2::dots(xs, ys) },
     // SAFETY: as above.
@@ -36,6 +36,7 @@ static WITH_VNNI: Kernel = Kernel {
     name: "avx512vnni",
     // SAFETY: as above.
     sift: |left, right, blocked, positions| unsafe { sift_vnni(left, right, blocked, positions) },
+    sift_share: 0.27,
     ..PLAIN
 };
 
@@ -53,6 +54,33 @@ pub(super) fn kernels() -> impl Iterator<Item = &'static Kernel> {
 fn load(values: &[f32; 16]) -> __m512 {
     // SAFETY: the reference covers the sixteen values that are read.
     unsafe { _mm512_loadu_ps(values.as_ptr()) }
+}
+
+/// Eight float32 values, widened.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn widen(values: &[f32; 8]) -> __m512d {
+    // SAFETY: the reference covers the eight values that are read.
+    _mm512_cvtps_pd(unsafe { _mm256_loadu_ps(values.as_ptr()) })
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn dot(x: &[f32], y: &[f32]) -> f64 {
+    let (xs, x_tail) = x.as_chunks::<LANES>();
+    let (ys, y_tail) = y.as_chunks::<LANES>();
+    let mut sums = [_mm512_setzero_pd(); 2];
+    for (x, y) in xs.iter().zip(ys) {
+        let (x, y) = (x.as_chunks::<8>().0, y.as_chunks::<8>().0);
+        for j in 0..2 {
+            sums[j] = _mm512_fmadd_pd(widen(&x[j]), widen(&y[j]), sums[j]);
+        }
+    }
+    let mut lanes = [0.0f64; LANES];
+    for (lane, sum) in lanes.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+        // SAFETY: the reference covers the eight values that are written.
+        unsafe { _mm512_storeu_pd(lane.as_mut_ptr(), sum) }
+    }
+    scalar::finish(lanes, x_tail, y_tail)
 }
 
 /// Adds the sums to the tile.
@@ -148,6 +176,29 @@ fn load_integers(values: &[i32; SIEVE_LANES]) -> __m512i {
     unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
+/// A block of left rows by one or two right panels, which share each broadcast of the left: a load costs as much
+/// as a product.
+type Tile<const PANELS: usize> = [[__m512i; PANELS]; SIEVE_ROWS];
+
+/// Right panels, in fours of components.
+type Panels<'a, const PANELS: usize> = [&'a [[u8; 4 * SIEVE_LANES]]; PANELS];
+
+/// The right panels of codes of this width.
+#[inline(always)]
+fn panels<const PANELS: usize>(bytes: &[u8], width: usize) -> Panels<'_, PANELS> {
+    let mut panels: Panels<'_, PANELS> = [&[]; PANELS];
+    for (j, panel) in panels.iter_mut().enumerate() {
+        *panel = bytes[j * SIEVE_LANES * width..][..SIEVE_LANES * width].as_chunks().0;
+    }
+    panels
+}
+
+/// The fours `first..first + count` of panels.
+#[inline(always)]
+fn cut<const PANELS: usize>(panels: Panels<'_, PANELS>, first: usize, count: usize) -> Panels<'_, PANELS> {
+    panels.map(|panel| &panel[first..][..count])
+}
+
 /// The codes of a block of left rows, in fours: `count` of them from `first` on.
 #[inline(always)]
 fn fours(rows: &[u8], first: usize, count: usize) -> [&[[u8; 4]]; SIEVE_ROWS] {
@@ -177,107 +228,213 @@ fn add_halves(sums: __m512i) -> __m512i {
 /// the block of left rows from the four `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn add_products(
-    mut sums: [__m512i; SIEVE_ROWS],
+fn add_products<const PANELS: usize>(
+    mut sums: Tile<PANELS>,
     rows: &[u8],
     first: usize,
-    panel: &[[u8; 4 * SIEVE_LANES]],
-) -> [__m512i; SIEVE_ROWS] {
-    let x = fours(rows, first, panel.len());
-    for (k, y) in panel.iter().enumerate() {
-        let y = load_bytes(y);
+    panels: Panels<'_, PANELS>,
+) -> Tile<PANELS> {
+    let count = panels[0].len();
+    let x = fours(rows, first, count);
+    let panels = cut(panels, 0, count);
+    for k in 0..count {
+        let mut y = [_mm512_setzero_si512(); PANELS];
+        for j in 0..PANELS {
+            y[j] = load_bytes(&panels[j][k]);
+        }
         for i in 0..SIEVE_ROWS {
             let x = _mm512_set1_epi32(i32::from_ne_bytes(x[i][k]));
-            // Two products of at most 127 * 127 do not saturate.
-            sums[i] = _mm512_add_epi16(sums[i], _mm512_maddubs_epi16(y, x));
+            for j in 0..PANELS {
+                // Two products of at most 127 * 127 do not saturate.
+                sums[i][j] = _mm512_add_epi16(sums[i][j], _mm512_maddubs_epi16(y[j], x));
+            }
         }
     }
     sums
 }
 
-/// Appends the positions of the rows from `first` on whose test values are not negative.
+/// Appends the positions of the tile whose values are not negative: its first one is `base`, and its rows are
+/// `stride` apart.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn push_passed(tests: [__m512i; SIEVE_ROWS], first: u32, positions: &mut Vec<u32>) {
-    for (test, row) in tests.iter().zip(first..) {
-        let mut mask = u32::from(_mm512_cmpge_epi32_mask(*test, _mm512_setzero_si512()));
-        while mask != 0 {
-            positions.push(row * SIEVE_LANES as u32 + mask.trailing_zeros());
-            mask &= mask - 1;
+fn push_passed<const PANELS: usize>(tests: Tile<PANELS>, base: u32, stride: u32, positions: &mut Vec<u32>) {
+    let all_negative =
+        tests.as_flattened().iter().fold(_mm512_set1_epi32(-1), |all, &test| _mm512_and_si512(all, test));
+    if not_negative(all_negative) != 0 {
+        for (tests, base) in tests.into_iter().zip((base..).step_by(stride as usize)) {
+            for (test, base) in tests.into_iter().zip((base..).step_by(SIEVE_LANES)) {
+                push_lanes(not_negative(test), base, positions);
+            }
         }
+    }
+}
+
+/// The lanes that are not negative.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn not_negative(test: __m512i) -> u32 {
+    u32::from(_mm512_cmpge_epi32_mask(test, _mm512_setzero_si512()))
+}
+
+/// Appends the positions of some lanes of a panel and row, whose first lane is at `base`.
+#[cold]
+fn push_lanes(mut lanes: u32, base: u32, positions: &mut Vec<u32>) {
+    while lanes != 0 {
+        positions.push(base + lanes.trailing_zeros());
+        lanes &= lanes - 1;
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
-    let panel = right.bytes.as_chunks().0;
-    let lane_starts = load_starts(right.starts.try_into().expect("a start for each lane"));
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(width, 2) {
+        if right.starts.len() == SIEVE_LANES {
+            sieve_panels::<1>(left, &right, width, (from, stride), positions);
+        } else {
+            sieve_panels::<2>(left, &right, width, (from, stride), positions);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn sieve_panels<const PANELS: usize>(
+    left: &Codes<'_>,
+    right: &Codes<'_>,
+    width: usize,
+    (from, stride): (u32, u32),
+    positions: &mut Vec<u32>,
+) {
+    let panels = panels::<PANELS>(right.bytes, width);
+    let mut lane_starts = [_mm512_setzero_si512(); PANELS];
+    for (start, starts) in lane_starts.iter_mut().zip(right.starts.as_chunks().0) {
+        *start = load_starts(starts);
+    }
     let rows = left.bytes.chunks_exact(SIEVE_ROWS * width);
     let starts = left.starts.as_chunks::<SIEVE_ROWS>().0;
     for ((rows, starts), first) in rows.zip(starts).zip((0u32..).step_by(SIEVE_ROWS)) {
         let mut sums = [lane_starts; SIEVE_ROWS];
-        for i in 0..SIEVE_ROWS {
-            let [low, high] = starts[i];
-            sums[i] = _mm512_add_epi16(sums[i], set_halves(i32::from(low), i32::from(high)));
+        for (sums, &[low, high]) in sums.iter_mut().zip(starts) {
+            let start = set_halves(i32::from(low), i32::from(high));
+            for sum in sums {
+                *sum = _mm512_add_epi16(*sum, start);
+            }
         }
-        let mut sums = add_products(sums, rows, 0, panel);
-        for sum in &mut sums {
+        let mut sums = add_products(sums, rows, 0, panels);
+        for sum in sums.as_flattened_mut() {
             *sum = add_halves(*sum);
         }
-        push_passed(sums, first, positions);
+        push_passed(sums, first * stride + from, stride, positions);
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(blocked.width, 2) {
+        if right.starts.len() == SIEVE_LANES {
+            sift_panels::<1>(left, &right, blocked, (from, stride), positions);
+        } else {
+            sift_panels::<2>(left, &right, blocked, (from, stride), positions);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn sift_panels<const PANELS: usize>(
+    left: &LongCodes<'_>,
+    right: &LongCodes<'_>,
+    blocked: Blocked,
+    (from, stride): (u32, u32),
+    positions: &mut Vec<u32>,
+) {
     let Blocked { width, block } = blocked;
-    let panel = right.bytes.as_chunks().0;
-    let lane_starts = load_integers(right.starts.try_into().expect("a start for each lane"));
+    let panels = panels::<PANELS>(right.bytes, width);
+    let mut lane_starts = [_mm512_setzero_si512(); PANELS];
+    for (start, starts) in lane_starts.iter_mut().zip(right.starts.as_chunks().0) {
+        *start = load_integers(starts);
+    }
     let rows = left.bytes.chunks_exact(SIEVE_ROWS * width);
     let rows = rows.zip(left.sums.chunks_exact(SIEVE_ROWS * blocked.blocks()));
     let starts = left.starts.as_chunks::<SIEVE_ROWS>().0;
     for (((rows, row_sums), starts), first) in rows.zip(starts).zip((0u32..).step_by(SIEVE_ROWS)) {
         let mut tests = [lane_starts; SIEVE_ROWS];
-        for i in 0..SIEVE_ROWS {
-            tests[i] = _mm512_add_epi32(tests[i], _mm512_set1_epi32(starts[i]));
+        for (tests, &start) in tests.iter_mut().zip(starts) {
+            for test in tests {
+                *test = _mm512_add_epi32(*test, _mm512_set1_epi32(start));
+            }
         }
-        for (number, panel) in panel.chunks(block / 4).enumerate() {
+        for number in 0..blocked.blocks() {
             // What the offset will add, taken off first.
-            let mut sums = [_mm512_setzero_si512(); SIEVE_ROWS];
-            for i in 0..SIEVE_ROWS {
-                let [low, high] = row_sums[i * blocked.blocks() + number];
-                sums[i] = set_halves(-CODE_OFFSET * i32::from(low), -CODE_OFFSET * i32::from(high));
+            let mut sums = [[_mm512_setzero_si512(); PANELS]; SIEVE_ROWS];
+            for (sums, row_sums) in sums.iter_mut().zip(row_sums.chunks_exact(blocked.blocks())) {
+                let [low, high] = row_sums[number];
+                *sums = [set_halves(-CODE_OFFSET * i32::from(low), -CODE_OFFSET * i32::from(high)); PANELS];
             }
-            let sums = add_products(sums, rows, number * (block / 4), panel);
-            for i in 0..SIEVE_ROWS {
-                tests[i] = _mm512_add_epi32(tests[i], add_halves(sums[i]));
+            let from = number * (block / 4);
+            let count = (block / 4).min(width / 4 - from);
+            let sums = add_products(sums, rows, from, cut(panels, from, count));
+            for (test, sum) in tests.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                *test = _mm512_add_epi32(*test, add_halves(*sum));
             }
         }
-        push_passed(tests, first, positions);
+        push_passed(tests, first * stride + from, stride, positions);
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn sift_vnni(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
-    let panel = right.bytes.as_chunks().0;
-    let lane_starts = load_integers(right.starts.try_into().expect("a start for each lane"));
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(blocked.width, 2) {
+        if right.starts.len() == SIEVE_LANES {
+            sift_panels_vnni::<1>(left, &right, blocked, (from, stride), positions);
+        } else {
+            sift_panels_vnni::<2>(left, &right, blocked, (from, stride), positions);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn sift_panels_vnni<const PANELS: usize>(
+    left: &LongCodes<'_>,
+    right: &LongCodes<'_>,
+    blocked: Blocked,
+    (from, stride): (u32, u32),
+    positions: &mut Vec<u32>,
+) {
+    let panels = panels::<PANELS>(right.bytes, blocked.width);
+    let mut lane_starts = [_mm512_setzero_si512(); PANELS];
+    for (start, starts) in lane_starts.iter_mut().zip(right.starts.as_chunks().0) {
+        *start = load_integers(starts);
+    }
     let rows = left.bytes.chunks_exact(SIEVE_ROWS * blocked.width);
     let rows = rows.zip(left.sums.chunks_exact(SIEVE_ROWS * blocked.blocks()));
     let starts = left.starts.as_chunks::<SIEVE_ROWS>().0;
     for (((rows, row_sums), starts), first) in rows.zip(starts).zip((0u32..).step_by(SIEVE_ROWS)) {
         let mut tests = [lane_starts; SIEVE_ROWS];
-        for (i, sums) in row_sums.chunks_exact(blocked.blocks()).enumerate() {
+        let row_starts = starts.iter().zip(row_sums.chunks_exact(blocked.blocks()));
+        for (tests, (start, sums)) in tests.iter_mut().zip(row_starts) {
             let sum: i32 = sums.as_flattened().iter().map(|&sum| i32::from(sum)).sum();
-            tests[i] = _mm512_add_epi32(tests[i], _mm512_set1_epi32(starts[i] - CODE_OFFSET * sum));
-        }
-        let x = fours(rows, 0, panel.len());
-        for (k, y) in panel.iter().enumerate() {
-            let y = load_bytes(y);
-            for i in 0..SIEVE_ROWS {
-                let x = _mm512_set1_epi32(i32::from_ne_bytes(x[i][k]));
-                tests[i] = _mm512_dpbusd_epi32(tests[i], y, x);
+            let start = _mm512_set1_epi32(start - CODE_OFFSET * sum);
+            for test in tests {
+                *test = _mm512_add_epi32(*test, start);
             }
         }
-        push_passed(tests, first, positions);
+        let count = panels[0].len();
+        let x = fours(rows, 0, count);
+        let panels = cut(panels, 0, count);
+        for k in 0..count {
+            let mut y = [_mm512_setzero_si512(); PANELS];
+            for j in 0..PANELS {
+                y[j] = load_bytes(&panels[j][k]);
+            }
+            for i in 0..SIEVE_ROWS {
+                let x = _mm512_set1_epi32(i32::from_ne_bytes(x[i][k]));
+                for j in 0..PANELS {
+                    tests[i][j] = _mm512_dpbusd_epi32(tests[i][j], y[j], x);
+                }
+            }
+        }
+        push_passed(tests, first * stride + from, stride, positions);
     }
 }

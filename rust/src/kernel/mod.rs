@@ -58,7 +58,7 @@ pub type Right<'a> = [&'a [f32]; DOT_COLUMNS];
 /// What [`Kernel::dots`] gives: a row for each left row.
 pub type Products = [[f64; DOT_COLUMNS]; DOT_ROWS];
 
-/// Rows in each step of [`Kernel::sieve`], of any kernel: blocks of left codes are filled up to it.
+/// Left rows in each step of [`Kernel::sieve`], of any kernel: left codes are filled up to whole steps.
 pub const SIEVE_ROWS: usize = 6;
 
 /// Rows in a right panel of [`Kernel::sieve`].
@@ -74,6 +74,15 @@ pub struct Codes<'a> {
     pub starts: &'a [[i16; 2]],
 }
 
+impl<'a> Codes<'a> {
+    /// Right codes, `count` panels at a time, with the number of the first row of each part.
+    fn panels(self, width: usize, count: usize) -> impl Iterator<Item = (u32, Codes<'a>)> {
+        let parts =
+            self.bytes.chunks(count * SIEVE_LANES * width).zip(self.starts.chunks(count * SIEVE_LANES));
+        (0u32..).step_by(count * SIEVE_LANES).zip(parts.map(|(bytes, starts)| Codes { bytes, starts }))
+    }
+}
+
 /// Codes of rows of any width, for [`Kernel::sift`].
 #[derive(Clone, Copy, Debug)]
 pub struct LongCodes<'a> {
@@ -85,6 +94,16 @@ pub struct LongCodes<'a> {
     pub sums: &'a [[i16; 2]],
     /// Per row, what the test value starts with.
     pub starts: &'a [i32],
+}
+
+impl<'a> LongCodes<'a> {
+    /// As [`Codes::panels`].
+    fn panels(self, width: usize, count: usize) -> impl Iterator<Item = (u32, LongCodes<'a>)> {
+        let parts =
+            self.bytes.chunks(count * SIEVE_LANES * width).zip(self.starts.chunks(count * SIEVE_LANES));
+        let parts = parts.map(|(bytes, starts)| LongCodes { bytes, sums: &[], starts });
+        (0u32..).step_by(count * SIEVE_LANES).zip(parts)
+    }
 }
 
 /// How the components of long codes are cut into blocks.
@@ -163,8 +182,8 @@ impl Kernel {
         (self.square_distance)(x, y)
     }
 
-    /// Appends `row * SIEVE_LANES + lane` for every left row and lane of one right panel whose test value
-    /// is not negative, in no order.
+    /// Appends `row * rows on the right + right row` for every pair whose test value is not negative, in no order.
+    /// The right has whole panels.
     ///
     /// With x the left and u the right bytes, the sums `h0 = starts of both + sum of x u over the
     /// components 0 and 1 modulo 4` and `h1`, over the others, wrap around in 16 bits; the test value is
@@ -173,13 +192,13 @@ impl Kernel {
         assert!(width.is_multiple_of(4), "codes come in fours");
         assert!(left.starts.len().is_multiple_of(SIEVE_ROWS), "left codes are filled up");
         assert_eq!(left.bytes.len(), left.starts.len() * width, "left codes and starts differ");
-        assert_eq!(right.starts.len(), SIEVE_LANES, "a right panel of another size");
-        assert_eq!(right.bytes.len(), SIEVE_LANES * width, "a right panel of another size");
+        assert!(right.starts.len().is_multiple_of(SIEVE_LANES), "right panels are filled up");
+        assert_eq!(right.bytes.len(), right.starts.len() * width, "right codes and starts differ");
         (self.sieve)(left, right, width, positions);
     }
 
-    /// Appends `row * SIEVE_LANES + lane` for every left row and lane of one right panel whose test value is
-    /// not negative, in no order: the starts of both and the product of both codes, the offset taken off.
+    /// Appends `row * rows on the right + right row` for every pair whose test value is not negative, in no order:
+    /// the starts of both and the product of both codes, the offset taken off. The right has whole panels.
     ///
     /// In every block the products over the components at positions 0 and 1, and at 2 and 3, modulo 4, must
     /// add up to what sixteen bits can hold, and the test value to what 32 can.
@@ -195,8 +214,8 @@ impl Kernel {
         assert!(left.starts.len().is_multiple_of(SIEVE_ROWS), "left codes are filled up");
         assert_eq!(left.bytes.len(), left.starts.len() * width, "left codes and starts differ");
         assert_eq!(left.sums.len(), left.starts.len() * blocked.blocks(), "left codes and sums differ");
-        assert_eq!(right.starts.len(), SIEVE_LANES, "a right panel of another size");
-        assert_eq!(right.bytes.len(), SIEVE_LANES * width, "a right panel of another size");
+        assert!(right.starts.len().is_multiple_of(SIEVE_LANES), "right panels are filled up");
+        assert_eq!(right.bytes.len(), right.starts.len() * width, "right codes and starts differ");
         (self.sift)(left, right, blocked, positions);
     }
 

@@ -172,6 +172,20 @@ fn load_starts(starts: &[[i16; 2]; 4]) -> int16x8_t {
 
 #[target_feature(enable = "neon")]
 fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(width, 1) {
+        sieve_panel(left, &right, width, (from, stride), positions);
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn sieve_panel(
+    left: &Codes<'_>,
+    right: &Codes<'_>,
+    width: usize,
+    (from, stride): (u32, u32),
+    positions: &mut Vec<u32>,
+) {
     const { assert!(SIEVE_ROWS.is_multiple_of(SIEVE_PART)) };
     let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
     let lane_starts = right.starts.as_chunks::<4>().0;
@@ -206,7 +220,7 @@ fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<
                 tests[i][j] = vpaddlq_s16(vaddq_s16(halves, vaddq_s16(start, load_starts(&lane_starts[j]))));
             }
         }
-        push_passed(&tests, first, positions);
+        push_passed(&tests, first * stride + from, stride, positions);
     }
 }
 
@@ -217,18 +231,20 @@ fn spread([low, high]: [i16; 2]) -> int16x8_t {
     vreinterpretq_s16_s32(vdupq_n_s32(i32::from(low as u16) | (i32::from(high) << 16)))
 }
 
-/// Appends the positions of the tile that starts with left row `first` whose values are not negative.
+/// Appends the positions of the tile whose values are not negative: its first one is `base`, and its rows are
+/// `stride` apart.
 #[inline]
 #[target_feature(enable = "neon")]
-fn push_passed(tests: &[[int32x4_t; FOURS]; SIEVE_PART], first: u32, positions: &mut Vec<u32>) {
+fn push_passed(tests: &[[int32x4_t; FOURS]; SIEVE_PART], base: u32, stride: u32, positions: &mut Vec<u32>) {
     let largest =
         tests.as_flattened().iter().fold(vdupq_n_s32(i32::MIN), |largest, &test| vmaxq_s32(largest, test));
     if vmaxvq_s32(largest) < 0 {
         return;
     }
-    for (pair, eight) in tests.as_flattened().as_chunks::<2>().0.iter().zip(0u32..) {
-        let base = first * SIEVE_LANES as u32 + eight * 8;
-        push_set(vcgezq_s32(pair[0]), vcgezq_s32(pair[1]), base, positions);
+    for (tests, base) in tests.iter().zip((base..).step_by(stride as usize)) {
+        for (pair, base) in tests.as_chunks::<2>().0.iter().zip((base..).step_by(8)) {
+            push_set(vcgezq_s32(pair[0]), vcgezq_s32(pair[1]), base, positions);
+        }
     }
 }
 
@@ -242,6 +258,20 @@ fn load_integers(values: &[i32; 4]) -> int32x4_t {
 
 #[target_feature(enable = "neon")]
 fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(blocked.width, 1) {
+        sift_panel(left, &right, blocked, (from, stride), positions);
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn sift_panel(
+    left: &LongCodes<'_>,
+    right: &LongCodes<'_>,
+    blocked: Blocked,
+    (from, stride): (u32, u32),
+    positions: &mut Vec<u32>,
+) {
     let Blocked { width, block } = blocked;
     let panel = right.bytes.as_chunks::<{ 4 * SIEVE_LANES }>().0;
     let lane_starts = right.starts.as_chunks::<4>().0;
@@ -284,6 +314,6 @@ fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions
                 }
             }
         }
-        push_passed(&tests, first, positions);
+        push_passed(&tests, first * stride + from, stride, positions);
     }
 }

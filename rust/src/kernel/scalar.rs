@@ -109,43 +109,47 @@ pub(super) fn square_distance(x: &[f32], y: &[f32]) -> f32 {
 }
 
 fn sieve(left: &Codes<'_>, right: &Codes<'_>, width: usize, positions: &mut Vec<u32>) {
-    let rows = left.bytes.chunks_exact(width).zip(left.starts);
-    for ((x, x_start), row) in rows.zip(0u32..) {
-        let mut sums = [[0i16; 2]; SIEVE_LANES];
-        for (sum, y_start) in sums.iter_mut().zip(right.starts) {
-            *sum = [x_start[0].wrapping_add(y_start[0]), x_start[1].wrapping_add(y_start[1])];
-        }
-        for (x, panel) in x.as_chunks::<4>().0.iter().zip(right.bytes.chunks_exact(4 * SIEVE_LANES)) {
-            let x = x.map(|x| i16::from(x as i8));
-            for (sum, y) in sums.iter_mut().zip(panel.as_chunks::<4>().0) {
-                let y = y.map(i16::from);
-                sum[0] = sum[0].wrapping_add(x[0] * y[0] + x[1] * y[1]);
-                sum[1] = sum[1].wrapping_add(x[2] * y[2] + x[3] * y[3]);
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(width, 1) {
+        let rows = left.bytes.chunks_exact(width).zip(left.starts);
+        for ((x, x_start), base) in rows.zip((from..).step_by(stride as usize)) {
+            let mut sums = [[0i16; 2]; SIEVE_LANES];
+            for (sum, y_start) in sums.iter_mut().zip(right.starts) {
+                *sum = [x_start[0].wrapping_add(y_start[0]), x_start[1].wrapping_add(y_start[1])];
             }
-        }
-        for (sum, lane) in sums.iter().zip(0u32..) {
-            if i32::from(sum[0]) + i32::from(sum[1]) >= 0 {
-                positions.push(row * SIEVE_LANES as u32 + lane);
+            for (x, panel) in x.as_chunks::<4>().0.iter().zip(right.bytes.chunks_exact(4 * SIEVE_LANES)) {
+                let x = x.map(|x| i16::from(x as i8));
+                for (sum, y) in sums.iter_mut().zip(panel.as_chunks::<4>().0) {
+                    let y = y.map(i16::from);
+                    sum[0] = sum[0].wrapping_add(x[0] * y[0] + x[1] * y[1]);
+                    sum[1] = sum[1].wrapping_add(x[2] * y[2] + x[3] * y[3]);
+                }
             }
+            let passed =
+                sums.iter().zip(base..).filter(|(sum, _)| i32::from(sum[0]) + i32::from(sum[1]) >= 0);
+            positions.extend(passed.map(|(_, position)| position));
         }
     }
 }
 
 fn sift(left: &LongCodes<'_>, right: &LongCodes<'_>, blocked: Blocked, positions: &mut Vec<u32>) {
-    let rows = left.bytes.chunks_exact(blocked.width).zip(left.starts);
-    for ((x, x_start), row) in rows.zip(0u32..) {
-        let mut tests = [*x_start; SIEVE_LANES];
-        for (test, y_start) in tests.iter_mut().zip(right.starts) {
-            *test += y_start;
-        }
-        for (x, panel) in x.as_chunks::<4>().0.iter().zip(right.bytes.chunks_exact(4 * SIEVE_LANES)) {
-            let x = x.map(|x| i32::from(x as i8));
-            for (test, y) in tests.iter_mut().zip(panel.as_chunks::<4>().0) {
-                let y = y.map(|y| i32::from(y) - CODE_OFFSET);
-                *test += x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3];
+    let stride = right.starts.len() as u32;
+    for (from, right) in right.panels(blocked.width, 1) {
+        let rows = left.bytes.chunks_exact(blocked.width).zip(left.starts);
+        for ((x, x_start), base) in rows.zip((from..).step_by(stride as usize)) {
+            let mut tests = [*x_start; SIEVE_LANES];
+            for (test, y_start) in tests.iter_mut().zip(right.starts) {
+                *test += y_start;
             }
+            for (x, panel) in x.as_chunks::<4>().0.iter().zip(right.bytes.chunks_exact(4 * SIEVE_LANES)) {
+                let x = x.map(|x| i32::from(x as i8));
+                for (test, y) in tests.iter_mut().zip(panel.as_chunks::<4>().0) {
+                    let y = y.map(|y| i32::from(y) - CODE_OFFSET);
+                    *test += x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3];
+                }
+            }
+            let passed = tests.iter().zip(base..).filter(|&(&test, _)| test >= 0);
+            positions.extend(passed.map(|(_, position)| position));
         }
-        let passed = tests.iter().zip(0u32..).filter(|&(&test, _)| test >= 0);
-        positions.extend(passed.map(|(_, lane)| row * SIEVE_LANES as u32 + lane));
     }
 }

@@ -125,9 +125,11 @@ proptest! {
         fours in 1..up_to(80),
         block in 1..up_to(60),
         parts in 0usize..3,
+        panels in 0usize..4,
         seed in any::<u64>(),
         spread in 1i64..64,
     ) {
+        let lanes = panels * SIEVE_LANES;
         let blocked = Blocked { width: fours * 4, block: block * 4 };
         let Blocked { width, block } = blocked;
         let mut state = seed;
@@ -150,15 +152,15 @@ proptest! {
             }
             codes
         };
-        let (x, y) = (codes(parts * SIEVE_ROWS, 127), codes(SIEVE_LANES, 63));
+        let (x, y) = (codes(parts * SIEVE_ROWS, 127), codes(lanes, 63));
         let x_starts: Vec<i32> = (0..parts * SIEVE_ROWS).map(|_| next(40_000) as i32).collect();
-        let y_starts: Vec<i32> = (0..SIEVE_LANES).map(|_| next(40_000) as i32).collect();
+        let y_starts: Vec<i32> = (0..lanes).map(|_| next(40_000) as i32).collect();
         let mut expected = Vec::new();
         for (i, x_start) in x_starts.iter().enumerate() {
             for (j, y_start) in y_starts.iter().enumerate() {
                 let product: i64 = (0..width).map(|k| x[i * width + k] * y[j * width + k]).sum();
                 if product + i64::from(x_start + y_start) >= 0 {
-                    expected.push((i * SIEVE_LANES + j) as u32);
+                    expected.push((i * lanes + j) as u32);
                 }
             }
         }
@@ -169,16 +171,17 @@ proptest! {
             let halves: [i64; 2] = [half(0), half(2)];
             sums.push(halves.map(|sum| sum as i16));
         }
-        let mut panel = vec![0u8; SIEVE_LANES * width];
-        for j in 0..SIEVE_LANES {
+        let mut panels = vec![0u8; lanes * width];
+        for j in 0..lanes {
+            let panel = &mut panels[j / SIEVE_LANES * SIEVE_LANES * width..];
             for k in 0..width {
-                panel[k / 4 * 4 * SIEVE_LANES + j * 4 + k % 4] = (y[j * width + k] + 64) as u8;
+                panel[(k / 4 * SIEVE_LANES + j % SIEVE_LANES) * 4 + k % 4] = (y[j * width + k] + 64) as u8;
             }
         }
         for kernel in tested() {
             let mut found = Vec::new();
             let left = LongCodes { bytes: &bytes, sums: &sums, starts: &x_starts };
-            let right = LongCodes { bytes: &panel, sums: &[], starts: &y_starts };
+            let right = LongCodes { bytes: &panels, sums: &[], starts: &y_starts };
             kernel.sift(&left, &right, blocked, &mut found);
             found.sort_unstable();
             prop_assert_eq!(&found, &expected, "{}", kernel.name());
@@ -189,16 +192,17 @@ proptest! {
     fn sieve_finds_the_sums_that_are_not_negative(
         fours in 1..up_to(40),
         blocks in 0usize..4,
+        panels in 0usize..4,
         seed in any::<u64>(),
         spread in 1i64..64,
     ) {
-        let width = fours * 4;
+        let (width, lanes) = (fours * 4, panels * SIEVE_LANES);
         let mut state = seed;
         let mut next = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407); (state >> 33) as i64 };
         let x: Vec<i64> = (0..blocks * SIEVE_ROWS * width).map(|_| next() % (2 * spread + 1) - spread).collect();
-        let u: Vec<i64> = (0..SIEVE_LANES * width).map(|_| 64 + next() % (2 * spread + 1) - spread).collect();
+        let u: Vec<i64> = (0..lanes * width).map(|_| 64 + next() % (2 * spread + 1) - spread).collect();
         let x_starts: Vec<[i16; 2]> = (0..blocks * SIEVE_ROWS).map(|_| [next() as i16, next() as i16]).collect();
-        let y_starts: Vec<[i16; 2]> = (0..SIEVE_LANES).map(|_| [next() as i16, next() as i16]).collect();
+        let y_starts: Vec<[i16; 2]> = (0..lanes).map(|_| [next() as i16, next() as i16]).collect();
         let wrap = |v: i64| i64::from(v as i16);
         let mut expected = Vec::new();
         for (i, x_start) in x_starts.iter().enumerate() {
@@ -209,21 +213,22 @@ proptest! {
                 }
                 let h = [0, 1].map(|h| wrap(halves[h] + i64::from(x_start[h]) + i64::from(y_start[h])));
                 if h[0] + h[1] >= 0 {
-                    expected.push((i * SIEVE_LANES + j) as u32);
+                    expected.push((i * lanes + j) as u32);
                 }
             }
         }
         let bytes: Vec<u8> = x.iter().map(|&x| x as i8 as u8).collect();
-        let mut panel = vec![0u8; SIEVE_LANES * width];
-        for j in 0..SIEVE_LANES {
+        let mut panels = vec![0u8; lanes * width];
+        for j in 0..lanes {
+            let panel = &mut panels[j / SIEVE_LANES * SIEVE_LANES * width..];
             for k in 0..width {
-                panel[k / 4 * 4 * SIEVE_LANES + j * 4 + k % 4] = u[j * width + k] as u8;
+                panel[(k / 4 * SIEVE_LANES + j % SIEVE_LANES) * 4 + k % 4] = u[j * width + k] as u8;
             }
         }
         for kernel in tested() {
             let mut found = Vec::new();
             let left = Codes { bytes: &bytes, starts: &x_starts };
-            kernel.sieve(&left, &Codes { bytes: &panel, starts: &y_starts }, width, &mut found);
+            kernel.sieve(&left, &Codes { bytes: &panels, starts: &y_starts }, width, &mut found);
             found.sort_unstable();
             prop_assert_eq!(&found, &expected, "{}", kernel.name());
         }

@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
+use super::codes::STRIP;
 use super::cosine;
 use super::product::Rows;
 use super::rising::{REFIT, need, quantile, radius};
 use super::rotation::Rotation;
 use super::search::Goals;
-use super::sieve::{Gauge, PANELS_PER_CHECK, Policy, Sieved, TASK_ROWS, UNIT};
+use super::sieve::{Gauge, Policy, Sieved, TASK_ROWS, UNIT};
 use super::widths::{product_cycles, test_cycles};
 use crate::error::ScanError;
 use crate::kernel::{Blocked, CODE_OFFSET, Kernel, LongCodes, SIEVE_LANES, SIEVE_ROWS};
@@ -196,30 +197,25 @@ impl Bytes {
         let (_, test) = test_cycles(0, left.dim);
         let budget = WASTE * count as f64 * product_cycles(left.dim, right.len());
         let mut spent = 0.0;
-        let panels = fitted.bytes.chunks_exact(SIEVE_LANES * blocked.width);
-        let panels = panels.zip(right_starts.chunks_exact(SIEVE_LANES));
-        let last = panels.len() - 1;
-        candidates.clear();
-        for (panel, (bytes, starts)) in panels.enumerate() {
+        let strips = fitted.bytes.chunks(STRIP * blocked.width).zip(right_starts.chunks(STRIP));
+        for (strip, (bytes, starts)) in strips.enumerate() {
+            watch.check()?;
             positions.clear();
             self.kernel.sift(&left_codes, &LongCodes { bytes, sums: &[], starts }, blocked, positions);
+            candidates.clear();
             candidates.extend(positions.iter().filter_map(|&position| {
-                let (i, lane) = (position as usize / SIEVE_LANES, position as usize % SIEVE_LANES);
-                let j = panel * SIEVE_LANES + lane;
+                let (i, lane) = (position as usize / starts.len(), position as usize % starts.len());
+                let j = strip * STRIP + lane;
                 (i < count && j < right.len()).then_some((i as u32, j as u32))
             }));
-            if (panel + 1) % PANELS_PER_CHECK == 0 || panel == last {
-                watch.check()?;
-                spent += candidates.len() as f64 * test;
-                if spent > budget {
-                    return Ok(false);
-                }
-                for &(i, j) in candidates.iter() {
-                    let (i, j) = (from + i as usize, j as usize);
-                    let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
-                    goals.offer(left.row(i), j, cosine(self.kernel.dot(x, y), xx, yy));
-                }
-                candidates.clear();
+            spent += candidates.len() as f64 * test;
+            if spent > budget {
+                return Ok(false);
+            }
+            for &(i, j) in candidates.iter() {
+                let (i, j) = (from + i as usize, j as usize);
+                let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
+                goals.offer(left.row(i), j, cosine(self.kernel.dot(x, y), xx, yy));
             }
         }
         Ok(true)

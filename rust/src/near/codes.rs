@@ -7,6 +7,9 @@ use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 /// Added to the components of right codes, so that they are unsigned bytes.
 pub(super) const OFFSET: i32 = 64;
 
+/// Right rows between two looks at what has survived, a multiple of [`SIEVE_LANES`].
+pub(super) const STRIP: usize = 32 * SIEVE_LANES;
+
 /// Least value of `Code::need`: the products of a half of two codes are within plus and minus this.
 pub(super) const LEAST: i32 = -(127 * 127);
 
@@ -286,11 +289,11 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub fn panels(&self, first: usize) -> impl Iterator<Item = Codes<'_>> {
-        self.bytes
-            .chunks_exact(SIEVE_LANES * first)
-            .zip(self.starts.chunks_exact(SIEVE_LANES))
-            .map(|(bytes, starts)| Codes { bytes, starts })
+    /// The codes from panel `from` on, some panels at a time.
+    pub fn strips(&self, first: usize, from: usize) -> impl Iterator<Item = Codes<'_>> {
+        let bytes = self.bytes[from * SIEVE_LANES * first..].chunks(STRIP * first);
+        let starts = self.starts[from * SIEVE_LANES..].chunks(STRIP);
+        bytes.zip(starts).map(|(bytes, starts)| Codes { bytes, starts })
     }
 
     pub fn panel_mut(&mut self, panel: usize, first: usize) -> &mut [u8] {

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use rayon::prelude::*;
 
 use super::basis::{Basis, Terms, fit_work};
-use super::codes::{Encoded, Encoder, LEAST, OFFSET, Quantised, Scratch as Coding};
+use super::codes::{Encoded, Encoder, LEAST, OFFSET, Quantised, STRIP, Scratch as Coding};
 use super::cosine;
 use super::product::Rows;
 use super::search::Goals;
-use super::sieve::{Gauge, PANELS_PER_CHECK, Policy, Sieve, Sieved, TASK_ROWS, UNIT};
+use super::sieve::{Gauge, Policy, Sieve, Sieved, TASK_ROWS, UNIT};
 use super::widths::{product_cycles, test_cycles};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
@@ -254,16 +254,16 @@ impl RisingSieve {
         let (second, third) = test_cycles(width, left.dim);
         let budget = self.policy.waste * share * count as f64 * product_cycles(left.dim, right.len());
         let mut spent = 0.0;
-        candidates.clear();
-        let panels = fitted.right.bytes.chunks_exact(SIEVE_LANES * first);
-        let panels = panels.zip(right_starts.chunks_exact(SIEVE_LANES));
-        for (panel, (bytes, starts)) in panels.enumerate() {
+        let strips = fitted.right.bytes.chunks(STRIP * first).zip(right_starts.chunks(STRIP));
+        for (strip, (bytes, starts)) in strips.enumerate() {
+            watch.check()?;
             positions.clear();
             self.kernel.sieve(&left_codes, &Codes { bytes, starts }, first, positions);
             spent += positions.len() as f64 * second;
+            candidates.clear();
             for &position in positions.iter() {
-                let (i, lane) = (position as usize / SIEVE_LANES, position as usize % SIEVE_LANES);
-                let j = panel * SIEVE_LANES + lane;
+                let (i, lane) = (position as usize / starts.len(), position as usize % starts.len());
+                let j = strip * STRIP + lane;
                 if i < count && j < right.len() {
                     let (x, y) =
                         (&projections[i * width..][..width], &fitted.right.projections[j * width..][..width]);
@@ -272,19 +272,14 @@ impl RisingSieve {
                     }
                 }
             }
-            let last = (panel + 1) * SIEVE_LANES >= right.len();
-            if (panel + 1) % PANELS_PER_CHECK == 0 || last {
-                watch.check()?;
-                spent += candidates.len() as f64 * third;
-                for &(i, j) in candidates.iter() {
-                    let (i, j) = (from + i as usize, j as usize);
-                    let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
-                    goals.offer(left.row(i), j, cosine(self.kernel.dot(x, y), xx, yy));
-                }
-                candidates.clear();
-                if spent > budget {
-                    return Ok(false);
-                }
+            spent += candidates.len() as f64 * third;
+            for &(i, j) in candidates.iter() {
+                let (i, j) = (from + i as usize, j as usize);
+                let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
+                goals.offer(left.row(i), j, cosine(self.kernel.dot(x, y), xx, yy));
+            }
+            if spent > budget {
+                return Ok(false);
             }
         }
         Ok(true)

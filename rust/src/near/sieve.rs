@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::basis::{Basis, Terms, fit_work};
 use super::cells::join::{Join, Joined, Order};
 use super::cells::{self, Bound, Points};
-use super::codes::{Encoded, Encoder, Scratch as Coding};
+use super::codes::{Encoded, Encoder, STRIP, Scratch as Coding};
 use super::product::{DEPTH, Rows};
 use super::widths::{product_cycles, test_cycles};
 use super::{Pair, Pairing, cosine};
@@ -22,9 +22,6 @@ use crate::parallel::Watch;
 
 /// Left rows of a task.
 pub(super) const TASK_ROWS: usize = 192;
-
-/// Right panels between two looks at what has survived.
-pub(super) const PANELS_PER_CHECK: usize = 32;
 
 /// When a sieve is tried and when it is given up. The result does not depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -348,14 +345,15 @@ impl Sieve {
         let budget = self.policy.waste * count as f64 * product_cycles(left.dim, met);
         let mut spent = 0.0;
         let mut pairs = Vec::new();
-        candidates.clear();
-        for (panel, right_codes) in codes.panels(first).enumerate().skip(skipped) {
+        for (strip, right_codes) in codes.strips(first, skipped).enumerate() {
+            watch.check()?;
             positions.clear();
             self.kernel.sieve(&left_codes, &right_codes, first, positions);
             spent += positions.len() as f64 * second;
+            let (lanes, first_lane) = (right_codes.starts.len(), skipped * SIEVE_LANES + strip * STRIP);
+            candidates.clear();
             for &position in positions.iter() {
-                let (i, j) = (position as usize / SIEVE_LANES, position as usize % SIEVE_LANES);
-                let j = panel * SIEVE_LANES + j;
+                let (i, j) = (position as usize / lanes, first_lane + position as usize % lanes);
                 let met = pairing == Pairing::All || j > from + i;
                 if met && i < count && j < right.len() {
                     let (x, y) =
@@ -365,27 +363,22 @@ impl Sieve {
                     }
                 }
             }
-            let last = (panel + 1) * SIEVE_LANES >= right.len();
-            if (panel + 1) % PANELS_PER_CHECK == 0 || last {
-                watch.check()?;
-                let before = pairs.len();
-                for &(i, j) in candidates.iter() {
-                    let ((x, xx), (y, yy)) = (left.get(from + i as usize), right.get(j as usize));
-                    let score = cosine(self.kernel.dot(x, y), xx, yy);
-                    if score >= self.threshold {
-                        pairs.push(Pair { left: from as u32 + i, right: j, cosine: score });
-                    }
-                }
-                // A match costs the product as much, so it is not held against the sieve.
-                watch.found(pairs.len() - before)?;
-                spent += (candidates.len() - (pairs.len() - before)) as f64 * third;
-                candidates.clear();
-                if spent > budget {
-                    return Ok(None);
+            let before = pairs.len();
+            for &(i, j) in candidates.iter() {
+                let ((x, xx), (y, yy)) = (left.get(from + i as usize), right.get(j as usize));
+                let score = cosine(self.kernel.dot(x, y), xx, yy);
+                if score >= self.threshold {
+                    pairs.push(Pair { left: from as u32 + i, right: j, cosine: score });
                 }
             }
+            // A match costs the product as much, so it is not held against the sieve.
+            watch.found(pairs.len() - before)?;
+            spent += (candidates.len() - (pairs.len() - before)) as f64 * third;
+            if spent > budget {
+                return Ok(None);
+            }
         }
-        // The positions of a panel are in no order.
+        // The positions of a strip are in no order.
         pairs.sort_unstable_by_key(|pair| (pair.left, pair.right));
         Ok(Some(pairs))
     }

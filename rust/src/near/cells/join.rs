@@ -17,6 +17,9 @@ use crate::parallel::Watch;
 /// Rows of a cell that are joined at a time, at most.
 const CHUNK_ROWS: usize = 1024;
 
+/// Right rows of a step: as many as a kernel takes at once.
+const COLUMNS: usize = 2 * SIEVE_LANES;
+
 /// Pairs of rows that are tested one by one: too few to be packed for the first tile.
 const FEW: usize = 48;
 
@@ -435,7 +438,7 @@ impl Context<'_> {
         }
         a.sort_unstable();
         b.sort_unstable();
-        // The longer list is gathered once, the shorter panel by panel.
+        // The longer list is gathered once, the shorter step by step.
         let (left, right) = if a.len() >= b.len() { (a, b) } else { (b, a) };
         self.tiles(left, right, Some(limit), packed, candidates)
     }
@@ -462,21 +465,24 @@ impl Context<'_> {
         let filled = left.len().next_multiple_of(SIEVE_ROWS);
         left_bytes.resize(filled * first, 0);
         left_starts.resize(filled, [i16::MIN / 2; 2]);
-        right_bytes.resize(SIEVE_LANES * first, 0);
-        right_starts.resize(SIEVE_LANES, [0; 2]);
         let mut tested = 0;
         let mut passed = 0;
-        for (panel, entries) in right.chunks(SIEVE_LANES).enumerate() {
+        for (step, entries) in right.chunks(COLUMNS).enumerate() {
             let met = match limit {
                 Some(limit) => left.partition_point(|&x| margin(x) <= limit - margin(entries[0])),
-                None => (panel * SIEVE_LANES + entries.len()).min(left.len()),
+                None => (step * COLUMNS + entries.len()).min(left.len()),
             };
             if met == 0 {
                 break;
             }
-            right_starts.fill([0, i16::MIN / 2]);
+            let lanes = entries.len().next_multiple_of(SIEVE_LANES);
+            right_bytes.resize(lanes * first, 0);
+            right_starts.clear();
+            right_starts.resize(lanes, [0, i16::MIN / 2]);
             for (lane, &y) in entries.iter().enumerate() {
-                self.join.encoder.fill_lane(self.code(place(y)), lane, right_bytes);
+                let panel =
+                    &mut right_bytes[lane / SIEVE_LANES * SIEVE_LANES * first..][..SIEVE_LANES * first];
+                self.join.encoder.fill_lane(self.code(place(y)), lane % SIEVE_LANES, panel);
                 right_starts[lane] = [0, -self.coded.needs[place(y)]];
             }
             let met = met.next_multiple_of(SIEVE_ROWS);
@@ -484,11 +490,11 @@ impl Context<'_> {
             let right_codes = Codes { bytes: right_bytes, starts: right_starts };
             positions.clear();
             kernel.sieve(&left_codes, &right_codes, first, positions);
-            tested += met * SIEVE_LANES;
+            tested += met * lanes;
             passed += positions.len();
             for &position in positions.iter() {
-                let (i, j) = (position as usize / SIEVE_LANES, position as usize % SIEVE_LANES);
-                let once = limit.is_some() || i < panel * SIEVE_LANES + j;
+                let (i, j) = (position as usize / lanes, position as usize % lanes);
+                let once = limit.is_some() || i < step * COLUMNS + j;
                 if once && i < left.len() && j < entries.len() {
                     let (x, y) = (place(left[i]), place(entries[j]));
                     if self.near(x, y) {
