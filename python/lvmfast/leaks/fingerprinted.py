@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Dataset
@@ -128,7 +129,7 @@ class _HashedTexts:
     def _slots(self, batch: Batch, *, add: bool) -> Rows | None:
         if batch.text is None:
             return None
-        keys = self._keys(batch)
+        keys = self._keys(batch.text)
         slots = np.full(batch.rows, NO_TEXT, np.int64)
         present = np.asarray(batch.text.is_valid())
         hashed = present & (keys[:, 0] != NO_WORD)
@@ -138,11 +139,11 @@ class _HashedTexts:
         slots[hashed] = self._table.insert(chosen) if add else self._table.find(chosen)
         return slots
 
-    def _keys(self, batch: Batch) -> Keys:
-        if is_keys(batch.text):
-            return keys_of_array(batch.text)
+    def _keys(self, text: pa.Array) -> Keys:
+        if is_keys(text):
+            return keys_of_array(text)
         asked = self._options
-        data, offsets = text_bytes(batch.text.fill_null(""))
+        data, offsets = text_bytes(text.fill_null(""))
         return _core.text_keys(data, offsets, asked.normalize, asked.min_chars, asked.threads)
 
     @property

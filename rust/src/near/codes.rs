@@ -7,8 +7,8 @@ use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 /// Added to the components of right codes, so that they are unsigned bytes.
 pub(super) const OFFSET: i32 = 64;
 
-/// Right rows between two looks at what has survived, a multiple of [`SIEVE_LANES`].
-pub(super) const STRIP: usize = 32 * SIEVE_LANES;
+/// Right rows between two looks at what has survived: whole panels, and few in tests, whose sets are small.
+pub(super) const STRIP: usize = SIEVE_LANES * if cfg!(test) { 3 } else { 32 };
 
 /// Least value of `Code::need`: the products of a half of two codes are within plus and minus this.
 pub(super) const LEAST: i32 = -(127 * 127);
