@@ -119,6 +119,16 @@ def test_the_same_bytes_for_any_thread_count_block_size_and_kernel(files, tmp_pa
     assert written[0] == written[1] == written[2]
 
 
+def test_a_kernel_that_this_processor_does_not_run_is_one_line(files):
+    command = [sys.executable, "-m", "lvmfast", *data.arguments(files)]
+    environment = os.environ | {"LVMFAST_KERNEL": "abacus"}
+    done = subprocess.run(command, capture_output=True, env=environment, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lvmfast: LVMFAST_KERNEL: expected one of ")
+    assert done.stderr.endswith(' as this processor runs them, got "abacus"\n')
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_several_eval_files_get_a_table_by_file(files, tmp_path):
     clean = data.sequences(np.random.default_rng(9), 30, first_doc=500)
     np.savez(tmp_path / "clean.npz", **clean)

@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from typer.core import TyperGroup
 
-from lvmfast import __version__
-from lvmfast.errors import IncompleteError, LvmfastError
+from lvmfast import __version__, _core
+from lvmfast.errors import DataError, IncompleteError, LvmfastError
 
 #: The commands in the order of `lvmfast --help`, each in the module of its name.
 COMMANDS = (
@@ -52,6 +52,7 @@ def exit_codes(command: Command) -> Command:
     @wraps(command)
     def run(*args: Any, **options: Any) -> None:
         try:
+            _check_kernel()
             command(*args, **options)
         except typer.Exit:
             raise
@@ -71,6 +72,13 @@ def exit_codes(command: Command) -> Command:
             raise typer.Exit(EXIT_BAD_INPUT) from error
 
     return cast(Command, run)
+
+
+def _check_kernel() -> None:
+    try:
+        _core.kernel_name()
+    except ValueError as error:  # the environment asks for one that this processor does not run
+        raise DataError(str(error)) from error
 
 
 class Commands(TyperGroup):
