@@ -67,6 +67,10 @@ def joined_ranks(device_type: str) -> Iterator[Ranks]:
     if count == 1:
         yield Ranks(0, 1)
         return
+    # Its functions keep the group of the time of their import as a default, and so would keep it alive
+    # past its end: gloo's threads then meet the end of the interpreter, which aborts now and then.
+    import torch.distributed.nn.functional
+
     torch.distributed.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
         yield Ranks(torch.distributed.get_rank(), count)
