@@ -64,6 +64,11 @@ def scan(train: Rows, eval: Rows, threshold: float, threads: int = 1, block: int
         rows, hit_groups, scores, codes, keys = index.scan(part)
         np.testing.assert_array_equal(codes, usability(part))
         assert keys.shape == (len(part), 2)
+        *again, keys_of_hits = index.scan(part, every_key=False)
+        for ours, theirs in zip(again, (rows, hit_groups, scores, codes), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        keys[np.setdiff1d(np.arange(len(part)), rows)] = 0
+        np.testing.assert_array_equal(keys_of_hits, keys)
         for row, group, score in zip(rows, hit_groups, scores, strict=True):
             for j in np.flatnonzero(groups == group):
                 found[start + int(row), int(j)] = float(score)
@@ -89,6 +94,7 @@ def sides(seed: int, dim: int, threshold: float, n: int = 30, m: int = 20) -> tu
         train[i] = beside(rng, eval[rng.integers(m)], float(np.clip(threshold + gap, -1, 1)))
     train[1], train[3], eval[1] = eval[2], train[5], eval[4]
     train *= 10.0 ** rng.integers(-18, 19, (n, 1)).astype(np.float32)
+    train[15] = -train[17]  # another row of the same square
     train[7] = 0
     train[9, 0], train[11, -1], train[13] = np.nan, np.inf, 0
     train[13, 0] = 1e-42

@@ -48,10 +48,11 @@ def same_as_the_core(train, eval, threshold, device=CPU, blocks=(1 << 30,)):
     for block in blocks:
         for start in range(0, len(train), block):
             part = train[start : start + block]
-            expected, found = theirs.scan(part), ours.scan(part)
-            for a, b in zip(expected, found, strict=True):
-                assert (a.dtype, a.shape) == (b.dtype, b.shape)
-                assert a.tobytes() == b.tobytes()
+            for every_key in (True, False):
+                expected, found = theirs.scan(part, every_key), ours.scan(part, every_key)
+                for a, b in zip(expected, found, strict=True):
+                    assert (a.dtype, a.shape) == (b.dtype, b.shape)
+                    assert a.tobytes() == b.tobytes()
             hits += len(expected[0])
     return hits
 

@@ -148,7 +148,7 @@ class NearIndex:
         """Adds (n, d) rows; the usability code of each."""
 
     def scan(
-        self, rows: npt.NDArray[np.float32]
+        self, rows: npt.NDArray[np.float32], every_key: bool = True
     ) -> tuple[
         npt.NDArray[np.int64],
         npt.NDArray[np.int64],
@@ -157,7 +157,8 @@ class NearIndex:
         npt.NDArray[np.uint64],
     ]:
         """Scans an (n, d) block: arrays row, group, cosine of every hit, sorted by row and group, then the
-        usability (n,) and the key (n, 2) of every row; equal rows, and no others, share a key."""
+        usability (n,) and the key (n, 2) of every row; equal rows, and no others, share a key. Without
+        `every_key`, which takes time, the key of a row without a hit is zeros."""
 
     def pairs(
         self, most: int, progress: Callable[[int], object]

@@ -27,7 +27,7 @@ mod windows;
 
 pub use nearest::Nearest;
 use product::{Blocks, Product, Rows};
-use rows::{Described, describe};
+use rows::{Described, describe, row_keys};
 pub use rows::{Usability, row_key, usability};
 use search::{Bests, Search};
 use sieve::{Policy, Sieve};
@@ -68,7 +68,7 @@ pub struct Hits {
     pub cosine: Vec<f64>,
     /// A [`Usability`] per row of the block.
     pub usability: Vec<u8>,
-    /// The [`row_key`] of each row of the block.
+    /// The [`row_key`] of each row of the block, or of those with a hit alone and zeros for the others.
     pub keys: Vec<[u64; 2]>,
 }
 
@@ -167,7 +167,7 @@ impl NearIndex {
     /// # Errors
     /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] past 2^32 - 1 groups.
     pub fn add(&mut self, rows: &[f32], watch: &Watch) -> Result<Vec<u8>, ScanError> {
-        let described = describe(rows, self.dim, self.kernel, watch)?;
+        let described = describe(rows, self.dim, self.kernel, true, watch)?;
         for (i, row) in rows.chunks_exact(self.dim).enumerate() {
             if i % ROWS_PER_CHECK == 0 {
                 watch.check()?;
@@ -188,13 +188,13 @@ impl NearIndex {
     }
 
     /// Every (row of the block, group) with cosine at or above the threshold. Equal rows of the block are
-    /// multiplied once.
+    /// multiplied once. Rows without a hit have a key only where `every_key` is asked for.
     ///
     /// # Errors
     /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] past 2^32 - 1 rows in a block.
-    pub fn scan(&mut self, rows: &[f32], watch: &Watch) -> Result<Hits, ScanError> {
-        let described = describe(rows, self.dim, self.kernel, watch)?;
-        let distinct = Distinct::of(&described, watch)?;
+    pub fn scan(&mut self, rows: &[f32], every_key: bool, watch: &Watch) -> Result<Hits, ScanError> {
+        let described = describe(rows, self.dim, self.kernel, every_key, watch)?;
+        let distinct = Distinct::of(&described, rows, self.dim, watch)?;
         let left = Rows {
             dim: self.dim,
             values: rows,
@@ -207,6 +207,13 @@ impl NearIndex {
         let mut hits = distinct.expand(&found, watch)?;
         hits.usability = described.usability;
         hits.keys = described.keys;
+        if !every_key {
+            let with_hit: Vec<usize> =
+                hits.row.chunk_by(|a, b| a == b).map(|of_row| of_row[0] as usize).collect();
+            for (&row, key) in with_hit.iter().zip(row_keys(rows, self.dim, &with_hit, watch)?) {
+                hits.keys[row] = key;
+            }
+        }
         Ok(hits)
     }
 
@@ -230,7 +237,7 @@ impl NearIndex {
     /// # Errors
     /// [`ScanError::Shape`]; [`ScanError::Cancelled`].
     pub fn describe(&self, rows: &[f32], watch: &Watch) -> Result<(Vec<u8>, Vec<[u64; 2]>), ScanError> {
-        let described = describe(rows, self.dim, self.kernel, watch)?;
+        let described = describe(rows, self.dim, self.kernel, true, watch)?;
         Ok((described.usability, described.keys))
     }
 
@@ -354,8 +361,8 @@ fn within(
     policy: Policy,
     watch: &Watch,
 ) -> Result<Within, ScanError> {
-    let described = describe(rows, dim, kernel, watch)?;
-    let Distinct { first_rows, place } = Distinct::of(&described, watch)?;
+    let described = describe(rows, dim, kernel, false, watch)?;
+    let Distinct { first_rows, place } = Distinct::of(&described, rows, dim, watch)?;
     let side = Rows { dim, values: rows, squares: &described.squares, chosen: Some(&first_rows) };
     let sieve = Sieve::new(kernel, threshold, policy);
     let mut product = Product::new(kernel, threshold, blocks);
@@ -412,11 +419,34 @@ struct Distinct {
 }
 
 impl Distinct {
-    fn of(described: &Described, watch: &Watch) -> Result<Self, ScanError> {
-        let rows = described.usability.len();
-        let mut table = KeyTable::with_capacity(2, rows)?;
-        let mut distinct = Self { first_rows: Vec::with_capacity(rows), place: Vec::with_capacity(rows) };
-        for (row, (code, key)) in described.usability.iter().zip(&described.keys).enumerate() {
+    /// Rows without keys are told apart by their squares, and only those that share one by their keys.
+    fn of(described: &Described, rows: &[f32], dim: usize, watch: &Watch) -> Result<Self, ScanError> {
+        if described.keyed {
+            return Self::by(&described.usability, &described.keys, watch);
+        }
+        let mut keys: Vec<[u64; 2]> = described.squares.iter().map(|square| [square.to_bits(), 0]).collect();
+        let by_square = Self::by(&described.usability, &keys, watch)?;
+        let mut sharing = vec![0u32; by_square.first_rows.len()];
+        by_square.place.iter().flatten().for_each(|&place| sharing[place as usize] += 1);
+        let is_alike = |&row: &usize| by_square.place[row].is_some_and(|place| sharing[place as usize] > 1);
+        let alike: Vec<usize> = (0..keys.len()).filter(is_alike).collect();
+        if alike.is_empty() {
+            return Ok(by_square);
+        }
+        for (&row, key) in alike.iter().zip(row_keys(rows, dim, &alike, watch)?) {
+            keys[row] = key;
+        }
+        Self::by(&described.usability, &keys, watch)
+    }
+
+    /// The rows that are distinct by their `keys`.
+    fn by(usability: &[u8], keys: &[[u64; 2]], watch: &Watch) -> Result<Self, ScanError> {
+        let mut table = KeyTable::with_capacity(2, usability.len())?;
+        let mut distinct = Self {
+            first_rows: Vec::with_capacity(usability.len()),
+            place: Vec::with_capacity(usability.len()),
+        };
+        for (row, (code, key)) in usability.iter().zip(keys).enumerate() {
             if row % ROWS_PER_CHECK == 0 {
                 watch.check()?;
             }

@@ -338,10 +338,16 @@ impl NearIndex {
         Ok(interruptible(py, self.threads, |watch| index.add(rows, watch))?.into_pyarray(py))
     }
 
-    fn scan<'py>(&mut self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<HitArrays<'py>> {
+    #[pyo3(signature = (rows, every_key = true))]
+    fn scan<'py>(
+        &mut self,
+        py: Python<'py>,
+        rows: PyReadonlyArray2<'py, f32>,
+        every_key: bool,
+    ) -> PyResult<HitArrays<'py>> {
         let rows = self.checked(&rows)?;
         let index = &mut self.index;
-        let hits = interruptible(py, self.threads, |watch| index.scan(rows, watch))?;
+        let hits = interruptible(py, self.threads, |watch| index.scan(rows, every_key, watch))?;
         Ok((
             hits.row.into_pyarray(py),
             hits.group.into_pyarray(py),

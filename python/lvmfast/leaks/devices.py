@@ -15,7 +15,7 @@ from lvmfast.corpus.keys import Keys
 from lvmfast.errors import DataError
 from lvmfast.leaks.options import ScanOptions
 
-#: Row, group and cosine of every hit, then the usability code and the key of every row.
+#: Row, group and cosine of every hit, then the usability code and the key of every row (or zeros).
 Scanned = tuple[Rows, Rows, npt.NDArray[np.float64], npt.NDArray[np.uint8], Keys]
 
 
@@ -26,8 +26,8 @@ class NearIndex(Protocol):
         """Adds (n, d) rows."""
         ...
 
-    def scan(self, rows: Vectors) -> Scanned:
-        """Scans an (n, d) block."""
+    def scan(self, rows: Vectors, every_key: bool = True) -> Scanned:
+        """Scans an (n, d) block; rows without a hit have a key where every row is to have one."""
         ...
 
     def pairs(

@@ -147,7 +147,7 @@ class Hits:
     group: Rows
     score: Scores
     codes: Codes  #: usability of each scanned cell
-    keys: Keys
+    keys: Keys  #: of each scanned cell with a hit, zeros for the others
 
     @classmethod
     def of(cls, found: Scanned, start: int, cells: Cells) -> Hits:
@@ -190,7 +190,7 @@ class BoundedScan:
         while start < len(cells):
             stop = min(start + self._rows, len(cells))
             part = cells.sliced(start, stop)
-            hits = Hits.of(self._index.scan(part.vectors), start, part)
+            hits = Hits.of(self._index.scan(part.vectors, every_key=False), start, part)
             yield hits
             per_row = max(1, len(hits.cell)) / (stop - start)
             self._rows = int(max(LEAST_ROWS, min(GROWTH * self._rows, self._most_hits / per_row)))

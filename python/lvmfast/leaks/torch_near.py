@@ -202,7 +202,7 @@ class TorchNearIndex:
         # The float64 roundings of the norm, the quotient and the distance: at most 2^18 + 5 of 2^-53 each.
         return torch.cat(parts), np.concatenate(errors) * (1 + 1e-9) + 1e-9
 
-    def scan(self, rows: Vectors) -> Scanned:
+    def scan(self, rows: Vectors, every_key: bool = True) -> Scanned:
         """As `_core.NearIndex.scan`, with the same bits.
 
         Raises:
@@ -216,7 +216,12 @@ class TorchNearIndex:
         row, source = shared_out(
             hit, place, len(distinct)
         )  # every row has the hits of the first that equals it
-        return usable[row], group[source], score[source], codes, keys
+        row = usable[row]
+        if not every_key:
+            missed = np.ones(len(keys), bool)
+            missed[row] = False
+            keys[missed] = 0
+        return row, group[source], score[source], codes, keys
 
     def _hits(self, rows: Vectors) -> tuple[Rows, Rows, Scores]:
         """Row, group and cosine of every hit of distinct, usable rows; sorted by row and group."""

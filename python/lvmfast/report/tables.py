@@ -145,13 +145,15 @@ def matches(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table:
 
 
 def _side_columns(
-    side: Side, finding: LevelFinding, info: SideInfo, details: pa.Table
+    side: Side, finding: LevelFinding, info: SideInfo, details: pa.Table | None
 ) -> dict[str, pa.Array]:
     rows: Rows = getattr(finding.matches, f"{side}_row")
     absent = rows == NO_ROW
     files, file_rows = _locate(rows, info)
-    place = np.searchsorted(numpy_numbers(details["row"].combine_chunks()), rows)
-    looked_up = details.take(arrow_numbers(place, absent))
+    looked_up = {}
+    if details is not None:
+        place = np.searchsorted(numpy_numbers(details["row"].combine_chunks()), rows)
+        looked_up = dict(zip(details.column_names, details.take(arrow_numbers(place, absent)), strict=True))
     position = getattr(finding.matches, f"{side}_position")
     count = getattr(finding.matches, f"{side}_count")
     columns = {
@@ -162,15 +164,17 @@ def _side_columns(
     }
     for name in LOOKED_UP:
         kind = pa.large_string() if name == "text" else pa.string()
-        column = looked_up[name].combine_chunks() if name in looked_up.column_names else None
-        columns[name] = pa.nulls(len(rows), kind) if column is None else column.cast(kind)
+        column = looked_up.get(name)
+        columns[name] = pa.nulls(len(rows), kind) if column is None else column.combine_chunks().cast(kind)
     return {f"{side}_{name}": column for name, column in columns.items()}
 
 
-def _look_up(dataset: LooksUp, side: Side, found: list[LevelFinding]) -> pa.Table:
+def _look_up(dataset: LooksUp, side: Side, found: list[LevelFinding]) -> pa.Table | None:
+    columns = [name for name in LOOKED_UP if name in dataset.columns]
+    if not columns:
+        return None
     wanted = [getattr(f.matches, f"{side}_row") for f in found]
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *wanted]))
-    columns = [name for name in LOOKED_UP if name in dataset.columns]
     return dataset.take(rows[rows != NO_ROW], columns)
 
 
@@ -178,9 +182,8 @@ def _locate(rows: Rows, info: SideInfo) -> tuple[pa.Array, pa.Array]:
     """The file name and the row within the file of each dataset row; nulls for NO_ROW."""
     absent: npt.NDArray[np.bool_] = rows == NO_ROW
     files = np.maximum(np.searchsorted(info.file_starts, rows, side="right") - 1, 0)
-    names = arrow_texts(info.names).take(arrow_numbers(files, absent))
-    return names, arrow_numbers(rows - info.file_starts[files], absent)
+    return arrow_texts(info.names, files, absent), arrow_numbers(rows - info.file_starts[files], absent)
 
 
 def _same(value: Level | Side, rows: int) -> pa.Array:
-    return arrow_texts([value]).take(arrow_numbers(np.zeros(rows, np.int64)))
+    return arrow_texts([value], np.zeros(rows, np.int64))

@@ -43,8 +43,8 @@ impl NearIndex {
     /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] when groups were added since the
     /// first block.
     pub fn seek(&mut self, rows: &[f32], first_row: i64, watch: &Watch) -> Result<Vec<u8>, ScanError> {
-        let described = describe(rows, self.dim, self.kernel, watch)?;
-        let Distinct { first_rows, .. } = Distinct::of(&described, watch)?;
+        let described = describe(rows, self.dim, self.kernel, true, watch)?;
+        let Distinct { first_rows, .. } = Distinct::of(&described, rows, self.dim, watch)?;
         let groups = self.norms.len();
         if self.search.begun() && self.nearest.len() != groups {
             return Err(ScanError::Value("rows were added to an index that blocks had gone by".into()));

@@ -62,16 +62,20 @@ pub fn row_key(row: &[f32], scratch: &mut Vec<u8>) -> [u64; 2] {
 pub(super) struct Described {
     /// A [`Usability`] per row.
     pub usability: Vec<u8>,
-    /// The [`row_key`] of each row.
+    /// The [`row_key`] of each row, where every row was to have one, or else zeros.
     pub keys: Vec<[u64; 2]>,
+    /// Whether every row has its key.
+    pub keyed: bool,
     /// `dot(row, row)` of each row.
     pub squares: Vec<f64>,
 }
 
+/// What is to be known of every row, its key if it is `keyed`: to hash a row costs more than to square it.
 pub(super) fn describe(
     rows: &[f32],
     dim: usize,
     kernel: &Kernel,
+    keyed: bool,
     watch: &Watch,
 ) -> Result<Described, ScanError> {
     if !rows.len().is_multiple_of(dim) {
@@ -79,7 +83,7 @@ pub(super) fn describe(
     }
     let count = rows.len() / dim;
     let mut described =
-        Described { usability: vec![0; count], keys: vec![[0; 2]; count], squares: vec![0.0; count] };
+        Described { usability: vec![0; count], keys: vec![[0; 2]; count], keyed, squares: vec![0.0; count] };
     rows.par_chunks(ROWS_PER_TASK * dim)
         .zip(described.usability.par_chunks_mut(ROWS_PER_TASK))
         .zip(described.keys.par_chunks_mut(ROWS_PER_TASK))
@@ -91,9 +95,32 @@ pub(super) fn describe(
             for (row, ((code, key), square)) in rows.chunks_exact(dim).zip(out) {
                 *square = kernel.dot(row, row);
                 *code = usability(row, *square) as u8;
-                *key = row_key(row, &mut scratch);
+                if keyed {
+                    *key = row_key(row, &mut scratch);
+                }
             }
             Ok::<_, ScanError>(())
         })?;
     Ok(described)
+}
+
+/// The [`row_key`] of each of some rows of a block.
+pub(super) fn row_keys(
+    rows: &[f32],
+    dim: usize,
+    chosen: &[usize],
+    watch: &Watch,
+) -> Result<Vec<[u64; 2]>, ScanError> {
+    let mut keys = vec![[0; 2]; chosen.len()];
+    keys.par_chunks_mut(ROWS_PER_TASK).zip(chosen.par_chunks(ROWS_PER_TASK)).try_for_each(
+        |(keys, chosen)| {
+            watch.check()?;
+            let mut scratch = Vec::new();
+            for (key, &row) in keys.iter_mut().zip(chosen) {
+                *key = row_key(&rows[row * dim..][..dim], &mut scratch);
+            }
+            Ok::<_, ScanError>(())
+        },
+    )?;
+    Ok(keys)
 }

@@ -63,10 +63,17 @@ fn index_pairs(
     let codes = index.add(&eval.concat(), &watch).unwrap();
     let expected: Vec<u8> = eval.iter().map(|row| slow_usability(row) as u8).collect();
     assert_eq!(codes, expected);
-    let hits = index.scan(&train.concat(), &watch).unwrap();
+    let hits = index.scan(&train.concat(), false, &watch).unwrap();
     let expected: Vec<u8> = train.iter().map(|row| slow_usability(row) as u8).collect();
     assert_eq!(hits.usability, expected);
     assert_eq!(watch.done(), (train.len() + eval.len()) as u64);
+    let keyed = index.scan(&train.concat(), true, &Watch::new()).unwrap();
+    for (row, (key, of_row)) in hits.keys.iter().zip(&keyed.keys).enumerate() {
+        let has_hit = hits.row.binary_search(&(row as i64)).is_ok();
+        assert_eq!(*key, if has_hit { *of_row } else { [0; 2] });
+        assert_eq!(*of_row, row_key(&train[row], &mut Vec::new()));
+    }
+    assert_eq!((&hits.row, &hits.group, &hits.cosine), (&keyed.row, &keyed.group, &keyed.cosine));
     let order: Vec<_> = hits.row.iter().zip(&hits.group).collect();
     assert!(order.is_sorted_by(|a, b| a < b), "hits are sorted and unique");
     let mut pairs = Vec::new();
@@ -121,14 +128,16 @@ impl Random {
             let all = others.len() + rows.len();
             let pick = self.below(all.max(1));
             let model = others.get(pick).or_else(|| rows.get(pick - others.len())).cloned();
-            let mut row = match (self.below(10), model) {
+            let mut row = match (self.below(11), model) {
                 (0..=2, Some(model)) => {
                     let gap = 10f64.powf(-4.0 - 3.0 * self.uniform().abs()) * self.uniform().signum();
                     self.row_near(&model, (threshold + gap).clamp(-1.0, 1.0))
                 }
                 (3, Some(model)) => model,
                 (4, Some(model)) => model.iter().map(|v| if *v == 0.0 { -v } else { *v }).collect(),
-                (5, _) => {
+                // Another row of the same square.
+                (5, Some(model)) => model.iter().map(|v| -v).collect(),
+                (6, _) => {
                     let mut row = self.row(dim);
                     row[pick % dim] = [0.0, f32::NAN, f32::INFINITY, 1e-42, -0.0][self.below(5)];
                     if self.below(2) == 0 {
@@ -637,7 +646,7 @@ fn the_ends_of_the_float32_range_are_scanned() {
         let mut index = NearIndex::new(3, 0.999).unwrap();
         index.add(&[1.0, 2.0, 2.0], &watch).unwrap();
         let rows = [scale, 2.0 * scale, 2.0 * scale, scale, -scale, scale];
-        let hits = index.scan(&rows, &watch).unwrap();
+        let hits = index.scan(&rows, true, &watch).unwrap();
         assert_eq!(hits.usability, [0, 0], "{scale}");
         assert_eq!((hits.row, hits.group), (vec![0], vec![0]), "{scale}");
     }
@@ -651,7 +660,7 @@ fn dimensions_thresholds_and_shapes_are_checked() {
     }
     let mut index = NearIndex::new(2, 0.5).unwrap();
     assert!(matches!(index.add(&[1.0], &Watch::new()), Err(ScanError::Shape(_))));
-    assert!(matches!(index.scan(&[1.0; 3], &Watch::new()), Err(ScanError::Shape(_))));
+    assert!(matches!(index.scan(&[1.0; 3], true, &Watch::new()), Err(ScanError::Shape(_))));
 }
 
 #[test]
@@ -660,7 +669,7 @@ fn a_cancelled_scan_stops() {
     index.add(&[1.0, 2.0], &Watch::new()).unwrap();
     let watch = Watch::new();
     watch.cancel();
-    assert!(matches!(index.scan(&[1.0, 2.0], &watch), Err(ScanError::Cancelled)));
+    assert!(matches!(index.scan(&[1.0, 2.0], true, &watch), Err(ScanError::Cancelled)));
     assert!(matches!(index.add(&[1.0, 2.0], &watch), Err(ScanError::Cancelled)));
 }
 

@@ -136,7 +136,7 @@ impl TopSearch {
         if count == 0 {
             return Err(ScanError::Value("expected at least one row per query, got 0".into()));
         }
-        let described = describe(queries, dim, kernel, watch)?;
+        let described = describe(queries, dim, kernel, false, watch)?;
         excluded.check(described.usability.len())?;
         let usable = |&i: &usize| described.usability[i] == Usability::Usable as u8;
         let usable: Vec<usize> = (0..described.usability.len()).filter(usable).collect();
@@ -176,8 +176,8 @@ impl TopSearch {
     /// # Errors
     /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] past 2^32 - 1 rows in a block.
     pub fn seek(&mut self, rows: &[f32], first_row: i64, watch: &Watch) -> Result<Vec<u8>, ScanError> {
-        let described = describe(rows, self.dim, self.kernel, watch)?;
-        let Distinct { first_rows, place } = Distinct::of(&described, watch)?;
+        let described = describe(rows, self.dim, self.kernel, true, watch)?;
+        let Distinct { first_rows, place } = Distinct::of(&described, rows, self.dim, watch)?;
         let (members, starts) = by_place(&place, first_rows.len());
         let Self { count, usable, excluded, bests, .. } = self;
         let wanted =
