@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lvmfast.cli.app import EXIT_INTERRUPTED, app, exit_codes
+from lvmfast.cli.app import EXIT_BAD_INPUT, EXIT_INTERRUPTED, app, exit_codes
 from lvmfast.cli.figures import GroupedCommand, figure_options, given
 from lvmfast.cli.triage import show_triage
 from lvmfast.cli.verdicts import show_verdicts, verdict_line
@@ -17,6 +17,7 @@ from lvmfast.report.progress import progress_display
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.history import read_run
 from lvmfast.training.presets import PRESETS
+from lvmfast.training.processes import FollowedError, is_first_process
 from lvmfast.training.train import TrainedRun
 from lvmfast.training.train import train as run_train
 
@@ -36,6 +37,8 @@ def train(
     **figures: Any,
 ) -> None:
     """Train a next-vector model on splits proven clean. Exit 0: trained, 1: a leak, 2: bad input."""
+    speaks = is_first_process()
+    quiet = quiet or not speaks
     saw: list[Mapping[str, Any]] = []
 
     def started(run: Mapping[str, Any]) -> None:
@@ -61,10 +64,16 @@ def train(
                 epoch_done=epoch_done,
                 **given(figures),
             )
+    except FollowedError as error:
+        raise typer.Exit(EXIT_BAD_INPUT) from error
     except KeyboardInterrupt as stop:
+        if not speaks:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         where = str(stop) if str(stop) else "before the first step" if not saw else "at once"
         print(f"lvmfast: interrupted, {where}; the same command with --resume goes on", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    if not speaks:
+        raise typer.Exit(0 if done.trained else 1)
     _show_end(done)
     stopped_by_gates = _show_gates(done, quiet)
     raise typer.Exit(0 if done.trained and not stopped_by_gates else 1)

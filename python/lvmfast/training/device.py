@@ -28,6 +28,11 @@ class Place:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
+def likely_device(config: TrainConfig) -> str:
+    """cuda or cpu: by what processes will talk, before it is known that the device is there."""
+    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def find_place(config: TrainConfig) -> Place:
     """Settles what the configuration leaves to the machine.
 

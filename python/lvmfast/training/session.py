@@ -35,7 +35,7 @@ from lvmfast.training.data import (
     open_sides,
     scan_sides,
 )
-from lvmfast.training.device import Place, find_place, repeatable
+from lvmfast.training.device import Place, find_place, likely_device, repeatable
 from lvmfast.training.identities import identify
 from lvmfast.training.interrupts import stop_flag
 from lvmfast.training.optimiser import warmup_steps
@@ -56,13 +56,14 @@ def run_session(
     epoch_done: EpochDone,
 ) -> TrainedRun:
     """As `train`, with all figures settled."""
-    place = find_place(config)
-    with joined_ranks(place.device.type) as ranks, repeatable(place, config.threads):
-        if not ranks.first:
-            return _run(config, folder, place, ranks, silent, lambda run: None, lambda row: None)
-        folder.prepare(resume=resume)
-        with folder.locked():
-            return _run(config, folder, place, ranks, progress, started, epoch_done)
+    with joined_ranks(likely_device(config)) as ranks:
+        place = find_place(config)
+        with repeatable(place, config.threads):
+            if not ranks.first:
+                return _run(config, folder, place, ranks, silent, lambda run: None, lambda row: None)
+            folder.prepare(resume=resume)
+            with folder.locked():
+                return _run(config, folder, place, ranks, progress, started, epoch_done)
 
 
 def _run(
@@ -74,29 +75,31 @@ def _run(
     started: Callable[[Mapping[str, Any]], None],
     epoch_done: EpochDone,
 ) -> TrainedRun:
-    sides, report = _proven_sides(config, folder, ranks, progress)
-    if sides is None:
-        assert report is None or not report.passed
-        return TrainedRun(folder.path, [], None, LEAKED, None if report is None else str(report), None, {})
+    sides, report, leak = _proven_sides(config, folder, ranks, progress)
+    if leak is not None:
+        return TrainedRun(folder.path, [], None, LEAKED, leak, None, {})
     stamps = file_stamps(sides)
     _check_size(config, sides)
     train, val = _readers(config, sides, ranks, progress)
     torch.manual_seed(config.seed)
     mix = _lag_mix(sides.train)
     model = build(_model_config(config, sides.train), device=place.device, mix=mix)
-    run = folder.read_run() or {}
-    if ranks.first:
+
+    def state() -> dict[str, Any]:
+        before = folder.read_run()
         stated = _statement(config, folder, sides, report, model, place, ranks, train)
-        if run and run["files"] != stated["files"]:
+        if before and before["files"] != stated["files"]:
             raise DataError(f"{folder.run}: files: the run began with other data: its hashes differ")
-        run = stated
+        return stated
+
+    run = ranks.told(state)
     info = CheckpointInfo(
         model.config,
         0,
         sides.train.sequences.provenance,
-        run.get("leak_status", ""),
-        run.get("train_hash", ""),
-        run.get("fingerprint", ""),
+        run["leak_status"],
+        run["train_hash"],
+        run["fingerprint"],
     )
 
     def complete() -> CheckpointInfo:
@@ -137,15 +140,16 @@ def _run(
 
 def _proven_sides(
     config: TrainConfig, folder: RunFolder, ranks: Ranks, progress: Progress
-) -> tuple[Sides | None, LeakReport | None]:
-    """The sides, and the scan between them; no sides where a leak forbids to train.
+) -> tuple[Sides, LeakReport | None, str | None]:
+    """The sides, the scan between them, and the leak that forbids to train, in a sentence.
 
     The first process decides and scans, and alone has the scan; the others then read what it decided.
     """
     report: LeakReport | None = None
-    go = torch.ones(1, dtype=torch.float64)
-    sides = None
-    if ranks.first:
+    sides: Sides | None = None
+
+    def prove() -> str | None:
+        nonlocal report, sides
         with folder.writing():
             write_text(folder.config, config_text(config))
         documents = None
@@ -158,14 +162,13 @@ def _proven_sides(
         if sides.documents is not None and documents is None:
             with folder.writing(), appearing(folder.documents) as staged:
                 pq.write_table(sides.documents, staged)
-        go[0] = report.passed or config.allow_leaked
-    ranks.tell(go)
-    if not go[0]:
-        return None, report
+        return None if report.passed or config.allow_leaked else str(report)
+
+    leak: str | None = ranks.told(prove)
     if sides is None:
         documents = None if config.val else pq.read_table(folder.documents)
         sides = open_sides(config, documents, progress)
-    return sides, report
+    return sides, report, leak
 
 
 def _check_size(config: TrainConfig, sides: Sides) -> None:

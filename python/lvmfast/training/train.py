@@ -14,6 +14,7 @@ from lvmfast.gates import Verdicts, gate_set
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.presets import settle
+from lvmfast.training.processes import one_voice_a_machine
 from lvmfast.training.run_folder import RunFolder
 from lvmfast.training.toml import config_text, read_config
 
@@ -64,20 +65,22 @@ def train(
         figures: any field of `TrainConfig` by its name: over `config`, which is over the preset's.
 
     Raises:
-        DataError: bad input; a loss that is no number any more; a file that cannot be written.
+        DataError: bad input; a loss that is no number any more; a file that cannot be written. Of several
+            processes one raises it, the others its subclass `FollowedError`.
         KeyboardInterrupt: Ctrl-C; where training had begun it is `Interrupted`, and the state is saved.
     """
     if train is not None:
         figures["train"] = [str(path) for path in train] if isinstance(train, (list, tuple)) else str(train)
     folder = RunFolder(Path(out))
-    settled = _settle(folder, config, figures, resume=resume)
-    if settled.gates:
-        gate_set(settled.gates)  # a broken file of gates is told now, not after hours
-    try:
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("training", "train", error) from error
+    with one_voice_a_machine():
+        settled = _settle(folder, config, figures, resume=resume)
+        if settled.gates:
+            gate_set(settled.gates)  # a broken file of gates is told now, not after hours
+        try:
+            import safetensors  # noqa: F401
+            import torch  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("training", "train", error) from error
     from lvmfast.training.session import run_session
 
     return run_session(settled, folder, resume, progress, started, epoch_done)

@@ -276,25 +276,30 @@ class Trainer:
         )
 
     def _row(self, position: Position) -> dict[str, Any]:
-        """The epoch's row of history.json."""
+        """The epoch's row of history.json, as the first process has it."""
         started, sums = time.monotonic(), position.sums
         contrastive = self.config.infonce > 0
         judged = self._judged()
-        return {
-            "epoch": position.epoch,
-            "train_loss": sums.loss / sums.rows,
-            "train_infonce": sums.infonce / sums.rows if contrastive else None,
-            "train_ar_cosine": sums.cosine / sums.rows,
-            **judged,
-            "lr": self.optimiser.param_groups[0]["lr"],
-            "time": sums.seconds + time.monotonic() - started,
-            "negatives_same_document": sums.same_document if contrastive else None,
-            "baselines": self.baselines,
-            **({} if self.info.leak_status == CLEAN else {"leak_status": self.info.leak_status}),
-        }
+
+        def row() -> dict[str, Any]:
+            return {
+                "epoch": position.epoch,
+                "train_loss": sums.loss / sums.rows,
+                "train_infonce": sums.infonce / sums.rows if contrastive else None,
+                "train_ar_cosine": sums.cosine / sums.rows,
+                **judged,
+                "lr": self.optimiser.param_groups[0]["lr"],
+                "time": sums.seconds + time.monotonic() - started,
+                "negatives_same_document": sums.same_document if contrastive else None,
+                "baselines": self.baselines,
+                **({} if self.info.leak_status == CLEAN else {"leak_status": self.info.leak_status}),
+            }
+
+        agreed: dict[str, Any] = self._ranks.told(row)
+        return agreed
 
     def _judged(self) -> dict[str, Any]:
-        """The validation figures of the model as it is, the same in every process."""
+        """The validation figures of the model as it is; the first process's are those that count."""
         self.model.eval()
         places = self._val.bank(0)
         bank = self._bank(self._val, places)
@@ -312,14 +317,12 @@ class Trainer:
                         prediction, self._tensor(micro.place), candidates, self._negatives(micro)
                     )
                     loss += float(losses.total.double().sum())
-        figures = {"val_loss": loss / len(self._val.side), **_named(quality(predictions, self._pool))}
-        agreed = torch.tensor(list(figures.values()), dtype=torch.float64, device=self._place.device)
-        self._ranks.follow_first(agreed)
-        return dict(zip(figures, agreed.tolist(), strict=True))
+        return {"val_loss": loss / len(self._val.side), **_named(quality(predictions, self._pool))}
 
     def _consider_untrained(self, position: Position) -> None:
         """The residual as it starts, which is its baseline: checkpoint 0."""
-        judged = self._judged()
+        found = self._judged()
+        judged = self._ranks.told(lambda: found)
         self._checkpoint(0, {"epoch": 0, **judged, "baselines": self.baselines})
         position.best_epoch, position.best_value = 0, judged[self.config.best_by]
 
