@@ -42,6 +42,10 @@ def save(path, payload, protocol=None):
     return save_raw(path, pickle.dumps(array, protocol=protocol))
 
 
+def plain(data):
+    return load_plain(io.BytesIO(data), len(data), "x")
+
+
 def save_raw(path, data, shape=()):
     out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, {"descr": "|O", "fortran_order": False, "shape": shape})
@@ -55,7 +59,7 @@ def save_raw(path, data, shape=()):
 )
 def test_old_payloads_become_parquet(tmp_path, protocol, shape):
     source = save(tmp_path / "old.npy", shape(), protocol)
-    assert convert_payload(source, tmp_path / "new.parquet") == 3
+    assert convert_payload(source, tmp_path / "new.parquet").rows == 3
     table = pq.read_table(tmp_path / "new.parquet")
     assert table.to_pydict() == {
         "doc_id": [0, 1, 2],
@@ -97,7 +101,7 @@ def test_pickles_of_both_numpy_generations(tmp_path, module, attribute):
     for other in ("numpy.core", "numpy._core"):
         data = data.replace(f"c{other}.multiarray\n".encode(), f"c{module}\n".encode())
     assert attribute.encode() in data
-    value = load_plain(io.BytesIO(data), "x")
+    value = plain(data)
     assert value[0].tolist() == [0.0, 1.0, 2.0]
     assert value[1] is None
 
@@ -118,7 +122,7 @@ def test_pickles_of_both_numpy_generations(tmp_path, module, attribute):
     ],
 )
 def test_what_is_plain_comes_back(value, protocol):
-    back = load_plain(io.BytesIO(pickle.dumps(value, protocol=protocol)), "x")
+    back = plain(pickle.dumps(value, protocol=protocol))
     if isinstance(value, np.ndarray):
         assert (back.dtype, back.shape) == (value.dtype, value.shape)
         assert np.array_equal(back, value)
@@ -129,7 +133,7 @@ def test_what_is_plain_comes_back(value, protocol):
 def test_lists_that_hold_themselves_come_back():
     value = [np.arange(2)]
     value.append(value)
-    back = load_plain(io.BytesIO(pickle.dumps(value)), "x")
+    back = plain(pickle.dumps(value))
     assert back[1] is back
     assert back[0].tolist() == [0, 1]
 
@@ -277,7 +281,7 @@ def test_payloads_of_another_shape_are_refused(tmp_path, payload, message):
 
 def test_files_that_are_no_pickles_are_refused(tmp_path):
     np.save(tmp_path / "old.npy", np.eye(2))
-    with pytest.raises(DataError, match=r"old\.npy: expected a pickled payload, got \(2, 2\) float64"):
+    with pytest.raises(DataError, match=r"old\.npy: expected pickled values, got \(2, 2\) float64"):
         convert_payload(tmp_path / "old.npy", tmp_path / "new.parquet")
     with pytest.raises(DataError, match=r"gone\.npy: No such file"):
         convert_payload(tmp_path / "gone.npy", tmp_path / "new.parquet")
@@ -290,10 +294,10 @@ def test_a_failed_write_leaves_the_old_target(tmp_path, monkeypatch):
     (tmp_path / "new.parquet").write_text("older")
     save(tmp_path / "old.npy", dicts())
 
-    def full(table, path, **options):
+    def full(writer, table, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(DataError, match=r"new\.parquet: No space left on device"):
         convert_payload(tmp_path / "old.npy", tmp_path / "new.parquet")
     assert (tmp_path / "new.parquet").read_text() == "older"

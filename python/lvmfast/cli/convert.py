@@ -14,9 +14,11 @@ from lvmfast.corpus.convert import convert_payload
 @app.command()
 @exit_codes
 def convert(
-    old: Annotated[Path, typer.Argument(help="The .npy file with a pickled payload.")],
+    old: Annotated[Path, typer.Argument(help="The .npy or .npz file with pickled values.")],
     new: Annotated[Path, typer.Argument(help="The parquet file to write.")],
 ) -> None:
-    """Turn an old pickled payload into parquet. Only numpy arrays and plain containers are unpickled."""
-    rows = convert_payload(old, new)
-    print(f"{new}: {rows:,} rows")
+    """Turn pickled arrays and payloads into parquet. Only numpy arrays and plain containers are unpickled."""
+    converted = convert_payload(old, new)
+    for reason in converted.left_out:
+        print(f"left out: {reason}")
+    print(f"{new}: {converted.rows:,} rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -79,7 +80,8 @@ class ArraysFile:
         found = f"got {tuple(source.shape)} {source.dtype}"
         kind = source.dtype.kind
         if source.pickled:
-            raise DataError(f"{self.name}: {field}: expected {_EXPECTED[column]}, {found}{_PICKLED}")
+            pickle = f": a pickle, never opened here{_advice(self.name, column, source)}"
+            raise DataError(f"{self.name}: {field}: expected {_EXPECTED[column]}, {found}{pickle}")
         if row_bytes(source.shape, source.dtype.itemsize) > MAX_ROW_BYTES:
             raise DataError(f"{self.name}: {field}: expected rows of at most {MAX_ROW_BYTES} bytes, {found}")
         if column in _FLOATS:
@@ -171,4 +173,15 @@ _EXPECTED: dict[Column, str] = {
     "vector": "(n, d) float",
     "context": "(n, length, d) float",
 }
-_PICKLED = " (a pickle, never opened here; `lvmfast convert` reads old payloads)"
+
+
+def _advice(path: str, column: Column, source: ArraySource) -> str:
+    """To convert the file, where `convert` makes a column of such an array."""
+    most = {"vector": 2, "context": 3, "text": 1}.get(column, 2)
+    fits = source.dtype.fields is None and 1 <= len(source.shape) <= most
+    return convert_advice(path) if fits else ""
+
+
+def convert_advice(path: str) -> str:
+    """What to do with pickled values in the file `path`, for the end of a message."""
+    return f"; `lvmfast convert {os.path.basename(path)} NEW.parquet` makes parquet of it"

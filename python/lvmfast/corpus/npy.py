@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import os
+import re
 import struct
 import tempfile
 import weakref
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.array_source import ReadRows
-from lvmfast.corpus.arrays import ArraysFile
+from lvmfast.corpus.arrays import ArraysFile, convert_advice
 from lvmfast.corpus.blocks import BlockMemory, read_into
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
@@ -29,9 +30,11 @@ from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import AHEAD_BYTES, in_lockstep
 
-_MAGIC = b"\x93NUMPY"
+MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 1 << 16
 _COPY_BYTES = 4 << 20
+#: A whole number as Python 2 wrote one that it held as a `long`.
+_LONG = re.compile(r"\b(\d+)L\b")
 
 
 class Readable(Protocol):
@@ -64,7 +67,7 @@ def read_header(stream: Readable, where: str) -> NpyHeader:
         DataError: this is no ``.npy`` file, or its header is broken.
     """
     start = stream.read(8)
-    if len(start) < 8 or not start.startswith(_MAGIC):
+    if len(start) < 8 or not start.startswith(MAGIC):
         raise DataError(f"{where}: expected the .npy format, got other bytes")
     size_format = "<H" if start[6] == 1 else "<I"
     size_bytes = stream.read(struct.calcsize(size_format))
@@ -81,7 +84,7 @@ def read_header(stream: Readable, where: str) -> NpyHeader:
 
 def _parse(text: str, length: int, where: str) -> NpyHeader:
     try:
-        header = ast.literal_eval(text.strip())
+        header = _literal(text.strip())
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         shape, fortran = header["shape"], header["fortran_order"]
     except (ValueError, SyntaxError, KeyError, TypeError, IndexError, MemoryError, RecursionError) as error:
@@ -90,6 +93,13 @@ def _parse(text: str, length: int, where: str) -> NpyHeader:
     if not whole or not isinstance(fortran, bool):
         raise DataError(f"{where}: broken .npy header: shape {shape!r}, fortran_order {fortran!r}")
     return NpyHeader(dtype, shape, fortran and len(shape) > 1, length)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except SyntaxError:
+        return ast.literal_eval(_LONG.sub(r"\1", text))
 
 
 class StoredArray:
@@ -146,18 +156,25 @@ class StoredArray:
             yield file
 
     def _read(self, file: BinaryIO, memory: BlockMemory, start: int, stop: int) -> npt.NDArray[Any]:
-        (rows, *shape), size = self.shape, self.dtype.itemsize
-        columns, count = math.prod(shape), stop - start
-        block = memory.lend(count * columns * size)
-        values: npt.NDArray[Any] = block.view(self.dtype)
-        if self._header.fortran:
-            for column, part in enumerate(block.reshape(columns, count * size)):
-                read_into(file, self._offset + (column * rows + start) * size, part, self._where)
-            values = values.reshape(*reversed(shape), count).T
-        else:
-            read_into(file, self._offset + start * columns * size, block, self._where)
-            values = values.reshape(count, *shape)
-        return values
+        return _read_rows(file, self._header, self._offset, memory, (start, stop), self._where)
+
+
+def _read_rows(
+    file: BinaryIO, header: NpyHeader, offset: int, memory: BlockMemory, span: tuple[int, int], where: str
+) -> npt.NDArray[Any]:
+    """The rows of `span` of values in either order, the first of which stands at `offset` of `file`."""
+    (rows, *shape), size = header.shape, header.dtype.itemsize
+    columns, count = math.prod(shape), span[1] - span[0]
+    block = memory.lend(count * columns * size)
+    values: npt.NDArray[Any] = block.view(header.dtype)
+    if header.fortran:
+        for column, part in enumerate(block.reshape(columns, count * size)):
+            read_into(file, offset + (column * rows + span[0]) * size, part, where)
+        values = values.reshape(*reversed(shape), count).T
+    else:
+        read_into(file, offset + span[0] * columns * size, block, where)
+        values = values.reshape(count, *shape)
+    return values
 
 
 class StoredRows:
@@ -216,18 +233,10 @@ def check_fits(header: NpyHeader, available: int, where: str) -> None:
         )
 
 
-def _mapped(file: BinaryIO, header: NpyHeader, offset: int) -> npt.NDArray[Any]:
-    if header.value_bytes == 0:  # an empty range cannot be mapped
-        return np.empty(header.shape, header.dtype)
-    order: Any = "F" if header.fortran else "C"
-    return np.memmap(file, header.dtype, "r", offset, header.shape, order)
-
-
 class StreamedArray:
     """Values behind a decompressor, read forward. `open_values` opens the stream at the first value.
 
-    Fortran order has no rows to stream: such values are decompressed to an unnamed temporary file first,
-    which is mapped.
+    Fortran order has no rows to stream: such values are decompressed to an unnamed temporary file first.
     """
 
     def __init__(
@@ -255,9 +264,10 @@ class StreamedArray:
                     block = read_exactly(stream, min(left, _COPY_BYTES), self._where)
                     file.write(block)
                     left -= len(block)
-                file.flush()
-                values = _mapped(file, self._header, 0)
-            yield lambda start, stop: values[start:stop]
+                memory = BlockMemory()
+                yield lambda start, stop: _read_rows(
+                    file, self._header, 0, memory, (start, stop), self._where
+                )
 
 
 class _RowStream:
@@ -316,9 +326,10 @@ def npy_array(path: str | Source) -> StoredArray | StreamedArray:
         size = file.size()
     check_fits(header, size - header.length, path)
     if header.dtype.hasobject:
+        advice = convert_advice(path) if header.dtype.fields is None else ""
         raise DataError(
-            f"{path}: expected (n, d) float, got {header.shape} object: a pickle, never opened here; "
-            f"`lvmfast convert {os.path.basename(path)} NEW.parquet` reads old payloads"
+            f"{path}: expected (n, d) float, got {header.shape} {header.dtype}: "
+            f"a pickle, never opened here{advice}"
         )
     return stored_array(source, header, header.length, path)
 

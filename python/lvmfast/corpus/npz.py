@@ -21,7 +21,9 @@ from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
+from lvmfast.corpus.inflate import BOUNDED, bounded
 from lvmfast.corpus.npy import (
+    MAGIC,
     NpyHeader,
     Readable,
     StoredArray,
@@ -103,7 +105,7 @@ class Member:
             reading(self.path),
             self.source.open() as raw,
             zipfile.ZipFile(raw) as archive,
-            _opening(self.path, self.key, archive, self.info) as stream,
+            _opening(self.path, self.key, raw, archive, self.info) as stream,
         ):
             yield stream
 
@@ -123,13 +125,30 @@ def npz_members(path: str | Source) -> list[Member]:
         for info in archive.infolist():
             key = info.filename.removesuffix(".npy")
             array = None
-            if key != info.filename:
-                with _opening(path, key, archive, info) as stream:
+            if _is_foreign(info):
+                continue
+            if key != info.filename or _begins_as_array(path, raw, archive, info):
+                with _opening(path, key, raw, archive, info) as stream:
                     header = read_header(stream, f"{path}: {key}")
                 _check_promise(f"{path}: {key}", header, info)
                 array = _array(source, key, info, header, offsets[key], share)
             members.append(Member(source, info, array))
     return members
+
+
+def _is_foreign(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is a folder, or what macOS keeps beside a file under the file's own name."""
+    *folders, name = info.filename.split("/")
+    return not name or "__MACOSX" in folders or name.startswith("._")
+
+
+def _begins_as_array(path: str, raw: Any, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+    """Whether numpy would read a member as an array, though its name does not end in ``.npy``."""
+    try:
+        with _opening(path, info.filename, raw, archive, info) as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except DataError:  # bytes that nobody asks for
+        return False
 
 
 def _checked_offsets(path: str, archive: zipfile.ZipFile, raw: Any, size: int) -> dict[str, int]:
@@ -199,20 +218,29 @@ def _open_values(source: Source, key: str, member: str, span: Range, share: int)
         reading(path),
         source.open([in_lockstep([span])], AHEAD_BYTES // share) as raw,
         zipfile.ZipFile(raw) as archive,
-        _opening(path, key, archive, archive.getinfo(member)) as stream,
+        _opening(path, key, raw, archive, archive.getinfo(member)) as stream,
     ):
         read_header(stream, f"{path}: {key}")
         yield stream
 
 
 @contextmanager
-def _opening(path: str, key: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Readable]:
-    try:
-        stream = archive.open(info)
-    except (NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: {key}: {one_line(error)}") from error
-    with reading(f"{path}: {key}"), stream:
-        yield stream
+def _opening(
+    path: str, key: str, raw: Any, archive: zipfile.ZipFile, info: zipfile.ZipInfo
+) -> Iterator[Readable]:
+    """The bytes of a member, decompressed."""
+    where = f"{path}: {key}"
+    with reading(where):
+        if info.compress_type in BOUNDED:
+            yield bounded(raw, _data_offset(path, raw, info), info, where)
+        elif info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            with archive.open(info) as stream:
+                yield stream
+        else:
+            raise DataError(
+                f"{where}: expected a stored member or one that deflate, bzip2 or lzma made, "
+                f"got compression method {info.compress_type}"
+            )
 
 
 def _provenance(member: Member, notes: list[str]) -> dict[str, Any] | None:
