@@ -233,21 +233,21 @@ def test_csv_reads_as_csv_does(tmp_path, suffix, rows):
 
 
 def test_csv_ids_are_text_and_null_where_empty(tmp_path):
-    path = pack(tmp_path / "a.csv", "\ufeffdoc_id,chunk_index,text\n007,NA,\n,2.0,null\nx,\"\",'y'\n")
+    path = pack(tmp_path / "a.csv", "\ufeffdoc_id,chunk_index,text\n007,NA,\n,2.x,null\nx,\"\",'y'\n")
     got = read(path)
     assert got["doc_id"] == ["007", None, "x"]
-    assert got["chunk_id"] == ["NA", "2.0", None]
+    assert got["chunk_id"] == ["NA", "2.x", None]
     assert got["text"] == ["", "null", "'y'"]
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("doc_id,text\n1,a\n2\n", "Row #3: Expected 2 columns, got 1"),
-        (b"doc_id,text\n1,\xff\n", "invalid UTF8"),
+        ("doc_id,text\n1,a\n2\n", "line 3: expected 2 fields as in the header, found 1"),
+        (b"doc_id,text\n1,\xff\n", "line 2: text: not UTF-8"),
         ("text,text\n1,a\n", "field 'text' stands twice"),
         ("a,b\n1,2\n", "no field is a known column; there is a, b"),
-        ("", "Empty CSV file"),
+        ("", "expected a line of field names, found none"),
         ('vector\n"[1, 2]"\n"[1 2]"\n', "vector: row 1: expected a JSON list, got '[1 2]'"),
         ('vector\n"[1, 2]"\n"{}"\n', "vector: rows from 0: "),
         ('vector\n"[1, 2]"\n"[3]"\n', "vector: row 1: expected 2 values, got 1"),

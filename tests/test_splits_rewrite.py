@@ -31,8 +31,9 @@ def part():
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of a few rows, so that every writer has to go round."""
-    for module in ("arrays", "tables", "lines"):
+    for module in ("arrays", "tables"):
         monkeypatch.setattr(f"lvmfast.splits.rewrite.{module}.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("lvmfast.corpus.csv._BLOCK_BYTES", 1000)
     monkeypatch.setattr("lvmfast.splits.rewrite.tables.GROUP_BYTES", 4000)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "CsvReader",
     "FileHashes",
     "KeyTable",
     "NearIndex",
@@ -27,6 +28,7 @@ __all__ = [
     "hash_texts_128",
     "intersect",
     "kernel_name",
+    "misspelt_number",
     "normalize_text",
     "numbered_window_cosines",
     "scan_within",
@@ -61,6 +63,9 @@ def string_keys(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
 ) -> npt.NDArray[np.uint64]:
     """(n, 2) keys of string ids; the decimal text of an int64 i has the key (0, i)."""
+
+def misspelt_number(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> int | None:
+    """The first string id that stands for a number but is not spelt as integers are (``7.0``, ``1e3``)."""
 
 def intersect(
     train: npt.NDArray[np.uint64], eval: npt.NDArray[np.uint64], threads: int
@@ -101,6 +106,23 @@ def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
 
 def thread_count(threads: int) -> int: ...
+
+@final
+class CsvReader:
+    """Columns `fields` of csv with a header, from blocks that may be cut anywhere; records have at most
+    `longest` bytes."""
+
+    def __new__(cls, delimiter: str, longest: int, fields: Sequence[str]) -> CsvReader: ...
+    def feed(self, block: bytes) -> tuple[int, list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]]:
+        """Takes the next block, of which an empty one is the end: the number of rows that it ended, and the
+        texts of each field. Raises ValueError, naming the line."""
+
+    def spans(self) -> npt.NDArray[np.uint64]:
+        """(k, 2): where each record that the last block ended begins and ends in the stream, its line end
+        included. The header counts as one."""
+
+    @property
+    def header(self) -> list[str] | None: ...
 
 @final
 class FileHashes:

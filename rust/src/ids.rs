@@ -46,6 +46,44 @@ fn canonical_integer(id: &[u8]) -> Option<i64> {
     std::str::from_utf8(id).ok()?.parse().ok()
 }
 
+/// Whether `id` stands for a number and yet has another key than the integer of that value: what a float of
+/// no fraction is written as (`7.0`, `7.`, `1e+16`, `1.5E7`, `1e3`), and an integer between blanks.
+///
+/// `1.5`, `2301.01234` and `1.5.2` are names. So is `12e4567`, a piece of a hash: where an exponent has no
+/// sign and the mantissa no point, writers of floats put one digit before it and at most three behind.
+pub fn misspells_number(id: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let trimmed = id.trim_ascii();
+    let number = trimmed.strip_prefix(b"-").or(trimmed.strip_prefix(b"+")).unwrap_or(trimmed);
+    let (whole, rest) = number.split_at(digits(number));
+    let (fraction, rest) = match rest.strip_prefix(b".") {
+        Some(rest) => {
+            let (fraction, rest) = rest.split_at(digits(rest));
+            (Some(fraction), rest)
+        }
+        None => (None, rest),
+    };
+    if whole.is_empty() && fraction.is_none_or(<[u8]>::is_empty) {
+        return false;
+    }
+    match (rest, fraction) {
+        ([], None) => trimmed.len() < id.len(),
+        ([], Some(fraction)) => fraction.iter().all(|&digit| digit == b'0'),
+        ([b'e' | b'E', exponent @ ..], _) => {
+            let signed = matches!(exponent, [b'-' | b'+', ..]);
+            let exponent = &exponent[usize::from(signed)..];
+            let usual = signed || fraction.is_some() || (whole.len() == 1 && exponent.len() <= 3);
+            usual && !exponent.is_empty() && digits(exponent) == exponent.len()
+        }
+        _ => false,
+    }
+}
+
+/// The first of `ids` that [`misspells_number`].
+pub fn misspelt_number(ids: &Texts<'_>) -> Option<usize> {
+    (0..ids.len()).find(|&row| misspells_number(ids.bytes(row)))
+}
+
 /// The keys of string ids, `(n, 2)` words.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! One module per level of the scan. `python` alone knows PyO3; everything else is plain Rust that
 //! returns [`error::ScanError`] and runs on the rayon pool it is called from.
 
+pub mod csv;
 pub mod digest;
 pub mod error;
 pub mod ids;

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 use crate::text::{self, Normalization, Texts};
-use crate::{digest, ids, kernel, near, sketch};
+use crate::{csv, digest, ids, kernel, near, sketch};
 
 impl From<ScanError> for PyErr {
     fn from(error: ScanError) -> Self {
@@ -170,6 +170,52 @@ fn string_keys<'py>(
     let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
     let keys = interruptible(py, threads, |watch| ids::string_keys(&texts, watch))?;
     pairs_array(py, &keys)
+}
+
+#[pyfunction]
+fn misspelt_number(
+    py: Python<'_>,
+    data: PyReadonlyArray1<'_, u8>,
+    offsets: PyReadonlyArray1<'_, i64>,
+) -> PyResult<Option<usize>> {
+    let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+    Ok(py.detach(|| ids::misspelt_number(&texts)))
+}
+
+/// The data and offsets of texts.
+type TextArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<i64>>);
+
+#[pyclass(module = "lvmfast._core")]
+struct CsvReader {
+    reader: csv::Reader,
+}
+
+#[pymethods]
+impl CsvReader {
+    #[new]
+    fn new(delimiter: char, longest: u64, fields: Vec<String>) -> PyResult<Self> {
+        let delimiter = u8::try_from(delimiter)
+            .ok()
+            .filter(|byte| byte.is_ascii() && !b"\"\r\n".contains(byte))
+            .ok_or_else(|| PyValueError::new_err(format!("delimiter: got {delimiter:?}")))?;
+        Ok(Self { reader: csv::Reader::new(delimiter, longest, fields) })
+    }
+
+    fn feed<'py>(&mut self, py: Python<'py>, block: &[u8]) -> PyResult<(usize, Vec<TextArrays<'py>>)> {
+        let (rows, columns) = py.detach(|| self.reader.feed(block))?;
+        let arrays = columns.into_iter().map(|c| (c.data.into_pyarray(py), c.offsets.into_pyarray(py)));
+        Ok((rows, arrays.collect()))
+    }
+
+    fn spans<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<u64>>> {
+        let spans: Vec<_> = self.reader.spans().iter().map(|span| [span.start, span.end]).collect();
+        pairs_array(py, &spans)
+    }
+
+    #[getter]
+    fn header(&self) -> Option<Vec<String>> {
+        self.reader.header().map(<[String]>::to_vec)
+    }
 }
 
 type RowPairs<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
@@ -725,6 +771,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(hash_texts_64, m)?)?;
     m.add_function(wrap_pyfunction!(text_keys, m)?)?;
     m.add_function(wrap_pyfunction!(string_keys, m)?)?;
+    m.add_function(wrap_pyfunction!(misspelt_number, m)?)?;
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
     m.add_function(wrap_pyfunction!(scan_within, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
@@ -733,6 +780,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(blake3_file, m)?)?;
     m.add_function(wrap_pyfunction!(kernel_name, m)?)?;
     m.add_function(wrap_pyfunction!(thread_count, m)?)?;
+    m.add_class::<CsvReader>()?;
     m.add_class::<FileHashes>()?;
     m.add_class::<KeyTable>()?;
     m.add_class::<TextIndex>()?;

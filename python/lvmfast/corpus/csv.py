@@ -1,23 +1,25 @@
-"""CSV with a header line, plain or compressed, streamed through pyarrow."""
+"""CSV with a header line, plain or compressed, streamed through the core's reader of records."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from lvmfast import _core
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows
-from lvmfast.corpus.failures import one_line, reading
-from lvmfast.corpus.streams import decompressed, head
+from lvmfast.corpus.failures import one_line
+from lvmfast.corpus.streams import Head, codec_of, decompressed, head
 from lvmfast.corpus.tables import TableFile
 from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
 
-_BLOCK_BYTES = 16 << 20  # also the longest record
+_BLOCK_BYTES = 8 << 20
+_LONGEST_RECORD = 256 << 20
 _VECTORS: dict[Column, pa.DataType] = {
     "vector": pa.list_(pa.float32()),
     "context": pa.list_(pa.list_(pa.float32())),
@@ -25,51 +27,103 @@ _VECTORS: dict[Column, pa.DataType] = {
 
 
 def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
-    """A CSV file. Ids are text as it stands there (``007`` is not 7), and null where empty.
+    """A CSV file; in one whose name ends in ``.tsv``, tabs stand for commas.
 
-    Vectors and windows are cells that hold a JSON list.
+    Ids are text as it stands there (``007`` is not 7), and null where empty. Vectors and windows are cells
+    that hold a JSON list. Blank lines and a byte order mark are passed over.
 
     Raises:
-        DataError: no header, a record of another length (it is named), bytes that are not UTF-8, or cells
-            that do not fit their columns.
+        DataError: no header, a record with another number of fields, a quote that is never closed or that
+            stands before the end of its cell, a record of over 256 MiB, bytes that are not UTF-8 in a column
+            that is read (each with its line), or cells that do not fit their columns.
     """
     source = as_source(path)
     path = source.name
-    with reading(path), _reader(source, None) as reader:
-        names = reader.schema.names
-    found = resolve(path, names, mapping, strict=strict)
-    columns = {field: column for column, field in found.items()}
-    schema = pa.schema([(name, _VECTORS.get(columns.get(name, "text"), pa.large_string())) for name in names])
     start = head(source)
+    names = _header(source, start)
+    columns = {field: column for column, field in resolve(path, names, mapping, strict=strict).items()}
+    schema = pa.schema([(name, _VECTORS.get(columns.get(name, "text"), pa.large_string())) for name in names])
     guess = start.scaled(max(0, start.block.count(b"\n") - 1))
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        row = 0
-        with _reader(source, fields or names[:1]) as reader:
-            for batch in reader:
-                arrays = [_cells(path, columns[field], field, batch.column(field), row) for field in fields]
-                yield row, pa.record_batch(arrays, fields) if fields else batch.select([])
-                row += batch.num_rows
+        row, records = 0, Records(source, fields)
+        for block in records.blocks():
+            rows, texts = records.feed(block)
+            arrays = [_cells(path, columns[f], f, text, row) for f, text in zip(fields, texts, strict=True)]
+            counted = pa.record_batch([*arrays, pa.nulls(rows)], [*fields, ""])
+            yield row, counted.select(list(range(len(fields))))
+            row += rows
 
     return TableFile.over(source, None, schema, scan, mapping, strict=strict, rows_guess=guess)
 
 
-@contextmanager
-def _reader(source: Source, fields: list[str] | None) -> Iterator[Any]:
-    import pyarrow.csv as pa_csv
+def delimiter_of(path: str) -> str:
+    """What stands between the cells of the file of this name."""
+    plain = os.path.splitext(path)[0] if codec_of(path) else path
+    return "\t" if plain.lower().endswith(".tsv") else ","
 
-    convert = pa_csv.ConvertOptions()
-    if fields is not None:
-        convert = pa_csv.ConvertOptions(
-            include_columns=fields, column_types={field: pa.large_string() for field in fields}
-        )
-    with decompressed(source) as stream:
-        yield pa_csv.open_csv(
-            stream,
-            pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-            pa_csv.ParseOptions(newlines_in_values=True),
-            convert,
-        )
+
+class Records:
+    """The records of a csv file: `fields` of them as text, and where they stand."""
+
+    def __init__(self, source: str | Source, fields: Sequence[str] = ()) -> None:
+        """Nothing is read before `blocks` is asked."""
+        self._source = as_source(source)
+        self._reader = _core.CsvReader(delimiter_of(self._source.name), _LONGEST_RECORD, fields)
+
+    @property
+    def header(self) -> list[str] | None:
+        """The names of all fields, once they were read."""
+        return self._reader.header
+
+    def blocks(self) -> Iterator[bytes]:
+        """The blocks of the file to `feed`; the last one is empty.
+
+        Raises:
+            DataError: as `decompressed`.
+        """
+        with decompressed(self._source) as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
+        yield b""
+
+    def feed(self, block: bytes) -> tuple[int, list[pa.Array]]:
+        """The number of rows that the block ends, and a large_string array of each field.
+
+        Raises:
+            DataError: the block breaks a rule of csv, or it is empty and there was no header.
+        """
+        try:
+            rows, texts = self._reader.feed(block)
+        except ValueError as error:
+            raise DataError(f"{self._source.name}: {error}") from error
+        if not block and self.header is None:
+            raise DataError(f"{self._source.name}: expected a line of field names, found none")
+        return rows, [
+            pa.Array.from_buffers(pa.large_string(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+            for data, offsets in texts
+        ]
+
+    def spans(self) -> Any:
+        """(k, 2) uint64: where each record that the last block ended begins and ends in the file.
+
+        The line end belongs to it, and the header is the first.
+        """
+        return self._reader.spans()
+
+
+def _header(source: Source, start: Head) -> list[str]:
+    records = Records(source)
+    records.feed(start.block)
+    if start.complete and start.block:
+        records.feed(b"")
+    if records.header is None:  # it is longer than the head
+        records = Records(source)
+        for block in records.blocks():
+            records.feed(block)
+            if records.header is not None:
+                break
+    return records.header or []
 
 
 def _cells(path: str, column: Column, field: str, array: pa.Array, first_row: int) -> pa.Array:

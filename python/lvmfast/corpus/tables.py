@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ class TableFile:
         self._scan, self._guess, self.starts = scan, rows_guess, starts
         with reading(name):  # field names that are not UTF-8
             names = list(schema.names)
-        twice = [field for field in set(names) if names.count(field) > 1]
+        twice = [field for field, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"{name}: field {sorted(twice)[0]!r} stands twice in the schema")
         self.fields = resolve(name, names, mapping, strict=strict)

@@ -2,7 +2,8 @@
 
 Rules for what is not plain: float64 is rounded to float32 and two-byte voids are bfloat16 (both noted); a
 null vector, or a null inside one, is NaN, so that the row counts as unchecked; uint64 ids are read as
-decimal text; float ids are refused.
+decimal text; float ids are refused, and so is a string that a float was written as, which would never match
+the integer that it stands for.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.failures import one_line
+from lvmfast.corpus.keys import text_bytes
 from lvmfast.errors import DataError
 
 #: A batch is cut to about this size when its rows are wide,
@@ -95,14 +98,30 @@ def ids_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:
     """int64 or large_string ids with their nulls; see `id_type_of` for which.
 
     Raises:
-        DataError: the values are no ids, or bytes that are not UTF-8.
+        DataError: the values are no ids, a string is a float in writing, or bytes that are not UTF-8.
     """
     wanted = id_type_of(array.type)
     if wanted is None:
         raise DataError(f"{where}: expected integer or string ids, got {array.type}")
     if pa.types.is_int64(wanted):
         return array.cast(wanted)
-    return text_from_arrow(array.cast(pa.large_string()) if _is_integer(array) else array, where, first_row)
+    if _is_integer(array):
+        return text_from_arrow(array.cast(pa.large_string()), where, first_row)
+    return _spelt_ids(text_from_arrow(array, where, first_row), where, first_row)
+
+
+def _spelt_ids(ids: pa.Array, where: str, first_row: int) -> pa.Array:
+    """The large_string `ids`, none of which is a number in another spelling than an integer's.
+
+    Raises:
+        DataError: one is: ``7.0``, ``1e3``, a 7 between blanks.
+    """
+    # Behind a null there may be anything.
+    row = _core.misspelt_number(*text_bytes(ids.fill_null("") if ids.null_count else ids))
+    if row is None:
+        return ids
+    expected = f"{where}: row {first_row + row}: expected an integer or string id"
+    raise DataError(f"{expected}, got {ids[row].as_py()[:40]!r}: write a number as a plain integer")
 
 
 def id_type_of(arrow_type: pa.DataType) -> pa.DataType | None:
@@ -185,7 +204,7 @@ def ids_from_values(values: Sequence[object], where: str, first_row: int) -> pa.
     """int64 from Python integers, large_string where any id is a string or beyond int64; Nones are null.
 
     Raises:
-        DataError: an id is neither an integer nor a string.
+        DataError: an id is neither an integer nor a string, or a string is a float in writing.
     """
     integers = all(
         value is None
@@ -201,16 +220,20 @@ def ids_from_values(values: Sequence[object], where: str, first_row: int) -> pa.
                 f"{where}: row {row}: expected an integer or string id, got {type(value).__name__}"
             )
         texts.append(str(value) if isinstance(value, int) else value)
-    return text_from_values(texts, where, first_row)
+    return _spelt_ids(text_from_values(texts, where, first_row), where, first_row)
 
 
 def ids_from_numpy(block: npt.NDArray[np.generic], where: str, first_row: int) -> pa.Array:
-    """Ids from integers (uint64 as decimal text) or unicode, bytes and variable-width strings."""
+    """Ids from integers (uint64 as decimal text) or unicode, bytes and variable-width strings.
+
+    Raises:
+        DataError: as `ids_from_values`.
+    """
     if block.dtype.kind == "u" and block.dtype.itemsize == 8:
         return pa.array(np.ascontiguousarray(block, dtype=np.uint64)).cast(pa.large_string())
     if block.dtype.kind in "iu":
         return pa.array(np.ascontiguousarray(block, dtype=np.int64))
-    return text_from_values(block.tolist(), where, first_row)
+    return _spelt_ids(text_from_values(block.tolist(), where, first_row), where, first_row)
 
 
 def row_bytes(shape: Sequence[int], itemsize: int) -> int:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 
-from lvmfast.corpus.failures import one_line, reading
+from lvmfast.corpus.csv import Records, delimiter_of
 from lvmfast.corpus.jsonl import line_blocks
 from lvmfast.corpus.streams import codec_of, decompressed
 from lvmfast.errors import DataError
-from lvmfast.splits.rewrite.rows import BLOCK_BYTES, Parts, check_rows, writing
-
-_BOM = "\xef\xbb\xbf"  # as latin-1 reads it
+from lvmfast.splits.rewrite.rows import Parts, check_rows, writing
 
 
 def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
@@ -41,38 +36,56 @@ def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
 
 
 def rewrite_csv(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
-    """As `rewrite`; every target begins with the header. Empty lines are no rows and are left out."""
+    """As `rewrite`; every target begins with the header. Blank lines are no rows and are left out."""
     with _written(targets) as outs:
-        header: list[str] | None = None
+        first: list[str] | None = None
         for source, part in zip(sources, parts, strict=True):
-            records = _records(source)
-            fields, raw = next(records, ([], b""))
-            if header is None:
-                header = fields
-                for out in outs:
-                    out.write(raw)
-            elif fields != header:
-                raise DataError(f"{source}: expected the header {header} as in {sources[0]}, got {fields}")
-            row = 0
-            waiting: list[list[bytes]] = [[] for _ in outs]
-            size = 0
-            for _, raw in records:
-                if row < len(part) and part[row] >= 0:
-                    waiting[part[row]].append(raw)
-                    size += len(raw)
-                row += 1
-                if size > BLOCK_BYTES:
-                    _flush(outs, waiting, targets)
-                    size = 0
-            _flush(outs, waiting, targets)
+            _check_delimiter(source, targets)
+            row = -1  # the header comes before the rows
+            for header, spans in _records(source):
+                if row < 0:
+                    if first is None:
+                        first = header
+                        for target, out in zip(targets, outs, strict=True):
+                            with writing(target):
+                                out.write(spans[0])
+                    elif header != first:
+                        raise DataError(
+                            f"{source}: expected the header {first} as in {sources[0]}, got {header}"
+                        )
+                    row, spans = 0, spans[1:]
+                where = part[row : row + len(spans)].tolist()
+                row += len(spans)
+                for place, (target, out) in enumerate(zip(targets, outs, strict=True)):
+                    with writing(target):
+                        out.write(b"".join(raw for raw, to in zip(spans, where, strict=False) if to == place))
             check_rows(source, part, row)
 
 
-def _flush(outs: Sequence[pa.NativeFile], waiting: Sequence[list[bytes]], targets: Sequence[Path]) -> None:
-    for out, records, target in zip(outs, waiting, targets, strict=True):
-        with writing(target):
-            out.write(b"".join(records))
-        records.clear()
+def _check_delimiter(source: str, targets: Sequence[Path]) -> None:
+    for target in targets:
+        if delimiter_of(source) != delimiter_of(target.name):
+            raise DataError(
+                f"{source}: cannot go to {target.name}: one has commas between cells, one has tabs"
+            )
+
+
+def _records(path: str) -> Iterator[tuple[list[str], list[bytes]]]:
+    """(header, bytes of the next records), the header being the first; every record ends in a newline."""
+    records = Records(path)
+    held, base = bytearray(), 0
+    for block in records.blocks():
+        held += block
+        records.feed(block)
+        spans = (records.spans().astype(np.int64) - base).tolist()
+        if spans and records.header is not None:
+            last = spans[-1][1]
+            raw = [bytes(held[start:stop]) for start, stop in spans]
+            if not raw[-1].endswith((b"\n", b"\r")):
+                raw[-1] += b"\n"
+            yield records.header, raw
+            del held[:last]
+            base += last
 
 
 @contextmanager
@@ -85,44 +98,3 @@ def _written(targets: Sequence[Path]) -> Iterator[list[pa.NativeFile]]:
             codec = codec_of(target.name)
             outs.append(stack.enter_context(pa.CompressedOutputStream(out, codec)) if codec else out)
         yield outs
-
-
-def _records(path: str) -> Iterator[tuple[list[str], bytes]]:
-    """(fields, bytes) of each record, the header first; every record ends in a newline.
-
-    `csv` knows where a record ends, and draws just the lines that it needs, which are kept as they are.
-    Latin-1 gives every byte a character, so the bytes survive whatever they encode.
-    """
-    drawn: list[str] = []
-
-    def lines() -> Iterator[str]:
-        with decompressed(path) as stream:
-            for line in io.TextIOWrapper(cast(BinaryIO, stream), "latin-1", newline=""):
-                drawn.append(line.removeprefix(_BOM) if first and not drawn else line)
-                yield drawn[-1]
-
-    first = True
-    with reading(path), _long_fields():
-        reader = csv.reader(lines())
-        while True:
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise DataError(f"{path}: line {reader.line_num}: {one_line(error)}") from error
-            if fields is None:
-                return
-            raw = "".join(drawn).encode("latin-1")
-            drawn.clear()
-            first = False
-            if fields:
-                yield fields, raw if raw.endswith((b"\n", b"\r")) else raw + b"\n"
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """Lets `csv` read fields of any length, as the readers do; its limit is one for the whole process."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
