@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import blake3
 import pyarrow.parquet as pq
 import pytest
 
@@ -43,7 +44,11 @@ def altered(saved: Path, **fields) -> Path:
 
 def test_what_was_saved_is_read_back(report, saved, files):
     scan = SavedScan.open(saved)
-    assert scan.summary == json.loads(json.dumps(report.summary))
+    tables = {
+        name: blake3.blake3((saved / name).read_bytes()).hexdigest()
+        for name in ("matched_rows.parquet", "matches.parquet")
+    }
+    assert scan.summary == json.loads(json.dumps(report.summary)) | {"tables": tables}
     assert scan.sides == ("train", "eval")
     assert scan.complete
     scan.require_complete()
@@ -126,6 +131,12 @@ def test_an_incomplete_scan_can_be_read_but_not_acted_on(saved):
 @pytest.mark.parametrize("name", ["matched_rows", "matches"])
 def test_tables_of_another_scan_are_refused(saved, name):
     path = saved / f"{name}.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(lvmfast.DataError, match=rf"{name}\.parquet: not the table of this summary\.json"):
+        getattr(SavedScan.open(saved), name)
+    path.write_bytes(whole)
+    altered(saved, tables={})  # as of earlier versions
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(lvmfast.DataError, match=rf"{name}\.parquet: doc: expected"):
         getattr(SavedScan.open(saved), name)

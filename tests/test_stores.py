@@ -434,7 +434,7 @@ def test_folders(bucket, tmp_path, kind):
     place = {"s3": f"{bucket}/x", "memory": f"memory://{bucket[5:]}/x", "local": str(tmp_path / "x")}[kind]
     records = folder(place)
     assert records.names() == []
-    records.ensure()
+    records.check()
     assert records.names() == []
     for name in ("b", "a", "parts/1", "parts/2"):
         records.write(name, name.encode())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -22,7 +24,7 @@ from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
 from lvmfast.leaks.engine import Engine, scan
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.fingerprinted import scan_fingerprint
-from lvmfast.leaks.journal import Journal
+from lvmfast.leaks.journal import HERE, Journal
 from lvmfast.leaks.levels import LEVELS, NEEDS, Side, parse_levels
 from lvmfast.leaks.options import (
     DEFAULT_MAX_PAIRS,
@@ -38,12 +40,13 @@ from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord, summarize, summarized_options
 from lvmfast.report.tables import MATCHES, matches
 from lvmfast.report.write import PART, PARTIAL, write_summary
-from lvmfast.stores import folder
+from lvmfast.stores import folder, holds
 
 #: A shard of large files is made of about so many pieces, so that shards are even.
 SPANS_PER_SHARD = 4
 
 
+@holds("out")
 def leakscan(
     train: Any,
     eval: Any = None,
@@ -106,7 +109,8 @@ def leakscan(
         scratch: folder for what does not fit in memory; None for that of temporary files.
         most_seconds: a comparison of vectors that would take longer, by an estimate, is refused.
         out: folder or URI where a scan that takes long keeps what it has done, in ``.partial``; meanwhile a
-            ``summary.json`` there says ``incomplete``. `LeakReport.save` writes the report over it.
+            ``summary.json`` there says ``incomplete``. `LeakReport.save` writes the report over it. A folder
+            is held meanwhile: another call for it is refused.
         resume: go on from what an earlier call with the same arguments left in `out`.
         shard: (i, n): scan only the i-th of n pieces of `train`, and write to `out` what `merge` needs.
         engine: where the larger side is read: in this process, or by the workers of a Ray cluster, who must
@@ -164,6 +168,7 @@ def leakscan(
         findings = _findings(
             datasets["train"], datasets.get("eval"), options, progress, clock, announce, journal, scanner
         )
+    records = "" if journal is None else journal.run
     if findings.part is not None:
         inputs.check_unchanged()
         return LeakReport(findings, options, record(), MATCHES.empty_table())
@@ -173,7 +178,7 @@ def leakscan(
         documents = matched_documents(findings, judged, datasets[judged])
     with clock.phase("hash"):  # what is left of it
         inputs.check_unchanged()
-    return LeakReport(findings, options, record(), evidence, documents)
+    return LeakReport(findings, options, replace(record(), records=records), evidence, documents)
 
 
 @contextmanager
@@ -232,7 +237,10 @@ def _journal(
         reason = f"{how_far}; the same command with --resume goes on"
         write_summary(out, summarize(_unfinished(splits, reason), options, record(), None))
 
-    return Journal(place, PARTIAL, identity={**identity, "stamps": inputs.stamps}, resume=resume, told=told)
+    identity["stamps"] = inputs.stamps
+    if inputs.in_memory:
+        identity[HERE] = secrets.token_hex(8)
+    return Journal(place, PARTIAL, identity=identity, resume=resume, told=told)
 
 
 def shard_span_bytes(train: Dataset, shards: int) -> int:

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -128,9 +128,16 @@ SCRATCH = "lvmfast-scratch-"
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A private folder inside `parent`, removed when the block ends, as are those that killed processes left.
 
+    Where there is no `parent` it is made, and removed again if nothing else came to stand in it.
+
     Raises:
         OSError: it cannot be made.
     """
+    try:
+        parent.mkdir()
+        made = True
+    except FileExistsError:
+        made = False
     for left in parent.glob(f"{SCRATCH}*"):
         try:
             lock = _locked(left)
@@ -145,6 +152,9 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if made:
+            with suppress(OSError):
+                parent.rmdir()
         if lock is not None:
             os.close(lock)
 

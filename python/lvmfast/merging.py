@@ -16,7 +16,7 @@ from lvmfast.errors import DataError, IncompleteError
 from lvmfast.leaks.cuts import Cut, Span, unpack
 from lvmfast.leaks.engine import judged_findings
 from lvmfast.leaks.findings import Findings, SideInfo
-from lvmfast.leaks.journal import CUT, INDEX, NAMED, RUN, check_same, digest_of, starts_of_files
+from lvmfast.leaks.journal import INDEX, NAMED, RUN, check_same, digest_of, run_id, starts_of_files
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.named import named_rows
 from lvmfast.leaks.options import ScanOptions
@@ -29,6 +29,8 @@ from lvmfast.report.tables import matches
 from lvmfast.report.write import PART, SUMMARY
 from lvmfast.stores import Folder, folder
 
+_KNOWN_BY = ("path", "bytes", "etag")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -40,10 +42,19 @@ class Part:
     run: Cut
     summary: dict[str, Any]
     headers: Mapping[str, Cut]  #: of the cuts, by name
+    index: Cut  #: what was indexed
+    named: Cut  #: the rows that a report may name
 
-    def read(self, name: str) -> Cut:
-        """What stands in one of its files."""
-        return unpack(f"{self.path}: {PART}{name}", self.place.read(PART + name))[1]
+    def cut(self, name: str) -> Cut:
+        """One of its cuts.
+
+        Raises:
+            DataError: it is not whole, or no longer the one that was there.
+        """
+        header, cut = _unpacked(self.path, self.place, name)
+        if header != self.headers[name]:
+            raise DataError(f"{self.path}: {PART}{name}: was written over while it was read")
+        return cut
 
 
 def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
@@ -61,8 +72,7 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
         raise DataError("merge: no part was given")
     ordered = _all_of_one_scan(opened)
     first, run = ordered[0], ordered[0].run
-    index = first.read(INDEX)
-    digest = digest_of(index)
+    digest = digest_of(first.index)
     cuts = sorted(
         ((part, name, header) for part in ordered for name, header in part.headers.items()),
         key=lambda cut: cut[2]["spans"][0][:2],
@@ -80,14 +90,14 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
     starts = starts_of_files(headers, len(run["names"]["train"]))
     files: dict[Side, int] = {side: len(run["names"][side]) for side in ("train", "eval")}
     running = RunningLevels(run["levels"], "eval", 1, files, options, cuts=True)
-    running.restore(index)
+    running.restore(first.index)
     for part, name, _ in cuts:
-        running.fold(part.read(name), starts)
+        running.fold(part.cut(name), starts)
     info: dict[Side, SideInfo] = {
         side: SideInfo(tuple(run["names"][side]), running.seen[side].count().file_rows) for side in SIDES
     }
     findings = judged_findings(Findings(running.findings(), info), run["missing"], options)
-    sides = named_rows([part.read(NAMED) for part in ordered], starts, run["columns"])
+    sides = named_rows([part.named for part in ordered], starts, run["columns"])
     record = RunRecord(
         _inputs([part.summary["inputs"] for part in ordered]),
         run["options"]["columns"],
@@ -104,14 +114,29 @@ def _open(path: str) -> Part:
     if not place.exists(SUMMARY):
         raise IncompleteError(f"{path}: not finished: no {SUMMARY} there; run its command with --resume")
     summary = _summary(path, place)
-    if summary.get("verdict") != "part" or not place.exists(PART + RUN):
+    if summary.get("verdict") != "part" or not place.exists(PART + INDEX):
         raise DataError(f"{path}: no part of a scan: the verdict there is {summary.get('verdict')!r}")
-    run, _ = unpack(f"{path}: {PART}{RUN}", place.read(PART + RUN))
-    headers = {}
-    for name in place.names(PART):
-        if name.endswith(CUT):
-            headers[name.removeprefix(PART)] = unpack(f"{path}: {name}", place.read(name))[0]
-    return Part(path, place, run["share"], run, summary, headers)
+    own, index = _unpacked(path, place, INDEX)
+    of_rows, named = _unpacked(path, place, NAMED)
+    run, _ = _unpacked(path, place, RUN + str(own.get("run")))
+    headers = {name: _unpacked(path, place, name)[0] for name in own.get("cuts", ())}
+    known = {own.get("run"), run_id(run), of_rows.get("run"), *(of.get("run") for of in headers.values())}
+    if len(known) > 1 or own.get("by") != of_rows.get("by") or not _is_summary_of(summary, run):
+        raise DataError(f"{path}: holds files of several scans; run the command of this part again")
+    return Part(path, place, run["share"], run, summary, headers, index, named)
+
+
+def _is_summary_of(summary: Mapping[str, Any], run: Cut) -> bool:
+    """Whether a summary has the options and the input files of a scan."""
+    for side in SIDES:
+        told = [[file[key] for key in _KNOWN_BY] for file in summary["inputs"][side]["files"]]
+        if told != [[file[key] for key in _KNOWN_BY] for file in run[side][: len(told)]]:
+            return False
+    return bool(summary["options"] == run["options"])
+
+
+def _unpacked(path: str, place: Folder, name: str) -> tuple[Cut, Cut]:
+    return unpack(f"{path}: {PART}{name}", place.read(PART + name))
 
 
 def _summary(path: str, place: Folder) -> dict[str, Any]:

@@ -11,10 +11,12 @@ import typer
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("out", parents=False)
 def claims(
     directories: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="What eval, leakscan and train wrote to --out.")

@@ -12,10 +12,12 @@ from lvmfast.cli.certified import show_split
 from lvmfast.cli.values import size
 from lvmfast.report.progress import progress_display
 from lvmfast.splits.clean import clean as run_clean
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("out")
 def clean(
     train: Annotated[
         list[str], typer.Option(metavar="PATH", help="Training files of the scan. Repeat for many.")

@@ -9,10 +9,12 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.corpus.convert import convert_payload
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("new", parents=False)
 def convert(
     old: Annotated[Path, typer.Argument(help="The .npy or .npz file with pickled values.")],
     new: Annotated[Path, typer.Argument(help="The parquet file to write.")],

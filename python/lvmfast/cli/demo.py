@@ -14,10 +14,12 @@ from lvmfast.cli.render import render
 from lvmfast.demo import build_demo
 from lvmfast.report.progress import progress_display
 from lvmfast.report.summary import EXIT_CODES
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("out")
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the splits and the report.")] = Path(
         "lvmfast-demo"

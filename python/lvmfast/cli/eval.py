@@ -14,6 +14,7 @@ from lvmfast.cli.evaluated import show_evaluation
 from lvmfast.cli.values import assignments
 from lvmfast.errors import DataError, LeakError
 from lvmfast.report.progress import progress_display
+from lvmfast.stores import holds
 
 DEFAULT_EVAL = "artifacts/lvm/eval_clean_disjoint.npz"
 LEAKED = 1
@@ -28,6 +29,7 @@ class Form(str, Enum):
 
 @app.command(name="eval")
 @exit_codes
+@holds("out")
 def evaluate(
     more: Annotated[
         list[str] | None,

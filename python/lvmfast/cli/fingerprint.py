@@ -12,10 +12,12 @@ from lvmfast.cli.values import assignments
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS
 from lvmfast.report.progress import progress_display
 from lvmfast.splits.fingerprint import fingerprint as run_fingerprint
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("out", parents=False)
 def fingerprint(
     train: Annotated[
         list[str], typer.Argument(metavar="TRAIN...", help="Training files, folders or quoted globs.")

@@ -23,6 +23,7 @@ from lvmfast.ingest.proof import Proven, Training, prove
 from lvmfast.ingest.selection import Selection, parse_ranges
 from lvmfast.ingest.sequences import Layout, write_sequences
 from lvmfast.report.progress import progress_display
+from lvmfast.stores import holds
 
 UNITS = {"articles": "articles", "chunks": "articles", "embeddings": "chunks"}
 
@@ -86,6 +87,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 @commands.command("wikipedia")
 @exit_codes
+@holds("out")
 def wikipedia(
     dump: Source,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")],
@@ -145,6 +147,7 @@ def wikipedia(
 
 @commands.command("articles")
 @exit_codes
+@holds("out")
 def articles_command(
     dump: Source,
     out: Out,
@@ -168,6 +171,7 @@ def articles_command(
 
 @commands.command("chunks")
 @exit_codes
+@holds("out")
 def chunks_command(
     articles: Annotated[Path, typer.Argument(help="The parquet file of stage 1.")],
     out: Out,
@@ -193,6 +197,7 @@ def chunks_command(
 
 @commands.command("embed")
 @exit_codes
+@holds("out")
 def embed_command(
     chunks: Annotated[Path, typer.Argument(help="The parquet file of stage 2.")],
     out: Out,
@@ -217,6 +222,7 @@ def embed_command(
 
 @commands.command("sequences")
 @exit_codes
+@holds("out")
 def sequences_command(
     embeddings: Annotated[Path, typer.Argument(help="The npz file of stage 3.")],
     out: Out,
@@ -230,6 +236,7 @@ def sequences_command(
 
 @commands.command("prove")
 @exit_codes
+@holds("out", "report")
 def prove_command(
     sequences: Annotated[Path, typer.Argument(help="The npz file of stage 4, in the layout chunks.")],
     chunks: Annotated[Path, typer.Option(metavar="PATH", help="The parquet file of stage 2: their texts.")],

@@ -16,6 +16,7 @@ from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_
 from lvmfast.report.progress import announcer, progress_display
 from lvmfast.report.summary import EXIT_CODES
 from lvmfast.report.write import prepare_directory
+from lvmfast.stores import holds
 
 Paths = list[str]
 #: A comparison of vectors that takes longer than this is asked for twice.
@@ -24,6 +25,7 @@ LONG_SECONDS = 3600.0
 
 @app.command(context_settings={"allow_extra_args": True})  # a stray path is answered below, with a hint
 @exit_codes
+@holds("out")
 def leakscan(
     context: typer.Context,
     train: Annotated[

@@ -11,10 +11,12 @@ from lvmfast.cli.render import render
 from lvmfast.merging import merge as run_merge
 from lvmfast.report.summary import EXIT_CODES
 from lvmfast.report.write import prepare_directory
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("out")
 def merge(
     parts: Annotated[
         list[str],

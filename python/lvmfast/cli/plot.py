@@ -10,11 +10,13 @@ import typer
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
+from lvmfast.stores import holds
 from lvmfast.training.history import read_run
 
 
 @app.command()
 @exit_codes
+@holds("out", parents=False)
 def plot(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or any trainer's history.json.")

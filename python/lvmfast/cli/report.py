@@ -10,11 +10,12 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.report.redraw import redraw_page
-from lvmfast.stores import is_uri
+from lvmfast.stores import holds, is_uri
 
 
 @app.command()
 @exit_codes
+@holds("directory", parents=False)
 def report(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="What `leakscan --out DIR` wrote.")],
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,

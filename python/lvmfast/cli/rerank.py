@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.stores import holds
 
 commands = typer.Typer(help="Rerankers of retrieved candidates.", no_args_is_help=True)
 app.add_typer(commands, name="rerank")
@@ -15,6 +16,7 @@ app.add_typer(commands, name="rerank")
 
 @commands.command("fit")
 @exit_codes
+@holds("out", parents=False)
 def fit(
     train: Annotated[str, typer.Argument(metavar="TRAIN", help="Training sequences, as ingest writes them.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the reranker goes.")],

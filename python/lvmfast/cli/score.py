@@ -14,10 +14,12 @@ from rich.table import Table
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.durable import write_text
 from lvmfast.evals.hits import HitScores, load_hits, load_truth, score_hits
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("out", parents=False)
 def score(
     hits: Annotated[
         Path, typer.Argument(metavar="HITS.jsonl", help="A line per query: query_idx, hit_indices.")

@@ -15,10 +15,12 @@ from lvmfast.report.progress import progress_display
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS
 from lvmfast.splits.split import DOC_ID
 from lvmfast.splits.split import split as run_split
+from lvmfast.stores import holds
 
 
 @app.command()
 @exit_codes
+@holds("out")
 def split(
     data: Annotated[list[str], typer.Argument(help="File, folder or quoted glob; all of one format.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")],

@@ -25,6 +25,7 @@ from lvmfast.ingest.ray_embedding import RayEmbed
 from lvmfast.ingest.selection import Selection
 from lvmfast.ingest.sequences import Layout, write_sequences
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.stores import holds
 
 RECORD = "ingest.json"
 ARTICLES, CHUNKS = "articles.parquet", "chunks.parquet"
@@ -65,6 +66,7 @@ class _Run:
             raise DataError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
 
+@holds("out")
 def ingest(
     source: str,
     out: str | os.PathLike[str],

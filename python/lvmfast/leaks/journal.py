@@ -1,9 +1,14 @@
-"""The cuts of a scan in a folder, so that a scan that was stopped goes on where it was."""
+"""The cuts of a scan in a folder, so that a scan that was stopped goes on where it was.
+
+Every record says of which scan it is, in its name and in itself, and which process wrote it. So scans that
+write to one folder at once, where nothing can be locked, neither fold nor remove what is another's.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,8 +19,10 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, Rows, Span, pack, share_of, spans_of, unpack
 from lvmfast.stores import Folder
 
-RUN, INDEX, NAMED = "run", "index", "rows"
+RUN, INDEX, NAMED = "run-", "index", "rows"
 CUT, STATE = ".cut", ".state"
+#: What makes a scan of data in memory another than any before.
+HERE = "here"
 #: What a stopped scan loses at most, beside the span that it was in.
 SECONDS = 5.0
 
@@ -23,6 +30,11 @@ SECONDS = 5.0
 def digest_of(value: Cut) -> str:
     """A name for a tree of JSON values and arrays: equal for equal trees."""
     return hashlib.blake2b(pack({}, value), digest_size=16).hexdigest()
+
+
+def run_id(run: Cut) -> str:
+    """What the records of a scan are known by: equal for equal JSON values."""
+    return hashlib.blake2b(json.dumps(run, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def check_same(where: str, recorded: Cut, asked: Cut) -> None:
@@ -36,16 +48,42 @@ def check_same(where: str, recorded: Cut, asked: Cut) -> None:
             raise DataError(f"{where}: {_difference(key, recorded.get(key), asked[key])}")
 
 
+def stamp_text(stamp: Sequence[int]) -> str:
+    """Size and time (ns) of a file, for people."""
+    size, modified = stamp
+    return f"{size:,} bytes of {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(modified / 1e9))}"
+
+
 def _difference(key: str, recorded: object, asked: object) -> str:
+    if key == "stamps" and isinstance(recorded, dict) and isinstance(asked, dict):
+        file = next(name for name in asked if recorded.get(name) != asked[name])
+        if file not in recorded:
+            return f"{file} was not among its files"
+        return f"{file} was {stamp_text(recorded[file])}, now it is {stamp_text(asked[file])}"
     if isinstance(recorded, dict) and isinstance(asked, dict):
         inner = next(name for name in asked if recorded.get(name) != asked[name])
-        return _difference(inner, recorded.get(inner), asked[inner])
+        told = _difference(inner, recorded.get(inner), asked[inner])
+        path = asked.get("path")
+        return f"{path}: {told}" if path is not None and path == recorded.get("path") else told
     if isinstance(recorded, list) and isinstance(asked, list):
         if len(recorded) != len(asked):
             return f"{key}: there were {len(recorded)}, now there are {len(asked)}"
         old, new = next((old, new) for old, new in zip(recorded, asked, strict=True) if old != new)
         return _difference(key, old, new)
+    if key == HERE:
+        return "data in memory cannot be known again; only scans of files are resumed"
     return f"{key} was {json.dumps(recorded)}, now it is {json.dumps(asked)}"
+
+
+def forget(folder: Folder, prefix: str, run: str) -> None:
+    """Takes away the records of the scan `run`, and those of all others where nobody else writes there.
+
+    Raises:
+        DataError: one cannot be removed.
+    """
+    for name in folder.names(prefix):
+        if folder.alone or (run and run in name):
+            folder.remove(name)
 
 
 class Journal:
@@ -79,6 +117,7 @@ class Journal:
         self.part, self.share, self._span_bytes = part, share, span_bytes
         self._identity = identity or {}
         self._run: Cut = {}
+        self._id, self._by = "", secrets.token_hex(8)  #: of the scan, of this process
         self._index = ""
         self._recorded: dict[str, Cut] = {}  #: headers by name
         self._last: list[Cut] = []
@@ -93,14 +132,13 @@ class Journal:
             DataError: what is recorded is of another scan, or cannot be read or removed.
         """
         self._run = {**self._identity, **found_out}
-        names = self._folder.names(self._prefix)
-        run = self._prefix + RUN
-        if self._resume and run in names:
-            recorded, _ = unpack(f"{self._folder.path}: {run}", self._folder.read(run))
+        self._id = run_id(self._run)
+        runs = [name for name in self._folder.names(self._prefix) if name.startswith(self._prefix + RUN)]
+        if not self._resume:
+            forget(self._folder, self._prefix, self._id)
+        elif runs and self._prefix + RUN + self._id not in runs:
+            recorded, _ = unpack(f"{self._folder.path}: {runs[0]}", self._folder.read(runs[0]))
             check_same(f"{self._folder.path}: cannot be resumed", recorded, self._run)
-            return
-        for name in names:
-            self._folder.remove(name)
 
     def begin(self, index: Cut, streamed: Dataset) -> list[Span]:
         """The spans of `streamed` that are still to be scanned, in order; `index` is what they are held to.
@@ -113,20 +151,26 @@ class Journal:
         self._places = {span: place for place, span in enumerate(spans)}
         done: set[Span] = set()
         for name in self._folder.names(self._prefix):
-            if not name.endswith(CUT):
+            if not (name.endswith(CUT) and self._id in name):
                 continue
             try:
                 header, _ = unpack(name, self._folder.read(name))
             except DataError:
                 header = {}  # written when the power went, say: its spans are scanned again
             of = [Span(*span) for span in header.get("spans", ())]
-            if header.get("index") == self._index and self._places.keys() >= set(of) and done.isdisjoint(of):
+            same = (header.get("run"), header.get("index")) == (self._id, self._index)
+            if same and self._places.keys() >= set(of) and done.isdisjoint(of):
                 self._recorded[name] = header
                 done.update(of)
             else:
                 self._folder.remove(name)
         self._due = time.monotonic() + SECONDS
         return [span for span in spans if span not in done]
+
+    @property
+    def run(self) -> str:
+        """What the scan's records are known by."""
+        return self._id
 
     @property
     def files(self) -> set[int]:
@@ -152,6 +196,7 @@ class Journal:
         """
         seen = cut["seen"]
         header = {
+            **self._own,
             "index": self._index,
             "spans": [[span.file, span.start, span.stop] for span in spans],
             "files": seen["files"].tolist(),
@@ -162,7 +207,7 @@ class Journal:
             return
         if not self._recorded:
             self._begin_folder()
-        name = f"{self._prefix}{spans[0].file:07d}-{spans[0].start:015d}{CUT}"
+        name = f"{self._prefix}{spans[0].file:07d}-{spans[0].start:015d}-{self._id}-{self._by}{CUT}"
         self._folder.write(name, pack(header, cut))
         self._recorded[name] = header
         self._due = time.monotonic() + SECONDS
@@ -177,12 +222,15 @@ class Journal:
         """Every cut, in the order of rows.
 
         Raises:
-            DataError: one cannot be read any more.
+            DataError: one cannot be read any more, or is not what this scan recorded.
         """
         yield from self._last
         for name in sorted(self._recorded):
             if name:
-                yield unpack(name, self._folder.read(name))[1]
+                header, cut = unpack(name, self._folder.read(name))
+                if header != self._recorded[name]:
+                    raise DataError(f"{self._folder.path}: {name}: another process wrote over it; scan again")
+                yield cut
 
     def state(self, name: str) -> Cut | None:
         """What `keep` kept last under `name`, of a scan that is resumed.
@@ -190,15 +238,17 @@ class Journal:
         Raises:
             DataError: it cannot be read.
         """
-        name = self._prefix + name + STATE
+        name = self._state_name(name)
         if name not in self._folder.names(self._prefix):
             return None
         try:
-            state = unpack(name, self._folder.read(name))[1]
-            self._stated = True
-            return state
+            header, state = unpack(name, self._folder.read(name))
         except DataError:
             return None  # written when the power went, say: this part of the scan begins again
+        if header.get("run") != self._id:
+            return None
+        self._stated = True
+        return state
 
     def keep(self, name: str, state: Cut, how_far: str, *, seldom: bool = False) -> None:
         """Keeps what a scan needs to go on from here, in place of what was kept as `name`, when it is time.
@@ -215,14 +265,20 @@ class Journal:
         if time.monotonic() < (self._young_until if seldom else self._due):
             return
         self._begin_folder()
-        self._folder.write(self._prefix + name + STATE, pack({}, state))
+        self._folder.write(self._state_name(name), pack(self._own, state))
         self._stated = True
         self._due = time.monotonic() + SECONDS
         self._told(how_far)
 
+    @property
+    def _own(self) -> Cut:
+        return {"run": self._id, "by": self._by}
+
+    def _state_name(self, name: str) -> str:
+        return f"{self._prefix}{name}-{self._id}{STATE}"
+
     def _begin_folder(self) -> None:
-        self._folder.ensure()
-        self._folder.write(self._prefix + RUN, pack(self._run, {}))
+        self._folder.write(self._prefix + RUN + self._id, pack(self._run, {}))
 
     def close(self, index: Cut, rows: Cut) -> None:
         """Puts what a merge needs beside the cuts: what was indexed, and the rows that a report may name.
@@ -232,8 +288,9 @@ class Journal:
         """
         if not self._recorded:
             self._begin_folder()
-        self._folder.write(self._prefix + INDEX, pack({}, index))
-        self._folder.write(self._prefix + NAMED, pack({}, rows))
+        self._folder.write(self._prefix + NAMED, pack(self._own, rows))
+        cuts = [name.removeprefix(self._prefix) for name in sorted(self._recorded)]
+        self._folder.write(self._prefix + INDEX, pack({**self._own, "cuts": cuts}, index))
 
     @property
     def headers(self) -> list[Cut]:

@@ -106,7 +106,7 @@ def partitioned_levels(
     parent = scratch_parent(options)
     on_disk = sum(RECORD_BYTES[level] for level in levels) * sum(rows.values())
     try:
-        free = shutil.disk_usage(parent).free
+        free = shutil.disk_usage(parent if parent.exists() else parent.parent).free
     except OSError as error:
         raise DataError(f"{parent}: no folder for partitions: {error.strerror}") from error
     if on_disk > free:

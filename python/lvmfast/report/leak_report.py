@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from lvmfast.errors import DataError, LeakError
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
+from lvmfast.leaks.journal import forget
 from lvmfast.leaks.levels import COSINE_LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.tables import matched_row_groups, matched_rows, nearest_rows, undecided_rows
-from lvmfast.report.write import NEAREST, UNDECIDED, forget_records, write_scan, write_summary
+from lvmfast.report.write import NEAREST, PARTIAL, UNDECIDED, write_scan, write_summary
+from lvmfast.stores import folder, holding
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,16 @@ class LeakReport:
         """Writes the files of a scan (docs/output.md), each whole or not at all; of a part the summary alone.
 
         Raises:
-            DataError: the directory cannot be written.
+            DataError: the directory cannot be written, or another process writes there.
         """
-        if self.findings.part is not None:
-            write_summary(directory, self.summary)
-            return
-        extra = {NEAREST: self.nearest, UNDECIDED: self.undecided}
-        tables = {name: table for name, table in extra.items() if table is not None}
-        write_scan(directory, self.summary, matched_row_groups(self.findings), self.matches, tables)
-        forget_records(directory)
+        with holding(directory):
+            if self.findings.part is not None:
+                write_summary(directory, self.summary)
+                return
+            extra = {NEAREST: self.nearest, UNDECIDED: self.undecided}
+            tables = {name: table for name, table in extra.items() if table is not None}
+            write_scan(directory, self.summary, matched_row_groups(self.findings), self.matches, tables)
+            forget(folder(directory), PARTIAL, self.run.records)
 
     def rethreshold(self, threshold: float) -> LeakReport:
         """The report of the same scan at a higher cosine threshold, without scanning again.

@@ -48,6 +48,8 @@ class Inputs:
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
         self._stamps = {path: _stamp(path) for path in local}
         self._hashing = _core.FileHashes(list(self._stamps), threads)
+        #: Whether something is read that has no file or object behind it.
+        self.in_memory = any(file.path is None and file.origin is None for file in files)
         self._objects = {file.name: file.origin for file in files if isinstance(file.origin, StoredObject)}
 
     @cached_property

@@ -23,7 +23,7 @@ from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
-from lvmfast.report.write import MATCHED_ROWS, MATCHES, PARTIAL, SUMMARY
+from lvmfast.report.write import MATCHED_ROWS, MATCHES, PARTIAL, SUMMARY, TABLES
 from lvmfast.stores import Folder, folder, is_uri, joined
 
 _REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
@@ -100,7 +100,7 @@ class SavedScan:
                 raise DataError(f"{file}: {field}: expected {kind.__name__}, got {summary.get(field)!r:.60}")
         if summary["verdict"] == "part":
             raise DataError(f"{path}: one part of a scan; `lvmfast merge` of all parts makes the report")
-        if summary["verdict"] == "incomplete" and place.exists(PARTIAL + RUN):
+        if summary["verdict"] == "incomplete" and place.names(PARTIAL + RUN):
             raise DataError(f"{path}: the scan is not at its end; the same command with --resume goes on")
         scan = SavedScan(place, summary)
         try:
@@ -214,8 +214,13 @@ class SavedScan:
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         path = joined(self.name, name)
+        content = self.folder.read(name) if is_uri(self.name) else None
+        stated = self.summary.get(TABLES, {}).get(name)  # of later versions alone
         try:
-            table = pq.read_table(pa.BufferReader(self.folder.read(name)) if is_uri(self.name) else path)
+            found = _core.blake3_file(path, 0) if content is None else _core.blake3_bytes(content, 0)
+            if stated not in (None, found):
+                raise DataError(f"{path}: not the table of this {SUMMARY}: its bytes have another digest")
+            table = pq.read_table(path if content is None else pa.BufferReader(content))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
         if table.schema.names != schema.names:

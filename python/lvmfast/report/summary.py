@@ -30,6 +30,7 @@ class RunRecord:
     environment: Mapping[str, Any]
     timings: Mapping[str, float]
     leaked: tuple[str, ...] = ()  #: quarantined files that it read all the same
+    records: str = ""  #: what its records in a folder are known by; empty where it kept none
 
 
 def summarize(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lvmfast import _core
 from lvmfast.durable import flush
 from lvmfast.errors import DataError
 from lvmfast.report.page import PAGE, draw_page
@@ -26,6 +27,8 @@ MATCHES = "matches.parquet"
 MATCHED_ROWS = "matched_rows.parquet"
 NEAREST = "nearest.parquet"
 UNDECIDED = "undecided.parquet"
+#: The field of a summary that has the BLAKE3 of each table that belongs to it.
+TABLES = "tables"
 #: Where a scan keeps what it needs to go on after it was stopped, and a part what a merge needs.
 PARTIAL, PART = ".partial/", "part/"
 
@@ -33,11 +36,13 @@ PARTIAL, PART = ".partial/", "part/"
 def prepare_directory(directory: str | PathLike[str]) -> Folder:
     """Makes sure that `directory`, a path or a URI, can be written, before hours of work depend on it.
 
+    Nothing is left there.
+
     Raises:
         DataError: it cannot.
     """
     place = folder(directory)
-    place.ensure()
+    place.check()
     return place
 
 
@@ -52,7 +57,8 @@ def write_scan(
 
     `matched_rows` comes in tables of as many rows as a row group has; the last one may have fewer.
 
-    An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables.
+    An earlier scan's summary is removed first, so that a summary never stands beside another scan's tables;
+    and it has their digests, so that where nobody can be kept out such a pair is known when it is read.
     What was put into a store is taken away again when not all of it can be put.
 
     Raises:
@@ -66,11 +72,14 @@ def write_scan(
         _put(place, summary, tables, matches)
         return
     path = Path(place.path)
-    staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
+    staging: Path | None = None
     try:
+        path.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
         for name, parts in tables.items():
             _write_table(parts, staging / name)
-        text = _as_text(summary)
+        digests = {name: _core.blake3_file(str(staging / name), 0) for name in tables}
+        text = _as_text({**summary, TABLES: digests})
         (staging / SUMMARY).write_text(text, "utf-8")
         # Drawn from the text and not from `summary`, as it is when it is drawn again.
         (staging / PAGE).write_text(draw_page(json.loads(text), matches), "utf-8")
@@ -83,10 +92,21 @@ def write_scan(
         for name in names:
             os.replace(staging / name, path / name)
         flush(path)
+        if not place.alone and not _stand(path, text, digests):
+            raise DataError(f"{path}: another process wrote its report there meanwhile; scan again")
     except OSError as error:
         raise DataError(f"{path}: cannot write the report: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _stand(path: Path, text: str, digests: Mapping[str, str]) -> bool:
+    """Whether a summary and its tables are what stands in a folder."""
+    with suppress(OSError):
+        same = {name: _core.blake3_file(str(path / name), 0) for name in digests} == digests
+        return same and (path / SUMMARY).read_text("utf-8") == text
+    return False
 
 
 def write_summary(directory: str | PathLike[str], summary: dict[str, Any]) -> None:
@@ -98,20 +118,6 @@ def write_summary(directory: str | PathLike[str], summary: dict[str, Any]) -> No
     folder(directory).write(SUMMARY, _as_text(summary).encode())
 
 
-def forget_records(directory: str | PathLike[str]) -> None:
-    """Takes away what a scan kept to go on from, now that its report is written.
-
-    Raises:
-        DataError: it cannot be removed.
-    """
-    place = folder(directory)
-    for name in place.names(PARTIAL):
-        place.remove(name)
-    if not is_uri(place.path):
-        with suppress(OSError):
-            os.rmdir(Path(place.path, PARTIAL))
-
-
 def _put(
     place: Folder, summary: dict[str, Any], tables: Mapping[str, Iterable[pa.Table]], matches: pa.Table
 ) -> None:
@@ -120,7 +126,8 @@ def _put(
         sink = pa.BufferOutputStream()
         _write_table(parts, sink)
         files[name] = sink.getvalue().to_pybytes()
-    text = _as_text(summary)
+    digests = {name: _core.blake3_bytes(content, 0) for name, content in files.items()}
+    text = _as_text({**summary, TABLES: digests})
     files[PAGE] = draw_page(json.loads(text), matches).encode()
     files[SUMMARY] = text.encode()
     for name in [SUMMARY, *({NEAREST, UNDECIDED} - tables.keys())]:

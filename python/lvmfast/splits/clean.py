@@ -27,8 +27,10 @@ from lvmfast.splits.layout import check_destination, local_files, names_below, w
 from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, write_ledger
 from lvmfast.splits.result import CleanSplit
 from lvmfast.splits.rewrite import rewrite
+from lvmfast.stores import holds
 
 
+@holds("out")
 def clean(
     train: Any,
     eval: Any,

@@ -23,8 +23,10 @@ from lvmfast.leaks.progress import Progress, read, silent
 from lvmfast.splits.directions import fitted_directions
 from lvmfast.splits.kept import Kept
 from lvmfast.splits.ray_fingerprint import cuts_from_cluster
+from lvmfast.stores import holds
 
 
+@holds("out", parents=False)
 def fingerprint(
     train: Any,
     out: str | PathLike[str],

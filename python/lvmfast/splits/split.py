@@ -28,12 +28,14 @@ from lvmfast.splits.documents import Documents, draw_lots, read_documents
 from lvmfast.splits.layout import check_destination, local_files
 from lvmfast.splits.result import CleanSplit
 from lvmfast.splits.rewrite import common_format, rewrite
+from lvmfast.stores import holds
 
 DOC_ID = "doc_id"
 #: Components that are named in the certificate; their number is always said.
 NAMED = 20
 
 
+@holds("out")
 def split(
     data: Any,
     *,

@@ -2,6 +2,7 @@
 
 from lvmfast.stores.folders import Folder, folder
 from lvmfast.stores.listing import matching, object_or_folder, objects_under, same_place
+from lvmfast.stores.locks import holding, holds
 from lvmfast.stores.objects import FileInfo, Source, StoredObject, as_source, file_info, open_input
 from lvmfast.stores.uris import is_uri, joined, local_path
 
@@ -13,6 +14,8 @@ __all__ = [
     "as_source",
     "file_info",
     "folder",
+    "holding",
+    "holds",
     "is_uri",
     "joined",
     "local_path",

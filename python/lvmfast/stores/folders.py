@@ -13,6 +13,7 @@ from lvmfast import durable
 from lvmfast.errors import DataError
 from lvmfast.stores.failures import with_retries
 from lvmfast.stores.filesystems import filesystem
+from lvmfast.stores.locks import alone_in
 from lvmfast.stores.uris import is_uri, joined, local_path
 
 #: Put into a store to see whether it may be written, and taken away again.
@@ -26,8 +27,13 @@ class Folder(Protocol):
 
     path: str  #: the folder as it was given
 
-    def ensure(self) -> None:
-        """Returns when the folder is there and was found to be writable."""
+    @property
+    def alone(self) -> bool:
+        """Whether nobody but this process writes there, because it holds the folder."""
+        ...
+
+    def check(self) -> None:
+        """Returns when the folder was found to be writable, or to be one that can be made; leaves nothing."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
@@ -64,11 +70,17 @@ class LocalFolder:
         """Touches nothing."""
         self.path = path
 
-    def ensure(self) -> None:
-        """As `Folder.ensure`."""
+    @property
+    def alone(self) -> bool:
+        """As `Folder.alone`."""
+        return alone_in(self.path)
+
+    def check(self) -> None:
+        """As `Folder.check`."""
+        place = Path(os.path.abspath(self.path))
+        there = next(folder for folder in (place, *place.parents) if folder.exists())
         try:
-            os.makedirs(self.path, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
+            with tempfile.TemporaryFile(dir=there):
                 pass
         except OSError as error:
             raise DataError(f"{self.path}: cannot write there: {error.strerror}") from error
@@ -105,6 +117,9 @@ class LocalFolder:
         place = Path(self.path, name)
         with _naming(place, "cannot be removed"):
             place.unlink(missing_ok=True)
+        if "/" in name:
+            with suppress(OSError):  # holds other files
+                place.parent.rmdir()
 
 
 class StoreFolder:
@@ -119,8 +134,13 @@ class StoreFolder:
         self.path = path
         self._fs, self._inner = filesystem(path)
 
-    def ensure(self) -> None:
-        """As `Folder.ensure`: puts an object and takes it away again, where that is allowed."""
+    @property
+    def alone(self) -> bool:
+        """As `Folder.alone`: objects cannot be locked."""
+        return False
+
+    def check(self) -> None:
+        """As `Folder.check`: puts an object and takes it away again, where that is allowed."""
         try:
             self.write(_TRIAL, b"")
         except DataError as error:
