@@ -142,11 +142,24 @@ def test_files_of_gates(tmp_path):
     toml = '[[gate]]\nname = "mine"\nmetric = "val_mrr"\nover = "copy-last"\nat_least = 0.05\nepoch = 3\n'
     path = write(tmp_path / "g.toml", toml)
     (gate,) = at_epoch(read_gates(path), 2)
-    assert gate == Gate("mine", "val_mrr", at_least=0.05, over="copy-last", epoch=3)
+    assert gate == Gate("mine", "val_mrr", at_least=0.05, over="copy-last", epoch=3, required=True)
     as_json = {
         "gate": [{"name": "mine", "metric": "val_mrr", "over": "copy-last", "at_least": 0.05, "epoch": 3}]
     }
     assert read_gates(write(tmp_path / "g.json", as_json)) == (gate,)
+
+
+def test_a_gate_of_a_file_that_cannot_be_judged_is_no_pass(tmp_path):
+    good = {"name": "good", "metric": "val_mrr", "at_least": 0.1}
+    slip = {"name": "slip", "metric": "val_mmr", "at_least": 0.1}
+    for more, code in (
+        ({}, 3),
+        ({"required": False}, 0),
+        ({"when": "same_document_masked"}, 0),
+        ({"over": "copi-last"}, 3),
+    ):
+        path = write(tmp_path / "g.json", {"gate": [good, slip | more]})
+        assert judge(read_gates(path), {"val_mrr": 0.5}).exit_code == code, more
 
 
 @pytest.mark.parametrize(

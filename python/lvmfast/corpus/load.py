@@ -105,6 +105,8 @@ def load_payload(
     Raises:
         DataError: as `load_split`, and when one key has two different texts.
     """
+    if isinstance(source, Payload):
+        return source
     if isinstance(source, Dataset):
         return Payload(source.files, leaked=source.leaked)
     files, _, leaked = _opened(source, check_mapping(columns), strict=False, allow_leaked=allow_leaked)

@@ -97,6 +97,10 @@ class Payload:
         """The slot of each (n, 4) key, -1 where the payload has none."""
         return self._table.find(keys)
 
+    def at(self, slots: Rows) -> pa.Array:
+        """The texts of (n,) slots that `find` gave, as large_string."""
+        return self._texts.take(pa.array(slots))
+
     def texts(self, doc: pa.Array, chunk: pa.Array) -> Iterator[tuple[int, int, pa.Array]]:
         """The texts of (n,) pairs of ids, null where there is none, as (start, stop, large_string) pieces.
 

@@ -25,17 +25,42 @@ def audit_pool(
         DataError: an audit failed, so that no score in this pool can be believed.
     """
     index = open_pool(pool.vectors, threads=threads, device=device)
-    own, others = integer_pairs(queries.keys), integer_pairs(pool.keys)
+    where = f"{queries.name}, pool {pool.name}"
+    audits = key_audits(where, queries.targets, queries.keys, index, pool.vectors, pool.keys, pool.truth)
+    random = random_query_check(pool.vectors, exclude=pool.context, seed=seed)
+    return [*audits, passed(where, random)]
+
+
+def key_audits(
+    where: str,
+    targets: Vectors,
+    keys: Keys | None,
+    index: Any,
+    pool_vectors: Vectors,
+    pool_keys: Keys | None,
+    truth: Rows,
+) -> list[dict[str, Any]]:
+    """Do the keys of (q, d) targets name the rows of the pool that hold them, and not others?
+
+    Raises:
+        DataError: they do not; led by `where`.
+    """
+    own, others = integer_pairs(keys), integer_pairs(pool_keys)
     audits = []
     if own is not None and others is not None:  # only integers have neighbours
-        audits.append(key_shift_audit(queries.targets, own, index, pool.vectors, others))
-    audits.append(oracle_check(queries.targets, index, pool.vectors, pool.truth))
-    exclude = None if pool.context is None else pool.context
-    audits.append(random_query_check(pool.vectors, exclude=exclude, seed=seed))
-    for audit in audits:
-        if not audit.passed:
-            raise DataError(f"{queries.name}, pool {pool.name}: {audit.name} audit failed: {audit.sentence}")
-    return [plain_audit(audit) for audit in audits]
+        audits.append(passed(where, key_shift_audit(targets, own, index, pool_vectors, others)))
+    return [*audits, passed(where, oracle_check(targets, index, pool_vectors, truth))]
+
+
+def passed(where: str, audit: Audit) -> dict[str, Any]:
+    """The audit for JSON.
+
+    Raises:
+        DataError: it failed.
+    """
+    if not audit.passed:
+        raise DataError(f"{where}: {audit.name} audit failed: {audit.sentence}")
+    return plain_audit(audit)
 
 
 def separations(predicted: Mapping[str, Vectors], queries: Queries) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,9 @@ from os import PathLike
 from typing import Any
 
 from lvmfast import _core
-from lvmfast.corpus import load_split
+from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus.load import as_fingerprint
+from lvmfast.corpus.payload import Payload
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.approximate import FaissPool
@@ -17,6 +19,7 @@ from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.domain_level import Domains
 from lvmfast.evals.evaluation import STAMP, Evaluation
 from lvmfast.evals.gated import gated_name, open_gate, with_latency
+from lvmfast.evals.given import audit_texts, audit_vectors
 from lvmfast.evals.histories import histories
 from lvmfast.evals.judgement import (
     check_phase_1,
@@ -54,6 +57,7 @@ from lvmfast.evals.scoring import Bootstrap
 from lvmfast.evals.split_status import SplitStatus, scan_split, worst
 from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.splits.fingerprint import fingerprint_identity
 
 #: Of what a reranker ordered whose training documents were not among those that the scan saw.
 FITTED_ELSEWHERE = SplitStatus(
@@ -95,7 +99,8 @@ def evaluate(
         checkpoint: a run's folder, a checkpoint, or a baseline (copy-last, mean, lag-mix); None where
             `compare` names the models.
         eval_npz: the evaluation set, in any layout of `load_split` with doc_id, vector and context.
-        payload: vectors (and texts) by (doc_id, chunk_id), for the pool `corpus`.
+        payload: vectors or texts by (doc_id, chunk_id), for the pool `corpus` and the scan; the set's keys
+            are held to them whichever pool is asked for.
         pools: some of eval, corpus and same-doc.
         compare: more runs, in the same table, with paired differences.
         train: training set or fingerprint, for models that carry no fingerprint, and for the lag mix.
@@ -126,6 +131,13 @@ def evaluate(
     wanted, sets = _pool_names(pools), open_gates(gates)
     names = ([checkpoint] if checkpoint is not None else []) + list(compare)
     _check_phase(phase, allow_leaked)
+    asked = {
+        "density": density,
+        "rerank": rerank,
+        "gate-domains": gate_domains,
+        "approximate": approximate,
+    }
+    _check_asked(wanted, [name for name, value in asked.items() if value is not None])
     reorderings = [] if density is None else [by_density(density)]
     queries = open_queries(eval_npz, columns=columns, allow_leaked=allow_leaked)
     if rerank is not None:
@@ -139,6 +151,9 @@ def evaluate(
     amn, closed = (None, []) if phase == 1 else amn_beside(runs, queries, device, form)
     runs = _named_apart([*runs, *([] if amn is None else [amn])])
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
+    covered = () if texts is None else audit_texts(queries.sequences.dataset, texts)
+    for run in runs if vectors is not None else ():
+        run.check_encoder(vectors.provenance)
     named = None if domains is None else Domains(domains)
     scanned = _scan(queries, runs, train, texts, quarantined, named, columns, threads, progress)
     refuse_leaks(queries, scanned, allow_leaked)
@@ -157,6 +172,11 @@ def evaluate(
     audits = {
         pool.name: audit_pool(queries, pool, seed=seed, threads=threads, device=device) for pool in built
     }
+    if vectors is not None and all(pool.vectors is not vectors.vectors for pool in built):
+        dataset = queries.sequences.dataset
+        audits["payload"] = audit_vectors(
+            dataset, queries.targets, queries.keys, vectors, threads=threads, device=device
+        )
     densities = densities_of(built, reorderings, threads)
     gate = None if gate_domains is None else open_gate(gate_domains, opened, seed=seed)
     indexes: dict[str, FaissPool] = {
@@ -264,7 +284,12 @@ def evaluate(
         if approximate is not None
         else None,
         "bootstrap": {"resamples": resamples, "seed": seed, "level": bootstrap.level},
-        "notes": [*notes, *queries.sequences.dataset.notes, *(n for pool in built for n in pool.notes)],
+        "notes": [
+            *notes,
+            *covered,
+            *queries.sequences.dataset.notes,
+            *(note for pool in built for note in pool.notes),
+        ],
     }
     return Evaluation(found, details, hits, by_document(table, queries), statuses)
 
@@ -274,6 +299,14 @@ def _check_phase(phase: int | None, allow_leaked: bool) -> None:
         raise DataError(f"phase: expected 1 or 2, got {phase}")
     if phase == 2 and allow_leaked:
         raise DataError("phase 2: absolute figures, on a clean split only: --allow-leaked is for phase 1")
+
+
+def _check_asked(pools: Sequence[PoolName], asked: Sequence[str]) -> None:
+    if asked and all(pool == "same-doc" for pool in pools):
+        raise DataError(
+            f"{asked[0]}: the pool same-doc has a document's few candidates and is neither reordered nor "
+            "gated; ask for the pool eval or corpus too"
+        )
 
 
 def _chief(names: Sequence[Any], runs: Sequence[Predictor], phase: int | None) -> str:
@@ -291,8 +324,9 @@ def refuse_leaks(queries: Queries, statuses: Mapping[str, SplitStatus], allow_le
     """
     for model, status in statuses.items():
         if status.status == STAMP and not allow_leaked:
+            of = f"model {model}, " if model else ""
             raise LeakError(
-                f"{queries.name}: {'; '.join(status.reasons)} (model {model}, against {status.train}): a "
+                f"{queries.name}: {'; '.join(status.reasons)} ({of}against {status.train}): a "
                 "score on it says nothing about unseen data; --allow-leaked scores it all the same, and "
                 "stamps the result LEAKED"
             )
@@ -323,7 +357,7 @@ def _named_apart(runs: Sequence[Predictor]) -> list[Predictor]:
 
 def _open_payload(
     payload: Any, pools: Sequence[PoolName], columns: Mapping[str, str] | None, allow_leaked: bool
-) -> tuple[Any, VectorPayload | None, tuple[str, ...]]:
+) -> tuple[Payload | None, VectorPayload | None, tuple[str, ...]]:
     """What of the payload is texts, for the scan, and what is vectors, for pools; and what is quarantined.
 
     Raises:
@@ -332,7 +366,7 @@ def _open_payload(
     if payload is None:
         return None, None, ()
     dataset = load_split(payload, columns=columns, allow_leaked=allow_leaked)
-    texts = payload if "text" in dataset.columns else None
+    texts = load_payload(dataset) if "text" in dataset.columns else None
     if "vector" in dataset.columns or "corpus" in pools or texts is None:
         return texts, load_vector_payload(dataset), dataset.leaked
     return texts, None, dataset.leaked
@@ -349,7 +383,7 @@ def _scan(
     threads: int,
     progress: Progress,
 ) -> dict[str, SplitStatus]:
-    """What the scan against each run's own training set says; under "" where nothing was trained.
+    """What the scan against each run's own training set says; under "" that against another `train`.
 
     Raises:
         DataError: a run does not say what it was trained on, or its fingerprint is not the one it names.
@@ -388,7 +422,17 @@ def _scan(
             if own is not None and trained_on(run, own):
                 status = scanned(own)  # decides what the fingerprint leaves open
         found[run.name] = status
-    return found or {"": scanned(train)}
+    if not runs or (train is not None and not _is_known(train, runs, found)):
+        found[""] = scanned(train)
+    return found
+
+
+def _is_known(train: Any, runs: Sequence[Predictor], found: Mapping[str, SplitStatus]) -> bool:
+    """Whether `train` is what a run was trained on, which the set was scanned against already."""
+    if (stated := as_fingerprint(train)) is not None:
+        identity = fingerprint_identity(str(stated.path))
+        return any(status.train_identity == identity for status in found.values())
+    return any(trained_on(run, train, alone=True) for run in runs)
 
 
 def _with_baselines(

@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
-from lvmfast.corpus.dataset import Column, Dataset, Rows
+from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.keys import pair_keys
 from lvmfast.corpus.load import load_split
 from lvmfast.errors import DataError
 from lvmfast.evals.bootstrap import RESAMPLES, Interval, cluster_interval
+from lvmfast.evals.given import audit_vectors
 from lvmfast.evals.metrics import EFFICIENCY, METRICS, hit_counts, query_values, retrieval_metrics
+from lvmfast.evals.payload import load_vector_payload
 
 ROWS = ("hit_indices", "retrieved_indices")
 SCORES = ("hit_scores", "scores")
@@ -109,7 +111,7 @@ def load_truth(path: str | Path, payload: str | Path | None = None, *, allow_lea
 
     Raises:
         DataError: a file cannot be read or has no keys, a key that is null, stands in the payload twice, or
-            not at all.
+            not at all; both have vectors, and those of the payload are other ones under the same keys.
     """
     dataset = load_split(str(path), allow_leaked=allow_leaked)
     keys = _keys(dataset)
@@ -133,6 +135,8 @@ def load_truth(path: str | Path, payload: str | Path | None = None, *, allow_lea
             f"{payload}: holds {len(row) - len(missing)} of the {len(row)} keys of {path} ({share:.1f}%); "
             f"the first that it lacks is that of query {missing[0]}"
         )
+    if "vector" in dataset.columns and "vector" in other.columns:
+        audit_vectors(dataset, _targets(dataset), keys, load_vector_payload(other))
     leaked = (*dataset.leaked, *other.leaked)
     return Truth(row, documents.reshape(-1), len(pool), leaked)
 
@@ -156,6 +160,13 @@ def score_hits(
     if truth is not None:
         _check_against(hits, truth)
         goal, clusters = truth.row[hits.query], truth.documents[hits.query]
+        other = np.flatnonzero(goal != hits.truth) if hits.truth is not None else []
+        if len(other):
+            i = int(other[0])
+            raise DataError(
+                f"{hits.name}: line {hits.line[i]}: truth_idx: expected {goal[i]}, the row that the keys of "
+                f"query {hits.query[i]} name, got {hits.truth[i]}"  # type: ignore[index]
+            )
     else:
         assert hits.truth is not None
         goal, clusters = hits.truth, hits.query
@@ -248,6 +259,13 @@ def _keys(dataset: Dataset) -> npt.NDArray[np.uint64]:
             raise DataError(f"{dataset.files[batch.file].name}: row {row}: doc_id or chunk_id is null")
         parts.append(keys)
     return np.ascontiguousarray(np.concatenate(parts))
+
+
+def _targets(dataset: Dataset) -> Vectors:
+    """(n, dim) the vectors of a dataset."""
+    columns: tuple[Column, ...] = ("vector",)
+    found = [batch.vector.copy() for batch in dataset.batches(columns, 1 << 13) if batch.vector is not None]
+    return np.concatenate(found) if found else np.empty((0, dataset.dim or 0), np.float32)
 
 
 def _records(name: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys
+from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sequences import open_sequences
 from lvmfast.errors import DataError
 
@@ -61,6 +62,45 @@ def load_vector_payload(
             f"{twice} have the same (doc_id, chunk_id)"
         )
     return VectorPayload(name, keys, vectors, dataset.provenance, dataset.leaked, table)
+
+
+def truth_rows(dataset: Dataset, dim: int, keys: Keys | None, payload: VectorPayload) -> Rows:
+    """(q,) the row of the payload that each (q, 4) key of an evaluation set names.
+
+    Raises:
+        DataError: the payload is of another encoder or dimension, or lacks a key.
+    """
+    name = dataset.files[0].name
+    check_same_encoder(dataset.provenance, payload.provenance)
+    if payload.vectors.shape[1] != dim:
+        raise DataError(
+            f"{payload.name}: expected vectors of {dim} values as in {name}, got {payload.vectors.shape[1]}"
+        )
+    if keys is None:
+        raise DataError(f"{name}: finding its targets in {payload.name} needs doc_id and chunk_id")
+    truth = payload.find(keys)
+    missing = np.flatnonzero(truth < 0)
+    if len(missing):
+        covered = len(keys) - len(missing)
+        advice = ""
+        if not keys[:, 2].any():
+            shifted = {shift: int((payload.find(moved(keys, shift)) >= 0).sum()) for shift in (1, -1)}
+            best = max(shifted, key=lambda shift: shifted[shift])
+            if shifted[best] > covered:
+                rate = shifted[best] / len(keys)
+                advice = f"; with chunk ids {best:+d} it would be {rate:.1%}: are they off by one?"
+        raise DataError(
+            f"{name}: {covered / len(keys):.1%} of the keys are in {payload.name} "
+            f"({covered} of {len(keys)}; the first that is not is row {missing[0]}){advice}"
+        )
+    return truth
+
+
+def moved(keys: Keys, shift: int) -> Keys:
+    """(n, 4) keys whose integer chunk ids are `shift` higher."""
+    changed: Keys = keys.copy()
+    changed[:, 3] += np.uint64(shift % 2**64)
+    return changed
 
 
 def _check_columns(dataset: Dataset) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.keys import Keys
-from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.errors import DataError
 from lvmfast.evals.metrics import CONTAINS
-from lvmfast.evals.payload import VectorPayload
+from lvmfast.evals.payload import VectorPayload, truth_rows
 from lvmfast.evals.queries import PRECEDING, Queries
 from lvmfast.evals.vectors import pair_scores
 
@@ -79,14 +78,8 @@ def build_pool(name: PoolName, queries: Queries, payload: VectorPayload | None) 
         raise DataError("pool corpus: expected --payload with vectors by (doc_id, chunk_id)")
     keys: Keys | None
     if payload is not None and name != "eval":
-        check_same_encoder(queries.provenance, payload.provenance)
-        if payload.vectors.shape[1] != queries.sequences.dim:
-            raise DataError(
-                f"{payload.name}: expected vectors of {queries.sequences.dim} values as in {queries.name}, "
-                f"got {payload.vectors.shape[1]}"
-            )
         vectors, keys = payload.vectors, payload.keys
-        truth = _truth_in(payload, queries)
+        truth = truth_rows(queries.sequences.dataset, queries.sequences.dim, queries.keys, payload)
     else:
         vectors, keys, truth = _targets(queries)
     documents = None
@@ -118,34 +111,6 @@ def _targets(queries: Queries) -> tuple[Vectors, Keys | None, Rows]:
             f"{queries.name}: rows {other} and {row} have the same (doc_id, chunk_id) and different vectors"
         )
     return np.ascontiguousarray(queries.targets[first]), queries.keys[first], truth
-
-
-def _truth_in(payload: VectorPayload, queries: Queries) -> Rows:
-    if queries.keys is None:
-        raise DataError(f"{queries.name}: finding its targets in {payload.name} needs doc_id and chunk_id")
-    truth = payload.find(queries.keys)
-    missing = np.flatnonzero(truth < 0)
-    if len(missing):
-        covered = queries.n - len(missing)
-        advice = ""
-        if not queries.keys[:, 2].any():
-            shifted = {shift: int((payload.find(moved(queries.keys, shift)) >= 0).sum()) for shift in (1, -1)}
-            best = max(shifted, key=lambda shift: shifted[shift])
-            if shifted[best] > covered:
-                rate = shifted[best] / queries.n
-                advice = f"; with chunk ids {best:+d} it would be {rate:.1%}: are they off by one?"
-        raise DataError(
-            f"{queries.name}: {covered / queries.n:.1%} of the keys are in {payload.name} "
-            f"({covered} of {queries.n}; the first that is not is row {missing[0]}){advice}"
-        )
-    return truth
-
-
-def moved(keys: Keys, shift: int) -> Keys:
-    """(n, 4) keys whose integer chunk ids are `shift` higher."""
-    changed: Keys = keys.copy()
-    changed[:, 3] += np.uint64(shift % 2**64)
-    return changed
 
 
 def _documents(of_queries: Keys, of_rows: Keys) -> tuple[Rows, Rows]:

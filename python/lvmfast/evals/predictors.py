@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -40,6 +40,15 @@ class Predictor:
     weights: tuple[float, ...] | None = None  #: of the lag mix, oldest first
     checkpoint: CheckpointInfo | None = None  #: None for a baseline
     run: Path | None = None  #: the folder of the run, where there is one
+
+    def check_encoder(self, provenance: Mapping[str, Mapping[str, Any]]) -> None:
+        """Holds data to the encoder that a run was trained on.
+
+        Raises:
+            DataError: they are vectors of another one.
+        """
+        if self.checkpoint is not None:
+            self.checkpoint.check_encoder(provenance)
 
     @property
     def is_baseline(self) -> bool:
@@ -199,16 +208,20 @@ def _stated_mix(run: Predictor) -> npt.NDArray[Any] | None:
     return None if weights is None else np.asarray(weights, np.float64)
 
 
-def trained_on(run: Predictor, train: Any) -> bool:
-    """Whether every file that a run says it was trained on is among those of `train`, by content."""
+def trained_on(run: Predictor, train: Any, *, alone: bool = False) -> bool:
+    """Whether every file that a run says it was trained on is among those of `train`, by content.
+
+    With `alone` there must be no others.
+    """
     files = _run_stated(run).get("files", {}).get("train", [])
     hashes = {file.get("blake3") for file in files}
+    if not hashes:
+        return False
     there = {
-        _core.blake3_file(file.path, 0)
+        None if file.path is None else _core.blake3_file(file.path, 0)
         for file in load_split(train, allow_leaked=True).files
-        if file.path is not None
     }
-    return bool(hashes) and hashes <= there
+    return hashes == there if alone else hashes <= there
 
 
 def training_files(run: Predictor) -> list[str] | None:

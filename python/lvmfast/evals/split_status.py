@@ -163,7 +163,9 @@ def scan_split(
     if status == "unscanned":
         reasons.append("no training set or fingerprint was given to scan against")
     apart = False
-    if domains is not None and train is not None:
+    if domains is not None and train is None:
+        reasons.append("domains say nothing without a training set to compare with")
+    elif domains is not None:
         apart, found = domain_reason(domains, train, queries.sequences.dataset)
         reasons.append(found)
     return SplitStatus(status, name, identity, levels, tuple(reasons), apart)
