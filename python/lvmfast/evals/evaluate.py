@@ -152,8 +152,8 @@ def evaluate(
     runs = _named_apart([*runs, *([] if amn is None else [amn])])
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
     covered = () if texts is None else audit_texts(queries.sequences.dataset, texts)
-    for run in runs if vectors is not None else ():
-        run.check_encoder(vectors.provenance)
+    for run in runs:
+        run.check_encoder({} if vectors is None else vectors.provenance)
     named = None if domains is None else Domains(domains)
     scanned = _scan(queries, runs, train, texts, quarantined, named, columns, threads, progress)
     refuse_leaks(queries, scanned, allow_leaked)
@@ -169,7 +169,7 @@ def evaluate(
     statuses = {p.name: scanned.get(p.name, worst(*scanned.values())) for p in predictors}
     built = [build_pool(name, queries, vectors) for name in wanted]
     predicted = {predictor.name: emit(predictor, queries, progress) for predictor in predictors}
-    audits = {
+    audits: dict[str, list[dict[str, Any]]] = {
         pool.name: audit_pool(queries, pool, seed=seed, threads=threads, device=device) for pool in built
     }
     if vectors is not None and all(pool.vectors is not vectors.vectors for pool in built):

@@ -160,12 +160,11 @@ def score_hits(
     if truth is not None:
         _check_against(hits, truth)
         goal, clusters = truth.row[hits.query], truth.documents[hits.query]
-        other = np.flatnonzero(goal != hits.truth) if hits.truth is not None else []
-        if len(other):
-            i = int(other[0])
+        if hits.truth is not None and (goal != hits.truth).any():
+            i = int(np.flatnonzero(goal != hits.truth)[0])
             raise DataError(
                 f"{hits.name}: line {hits.line[i]}: truth_idx: expected {goal[i]}, the row that the keys of "
-                f"query {hits.query[i]} name, got {hits.truth[i]}"  # type: ignore[index]
+                f"query {hits.query[i]} name, got {hits.truth[i]}"
             )
     else:
         assert hits.truth is not None
