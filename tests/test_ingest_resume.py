@@ -18,6 +18,7 @@ pytest.importorskip("sentencex")
 from lvmfast import load_split, verify
 from lvmfast.errors import DataError
 from lvmfast.ingest import embeddings, pipeline
+from lvmfast.ingest.chunks import ChunkOptions
 from lvmfast.ingest.selection import Selection
 
 MADE = ("articles.parquet", "chunks.parquet", "sequences.npz")
@@ -172,12 +173,70 @@ def test_a_run_is_resumed_only_as_it_was_begun(source, tmp_path):
         pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)))
     again = pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)), resume=True)
     assert again.stages["articles"]["kept"] == 3
-    with pytest.raises(DataError, match="encoder: the run was for"):
+    with pytest.raises(
+        DataError, match=r"""the run there is another: encoder: name: was "x", is "y"; --resume"""
+    ):
         pipeline.ingest(source, out, encoder="y", selection=Selection(((0, 3),)), resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("x")
     with pytest.raises(DataError, match="not empty"):
         pipeline.ingest(source, tmp_path / "other", encoder="x")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_what_differs_is_said_in_words(source, tmp_path):
+    copy, out = tmp_path / "articles.jsonl", tmp_path / "out"
+    copy.write_bytes(Path(source).read_bytes())
+    pipeline.ingest(str(copy), out, encoder="x")
+    with pytest.raises(DataError, match=r"the run there is another: context: was 5, is 4; --resume"):
+        pipeline.ingest(str(copy), out, encoder="x", context=4, resume=True)
+    with pytest.raises(DataError, match=r"selection: random: was null, is 3;"):
+        pipeline.ingest(str(copy), out, encoder="x", selection=Selection(random=3), resume=True)
+    with copy.open("a") as file:
+        file.write("\n")
+    size = copy.stat().st_size
+    told = rf"articles\.jsonl: was {size - 1:,} bytes of \S+ \S+, is {size:,} bytes of \d\S+ \d\S+; --resume"
+    with pytest.raises(DataError, match=told):
+        pipeline.ingest(str(copy), out, encoder="x", resume=True)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_after_an_error_the_corrected_call_goes_on(source, tmp_path, monkeypatch):
+    """From the stages that it leaves as they are, and with the bytes of a run that knew no error."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"id": 1, "title": "T"\n')
+    with pytest.raises(DataError):
+        pipeline.ingest(str(broken), out, encoder="x")
+    assert not out.exists()
+    with pytest.raises(DataError):
+        pipeline.ingest(source, out, encoder="x", chunk_options=ChunkOptions(10_000, 10_000, 20_000))
+    kept = (out / "articles.parquet").stat()
+    assert sorted(path.name for path in out.iterdir()) == ["articles.parquet", "ingest.json"]
+    with pytest.raises(DataError):  # windows longer than any article
+        pipeline.ingest(source, out, encoder="x", context=500)
+    with pytest.raises(DataError, match=r"--resume needs"):  # its chunks are others
+        pipeline.ingest(source, out, encoder="x", chunk_options=ChunkOptions(80), resume=True)
+    assert (out / "articles.parquet").stat().st_ino == kept.st_ino
+    encode = pipeline.Encoder.encode
+    monkeypatch.setattr(pipeline.Encoder, "encode", None)  # the vectors are there
+    pipeline.ingest(source, out, encoder="x", context=4)
+    monkeypatch.setattr(pipeline.Encoder, "encode", encode)
+    pipeline.ingest(source, whole, encoder="x", context=4)
+    assert made(out) == made(whole)
+    assert sorted(p.name for p in out.iterdir()) == sorted((*MADE, "ingest.json"))
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_after_an_error_other_sources_begin_anew(source, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(Path(source).read_text().splitlines(keepends=True)[:7]))
+    with pytest.raises(DataError):
+        pipeline.ingest(source, out, encoder="x", context=500)
+    pipeline.ingest(str(other), out, encoder="x")
+    pipeline.ingest(str(other), whole, encoder="x")
+    assert made(out) == made(whole)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -193,7 +252,7 @@ def test_a_full_disk_leaves_no_half_written_file(source, tmp_path):
     )
     assert "DataError" in result.stderr
     assert "cannot be written" in result.stderr
-    assert not [p.name for p in out.iterdir() if p.name != "ingest.json"]
+    assert not out.exists()
     resumed = run(source, out, 0, "never", "resume")
     assert resumed.returncode == 0, resumed.stderr
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from lvmfast import __version__
 from lvmfast.corpus.paths import expand
-from lvmfast.durable import write_text
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.ingest.articles import Domains, write_articles
@@ -22,15 +18,20 @@ from lvmfast.ingest.embeddings import Embed, EmbedHere, write_embeddings
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.proof import Training, check_encoder, prove
 from lvmfast.ingest.ray_embedding import RayEmbed
+from lvmfast.ingest.run import (
+    ARTICLES,
+    CHUNKS,
+    EMBEDDINGS,
+    FRESH,
+    REPORT,
+    SEQUENCES,
+    UNPROVEN,
+    begin,
+)
 from lvmfast.ingest.selection import Selection
 from lvmfast.ingest.sequences import Layout, write_sequences
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.stores import holds
-
-RECORD = "ingest.json"
-ARTICLES, CHUNKS = "articles.parquet", "chunks.parquet"
-EMBEDDINGS, SEQUENCES = "embeddings.npz", "sequences.npz"
-FRESH, REPORT = "fresh", "report"
 
 
 @dataclass
@@ -40,30 +41,6 @@ class Ingested:
     out: Path
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Run:
-    """The record of a run: what it was asked for, and which stages are done."""
-
-    path: Path
-    asked: dict[str, Any]
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def stage(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of a stage: an earlier run's, or that of doing it now."""
-        if name not in self.stages:
-            self.stages[name] = work()
-            self.save()
-        return self.stages[name]
-
-    def save(self) -> None:
-        """Writes the record."""
-        record = {"version": __version__, "asked": self.asked, "stages": self.stages}
-        try:
-            write_text(self.path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
 
 @holds("out")
@@ -111,7 +88,8 @@ def ingest(
         progress: called as (phase, done, in all or None).
 
     Raises:
-        DataError: bad input, in any stage; or `out` holds another run, or an unfinished one without `resume`.
+        DataError: bad input, in any stage; or `out` holds another run, or one that was cut off without
+            `resume`. After an error the next call goes on from the stages that it leaves as they are.
     """
     folder = Path(out)
     selection = selection or Selection()
@@ -129,10 +107,11 @@ def ingest(
         "encoder": {"name": encoder, "bf16": bf16},
         "context": context,
         "layout": layout,
+        "proof": against is not None,
         "against": [_identity(path) for path in _training_files(against)],
     }
     embedder = embedder_of(engine, ray_address, device)
-    run = _begin(folder, json.loads(json.dumps(asked)), resume)
+    run = begin(folder, json.loads(json.dumps(asked)), resume)
     articles, chunks = folder / ARTICLES, folder / CHUNKS
     embeddings = folder / EMBEDDINGS
 
@@ -148,11 +127,13 @@ def ingest(
         return asdict(done)
 
     def embed() -> dict[str, Any]:
-        done = write_embeddings(chunks, embeddings, model(), embed=embedder, resume=resume, progress=progress)
-        return asdict(done)
+        made = write_embeddings(
+            chunks, embeddings, model(), embed=embedder, resume=run.goes_on, progress=progress
+        )
+        return asdict(made)
 
     # With a proof to come, the sequences are only on their way.
-    sequences = folder / (f"_{SEQUENCES}" if against else SEQUENCES)
+    sequences = folder / (UNPROVEN if against else SEQUENCES)
 
     def window() -> dict[str, Any]:
         made = "chunks" if against else layout
@@ -160,15 +141,15 @@ def ingest(
 
     def prove_fresh() -> dict[str, Any]:
         assert against is not None
-        fresh = folder / FRESH
-        if fresh.exists():  # of a run that was killed before it could say so
-            shutil.rmtree(fresh)
-        report = folder / REPORT
+        fresh, report = folder / FRESH, folder / REPORT
         done = prove(sequences, chunks, fresh, against, report=report, layout=layout, progress=progress)
         return asdict(done)
 
-    if against and "embeddings" not in run.stages:
-        check_encoder(against, model())
+    if "embeddings" not in run.stages:  # an encoder that is not there is told now, not after hours
+        encoder_here = model()
+        if against:
+            check_encoder(against, encoder_here)
+    run.start()
     done = Ingested(folder)
     done.stages["articles"] = run.stage(
         "articles",
@@ -210,32 +191,3 @@ def _identity(source: str) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror}") from error
     return {"path": os.path.abspath(source), "size": stat.st_size, "modified": stat.st_mtime_ns}
-
-
-def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> _Run:
-    path = folder / RECORD
-    for stale in folder.glob(".*.part"):  # a killed run's; what is whole has another name
-        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-    if path.exists():
-        if not resume:
-            raise DataError(f"{folder}: holds an earlier run: --resume goes on with it")
-        try:
-            record = json.loads(path.read_text("utf-8"))
-            earlier, stages, made_by = record["asked"], record["stages"], record["version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: no record of a run: {error}") from error
-        if made_by != __version__:
-            raise DataError(f"{path}: was made by lvmfast {made_by}, this is {__version__}: begin anew")
-        for what, value in asked.items():
-            if earlier.get(what) != value:
-                raise DataError(f"{path}: {what}: the run was for {earlier.get(what)}, not {value}")
-        return _Run(path, asked, stages)
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder}: is not empty and holds no earlier run")
-    run = _Run(path, asked)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be made: {error.strerror}") from error
-    run.save()
-    return run
