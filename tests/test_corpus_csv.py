@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -13,7 +16,9 @@ from hypothesis import strategies as st
 
 import lvmfast.corpus.csv
 import lvmfast.corpus.streams
+from lvmfast.cli import app
 from lvmfast.corpus import load_split
+from lvmfast.corpus.csv import open_csv
 from lvmfast.errors import DataError
 from tests.corpus_reading import read
 
@@ -207,3 +212,79 @@ def test_rows_of_vectors_over_many_blocks(tmp_path, monkeypatch):
     vectors = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
     pd.DataFrame({"vector": [str(row) for row in vectors.tolist()]}).to_csv(tmp_path / "a.csv", index=False)
     assert np.array_equal(read(tmp_path / "a.csv")["vector"], vectors)
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz", "A.TSV"])
+def test_tabs_between_the_cells_of_a_tsv(tmp_path, name):
+    frame = pd.DataFrame({"doc_id": ["a", "b"], "text": ['with, commas\tand "tabs"', "two\r\nlines"]})
+    frame.to_csv(tmp_path / name, sep="\t", index=False)
+    file = open_csv(tmp_path / name, {})
+    (batch,) = file.batches(("doc_id", "text"), 10)
+    assert batch.doc_id.to_pylist() == frame["doc_id"].tolist()
+    assert batch.text.to_pylist() == frame["text"].tolist()
+    (tmp_path / "b.tsv").write_text('doc_id\ttext\n1\t"open\n2\tx\n')
+    with pytest.raises(DataError, match=r"b\.tsv: line 2: the quote that opens a cell here is never closed"):
+        open_csv(tmp_path / "b.tsv", {})
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs a command in `tmp_path`: its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line):
+        with pytest.raises(SystemExit) as left:
+            app([*line.split(), "--quiet"])
+        return (left.value.code, *capsys.readouterr())
+
+    return run
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file, strict=True)
+    assert header == ["doc_id", "text"]
+    return rows
+
+
+def test_commands_refuse_a_quote_that_is_never_closed(tmp_path, command):
+    texts = [f"a sentence about subject number {row} that is long enough" for row in range(30)]
+    whole = "doc_id,text\n" + "".join(f'{row},"{text}"\n' for row, text in enumerate(texts))
+    (tmp_path / "cut.csv").write_text(whole[:-15])
+    (tmp_path / "eval.csv").write_text("doc_id,text\n3," + texts[3] + "\n")
+    (tmp_path / "whole.csv").write_text(whole)
+    assert command("leakscan --train whole.csv --eval eval.csv --out report")[0] == 1
+    for line in (
+        "split cut.csv --eval-docs 2 --min-chunks-per-doc 1 --out out",
+        "fingerprint cut.csv --out out.lvfp",
+        "clean --train cut.csv --eval eval.csv --report report --out out",
+        "leakscan --train eval.csv --eval cut.csv",
+    ):
+        message = "lvmfast: cut.csv: line 31: the quote that opens a cell here is never closed\n"
+        assert command(line) == (2, "", message), line
+        assert sorted(os.listdir()) == ["cut.csv", "eval.csv", "report", "whole.csv"]
+    line = [sys.executable, "-m", "lvmfast", "leakscan", "--train", "cut.csv", "--eval", "eval.csv"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+def test_commands_keep_line_ends_inside_cells(tmp_path, command):
+    texts = [f'a sentence about\r\nsubject number {row}\rthat is "long" enough' for row in range(40)]
+    records = [[str(row), text] for row, text in enumerate(texts)]
+    with open(tmp_path / "all.csv", "w", newline="") as file:
+        csv.writer(file, lineterminator="\r\n\r\n").writerows([["doc_id", "text"], *records])
+    assert command("split all.csv --eval-docs 5 --min-chunks-per-doc 1 --normalize none --out sides")[0] == 0
+    train, held_out = rows_of(tmp_path / "sides" / "train.csv"), rows_of(tmp_path / "sides" / "eval.csv")
+    assert len(held_out) == 5
+    assert sorted(train + held_out) == sorted(records)
+    assert command("verify sides")[0] == 0
+
+    assert command("fingerprint all.csv --out all.lvfp --normalize none")[0] == 0
+    pd.DataFrame(records[7:9], columns=["doc_id", "text"]).to_parquet(tmp_path / "eval.parquet")
+    scan = "--eval eval.parquet --levels text --normalize none"
+    assert command(f"leakscan --train all.lvfp {scan}")[:2] == (1, "LEAK: text=2/2\n")
+    assert command(f"leakscan --train all.csv {scan} --out report")[:2] == (1, "LEAK: text=2/2\n")
+    clean = "clean --train all.csv --eval eval.parquet --report report --drop train --out cleaned"
+    assert command(clean)[0] == 0
+    (cleaned,) = (tmp_path / "cleaned").rglob("all.csv")
+    assert rows_of(cleaned) == records[:7] + records[9:]

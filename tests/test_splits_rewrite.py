@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite import rewrite, rows
+from lvmfast.splits.rewrite.lines import rewrite_csv
 from tests.corpus_reading import read
 
 ROWS = 500
@@ -256,9 +257,59 @@ def test_csv_records_stay_as_they_are(tmp_path_factory, records, quoting, newlin
     for place in (0, 1):
         kept = [line for line, to in zip(raw[1:], part, strict=True) if to == place]
         assert (folder / f"{place}.csv").read_bytes().decode() == raw[0] + "".join(kept)
-        # what pyarrow makes of records is what csv makes of them, so row numbers agree
         if kept:
             assert len(read(folder / f"{place}.csv")["text"]) == len(kept)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    start=st.sampled_from(["", "\ufeff", "\n", "\ufeff\r\n\r"]),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    cells=st.lists(st.sampled_from(["x", '5"', '"a,b"', '"\r\n"', '"""\n"', '""', " ", "ä"]), max_size=12),
+    blank=st.sampled_from(["", "\n", "\r\n", "\r"]),
+    end=st.booleans(),
+    block=st.integers(1, 40),
+    seed=st.integers(0, 99),
+)
+def test_csv_rows_are_those_that_python_reads(
+    tmp_path_factory, start, newline, cells, blank, end, block, seed
+):
+    folder = tmp_path_factory.mktemp("csv")
+    records = [f"{row},{cell}" for row, cell in enumerate(cells)]
+    text = (newline + blank).join([f"{start}doc_id,text", *records]) + (newline if end else "")
+    (folder / "in.csv").write_bytes(text.encode())
+    _, *rows = filter(None, csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True))
+    assert len(rows) == len(cells)
+    part = np.random.default_rng(seed).integers(-1, 2, len(rows)).astype(np.int8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lvmfast.corpus.csv._BLOCK_BYTES", block)
+        rewrite([str(folder / "in.csv")], [part], [folder / "0.csv", folder / "1.csv"])
+    for place in (0, 1):
+        with open(folder / f"{place}.csv", encoding="utf-8", newline="") as file:
+            header, *kept = csv.reader(file, strict=True)
+        assert header == ["doc_id", "text"]
+        assert kept == [row for row, to in zip(rows, part, strict=True) if to == place]
+
+
+@pytest.mark.parametrize(
+    "text", ['doc_id,text\n1,"a\n2,b\n', 'doc_id,text\n1,"a"b\n', "doc_id,text\n1\n", ""]
+)
+def test_what_the_reader_refuses_is_not_written(tmp_path, text):
+    (tmp_path / "in.csv").write_text(text)
+    for action in (
+        lambda: read(tmp_path / "in.csv"),
+        lambda: rewrite([str(tmp_path / "in.csv")], [np.zeros(1, np.int8)], [tmp_path / "0.csv"]),
+    ):
+        with pytest.raises(DataError, match=r"in\.csv: (line 2|expected a line of field names)"):
+            action()
+
+
+def test_commas_and_tabs_do_not_mix(tmp_path):
+    (tmp_path / "a.tsv").write_text("doc_id\ttext\n1\ta,b\n")
+    rewrite_csv([str(tmp_path / "a.tsv")], [np.zeros(1, np.int8)], [tmp_path / "0.tsv"])
+    assert (tmp_path / "0.tsv").read_text() == "doc_id\ttext\n1\ta,b\n"
+    with pytest.raises(DataError, match=r"a\.tsv: cannot go to 0\.csv"):
+        rewrite_csv([str(tmp_path / "a.tsv")], [np.zeros(1, np.int8)], [tmp_path / "0.csv"])
 
 
 def test_csv_with_stray_quotes_long_fields_and_gzip(tmp_path):

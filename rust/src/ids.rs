@@ -437,6 +437,25 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_integers_do_not_print_as_are_found_and_names_are_not() {
+        for id in ["7.0", "7.", ".0", "-7.00", "+7.0", "1e3", "1E308", "1e+16", "12e-4", "1.5E7", " 7", "7\t"]
+        {
+            assert!(misspells_number(id.as_bytes()), "{id:?}");
+            assert!(canonical_integer(id.as_bytes()).is_none(), "{id:?}");
+        }
+        let names =
+            ["", " ", "7", "-7", "007", "1.5", "1.5.2", "v7.0", ".", "-", "e3", "1e", "1e+", "12e4567"];
+        for id in
+            names.into_iter().chain(["1e3456", "10.1000/182", "2301.01234", "7 0", "7.0a", "1e3.0", "--7.0"])
+        {
+            assert!(!misspells_number(id.as_bytes()), "{id:?}");
+        }
+        let data = b"7x7.0";
+        assert_eq!(misspelt_number(&Texts::new(data, &[0, 1, 2, 5, 5]).unwrap()), Some(2));
+        assert_eq!(misspelt_number(&Texts::new(data, &[0, 2, 2]).unwrap()), None);
+    }
+
+    #[test]
     fn other_spellings_of_a_number_are_other_ids() {
         for id in ["", "-", "-0", "+1", "01", " 1", "1 ", "1.0", "9223372036854775808", "١٢"] {
             assert_ne!(string_key(id.as_bytes())[0], 0, "{id:?} was read as an integer");
