@@ -628,16 +628,44 @@ def test_checkpoints_that_are_none_are_refused(whole, tmp_path):
 
 
 def test_a_second_trainer_is_kept_out(data, tmp_path):
-    import fcntl
+    hold = "import sys; from lvmfast.stores import holding\nwith holding(sys.argv[1]): print(); input()"
+    command = [sys.executable, "-c", hold, str(tmp_path / "run")]
+    first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    first.stdout.readline()
+    with pytest.raises(DataError, match=rf"run: in use by process {first.pid} on "):
+        lvmfast.train(data, out=tmp_path / "run", **QUICK)
+    first.communicate("\n")
+    assert not list(tmp_path.iterdir())
 
-    (tmp_path / "run").mkdir()
-    handle = os.open(tmp_path / "run", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(DataError, match="another process is training here"):
-            lvmfast.train(data, out=tmp_path / "run", **QUICK)
-    finally:
-        os.close(handle)
+
+def test_what_saved_nothing_blocks_nothing(data, tmp_path):
+    """Bad input, a leak, a kill before the first state: the next call for the folder is as the first."""
+    run, quick = tmp_path / "run", {**QUICK, "epochs": 1}
+    for bad in ({"batch": 10**6}, {"val_docs": 10**4}, {"columns": ["vector=nothing"]}):
+        with pytest.raises(DataError):
+            lvmfast.train(data, out=run, **{**quick, **bad})
+        assert not list(tmp_path.iterdir()), bad
+    with pytest.MonkeyPatch.context() as patch:  # a loss that is no number, in the first step
+        patch.setattr(trainer.Trainer, "fit", lambda *args: (_ for _ in ()).throw(DataError("nan")))
+        with pytest.raises(DataError, match="nan"):
+            lvmfast.train(data, out=run, **quick)
+    assert not list(tmp_path.iterdir())
+    leaked = lvmfast.train(data, out=run, **{**quick, "val": str(data)})
+    assert not leaked.trained
+    assert (run / "split" / "leakscan" / "summary.json").is_file()
+    (run / ".config.toml.1.part").touch()  # as of a kill
+    assert lvmfast.train(data, out=run, **quick).trained
+    assert not list(run.glob(".*"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match="not empty; --resume goes on with this run"):
+        lvmfast.train(data, out=run, **{**quick, "tau": 0.2})
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").touch()
+    with pytest.raises(DataError, match="not empty; expected an empty or new folder"):
+        lvmfast.train(data, out=other, **quick)
+    assert [path.name for path in other.iterdir()] == ["mine.txt"]
 
 
 def test_every_figure_is_an_option_and_a_key(whole):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,25 @@ from lvmfast.corpus.failures import reading
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.models.checkpoint import BEST, CHECKPOINTS, SUFFIX
+from lvmfast.stores import holding
+from lvmfast.stores.locks import INSIDE
+from lvmfast.training.heartbeat import HEARTBEAT
 
 CONFIG, RUN, HISTORY, FINGERPRINT = "config.toml", "run.json", "history.json", "train.lvfp"
 SPLIT, DOCUMENTS, LEAKSCAN = "split", "documents.parquet", "leakscan"
 STATE = f"last{SUFFIX}"
+
+#: What a run writes before it saves its first state.
+_FIRST = (CONFIG, RUN, FINGERPRINT, HEARTBEAT, SPLIT, CHECKPOINTS)
+
+
+def _staged(path: Path) -> bool:
+    """Whether a killed process left it half written."""
+    return path.name.startswith(".") and path.suffix in (".part", ".lock")
+
+
+def _ours(name: str) -> bool:
+    return name in _FIRST or _staged(Path(name))
 
 
 class RunFolder:
@@ -37,41 +52,61 @@ class RunFolder:
         """The checkpoint of an epoch; 0 is the untrained model."""
         return self.checkpoints / f"epoch-{epoch:04d}{SUFFIX}"
 
-    def prepare(self, *, resume: bool) -> None:
-        """Makes the folder, or finds it as a run left it.
-
-        Raises:
-            DataError: it holds something already and is not to be resumed, or cannot be written.
-        """
-        if not resume and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            hint = (
-                "--resume goes on with this run"
-                if self.config.is_file()
-                else "expected an empty or new folder"
-            )
-            raise DataError(f"{self.path}: not empty; {hint}")
-        if resume and self.path.is_dir() and any(self.path.iterdir()) and not self.config.is_file():
-            raise DataError(f"{self.path}: no {CONFIG}: not the folder of a run, so nothing to resume")
-        with self.writing():
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self.split.mkdir(exist_ok=True)
+    @property
+    def saved(self) -> bool:
+        """Whether there is anything to go on from: a state, a checkpoint, a history."""
+        if self.history.is_file():
+            return True
+        return self.checkpoints.is_dir() and any(not _staged(path) for path in self.checkpoints.iterdir())
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps a second trainer out until the block ends.
+    def begun(self, *, resume: bool) -> Iterator[None]:
+        """Holds the folder for a run, until the block ends: a new one, or the one that stands there.
+
+        Of a run that ends with an error before it saved anything, nothing is left that was not there; what a
+        killed or refused one left that saved nothing gives way to a new one.
 
         Raises:
-            DataError: another process trains here.
+            DataError: it holds something else, or a run that is not to be resumed; it cannot be written; or
+                another process trains here.
         """
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
+        with holding(self.path):
+            there = self._names()
+            self._check(there, resume=resume)
+            with self.writing():
+                if not resume:
+                    self._remove(there)
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                self.split.mkdir(exist_ok=True)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise DataError(f"{self.path}: another process is training here") from error
-            yield
-        finally:
-            os.close(handle)
+                yield
+            except BaseException:
+                if not self.saved:
+                    with suppress(OSError):  # what went wrong before is what is told
+                        self._remove(self._names() - there if resume else self._names())
+                raise
+
+    def _check(self, there: set[str], *, resume: bool) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise DataError(f"{self.path}: expected a folder, or nothing, to write to; this is a file")
+        if resume and there and not self.config.is_file():
+            raise DataError(f"{self.path}: no {CONFIG}: not the folder of a run, so nothing to resume")
+        if resume or not there:
+            return
+        if self.saved and self.config.is_file():
+            raise DataError(f"{self.path}: not empty; --resume goes on with this run")
+        if self.saved or not all(_ours(name) for name in there):
+            raise DataError(f"{self.path}: not empty; expected an empty or new folder")
+
+    def _names(self) -> set[str]:
+        return set(os.listdir(self.path)) - {INSIDE} if self.path.is_dir() else set()
+
+    def _remove(self, names: set[str]) -> None:
+        for path in (self.path / name for name in names if _ours(name)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

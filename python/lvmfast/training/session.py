@@ -61,8 +61,7 @@ def run_session(
         with repeatable(place, config.threads):
             if not ranks.first:
                 return _run(config, folder, place, ranks, silent, lambda run: None, lambda row: None)
-            folder.prepare(resume=resume)
-            with folder.locked():
+            with folder.begun(resume=resume):
                 return _run(config, folder, place, ranks, progress, started, epoch_done)
 
 
