@@ -314,4 +314,5 @@ def _open(
     if fingerprint is not None:  # a payload for both sides is not meant for it, one of its own is refused
         return OpenSplit(load_split(fingerprint, payload=own), None)
     payload = common if own is None else load_payload(own, columns=columns, allow_leaked=allow_leaked)
-    return OpenSplit(load_split(split, columns=columns, payload=payload, allow_leaked=allow_leaked), payload)
+    dataset = load_split(split, columns=columns, payload=payload, allow_leaked=allow_leaked, lenient=True)
+    return OpenSplit(dataset, payload)

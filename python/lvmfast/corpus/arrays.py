@@ -37,8 +37,8 @@ class ArraysFile:
     """A `SplitFile` over named arrays. Arrays that are no column are not read.
 
     Raises:
-        DataError: on construction, when an array has another dtype or shape than its column needs, or
-            when two arrays disagree about the number of rows.
+        DataError: on construction, when two arrays disagree about the number of rows, or a mapped one is not
+            there.
     """
 
     starts: Rows | None = None
@@ -60,12 +60,18 @@ class ArraysFile:
         self.name, self.path, self.nbytes, self.provenance = name, path, nbytes, provenance
         self.origin = origin
         self.fields = resolve(name, sources, mapping, pairs=True, strict=strict)
-        self._sources = {field: sources[field] for field in dict.fromkeys(self.fields.values())}
         self.dim: int | None = None
         self.context_length: int | None = None
         self.id_types: dict[Column, pa.DataType] = {}
-        for column, field in self.fields.items():
-            self._check(column, field)
+        self.unreadable: dict[Column, str] = {}
+        notes = list(notes)
+        for column, field in list(self.fields.items()):
+            refusal = self._opened(column, sources[field])
+            if refusal is not None:
+                self.unreadable[column] = f"{name}: {field}: {refusal}"
+                notes.append(f"{field}: not read as {column}: {refusal}")
+                del self.fields[column]
+        self._sources = {field: sources[field] for field in dict.fromkeys(self.fields.values())}
         self._length = self._common_rows()
         self.rows: int | None = self._length
         casts = (vector_note(self.fields[c], self.source(c).dtype) for c in _FLOATS if c in self.fields)
@@ -75,15 +81,15 @@ class ArraysFile:
         """The array that `column` is read from."""
         return self._sources[self.fields[column]]
 
-    def _check(self, column: Column, field: str) -> None:
-        source = self._sources[field]
+    def _opened(self, column: Column, source: ArraySource) -> str | None:
+        """Learns what `column` is made of; why the array cannot be it, or None."""
         found = f"got {tuple(source.shape)} {source.dtype}"
         kind = source.dtype.kind
         if source.pickled:
             pickle = f": a pickle, never opened here{_advice(self.name, column, source)}"
-            raise DataError(f"{self.name}: {field}: expected {_EXPECTED[column]}, {found}{pickle}")
+            return f"expected {_EXPECTED[column]}, {found}{pickle}"
         if row_bytes(source.shape, source.dtype.itemsize) > MAX_ROW_BYTES:
-            raise DataError(f"{self.name}: {field}: expected rows of at most {MAX_ROW_BYTES} bytes, {found}")
+            return f"expected rows of at most {MAX_ROW_BYTES} bytes, {found}"
         if column in _FLOATS:
             wide = len(source.shape) == (2 if column == "vector" else 3) and 0 not in source.shape[1:]
             fits = wide and is_vector_dtype(source.dtype)
@@ -93,15 +99,16 @@ class ArraysFile:
             pairs = len(source.shape) == 2 and source.shape[1] >= 2 and kind in "iu"
             fits = pairs or (len(source.shape) == 1 and kind in "iu" + _STRINGS)
         if not fits or (source.dtype.itemsize == 0 and source.shape[0] > 0):
-            raise DataError(f"{self.name}: {field}: expected {_EXPECTED[column]}, {found}")
+            return f"expected {_EXPECTED[column]}, {found}"
         if column in _FLOATS:
             if self.dim not in (None, source.shape[-1]):
-                raise DataError(f"{self.name}: {field}: expected d = {self.dim} as in the vectors, {found}")
+                return f"expected d = {self.dim} as in the vectors, {found}"
             self.dim = source.shape[-1]
             self.context_length = source.shape[1] if column == "context" else None
         elif column != "text":
             unsigned = kind == "u" and source.dtype.itemsize == 8
             self.id_types[column] = pa.int64() if kind in "iu" and not unsigned else pa.large_string()
+        return None
 
     def _common_rows(self) -> int:
         rows = {field: source.shape[0] for field, source in self._sources.items()}

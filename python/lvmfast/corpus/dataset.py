@@ -23,6 +23,14 @@ COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context"
 #: Columns that a batch holds under another name: that of a property gives the array.
 _FIELDS: Mapping[str, str] = {"vector": "targets", "context": "windows"}
 
+_DIMENSION, _LENGTH = "vectors of {} values", "windows of {} vectors"
+#: What all files of a split must have in common for the column to be read.
+_SHAPES: tuple[tuple[Column, str, str], ...] = (
+    ("vector", "dim", _DIMENSION),
+    ("context", "dim", _DIMENSION),
+    ("context", "context_length", _LENGTH),
+)
+
 #: Files whose reading begins, where they are objects in a store, while one before them is read.
 FILES_AHEAD = 16
 
@@ -123,6 +131,7 @@ class SplitFile(Protocol):
     origin: Source | None  #: the local file or the object behind it
     nbytes: int  #: size on disk or in memory, to guess the smaller side by when rows are unknown
     fields: dict[Column, str]  #: which field of the file each column is read from
+    unreadable: dict[Column, str]  #: columns whose field is of another type than they need: why
     id_types: dict[Column, pa.DataType]  #: int64 or large_string, for each id column
     dim: int | None  #: d of ``vector`` (of ``context`` where there is no ``vector``)
     context_length: int | None
@@ -165,9 +174,8 @@ class Coverage:
 class Dataset:
     """One split: its files in reading order. Row numbers of the dataset run through all of them.
 
-    Raises:
-        DataError: on construction, when two files disagree about the vectors' dimension, or about the
-            length of the context windows.
+    A column that one of its files holds as something else, or that two files hold in different shapes, is no
+    column of the split, but `unreadable`: what needs it has to say so.
     """
 
     files: tuple[SplitFile, ...]
@@ -175,12 +183,20 @@ class Dataset:
     remarks: tuple[str, ...] = ()  #: notes that belong to no single file
     leaked: tuple[str, ...] = ()  #: quarantined files among its own and its payload's: no score on it counts
 
-    def __post_init__(self) -> None:
-        """Refuses files that no one index could hold."""
-        self._agreed("dim", "vectors of {} values")
-        self._agreed("context_length", "windows of {} vectors")
+    @property
+    def unreadable(self) -> dict[Column, str]:
+        """Why a column that is there cannot be read, in a line that names the file."""
+        found: dict[Column, str] = {}
+        for file in self.files:
+            for column, why in file.unreadable.items():
+                found.setdefault(column, why)
+        for column, attribute, phrase in _SHAPES:
+            differ = self._disagreement(attribute, phrase)
+            if differ is not None and any(column in file.fields for file in self.files):
+                found.setdefault(column, differ)
+        return found
 
-    def _agreed(self, attribute: str, phrase: str) -> int | None:
+    def _disagreement(self, attribute: str, phrase: str) -> str | None:
         first: tuple[str, int] | None = None
         for file in self.files:
             value = getattr(file, attribute)
@@ -190,8 +206,12 @@ class Dataset:
                 first = (file.name, value)
             elif first[1] != value:
                 expected = phrase.format(first[1])
-                raise DataError(f"{file.name}: expected {expected} as in {first[0]}, got {value}")
-        return first[1] if first else None
+                return f"{file.name}: expected {expected} as in {first[0]}, got {value}"
+        return None
+
+    def _shared(self, attribute: str, phrase: str) -> int | None:
+        values = (getattr(file, attribute) for file in self.files)
+        return None if self._disagreement(attribute, phrase) else next((v for v in values if v), None)
 
     @property
     def inputs(self) -> Sequence[InputFile]:
@@ -200,18 +220,18 @@ class Dataset:
 
     @property
     def columns(self) -> frozenset[Column]:
-        """The columns that at least one file has."""
-        return frozenset(column for file in self.files for column in file.fields)
+        """The columns that at least one file has, and none as something unreadable."""
+        return frozenset(column for file in self.files for column in file.fields) - self.unreadable.keys()
 
     @property
     def dim(self) -> int | None:
-        """d of the vectors and context windows; None where no file has any."""
-        return self._agreed("dim", "vectors of {} values")
+        """d of the vectors and context windows; None where no file has any, or two differ."""
+        return self._shared("dim", _DIMENSION)
 
     @property
     def context_length(self) -> int | None:
-        """Vectors per context window; None where no file has any."""
-        return self._agreed("context_length", "windows of {} vectors")
+        """Vectors per context window; None where no file has any, or two differ."""
+        return self._shared("context_length", _LENGTH)
 
     @property
     def rows(self) -> int | None:

@@ -92,6 +92,7 @@ class FingerprintFile:
         self.id_types: dict[Column, pa.DataType] = {
             column: pa.large_string() for column in ("doc_id", "chunk_id") if column in self.fields
         }
+        self.unreadable: dict[Column, str] = {}
         self.dim: int | None = dim if "vector" in self.fields else None
         self.provenance: dict[str, Any] | None = stated["provenance"]
         self._start, self._columns = start, columns

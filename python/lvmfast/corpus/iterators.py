@@ -34,6 +34,7 @@ class BlocksFile:
         self.name = name
         self.fields: dict[Column, str] = {"vector": "vector"}
         self.id_types: dict[Column, pa.DataType] = {}
+        self.unreadable: dict[Column, str] = {}
         self.rows: int | None = None
         first = next(blocks, None)
         if first is None:

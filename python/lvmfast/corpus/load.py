@@ -42,6 +42,7 @@ def load_split(
     columns: Mapping[str, str] | None = None,
     payload: Any = None,
     allow_leaked: bool = False,
+    lenient: bool = False,
 ) -> Dataset:
     """Opens a split. Rows are read only where a payload is joined: all of the payload, and the split's ids.
 
@@ -54,11 +55,22 @@ def load_split(
         payload: texts by (doc_id, chunk_id) to join to the rows, in any form that `source` can have, or a
             `Payload` that `load_payload` made.
         allow_leaked: open files whose content is quarantined; `Dataset.leaked` then names them.
+        lenient: leave columns that cannot be read to `Dataset.unreadable`, where `columns` does not name
+            them: perhaps nobody needs them.
 
     Raises:
         DataError: something is missing, broken, hostile or quarantined, or does not fit; one line says what
             and where.
     """
+    split = _load(source, columns, payload, allow_leaked)
+    mapped = check_mapping(columns)
+    for column, why in split.unreadable.items():
+        if not lenient or column in mapped:
+            raise DataError(why)
+    return split
+
+
+def _load(source: Any, columns: Mapping[str, str] | None, payload: Any, allow_leaked: bool) -> Dataset:
     mapping = check_mapping(columns)
     fingerprint = as_fingerprint(source)
     if fingerprint is not None:
@@ -129,7 +141,7 @@ def _each(opened: Callable[[str], SplitFile], paths: Sequence[str]) -> list[Spli
 def _check_mapped(mapping: Mapping[Column, str], files: Sequence[SplitFile]) -> None:
     """A split and its payload share a mapping, so a field may be missing in one of them, but not in both."""
     for column, field in mapping.items():
-        if not any(file.fields.get(column) == field for file in files):
+        if not any(file.fields.get(column) == field or column in file.unreadable for file in files):
             names = ", ".join(file.name for file in files)
             raise DataError(f"{names}: {column}: no field {field!r} in any of them")
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lvmfast.corpus.arrow_values import is_text_type
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.footer import ColumnChunk, column_chunks, footer_size
 from lvmfast.corpus.tables import TableFile
-from lvmfast.corpus.values import TEXT_BYTES, is_text_type
+from lvmfast.corpus.values import TEXT_BYTES
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import Stage, in_lockstep
 

@@ -62,7 +62,8 @@ class Payload:
         for file in self.files:
             missing = [column for column in (*_KEY, "text") if column not in file.fields]
             if missing:
-                raise DataError(f"{file.name}: a payload needs doc_id, chunk_id and text; no {missing[0]}")
+                why = file.unreadable.get(missing[0], f"no {missing[0]}")
+                raise DataError(f"{file.name}: a payload needs doc_id, chunk_id and text; {why}")
             for batch in file.batches((*_KEY, "text"), 8192):
                 text, keys, rows = self._keyed(batch)
                 digest = _core.hash_texts_128(*text_bytes(text), "none", self._threads)
@@ -149,7 +150,8 @@ class JoinedFile:
         """
         missing = [column for column in _KEY if column not in file.fields]
         if missing:
-            raise DataError(f"{file.name}: joining {payload.name} needs doc_id and chunk_id; no {missing[0]}")
+            why = file.unreadable.get(missing[0], f"no {missing[0]}")
+            raise DataError(f"{file.name}: joining {payload.name} needs doc_id and chunk_id; {why}")
         self._file, self._payload = file, payload
         self._own_text = "text" in file.fields
         self.name, self.path, self.nbytes = file.name, file.path, file.nbytes
@@ -160,6 +162,8 @@ class JoinedFile:
         if self._own_text:
             note = f"{file.fields['text']}: replaced by the text in {payload.name} where that has the row"
             self.notes = (*file.notes, note)
+        self.unreadable = {**file.unreadable}
+        self.unreadable.pop("text", None)
         self.fields: dict[Column, str] = {**file.fields, "text": f"text of {payload.name}"}
 
     @property

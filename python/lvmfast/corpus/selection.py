@@ -33,7 +33,7 @@ class SelectedFile:
         """`kept`: ascending rows of `file`."""
         self.name, self.path, self.fields, self.id_types = file.name, file.path, file.fields, file.id_types
         self.dim, self.context_length, self.provenance = file.dim, file.context_length, file.provenance
-        self.notes, self.origin = file.notes, file.origin
+        self.notes, self.origin, self.unreadable = file.notes, file.origin, file.unreadable
         self.nbytes = file.nbytes * len(kept) // max(1, file.rows or 1)
         self.rows: int | None = len(kept)
         places = None if file.starts is None else np.unique(np.searchsorted(kept, file.starts))

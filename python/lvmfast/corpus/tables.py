@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lvmfast.corpus.arrow_types import first_shape, fixed_shape, leaf_of
+from lvmfast.corpus.arrow_values import id_note, id_type_of, ids_from_arrow, is_text_type, text_from_arrow
 from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.values import (
     MAX_ROW_BYTES,
-    id_type_of,
-    ids_from_arrow,
-    is_text_type,
+    is_vector_type,
     rows_per_batch,
-    text_from_arrow,
     vector_note,
     vectors_from_arrow,
 )
@@ -34,7 +33,7 @@ class TableFile:
     """A `SplitFile` over an Arrow schema and a `Scan` that streams its record batches.
 
     Raises:
-        DataError: on construction, when a field has another type than its column needs.
+        DataError: on construction, when a field stands twice in the schema or a mapped one not at all.
     """
 
     def __init__(
@@ -64,15 +63,17 @@ class TableFile:
             raise DataError(f"{name}: field {sorted(twice)[0]!r} stands twice in the schema")
         self.fields = resolve(name, names, mapping, strict=strict)
         self.id_types: dict[Column, pa.DataType] = {}
+        self.unreadable: dict[Column, str] = {}
         self._shapes: dict[Column, tuple[int, ...]] = {}
-        notes: list[str] = []
+        self._notes: list[str] = []
         for column, field in list(self.fields.items()):
-            self._check(column, field, schema.field(field).type, column in mapping, notes)
-        self.notes = tuple(notes)
+            refusal = self._opened(column, field, schema.field(field).type, column in mapping)
+            if refusal is not None:
+                self.unreadable[column] = f"{name}: {field}: {refusal}"
+                self._notes.append(f"{field}: not read as {column}: {refusal}")
+                del self.fields[column]
+        self.notes = tuple(self._notes)
         vector, context = self._shapes.get("vector"), self._shapes.get("context")
-        if vector and context and vector[0] != context[1]:
-            found = f"{self.fields['context']}: expected windows of vectors of {vector[0]} values"
-            raise DataError(f"{name}: {found} as in {self.fields['vector']}, got {context[1]}")
         self.dim = vector[0] if vector else context[1] if context else None
         self.context_length = context[0] if context else None
 
@@ -90,55 +91,55 @@ class TableFile:
         size = source.info.size
         return cls(source.name, source.path, size, rows, schema, scan, mapping, origin=source, **known)
 
-    def _check(self, column: Column, field: str, type_: pa.DataType, mapped: bool, notes: list[str]) -> None:
-        where = f"{self.name}: {field}"
+    def _opened(self, column: Column, field: str, type_: pa.DataType, mapped: bool) -> str | None:
+        """Learns what `column` is made of; why the field cannot be it, or None."""
         if column == "text":
-            if not is_text_type(type_):
-                raise DataError(f"{where}: expected text, got {type_}")
-        elif column in ("doc_id", "chunk_id"):
+            return None if is_text_type(type_) else f"expected text, got {type_}"
+        if column in ("doc_id", "chunk_id"):
             id_type = id_type_of(type_)
             if id_type is None:
-                raise DataError(f"{where}: expected integer or string ids, got {type_}")
+                return f"expected integer or string ids, got {type_}"
             self.id_types[column] = id_type
+            self._note(id_note(field, type_))
         elif column == "context" and is_text_type(type_) and not mapped:
             # Question-answering sets call a passage of text "context".
-            notes.append(f"{field}: {type_}, not read as context windows")
+            self._note(f"{field}: {type_}, not read as context windows")
             del self.fields[column]
         else:
-            self._check_vectors(column, field, type_, notes)
+            return self._opened_vectors(column, field, type_)
+        return None
 
-    def _check_vectors(self, column: Column, field: str, type_: pa.DataType, notes: list[str]) -> None:
-        leaf, depth = _leaf(type_)
+    def _opened_vectors(self, column: Column, field: str, type_: pa.DataType) -> str | None:
+        leaf, depth = leaf_of(type_)
         expected = "a list of floats" if column == "vector" else "a list of lists of floats"
-        if depth != (1 if column == "vector" else 2) or not pa.types.is_floating(leaf):
-            raise DataError(f"{self.name}: {field}: expected {expected}, got {type_}")
-        shape = self._shape(field, type_)
+        if depth != (1 if column == "vector" else 2) or not is_vector_type(leaf):
+            return f"expected {expected}, got {type_}"
+        shape = fixed_shape(type_) or self._first_shape(field)
         if shape is None:
-            notes.append(f"{field}: no row has a value; the column is left out")
+            self._note(f"{field}: no row has a value; the column is left out")
             del self.fields[column]
-            return
+            return None
         if 0 in shape:
-            raise DataError(f"{self.name}: {field}: expected {expected}, got an empty list")
+            return f"expected {expected}, got an empty list"
         if int(np.prod(shape, dtype=np.float64)) * 4 > MAX_ROW_BYTES:
-            raise DataError(
-                f"{self.name}: {field}: expected rows of at most {MAX_ROW_BYTES} bytes, got {shape}"
-            )
+            return f"expected rows of at most {MAX_ROW_BYTES} bytes, got {shape}"
+        vector = self._shapes.get("vector")
+        if column == "context" and vector and vector[0] != shape[1]:
+            expected = f"windows of vectors of {vector[0]} values"
+            return f"expected {expected} as in {self.fields['vector']}, got {shape[1]}"
         self._shapes[column] = shape
-        note = vector_note(field, np.dtype(leaf.to_pandas_dtype()))
-        notes.extend([note] if note else [])
+        self._note(vector_note(field, np.dtype(leaf.to_pandas_dtype())))
+        return None
 
-    def _shape(self, field: str, type_: pa.DataType) -> tuple[int, ...] | None:
-        """The shape of a row, from the type where that says it, else from the first row with values."""
-        sizes: list[int] = []
-        storage = _storage(type_)
-        while pa.types.is_fixed_size_list(storage):
-            sizes.append(storage.list_size)
-            storage = storage.value_type
-        if not _is_list(storage):
-            return tuple(sizes)
+    def _note(self, note: str | None) -> None:
+        if note is not None:
+            self._notes.append(note)
+
+    def _first_shape(self, field: str) -> tuple[int, ...] | None:
+        """The shape of the first row that has a value."""
         with reading(self.name):
             for _, batch in self._scan([field], 64, None):
-                shape = next((_shape_of(value) for value in _column(batch, field) if value.is_valid), None)
+                shape = first_shape(batch.column(field))
                 if shape is not None:
                     return shape
         return None
@@ -173,7 +174,7 @@ class TableFile:
                         hits = np.searchsorted(wanted, (low, low + piece.num_rows))
                         if hits[0] == hits[1]:
                             continue
-                    values = {c: self._value(c, _column(piece, self.fields[c]), low) for c in columns}
+                    values = {c: self._value(c, piece.column(self.fields[c]), low) for c in columns}
                     yield Batch.of(low, piece.num_rows, values)
         if self.rows is None and wanted is None:
             self.rows = end
@@ -186,35 +187,3 @@ class TableFile:
         if column == "text":
             return text_from_arrow(array, where, first_row)
         return ids_from_arrow(array, where, first_row).cast(self.id_types[column])
-
-
-def _column(batch: pa.RecordBatch, field: str) -> pa.Array:
-    array = batch.column(field)
-    return array.storage if isinstance(array, pa.ExtensionArray) else array
-
-
-def _storage(type_: pa.DataType) -> pa.DataType:
-    return type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_)
-    )
-
-
-def _leaf(type_: pa.DataType) -> tuple[pa.DataType, int]:
-    """What the lists of `type_` hold in the end, and how deep they nest."""
-    depth, type_ = 0, _storage(type_)
-    while _is_list(type_):
-        depth, type_ = depth + 1, type_.value_type
-    return type_, depth
-
-
-def _shape_of(value: pa.Scalar) -> tuple[int, ...]:
-    """The shape of one list; a null inside stands for no value, which the first valid sibling supplies."""
-    values = value.values
-    if not _is_list(values.type):
-        return (len(values),)
-    inner = next((_shape_of(item) for item in values if item.is_valid), (0,))
-    return (len(values), *inner)

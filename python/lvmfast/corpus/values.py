@@ -1,9 +1,9 @@
 """Values as files hold them become the values of a `Batch`: float32 rows, id arrays, large_string text.
 
-Rules for what is not plain: float64 is rounded to float32 and two-byte voids are bfloat16 (both noted); a
-null vector, or a null inside one, is NaN, so that the row counts as unchecked; uint64 ids are read as
-decimal text; float ids are refused, and so is a string that a float was written as, which would never match
-the integer that it stands for.
+Rules for what is not plain: float64 is rounded to float32 and two-byte voids are bfloat16 (both noted);
+integers of at most 16 bits are exact in float32; a null vector, or a null inside one, is NaN, so that the row
+counts as unchecked; float ids are refused, and so is a string that a float was written as, which would never
+match the integer that it stands for. What Arrow's types become as ids and texts is in `arrow_values.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast import _core
+from lvmfast.corpus.arrow_types import plain
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.keys import text_bytes
@@ -25,6 +26,8 @@ from lvmfast.errors import DataError
 BATCH_BYTES = 256 << 20
 #: and to about this much text, of which copies are made on the way.
 TEXT_BYTES = 32 << 20
+#: float32 holds integers of so many bits.
+_EXACT_BITS = 16
 #: A wider row is taken for a broken or hostile header.
 MAX_ROW_BYTES = 64 << 20
 
@@ -35,8 +38,9 @@ def rows_per_batch(rows: int, row_bytes: int) -> int:
 
 
 def is_vector_dtype(dtype: np.dtype) -> bool:
-    """Whether `dtype` is float16, float32, float64 or bfloat16 (numpy stores the last as a 2-byte void)."""
-    return (dtype.kind == "f" and dtype.itemsize <= 8) or _is_bfloat16(dtype)
+    """Whether `dtype` is float16, float32, float64, bfloat16 (a 2-byte void in numpy), or int8 to uint16."""
+    exact = dtype.kind in "iu" and 8 * dtype.itemsize <= _EXACT_BITS
+    return exact or (dtype.kind == "f" and dtype.itemsize <= 8) or _is_bfloat16(dtype)
 
 
 def _is_bfloat16(dtype: np.dtype) -> bool:
@@ -62,13 +66,22 @@ def float32_rows(block: npt.NDArray[np.generic]) -> Vectors:
         return np.require(block, dtype=np.float32, requirements=["C", "A", "E"])
 
 
+def is_vector_type(arrow_type: pa.DataType) -> bool:
+    """Whether `arrow_type` can stand in a vector: floats, and integers that float32 holds exactly."""
+    return bool(
+        pa.types.is_floating(arrow_type)
+        or (pa.types.is_integer(arrow_type) and arrow_type.bit_width <= _EXACT_BITS)
+    )
+
+
 def vectors_from_arrow(array: pa.Array, shape: tuple[int, ...], where: str, rows: Rows) -> Vectors:
-    """(n, *shape) float32 from n lists (nested once per dimension); nulls become NaN.
+    """(n, *shape) float32 from n lists (nested once per dimension) or tensors; nulls become NaN.
 
     Raises:
         DataError: a list has another length; it names `where` and the number that `rows` gives the list.
     """
     size = shape[0]
+    array = plain(array)
     valid = np.asarray(array.is_valid())
     kept = array if valid.all() else array.filter(pa.array(valid))
     if pa.types.is_fixed_size_list(array.type):
@@ -85,7 +98,7 @@ def vectors_from_arrow(array: pa.Array, shape: tuple[int, ...], where: str, rows
     if len(shape) > 1:
         values = vectors_from_arrow(flat, shape[1:], where, np.repeat(rows[valid], size))
     else:
-        values = float32_rows(flat.to_numpy(zero_copy_only=False))
+        values = float32_rows(plain(flat).to_numpy(zero_copy_only=False))
     values = values.reshape(len(kept), *shape)
     if len(kept) == len(array):
         return values
@@ -94,23 +107,7 @@ def vectors_from_arrow(array: pa.Array, shape: tuple[int, ...], where: str, rows
     return out
 
 
-def ids_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:
-    """int64 or large_string ids with their nulls; see `id_type_of` for which.
-
-    Raises:
-        DataError: the values are no ids, a string is a float in writing, or bytes that are not UTF-8.
-    """
-    wanted = id_type_of(array.type)
-    if wanted is None:
-        raise DataError(f"{where}: expected integer or string ids, got {array.type}")
-    if pa.types.is_int64(wanted):
-        return array.cast(wanted)
-    if _is_integer(array):
-        return text_from_arrow(array.cast(pa.large_string()), where, first_row)
-    return _spelt_ids(text_from_arrow(array, where, first_row), where, first_row)
-
-
-def _spelt_ids(ids: pa.Array, where: str, first_row: int) -> pa.Array:
+def spelt_ids(ids: pa.Array, where: str, first_row: int) -> pa.Array:
     """The large_string `ids`, none of which is a number in another spelling than an integer's.
 
     Raises:
@@ -122,62 +119,6 @@ def _spelt_ids(ids: pa.Array, where: str, first_row: int) -> pa.Array:
         return ids
     expected = f"{where}: row {first_row + row}: expected an integer or string id"
     raise DataError(f"{expected}, got {ids[row].as_py()[:40]!r}: write a number as a plain integer")
-
-
-def id_type_of(arrow_type: pa.DataType) -> pa.DataType | None:
-    """The type that ids of `arrow_type` are read as: int64, large_string, or None for what is no id."""
-    if pa.types.is_dictionary(arrow_type):
-        return id_type_of(arrow_type.value_type)
-    if pa.types.is_uint64(arrow_type) or is_text_type(arrow_type):
-        return pa.large_string()
-    return pa.int64() if pa.types.is_integer(arrow_type) else None
-
-
-def is_text_type(arrow_type: pa.DataType) -> bool:
-    """Whether `text_from_arrow` can read `arrow_type`: strings, bytes, dictionaries of them, or nothing."""
-    if pa.types.is_dictionary(arrow_type):
-        return is_text_type(arrow_type.value_type)
-    return bool(
-        pa.types.is_string(arrow_type)
-        or pa.types.is_large_string(arrow_type)
-        or pa.types.is_string_view(arrow_type)
-        or pa.types.is_binary(arrow_type)
-        or pa.types.is_large_binary(arrow_type)
-        or pa.types.is_null(arrow_type)
-    )
-
-
-def _is_integer(array: pa.Array) -> bool:
-    type_ = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
-    return bool(pa.types.is_integer(type_))
-
-
-def text_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:
-    """`array` as large_string with its nulls.
-
-    Raises:
-        DataError: the type is no text, or a row is not UTF-8; it names `where` and the row.
-    """
-    if not is_text_type(array.type):
-        raise DataError(f"{where}: expected text, got {array.type}")
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    try:
-        text = array.cast(pa.large_string())
-        text.validate(full=True)  # files can hold strings that are not UTF-8
-    except pa.ArrowInvalid as error:
-        row = first_row + _first_not_utf8(array.cast(pa.large_binary()))
-        raise DataError(f"{where}: row {row}: not UTF-8") from error
-    return text
-
-
-def _first_not_utf8(array: pa.Array) -> int:
-    for row, value in enumerate(array):
-        try:
-            (value.as_py() or b"").decode()
-        except UnicodeDecodeError:
-            return row
-    return 0
 
 
 def text_from_values(values: Sequence[object], where: str, first_row: int) -> pa.Array:
@@ -220,7 +161,7 @@ def ids_from_values(values: Sequence[object], where: str, first_row: int) -> pa.
                 f"{where}: row {row}: expected an integer or string id, got {type(value).__name__}"
             )
         texts.append(str(value) if isinstance(value, int) else value)
-    return _spelt_ids(text_from_values(texts, where, first_row), where, first_row)
+    return spelt_ids(text_from_values(texts, where, first_row), where, first_row)
 
 
 def ids_from_numpy(block: npt.NDArray[np.generic], where: str, first_row: int) -> pa.Array:
@@ -233,7 +174,7 @@ def ids_from_numpy(block: npt.NDArray[np.generic], where: str, first_row: int) -
         return pa.array(np.ascontiguousarray(block, dtype=np.uint64)).cast(pa.large_string())
     if block.dtype.kind in "iu":
         return pa.array(np.ascontiguousarray(block, dtype=np.int64))
-    return _spelt_ids(text_from_values(block.tolist(), where, first_row), where, first_row)
+    return spelt_ids(text_from_values(block.tolist(), where, first_row), where, first_row)
 
 
 def row_bytes(shape: Sequence[int], itemsize: int) -> int:

@@ -156,7 +156,7 @@ def opened_span(item: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[Spa
         DataError: the file cannot be opened here, or is another one.
     """
     # What is quarantined was settled by the driver, whose quarantines a worker need not see.
-    dataset = load_split([item["path"]], columns=fields, allow_leaked=True)
+    dataset = load_split([item["path"]], columns=fields, allow_leaked=True, lenient=True)
     origin = dataset.files[0].origin
     if origin is not None and origin.info.version != (item["size"], item["version"]):
         size, version = origin.info.version

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lvmfast.corpus.dataset import Dataset
+from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks.findings import named_files
-from lvmfast.leaks.levels import LEVELS, NEEDS, WITHIN_LEVELS, Level
+from lvmfast.leaks.levels import LEVELS, NEEDS, WITHIN_LEVELS, Level, Side
 from lvmfast.leaks.options import ScanOptions
 
 
@@ -17,31 +17,44 @@ def checkable(
     """The levels to run, and why the others among those wanted cannot be.
 
     Raises:
-        DataError: a level asked for by name is not checkable, or none is; the vectors of the two sides
-            differ in dimension; `max_df` has no documents to count.
+        DataError: a level asked for by name is not checkable, or none is; a level that nobody asked for
+            could run but for a column that cannot be read; the vectors of the two sides differ in dimension;
+            `max_df` has no documents to count.
     """
     possible = LEVELS if eval else WITHIN_LEVELS
     wanted = options.levels or possible
     missing: dict[Level, str] = {}
-    for side, dataset in (("train", train), ("eval", eval)):
-        if dataset is not None and (dataset.rows == 0 or not dataset.columns):
+    sides: dict[Side, Dataset] = {"train": train} if eval is None else {"train": train, "eval": eval}
+    for side, dataset in sides.items():
+        if dataset.rows == 0 or not (dataset.columns or dataset.unreadable):
             raise no_rows(side, [file.name for file in dataset.files])
+    unreadable: dict[Level, str] = {}
     for level in wanted:
         if level not in possible:
             missing[level] = f"within one split only {' and '.join(WITHIN_LEVELS)} mean something"
             continue
-        for side, dataset in (("train", train), ("eval", eval)):
-            if dataset is None or (level == "oracle" and side == "train"):
-                continue
-            lacking = [c for c in NEEDS[level] if c not in dataset.columns]
-            if lacking:
-                named = named_files([file.name for file in dataset.files])
-                hint = "; a payload may have it" if lacking == ["text"] else ""
-                missing.setdefault(level, f"{side} has no {' and no '.join(lacking)} ({named}){hint}")
+        lacking = _lacking(sides, level)
+        if not lacking:
+            continue
+        side, column = lacking[0]
+        broken = sides[side].unreadable
+        reasons = [sides[side].unreadable.get(column) for side, column in lacking]
+        if all(reasons):
+            unreadable[level] = str(reasons[0])
+        if column in broken:
+            missing[level] = f"{side}: {broken[column]}"
+        else:
+            absent = [c for s, c in lacking if s == side and c not in broken]
+            named = named_files([file.name for file in sides[side].files])
+            hint = "; a payload may have it" if absent == ["text"] else ""
+            missing[level] = f"{side} has no {' and no '.join(absent)} ({named}){hint}"
     if options.levels and missing:
         level, reason = next(iter(missing.items()))
         raise DataError(f"level {level}: {reason}")
     levels = tuple(level for level in wanted if level not in missing)
+    if unreadable:
+        rest = f"; to scan without it: --levels {','.join(levels)}" if levels else ""
+        raise DataError(next(iter(unreadable.values())) + rest)
     if options.nearest and (eval is None or "vector" not in levels):
         why = "there is no evaluation set" if eval is None else missing.get("vector", "it was left out")
         raise DataError(f"nearest: needs two sides and the level vector: {why}")
@@ -53,10 +66,34 @@ def checkable(
             f"eval {eval.files[0].name} has {eval.dim}"
         )
     if options.max_df is not None and "text" in levels:
-        for side, dataset in (("train", train), ("eval", eval)):
-            if dataset and "doc_id" not in dataset.columns:
-                raise DataError(f"max_df counts documents, and {side} has no doc_id")
+        for side, dataset in sides.items():
+            if "doc_id" not in dataset.columns:
+                why = dataset.unreadable.get("doc_id", "no doc_id")
+                raise DataError(f"max_df counts documents, and {side} has none: {why}")
     return levels, missing
+
+
+def _lacking(sides: Mapping[Side, Dataset], level: Level) -> list[tuple[Side, Column]]:
+    """The columns that `level` would need, and which side does not have."""
+    return [
+        (side, column)
+        for side, dataset in sides.items()
+        if level != "oracle" or side == "eval"
+        for column in NEEDS[level]
+        if column not in dataset.columns
+    ]
+
+
+def check_readable(dataset: Dataset) -> None:
+    """Holds a split that is to be divided to what every level needs.
+
+    Raises:
+        DataError: a level could run on the split but for a column that cannot be read.
+    """
+    for level in LEVELS:
+        reasons = [dataset.unreadable.get(column) for _, column in _lacking({"eval": dataset}, level)]
+        if reasons and all(reasons):
+            raise DataError(str(reasons[0]))
 
 
 def no_rows(side: str, names: Sequence[str]) -> DataError:

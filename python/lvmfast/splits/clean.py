@@ -86,7 +86,10 @@ def clean(
             raise DataError(f"{saved.path}: a scan inside one split; clean needs one of --train and --eval")
         options = saved.summary["options"]
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
-        splits = {side: load_split(source, columns=options["columns"]) for side, source in given.items()}
+        splits = {
+            side: load_split(source, columns=options["columns"], lenient=True)
+            for side, source in given.items()
+        }
         if on_cluster:
             _check_payload(splits, saved)
         sources = local_files(splits[drop].files)

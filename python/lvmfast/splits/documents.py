@@ -41,9 +41,8 @@ def read_documents(split: Dataset, options: ScanOptions, progress: Progress) -> 
     """
     for file in split.files:
         if "doc_id" not in file.fields:
-            raise DataError(
-                f"{file.name}: no doc_id to split by; --by FIELD or --column doc_id=FIELD names it"
-            )
+            why = file.unreadable.get("doc_id", f"{file.name}: no doc_id to split by")
+            raise DataError(f"{why}; --by FIELD or --column doc_id=FIELD names it")
     table = _core.KeyTable(2, options.threads)
     ids: list[str] = []
     slots, file_rows = [NO_ROWS], np.zeros(len(split.files), np.int64)

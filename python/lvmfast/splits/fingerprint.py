@@ -71,9 +71,12 @@ def fingerprint(
         raise DataError("payload: the engine ray joins no texts to the files that its workers read")
     options = ScanOptions(normalize=normalize, min_chars=min_chars, threads=threads)
     texts = None if payload is None else load_payload(payload, columns=columns)
-    dataset = load_split(train, columns=columns, payload=texts)
+    dataset = load_split(train, columns=columns, payload=texts, lenient=True)
     if isinstance(dataset, Fingerprint):
         raise DataError(f"{dataset.path}: is a fingerprint already")
+    for column in KEYED:
+        if column in dataset.unreadable:
+            raise DataError(f"{dataset.unreadable[column]}: a fingerprint would be blind to it")
     present = [column for column in KEYED if column in dataset.columns]
     if not present or dataset.rows == 0:
         names = ", ".join(file.name for file in dataset.files[:3])

@@ -15,6 +15,7 @@ from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.paths import format_of
 from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
+from lvmfast.leaks.checkable import check_readable
 from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
@@ -101,7 +102,8 @@ def split(
     clock = Clock()
     with clock.phase("open"):
         texts = None if payload is None else load_payload(payload, columns=fields)
-        dataset = load_split(data, columns=fields, payload=texts)
+        dataset = load_split(data, columns=fields, payload=texts, lenient=True)
+        check_readable(dataset)
         sources = local_files(dataset.files)
         common_format(sources)
         payload_files = None if texts is None else local_files(texts.files)
