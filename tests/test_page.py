@@ -24,7 +24,7 @@ import lvmfast
 from lvmfast.report.charts import _spans
 from lvmfast.report.differences import compare
 from lvmfast.report.page import draw_page
-from lvmfast.report.template import visible
+from lvmfast.shown import visible
 from tests import data
 from tests.browser import needs_browser, opened_page
 

@@ -1,12 +1,12 @@
 """Was my evaluation set seen in training? Exact leak scans over ids, texts and vectors."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from lvmfast._core import __version__
 from lvmfast.errors import DataError, IncompleteError, LeakError, LvmfastError
 
+TYPE_CHECKING = False  # of a name that type checkers know; typing itself takes its time to load
 if TYPE_CHECKING:
+    from lvmfast._core import __version__
     from lvmfast.api import leakscan
     from lvmfast.corpus import Dataset, load_split
     from lvmfast.evals.evaluate import evaluate
@@ -61,6 +61,7 @@ __all__ = [
 
 #: Where the other names are, imported when they are first used: a scan does not wait for the trainer.
 _HOMES = {
+    "__version__": ("lvmfast._core", "__version__"),
     "leakscan": ("lvmfast.api", "leakscan"),
     "Dataset": ("lvmfast.corpus", "Dataset"),
     "load_split": ("lvmfast.corpus", "load_split"),
@@ -90,7 +91,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]

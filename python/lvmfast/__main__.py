@@ -1,5 +1,37 @@
-"""`python -m lvmfast`: the same as the `lvmfast` command."""
+"""The `lvmfast` command, and `python -m lvmfast`.
 
-from lvmfast.cli import main
+Nothing large is imported before the guard stands: Ctrl-C while libraries load, a closed stdout or a library
+that cannot be loaded are one line and an exit code that is no verdict.
+"""
 
-main()
+from lvmfast.interrupts import INTERRUPTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lvmfast.exits import Answer
+
+
+def main() -> None:
+    """Runs the command of `sys.argv` and ends the process.
+
+    Raises:
+        SystemExit: always.
+    """
+    INTERRUPTS.install()
+    from lvmfast.exits import end_process
+
+    end_process(_command)
+
+
+def _command() -> "Answer":
+    from lvmfast.streams import open_streams
+
+    open_streams()
+    INTERRUPTS.loading = True
+    from lvmfast.cli.app import run
+
+    return run()
+
+
+if __name__ == "__main__":
+    main()

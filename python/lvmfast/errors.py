@@ -1,8 +1,14 @@
 """The exceptions of lvmfast. The CLI turns them into exit codes."""
 
+from lvmfast.shown import line
+
 
 class LvmfastError(Exception):
-    """Base of everything that lvmfast raises on purpose."""
+    """Base of everything that lvmfast raises on purpose. Its text is one line, safe to print."""
+
+    def __str__(self) -> str:
+        """The message, whatever names and values from outside stand in it."""
+        return line(super().__str__())
 
 
 class DataError(LvmfastError, ValueError):
@@ -18,6 +24,14 @@ class IncompleteError(LvmfastError):
 
 class LeakError(LvmfastError):
     """A scan found a leak; raised by ``LeakReport.raise_if_leaky``. The CLI's exit code 1."""
+
+
+class CoreError(LvmfastError):
+    """The Rust core panicked: a bug, and no verdict. The CLI's exit code 2."""
+
+
+class OutputError(LvmfastError):
+    """What was to be printed was not, so that nobody saw a verdict. The CLI's exit code 2."""
 
 
 def missing_extra(purpose: str, extra: str, error: ImportError) -> DataError:

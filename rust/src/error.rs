@@ -19,7 +19,9 @@ pub enum ScanError {
     #[error("more hits than there is room for")]
     TooMany,
     /// The thread pool could not be built.
-    #[error("cannot start the thread pool: {0}")]
+    #[error(
+        "the system gives no more threads ({0}): fewer by --threads, or a higher limit (ulimit -u, -v, pids.max)"
+    )]
     Threads(String),
     /// A file could not be read.
     #[error("{0}")]

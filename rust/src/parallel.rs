@@ -102,10 +102,15 @@ pub fn pool(threads: usize) -> Result<Arc<ThreadPool>, ScanError> {
         .num_threads(threads)
         .thread_name(|i| format!("lvmfast-{i}"))
         .build()
-        .map_err(|e| ScanError::Threads(e.to_string()))?;
+        .map_err(no_thread)?;
     let pool = Arc::new(pool);
     *cached = Some(Cached { pid, threads, pool: Arc::clone(&pool) });
     Ok(pool)
+}
+
+/// What it means when the system gives no thread.
+pub fn no_thread(why: impl std::fmt::Display) -> ScanError {
+    ScanError::Threads(why.to_string())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::import_exception;
 use pyo3::prelude::*;
 
 use crate::error::ScanError;
@@ -17,16 +18,25 @@ use crate::parallel::{self, Watch};
 use crate::text::{self, Normalization, Texts};
 use crate::{csv, digest, ids, kernel, near, sketch};
 
+import_exception!(lvmfast.errors, CoreError);
+import_exception!(lvmfast.errors, DataError);
+
 impl From<ScanError> for PyErr {
     fn from(error: ScanError) -> Self {
         match error {
             ScanError::Shape(_) | ScanError::Value(_) => PyValueError::new_err(error.to_string()),
             ScanError::Io(io) => io.into(),
-            ScanError::Cancelled | ScanError::TooMany | ScanError::Threads(_) => {
-                PyRuntimeError::new_err(error.to_string())
-            }
+            ScanError::Threads(_) => DataError::new_err(error.to_string()),
+            ScanError::Cancelled | ScanError::TooMany => PyRuntimeError::new_err(error.to_string()),
         }
     }
+}
+
+/// A panic of `work` as an error of Python's: it is no verdict, and ends no process.
+fn fault(panic: &(dyn std::any::Any + Send)) -> PyErr {
+    let said =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    CoreError::new_err(format!("the core failed: {}", said.unwrap_or("it does not say why")))
 }
 
 /// Time between two looks for Ctrl-C.
@@ -57,10 +67,12 @@ fn reporting<T: Send>(
         std::thread::scope(|scope| {
             let (finished, wait) = mpsc::channel::<()>();
             let watch = &watch;
-            let worker = scope.spawn(move || {
-                let _finished = finished; // dropped on return and on panic: either way the wait ends
-                pool.install(|| work(watch))
-            });
+            let worker = std::thread::Builder::new()
+                .spawn_scoped(scope, move || {
+                    let _finished = finished; // dropped on return and on panic: either way the wait ends
+                    pool.install(|| work(watch))
+                })
+                .map_err(parallel::no_thread)?;
             while wait.recv_timeout(BETWEEN_LOOKS) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let look = Python::attach(|py| py.check_signals().and_then(|()| tell(py)));
                 if let Err(signal) = look {
@@ -69,9 +81,9 @@ fn reporting<T: Send>(
                     break;
                 }
             }
-            worker.join()
+            Ok::<_, ScanError>(worker.join())
         })
-    });
+    })?;
     match (raised, result) {
         (Some(signal), _) => Err(signal),
         (None, Ok(result)) => {
@@ -79,7 +91,7 @@ fn reporting<T: Send>(
             tell(py)?;
             Ok(result)
         }
-        (None, Err(panic)) => std::panic::resume_unwind(panic),
+        (None, Err(panic)) => Err(fault(panic.as_ref())),
     }
 }
 

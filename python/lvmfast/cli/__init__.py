@@ -1,13 +1,9 @@
-"""The command line: parse, call, render, exit code. No arithmetic; one file per command.
+"""The command line: parse, call, render, answer. No arithmetic; one file per command.
 
 A module hangs its command on the app when it is imported, which `lvmfast.cli.app` does when it is asked for.
 """
 
+from lvmfast.__main__ import main
 from lvmfast.cli.app import app
 
 __all__ = ["app", "main"]
-
-
-def main() -> None:
-    """The entry point of the `lvmfast` command."""
-    app()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from importlib import import_module
 from typing import Annotated, Any, TypeVar, cast
@@ -13,7 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from lvmfast import __version__, _core
-from lvmfast.errors import DataError, IncompleteError, LvmfastError
+from lvmfast.errors import DataError
+from lvmfast.exits import Answer, exit_code
+from lvmfast.interrupts import INTERRUPTS
+from lvmfast.shown import say, tell
 
 #: The commands in the order of `lvmfast --help`, each in the module of its name.
 COMMANDS = (
@@ -39,37 +41,17 @@ COMMANDS = (
     "convert",
 )
 
-EXIT_BAD_INPUT = 2
-EXIT_INCOMPLETE = 3
-EXIT_INTERRUPTED = 130
-
-Command = TypeVar("Command", bound=Callable[..., None])
+Command = TypeVar("Command", bound=Callable[..., Answer])
 
 
 def exit_codes(command: Command) -> Command:
-    """Turns what `command` raises into one line on stderr and an exit code."""
+    """Runs `command` as one that can be interrupted, and that gives an answer."""
 
     @wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        try:
+    def run(*args: Any, **options: Any) -> Answer:
+        with INTERRUPTS.working():
             _check_kernel()
-            command(*args, **options)
-        except typer.Exit:
-            raise
-        except IncompleteError as error:
-            print(f"lvmfast: {error}", file=sys.stderr)
-            raise typer.Exit(EXIT_INCOMPLETE) from error
-        except LvmfastError as error:
-            print(f"lvmfast: {error}", file=sys.stderr)
-            raise typer.Exit(EXIT_BAD_INPUT) from error
-        except KeyboardInterrupt as interrupt:  # with what is left to say, where something was written
-            print(f"lvmfast: interrupted; {str(interrupt) or 'nothing was written'}", file=sys.stderr)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except Exception as error:
-            # Python's own exit code for a crash is 1, which would read as a leak.
-            traceback.print_exc()
-            print("lvmfast: a bug, not a verdict; please report the lines above", file=sys.stderr)
-            raise typer.Exit(EXIT_BAD_INPUT) from error
+            return command(*args, **options)
 
     return cast(Command, run)
 
@@ -94,6 +76,15 @@ class Commands(TyperGroup):
         self._load([cmd_name] if cmd_name in COMMANDS else COMMANDS)
         return super().get_command(ctx, cmd_name)
 
+    def main(
+        self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **__: Any
+    ) -> Any:
+        """What `app()` calls: runs the command, and ends as the process would, or returns the exit code."""
+        code = exit_code(lambda: _answer(self, sys.argv[1:] if args is None else args))
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
     def _load(self, names: Iterable[str]) -> None:
         new = [name for name in names if name not in self.commands]
         for name in new:
@@ -114,9 +105,47 @@ app = typer.Typer(
 )
 
 
+def run() -> Answer:
+    """The answer to `sys.argv`.
+
+    Raises:
+        BaseException: whatever keeps it from being given.
+    """
+    return _answer(typer.main.get_command(app), sys.argv[1:])
+
+
+#: ClickException, which typer brings with it or takes from click.
+_ClickError: Any = typer.BadParameter.__mro__[2]
+
+
+def _answer(command: Any, arguments: Sequence[str]) -> Answer:
+    try:
+        with command.make_context("lvmfast", list(arguments)) as context:
+            answer: Answer = command.invoke(context)
+            return answer
+    except typer.Exit as end:
+        if end.exit_code:
+            raise
+        return Answer.YES  # --help and --version
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    except _ClickError as error:
+        raise DataError(_usage(error)) from error
+
+
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    path = "lvmfast" if context is None else context.command_path
+    if context is not None and error.message == context.get_help():  # no arguments at all
+        tell(*error.message.split("\n"))
+        return f"which command? `{path} COMMAND`, one of those above"
+    found = " ".join(error.format_message().split()).rstrip(".")
+    return f"{found}; `{path} --help` says what there is"
+
+
 def _version(asked: bool) -> None:
     if asked:
-        print(f"lvmfast {__version__}")
+        say(f"lvmfast {__version__}")
         raise typer.Exit
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-
 from lvmfast.report.sentences import closing_line, verdict_sentence
 from lvmfast.report.terminal import show
+from lvmfast.shown import say, say_json, tell
 from lvmfast.splits.certificate import ClosingScan
 from lvmfast.splits.result import CleanSplit
 
@@ -17,26 +15,23 @@ from lvmfast.splits.result import CleanSplit
 def show_split(result: CleanSplit, *, as_json: bool, quiet: bool) -> None:
     """Prints the sides, the closing scans and their closing lines; or the certificate alone."""
     if as_json and result.certificate is not None:
-        print(json.dumps(result.certificate, indent=2, ensure_ascii=False))
+        say_json(result.certificate)
         return
-    console = Console(stderr=as_json)
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    out = tell if as_json else say
 
     if result.certificate is not None and not quiet:
         for line in _made(result.certificate):
-            say(line)
+            out(line)
     for scan in result.scans:
         if not quiet:
-            show(scan.report.findings, console)
+            show(scan.report.findings, on_stderr=as_json)
             if scan is result.scans[0] or scan.report.findings.verdict != "clean":
-                say(verdict_sentence(scan.report.findings))
-        say(_closing(scan))
+                out(verdict_sentence(scan.report.findings))
+        out(_closing(scan))
     if result.certificate is None:
-        say(f"{result.folder}: not written: a closing scan still finds a leak")
+        out(f"{result.folder}: not written: a closing scan still finds a leak")
     elif not quiet:
-        say(f"Certified: {result.folder / 'clean.json'}; `lvmfast verify {result.folder}` checks it again")
+        out(f"Certified: {result.folder / 'clean.json'}; `lvmfast verify {result.folder}` checks it again")
 
 
 def _closing(scan: ClosingScan) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.durable import write_text
-from lvmfast.errors import DataError
+from lvmfast.cli.values import write_result
+from lvmfast.exits import Answer
+from lvmfast.shown import say, say_json
 from lvmfast.stores import holds
 
 
@@ -23,7 +23,7 @@ def claims(
     ],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them there, as Markdown.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
-) -> None:
+) -> Answer:
     """Say what the evidence supports, what it forbids, and what waits. Exit 0: said, 2: bad input."""
     from lvmfast.evals.claims import claims as read_claims
     from lvmfast.report.claims_text import claims_text
@@ -31,8 +31,9 @@ def claims(
     found = read_claims(directories)
     stated = found.to_dict()
     if out is not None:
-        try:
-            write_text(out, claims_text(stated))
-        except OSError as error:
-            raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
-    print(json.dumps(stated, indent=2, ensure_ascii=False) if as_json else claims_text(stated), end="")
+        write_result(out, claims_text(stated))
+    if as_json:
+        say_json(stated)
+    else:
+        say(*claims_text(stated).removesuffix("\n").split("\n"))
+    return Answer.YES

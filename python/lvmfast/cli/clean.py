@@ -10,6 +10,7 @@ import typer
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
 from lvmfast.cli.values import size
+from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.splits.clean import clean as run_clean
 from lvmfast.stores import holds
@@ -44,7 +45,7 @@ def clean(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
-) -> None:
+) -> Answer:
     """Write a side without the rows that leaked, and prove it. Exit 0: proven clean, 1: not, 2: bad input."""
     with progress_display(quiet or as_json) as progress:
         result = run_clean(
@@ -63,4 +64,4 @@ def clean(
             progress=progress,
         )
     show_split(result, as_json=as_json, quiet=quiet)
-    raise typer.Exit(0 if result.passed else 1)
+    return Answer.YES if result.passed else Answer.NO

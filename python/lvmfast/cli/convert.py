@@ -9,6 +9,8 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.corpus.convert import convert_payload
+from lvmfast.exits import Answer
+from lvmfast.shown import say
 from lvmfast.stores import holds
 
 
@@ -18,9 +20,10 @@ from lvmfast.stores import holds
 def convert(
     old: Annotated[Path, typer.Argument(help="The .npy or .npz file with pickled values.")],
     new: Annotated[Path, typer.Argument(help="The parquet file to write.")],
-) -> None:
+) -> Answer:
     """Turn pickled arrays and payloads into parquet. Only numpy arrays and plain containers are unpickled."""
     converted = convert_payload(old, new)
     for reason in converted.left_out:
-        print(f"left out: {reason}")
-    print(f"{new}: {converted.rows:,} rows")
+        say(f"left out: {reason}")
+    say(f"{new}: {converted.rows:,} rows")
+    return Answer.YES

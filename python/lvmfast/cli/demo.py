@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from lvmfast.api import leakscan
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
 from lvmfast.demo import build_demo
+from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.report.summary import EXIT_CODES
+from lvmfast.shown import say
 from lvmfast.stores import holds
 
 
@@ -24,12 +25,10 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the splits and the report.")] = Path(
         "lvmfast-demo"
     ),
-) -> None:
+) -> Answer:
     """Build two splits from Python's own documentation and scan them. Ends with exit code 1: they leak."""
     splits = build_demo(out)
-    console = Console()
-    console.print(splits.description, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"\n$ {splits.command}\n", highlight=False, markup=False, soft_wrap=True)
+    say(*splits.description.split("\n"), "", f"$ {splits.command}", "")
     with progress_display(quiet=False) as progress:
         report = leakscan(
             splits.train,
@@ -40,5 +39,5 @@ def demo(
         )
     report.save(splits.report)
     render(report, splits.report, as_json=False, quiet=False)
-    console.print(splits.next_steps, highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(EXIT_CODES[report.findings.verdict])
+    say(*splits.next_steps.split("\n"))
+    return Answer(EXIT_CODES[report.findings.verdict])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +12,12 @@ from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.evaluated import show_evaluation
 from lvmfast.cli.values import assignments
 from lvmfast.errors import DataError, LeakError
+from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
+from lvmfast.shown import tell
 from lvmfast.stores import holds
 
 DEFAULT_EVAL = "artifacts/lvm/eval_clean_disjoint.npz"
-LEAKED = 1
 
 
 class Form(str, Enum):
@@ -104,7 +104,7 @@ def evaluate(
     ] = False,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
-) -> None:
+) -> Answer:
     """Score models on unseen chunks. Exit 0: passed, 1: failed or a leak, 2: bad input, 3: undecided."""
     from lvmfast.evals.evaluate import evaluate as run_evaluate
     from lvmfast.evals.write import check_place, write_evaluation
@@ -137,9 +137,9 @@ def evaluate(
                 progress=progress,
             )
     except LeakError as error:
-        print(f"lvmfast: {error}", file=sys.stderr)
-        raise typer.Exit(LEAKED) from error
+        tell(f"lvmfast: {error}")
+        return Answer.NO
     if out is not None:
         write_evaluation(out, evaluation)
     show_evaluation(evaluation, out, quiet=quiet)
-    raise typer.Exit(evaluation.exit_code)
+    return Answer(evaluation.exit_code)

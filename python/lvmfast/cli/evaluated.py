@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lvmfast.report.eval_sentences import phase_1_sentence
+from lvmfast.report.terminal import cell, show_table
+from lvmfast.shown import say
 
 if TYPE_CHECKING:
     from lvmfast.evals.evaluation import Evaluation
@@ -21,22 +21,18 @@ SHOWN = ("R@1", "R@5", "Contain@50", "MRR", "mean_cosine")
 
 def show_evaluation(evaluation: Evaluation, out: Path | None, *, quiet: bool) -> None:
     """Prints the table of scores, what binds them, and a closing line."""
-    console = Console()
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     details = evaluation.details
     if not quiet:
         for pool, context in dict.fromkeys((r["pool"], r["context"]) for r in evaluation.records):
-            console.print(_table(evaluation, pool, context))
+            show_table(_table(evaluation, pool, context))
             if gated := [g for g in details["gated"] if (g["pool"], g["context"]) == (pool, context)]:
-                console.print(_gated(gated))
+                show_table(_gated(gated))
             nearby = details["approximate"]
             if found := [
                 f for f in (nearby or {"found": []})["found"] if (f["pool"], f["context"]) == (pool, context)
             ]:
-                console.print(_approximate(nearby["index"], found))
+                show_table(_approximate(nearby["index"], found))
         for note in details["notes"]:
             say(note)
         for line in _timed(details["latency"]):
@@ -89,8 +85,8 @@ def _table(evaluation: Evaluation, pool: str, context: str) -> Table:
     for name in SHOWN:
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        name = escape(record["model"]) + (" (an oracle)" if record["equals_oracle"] else "")
-        table.add_row(name, *(_cell(record, metric) for metric in SHOWN))
+        model = cell(record["model"]) + cell(" (an oracle)" if record["equals_oracle"] else "")
+        table.add_row(model, *(_cell(record, metric) for metric in SHOWN))
     chance = first["chance"]
     table.add_row("[dim]chance[/]", *(f"[dim]{_number(name, chance.get(name))}[/]" for name in SHOWN))
     return table
@@ -106,7 +102,7 @@ def _gated(found: Sequence[Mapping[str, Any]]) -> Table:
     for row in found:
         pairs = [_pair(row[name], 1) for name in ("R@5", "Contain@50")] + [_pair(row["P50"], 2)]
         table.add_row(
-            escape(row["name"]),
+            cell(row["name"]),
             f"{row['share_of_candidates']:.1%}",
             f"{row['shut_out']:,}",
             *pairs,
@@ -116,14 +112,14 @@ def _gated(found: Sequence[Mapping[str, Any]]) -> Table:
 
 def _approximate(index: str, found: Sequence[Mapping[str, Any]]) -> Table:
     """What an approximate index misses and saves."""
-    title = f"through the index {escape(index)}: exact -> index"
+    title = cell(f"through the index {index}: exact -> index", "italic")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     table.add_column("model", overflow="fold")
     for name in ("recall", "R@5", "Contain@50", "P50 ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in found:
         pairs = [_pair(row[name], 1) for name in ("R@5", "Contain@50")] + [_pair(row["P50"], 2)]
-        table.add_row(escape(row["model"]), f"{row['recall']:.1%}", *pairs)
+        table.add_row(cell(row["model"]), f"{row['recall']:.1%}", *pairs)
     return table
 
 

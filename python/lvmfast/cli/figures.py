@@ -10,7 +10,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-Command = TypeVar("Command", bound=Callable[..., None])
+from lvmfast.exits import Answer
+
+Command = TypeVar("Command", bound=Callable[..., Answer])
 
 
 def figure_options(figures: type, presets: Collection[str]) -> Callable[[Command], Command]:

@@ -9,8 +9,10 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.values import assignments
+from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS
 from lvmfast.report.progress import progress_display
+from lvmfast.shown import say
 from lvmfast.splits.fingerprint import fingerprint as run_fingerprint
 from lvmfast.stores import holds
 
@@ -45,7 +47,7 @@ def fingerprint(
         typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
     ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
-) -> None:
+) -> Answer:
     """Write what `leakscan --train FILE` needs, without the texts and vectors themselves."""
     with progress_display(quiet) as progress:
         written = run_fingerprint(
@@ -61,6 +63,7 @@ def fingerprint(
             progress=progress,
         )
     rows = written.rows or 0
-    print(f"{out}: {rows:,} rows, {written.size:,} bytes ({written.size / max(1, rows):.1f} a row)")
-    print(f"columns: {', '.join(sorted(written.columns))}")
-    print(f"identity: {written.identity}")
+    say(f"{out}: {rows:,} rows, {written.size:,} bytes ({written.size / max(1, rows):.1f} a row)")
+    say(f"columns: {', '.join(sorted(written.columns))}")
+    say(f"identity: {written.identity}")
+    return Answer.YES

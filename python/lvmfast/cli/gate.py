@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,9 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
+from lvmfast.exits import Answer
 from lvmfast.gates import TRAINING, at_epoch, judge, read_gates
+from lvmfast.shown import say, say_json
 from lvmfast.training.history import read_run
 
 
@@ -26,17 +27,17 @@ def gate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict on stdout alone.")] = False,
     quiet: Annotated[bool, typer.Option(help="The closing line alone.")] = False,
-) -> None:
+) -> Answer:
     """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not there yet."""
     asked = at_epoch(TRAINING if gates is None else read_gates(gates), epoch)
     found = read_run(run)
     verdicts = judge(asked, found.evidence)
     if as_json:
         answer: dict[str, Any] = {"run": str(run), "leak_status": found.leak_status, **verdicts.to_dict()}
-        print(json.dumps(answer | {"notes": found.history.notes}, indent=2, ensure_ascii=False))
+        say_json(answer | {"notes": found.history.notes})
     else:
         if not quiet:
             show_verdicts(verdicts)
             run_notes(found)
-        print(verdict_line(verdicts, found))
-    raise typer.Exit(verdicts.exit_code)
+        say(verdict_line(verdicts, found))
+    return Answer(verdicts.exit_code)

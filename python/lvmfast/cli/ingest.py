@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.errors import DataError
+from lvmfast.exits import Answer
 from lvmfast.ingest.articles import Domains, write_articles
 from lvmfast.ingest.chunks import ChunkOptions, LengthUnit, write_chunks
 from lvmfast.ingest.embeddings import write_embeddings
@@ -23,6 +23,8 @@ from lvmfast.ingest.proof import Proven, Training, prove
 from lvmfast.ingest.selection import Selection, parse_ranges
 from lvmfast.ingest.sequences import Layout, write_sequences
 from lvmfast.report.progress import progress_display
+from lvmfast.report.terminal import show_table
+from lvmfast.shown import say
 from lvmfast.stores import holds
 
 UNITS = {"articles": "articles", "chunks": "articles", "embeddings": "chunks"}
@@ -116,7 +118,7 @@ def wikipedia(
     ray_address: RayAddress = None,
     resume: Resume = False,
     quiet: Quiet = False,
-) -> None:
+) -> Answer:
     """Make sequences of a dump's articles, and prove them fresh. Exit 0: done, 2: bad input.
 
     With --against, sequences that the training set matches at any level are dropped, and
@@ -143,6 +145,7 @@ def wikipedia(
             progress=progress,
         )
     _show(done, min_sequences)
+    return Answer.YES
 
 
 @commands.command("articles")
@@ -158,15 +161,16 @@ def articles_command(
     seed: Seed = 0,
     domains: DomainFile = None,
     quiet: Quiet = False,
-) -> None:
+) -> Answer:
     """Stage 1: the wanted articles of a dump, as prose, to parquet."""
     selection = _selection(articles, page_ids, title, random, seed)
     with progress_display(quiet, UNITS) as progress:
         read = write_articles(dump, out, selection, domains=_domains(domains), progress=progress)
     for note in read.notes:
-        print(note)
+        say(note)
     dropped = "".join(f", {n:,} dropped: {reason}" for reason, n in read.dropped.items())
-    print(f"{out}: {read.kept:,} articles of {read.passed:,} met{dropped}")
+    say(f"{out}: {read.kept:,} articles of {read.passed:,} met{dropped}")
+    return Answer.YES
 
 
 @commands.command("chunks")
@@ -183,16 +187,17 @@ def chunks_command(
     drop_boilerplate: Boilerplate = True,
     language: Language = "en",
     quiet: Quiet = False,
-) -> None:
+) -> Answer:
     """Stage 2: articles cut into chunks at the ends of sentences, to parquet."""
     options = ChunkOptions(target, minimum, maximum, unit, drop_boilerplate)
     model = Encoder(encoder) if encoder and options.unit == "tokens" else None
     with progress_display(quiet, UNITS) as progress:
         cut = write_chunks(articles, out, options, encoder=model, language=language, progress=progress)
-    print(
+    say(
         f"{out}: {cut.chunks:,} chunks of {cut.words / cut.chunks:.0f} words on average "
         f"from {cut.articles:,} articles, {cut.too_short:,} of them too short"
     )
+    return Answer.YES
 
 
 @commands.command("embed")
@@ -209,7 +214,7 @@ def embed_command(
     ray_address: RayAddress = None,
     resume: Resume = False,
     quiet: Quiet = False,
-) -> None:
+) -> Answer:
     """Stage 3: a vector for every chunk, to npz."""
     embed = embedder_of(engine, ray_address, device)
     model = Encoder(encoder, device=device_here(engine, device), bf16=bf16, batch_size=batch_size)
@@ -217,7 +222,8 @@ def embed_command(
         done = write_embeddings(chunks, out, model, embed=embed, resume=resume, progress=progress)
     where = f" on {done.device}" if done.device else ""
     cut = f", {done.truncated:,} longer than the {model.window} tokens it reads" if done.truncated else ""
-    print(f"{out}: {done.chunks:,} vectors of {model.dim}{where}{cut}")
+    say(f"{out}: {done.chunks:,} vectors of {model.dim}{where}{cut}")
+    return Answer.YES
 
 
 @commands.command("sequences")
@@ -228,10 +234,11 @@ def sequences_command(
     out: Out,
     context: Context = 5,
     layout: LayoutName = "chunks",
-) -> None:
+) -> Answer:
     """Stage 4: windows of consecutive chunks and the chunk that follows, to npz."""
     count = write_sequences(embeddings, out, context, layout)
-    print(f"{out}: {count:,} sequences of {context} + 1 chunks")
+    say(f"{out}: {count:,} sequences of {context} + 1 chunks")
+    return Answer.YES
 
 
 @commands.command("prove")
@@ -249,13 +256,14 @@ def prove_command(
     layout: LayoutName = "chunks",
     min_sequences: MinSequences = 5000,
     quiet: Quiet = False,
-) -> None:
+) -> Answer:
     """Stage 5: the sequences that training has not seen, and the certificate that says so."""
     training = Training(tuple(against or ()), against_payload)
     with progress_display(quiet, UNITS) as progress:
         done = prove(sequences, chunks, out, training, report=report, layout=layout, progress=progress)
     for line in _proof_lines(asdict(done), out, min_sequences):
-        print(line)
+        say(line)
+    return Answer.YES
 
 
 def _proof_lines(proof: Mapping[str, Any], fresh: Path, wanted: int) -> Iterator[str]:
@@ -289,16 +297,15 @@ def _show(done: Ingested, min_sequences: int) -> None:
     if vectors["truncated"]:
         table.add_row("chunks longer than the encoder reads", f"{vectors['truncated']:,}")
     table.add_row("sequences", f"{stages['sequences']['sequences']:,}")
-    console = Console()
-    console.print(table)
+    show_table(table)
     for note in articles["notes"]:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        say(note)
     made = "sequences.npz"
     if "proof" in stages:
         made = "fresh/sequences.npz, fresh/clean.json, report/"
         for line in _proof_lines(stages["proof"], done.out / "fresh", min_sequences):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-    print(f"{done.out}: articles.parquet, chunks.parquet, {made}")
+            say(line)
+    say(f"{done.out}: articles.parquet, chunks.parquet, {made}")
 
 
 def _selection(

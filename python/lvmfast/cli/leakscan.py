@@ -11,6 +11,7 @@ from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
 from lvmfast.cli.values import assignments, piece, rate, size
 from lvmfast.errors import DataError
+from lvmfast.exits import Answer
 from lvmfast.leaks.levels import LEVELS
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
 from lvmfast.report.progress import announcer, progress_display
@@ -115,7 +116,7 @@ def leakscan(
         bool, typer.Option("--yes", help="Go on where comparing the vectors will take more than an hour.")
     ] = False,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
-) -> None:
+) -> Answer:
     """Find eval rows that were seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
     if context.args:
         raise DataError(
@@ -160,4 +161,4 @@ def leakscan(
     if out is not None:
         report.save(out)
     render(report, out, as_json=as_json, quiet=quiet)
-    raise typer.Exit(EXIT_CODES[report.findings.verdict])
+    return Answer(EXIT_CODES[report.findings.verdict])

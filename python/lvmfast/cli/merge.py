@@ -8,6 +8,7 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
+from lvmfast.exits import Answer
 from lvmfast.merging import merge as run_merge
 from lvmfast.report.summary import EXIT_CODES
 from lvmfast.report.write import prepare_directory
@@ -27,7 +28,7 @@ def merge(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     quiet: Annotated[bool, typer.Option(help="No tables; the closing line stays.")] = False,
-) -> None:
+) -> Answer:
     """Make one report of all parts of a scan. Exit 0: clean, 1: leak, 2: bad input, 3: a part is missing."""
     if out is not None:
         prepare_directory(out)
@@ -35,4 +36,4 @@ def merge(
     if out is not None:
         report.save(out)
     render(report, out, as_json=as_json, quiet=quiet)
-    raise typer.Exit(EXIT_CODES[report.findings.verdict])
+    return Answer(EXIT_CODES[report.findings.verdict])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,9 @@ import typer
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.triage import show_triage
 from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
+from lvmfast.exits import Answer
 from lvmfast.gates import TRAINING, at_epoch, read_gates
+from lvmfast.shown import say, tell
 from lvmfast.training.heartbeat import SECONDS_TO_STALL
 from lvmfast.training.monitor import monitor as run_monitor
 
@@ -43,7 +44,7 @@ def monitor(
     stall_after: Annotated[
         float, typer.Option(min=1.0, help="Seconds without a sign of life after which a run is stalled.")
     ] = SECONDS_TO_STALL,
-) -> None:
+) -> Answer:
     """Follow a run until its gates are decided, and act once. Exit 0: passed, 1: failed, 3: not decided."""
     outcome = run_monitor(
         run,
@@ -51,17 +52,17 @@ def monitor(
         every=every,
         on_fail=on_fail.value,
         stall_after=stall_after,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=tell,
     )
     show_verdicts(outcome.verdicts)
     run_notes(outcome.run)
     if outcome.verdicts.awaited or outcome.state.life in ("died", "stalled"):
-        print(outcome.state.sentence)
+        say(outcome.state.sentence)
     if outcome.state.life == "died" and outcome.run.config:
-        print(f"{shlex.join(['lvmfast', 'train', '--resume', '--out', str(run)])} goes on from what it saved")
-    print(verdict_line(outcome.verdicts, outcome.run))
+        say(f"{shlex.join(['lvmfast', 'train', '--resume', '--out', str(run)])} goes on from what it saved")
+    say(verdict_line(outcome.verdicts, outcome.run))
     if outcome.stopped is not None:
-        print(outcome.stopped)
+        say(outcome.stopped)
     if outcome.verdicts.verdict == "failed" and on_fail is OnFail.triage:
         show_triage(outcome.run)
-    raise typer.Exit(outcome.exit_code)
+    return Answer(outcome.exit_code)

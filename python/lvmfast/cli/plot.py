@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.durable import write_text
+from lvmfast.cli.values import write_result
 from lvmfast.errors import DataError
+from lvmfast.exits import Answer
+from lvmfast.shown import say
 from lvmfast.stores import holds
 from lvmfast.training.history import read_run
 
@@ -23,7 +25,7 @@ def plot(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="An image (.svg) or a page (.html).")],
     epoch: Annotated[int, typer.Option(min=0, help="From which epoch on the gate is drawn.")] = 2,
-) -> None:
+) -> Answer:
     """Draw the curves of runs side by side, with their baselines and the gate."""
     # Here and not above: what draws is loaded where something is drawn.
     from lvmfast.report.curve_page import curve_page
@@ -38,8 +40,6 @@ def plot(
     if out.suffix.lower() == ".html":
         notes = [f"{name}: {note}" for name, run in found.items() for note in run.history.notes]
         drawn = curve_page(drawn, list(found), last_epochs(found), notes, heading)
-    try:
-        write_text(out, drawn + "\n")
-    except OSError as error:
-        raise DataError(f"{out}: cannot write: {error.strerror or error}") from error
-    print(out)
+    write_result(out, drawn + "\n")
+    say(out)
+    return Answer.YES

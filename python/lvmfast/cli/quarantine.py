@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.corpus.quarantined import QUARANTINE, QuarantinedFile, Quarantines, leak_sentence
 from lvmfast.errors import DataError
+from lvmfast.exits import Answer
+from lvmfast.shown import say
 from lvmfast.splits.quarantine import quarantine as put_away
 from lvmfast.splits.quarantine import quarantined, resume
 from lvmfast.splits.quarantine import restore as put_back
@@ -64,11 +66,11 @@ def add(
     resume: Annotated[
         bool, typer.Option("--resume", help="Finish moves that a crash cut off, near EVAL or near here.")
     ] = False,
-) -> None:
+) -> Answer:
     """Move leaked files into quarantine. The default: `lvmfast quarantine EVAL... --report DIR`."""
     if resume:
         _resume(files or ["."], into)
-        return
+        return Answer.YES
     if not files:
         raise DataError("nothing to quarantine: EVAL is missing")
     if report is None:
@@ -76,9 +78,10 @@ def add(
     with _moving():
         done = put_away(files, report, into=into, force=force)
     for entry in done.moved:
-        print(f"{entry.original} -> {entry.path}: {leak_sentence(entry)}")
+        say(f"{entry.original} -> {entry.path}: {leak_sentence(entry)}")
     for path in done.clean:
-        print(f"{path}: clean, stays")
+        say(f"{path}: clean, stays")
+    return Answer.YES
 
 
 def _resume(near: Iterable[str], into: Path) -> None:
@@ -95,18 +98,19 @@ def _resume(near: Iterable[str], into: Path) -> None:
         here, there = entry.original, entry.path
         if entry.pending == "restore":
             here, there = there, here
-        print(f"{here} -> {there}: {entry.pending} finished")
+        say(f"{here} -> {there}: {entry.pending} finished")
     if not finished:
-        print("nothing to resume")
+        say("nothing to resume")
 
 
 @commands.command()
 @exit_codes
-def restore(file: Annotated[Path, typer.Argument(help="The quarantined file.")]) -> None:
+def restore(file: Annotated[Path, typer.Argument(help="The quarantined file.")]) -> Answer:
     """Move a quarantined file back to where it lay."""
     with _moving():
         place = put_back(file)
-    print(f"{file} -> {place}")
+    say(f"{file} -> {place}")
+    return Answer.YES
 
 
 @commands.command(name="list")
@@ -115,13 +119,14 @@ def list_files(
     folder: Annotated[Path, typer.Argument(help="Whose quarantines: its own, and those above it.")] = Path(
         "."
     ),
-) -> None:
+) -> Answer:
     """List the quarantined files that lvmfast would refuse in a folder, under whatever name."""
     entries = quarantined(folder)
     for entry in entries:
-        print(_line(entry))
+        say(_line(entry))
     if not entries:
-        print(f"nothing is quarantined for {folder}")
+        say(f"nothing is quarantined for {folder}")
+    return Answer.YES
 
 
 def _line(entry: QuarantinedFile) -> str:

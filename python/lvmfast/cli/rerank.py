@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.exits import Answer
+from lvmfast.shown import say
 from lvmfast.stores import holds
 
 commands = typer.Typer(help="Rerankers of retrieved candidates.", no_args_is_help=True)
@@ -25,18 +27,19 @@ def fit(
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     allow_leaked: Annotated[bool, typer.Option("--allow-leaked", help="Read a quarantined file.")] = False,
-) -> None:
+) -> Answer:
     """Fit a listwise reranker to training documents: similarities with the window, and density."""
     from lvmfast.evals.fit import fit_on
     from lvmfast.evals.rerank import save_reranker
 
     found = fit_on(train, model=model, depth=depth, seed=seed, threads=threads, allow_leaked=allow_leaked)
     save_reranker(out, found.reranker)
-    print(
+    say(
         f"{out}: {found.reranker.parameters} parameters, fitted to {found.queries:,} windows of "
         f"{found.documents:,} documents"
     )
-    print(
+    say(
         f"On these documents R@5 goes from {found.before['R@5']:.1f}% to {found.after['R@5']:.1f}%; "
         "what it is worth only unseen documents can show."
     )
+    return Answer.YES

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.durable import write_text
+from lvmfast.cli.values import write_result
+from lvmfast.errors import DataError
 from lvmfast.evals.hits import HitScores, load_hits, load_truth, score_hits
+from lvmfast.exits import Answer
+from lvmfast.report.terminal import show_table
+from lvmfast.shown import say, say_json
 from lvmfast.stores import holds
 
 
@@ -39,19 +42,20 @@ def score(
         bool, typer.Option("--allow-leaked", help="Score a quarantined set; the result says LEAKED.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
-) -> None:
+) -> Answer:
     """Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles."""
     if payload is not None and truth is None:
-        raise typer.BadParameter("--payload needs --truth")
+        raise DataError("--payload needs --truth")
     goal = None if truth is None else load_truth(truth, payload, allow_leaked=allow_leaked)
     found = score_hits(load_hits(hits), goal, resamples=resamples, seed=seed)
-    text = json.dumps(_plain(found), indent=2, ensure_ascii=False)
+    content = _plain(found)
     if out is not None:
-        write_text(out, text + "\n")
+        write_result(out, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     if as_json:
-        print(text)
-        return
-    print_scores(found)
+        say_json(content)
+    else:
+        print_scores(found)
+    return Answer.YES
 
 
 def _plain(found: HitScores) -> dict[str, object]:
@@ -91,9 +95,8 @@ def print_scores(found: HitScores) -> None:
             "-" if math.isnan(low) else f"{shown.format(low)} to {shown.format(high)}",
             f"{found.counts[name]:,}" if name in found.counts else "",
         )
-    console = Console()
-    console.print(table)
+    show_table(table)
     for note in found.notes:
-        console.print(note, highlight=False)
+        say(note)
     if found.leaked:
-        console.print(f"LEAKED: {', '.join(found.leaked)}", highlight=False, markup=False)
+        say(f"LEAKED: {', '.join(found.leaked)}")

@@ -10,6 +10,7 @@ import typer
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
 from lvmfast.cli.values import assignments, size
+from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
 from lvmfast.report.progress import progress_display
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS
@@ -57,7 +58,7 @@ def split(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
-) -> None:
+) -> Answer:
     """Divide one dataset into train and eval that share nothing. Exit 0: proven clean, 2: bad input."""
     with progress_display(quiet or as_json) as progress:
         result = run_split(
@@ -80,4 +81,4 @@ def split(
             progress=progress,
         )
     show_split(result, as_json=as_json, quiet=quiet)
-    raise typer.Exit(0 if result.passed else 1)
+    return Answer.YES if result.passed else Answer.NO

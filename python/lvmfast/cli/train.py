@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lvmfast.cli.app import EXIT_BAD_INPUT, EXIT_INTERRUPTED, app, exit_codes
+from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.figures import GroupedCommand, figure_options, given
 from lvmfast.cli.triage import show_triage
 from lvmfast.cli.verdicts import show_verdicts, verdict_line
+from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
+from lvmfast.shown import say
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.history import read_run
 from lvmfast.training.presets import PRESETS
-from lvmfast.training.processes import FollowedError, is_first_process
+from lvmfast.training.processes import FollowedInterrupt, is_first_process
 from lvmfast.training.train import TrainedRun
 from lvmfast.training.train import train as run_train
 
@@ -35,7 +36,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no line per epoch.")] = False,
     **figures: Any,
-) -> None:
+) -> Answer:
     """Train a next-vector model on splits proven clean. Exit 0: trained, 1: a leak, 2: bad input."""
     speaks = is_first_process()
     quiet = quiet or not speaks
@@ -64,41 +65,38 @@ def train(
                 epoch_done=epoch_done,
                 **given(figures),
             )
-    except FollowedError as error:
-        raise typer.Exit(EXIT_BAD_INPUT) from error
     except KeyboardInterrupt as stop:
         if not speaks:
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise FollowedInterrupt from stop
         where = str(stop) if str(stop) else "before the first step" if not saw else "at once"
-        print(f"lvmfast: interrupted, {where}; the same command with --resume goes on", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise KeyboardInterrupt(f"{where}; the same command with --resume goes on") from None
     if not speaks:
-        raise typer.Exit(0 if done.trained else 1)
+        return Answer.YES if done.trained else Answer.NO
     _show_end(done)
     stopped_by_gates = _show_gates(done, quiet)
-    raise typer.Exit(0 if done.trained and not stopped_by_gates else 1)
+    return Answer.YES if done.trained and not stopped_by_gates else Answer.NO
 
 
 def _show_run(run: Mapping[str, Any]) -> None:
     form = f", {run['form']}" if run["form"] else ""
-    print(
+    say(
         f"{run['model']['model']}{form}, {run['parameters']:,} parameters, "
         f"on {run['device']} in {run['precision']}; "
         f"{run['n_train']:,} sequences of {run['train_documents']:,} documents, "
         f"validated on {run['n_val']:,} of {run['val_documents']:,} others"
     )
     scanned = ", ".join(level for level, status in run["scan"]["levels"].items() if status != "not_checkable")
-    print(f"train against validation: {run['scan']['verdict']} ({scanned})")
+    say(f"train against validation: {run['scan']['verdict']} ({scanned})")
     for note in run["notes"]:
-        print(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _show_epoch(row: Mapping[str, Any], *, baselines: bool) -> None:
     if baselines:
         for name, found in row["baselines"].items():
-            print(f"{name:>10}: {_figures(found)}")
+            say(f"{name:>10}: {_figures(found)}")
     loss = f"loss {row['train_loss']:.3f}, val {row['val_loss']:.3f}"
-    print(f"{'epoch ' + str(row['epoch']):>10}: {_figures(row)}, {loss}, {row['time']:.1f} s")
+    say(f"{'epoch ' + str(row['epoch']):>10}: {_figures(row)}, {loss}, {row['time']:.1f} s")
 
 
 def _figures(row: Mapping[str, Any]) -> str:
@@ -112,7 +110,7 @@ def _show_gates(done: TrainedRun, quiet: bool) -> bool:
     run = read_run(done.path)
     if not quiet:
         show_verdicts(done.verdicts)
-    print(verdict_line(done.verdicts, run))
+    say(verdict_line(done.verdicts, run))
     failed = done.verdicts.verdict == "failed"
     if failed and run.config["on_fail"] == "triage":
         show_triage(run)
@@ -121,13 +119,13 @@ def _show_gates(done: TrainedRun, quiet: bool) -> bool:
 
 def _show_end(done: TrainedRun) -> None:
     if done.leak is not None:
-        print(done.leak)
-        print(
+        say(done.leak)
+        say(
             f"Nothing was trained: validation was seen in training (see {done.path}/split/leakscan). "
             "--allow-leaked trains all the same and stamps the run."
         )
         return
     stopped = f" Stopped early: {done.stopped}." if done.stopped else ""
-    print(f"Best epoch: {done.best_epoch}.{stopped} Run: {done.path}/")
+    say(f"Best epoch: {done.best_epoch}.{stopped} Run: {done.path}/")
     if done.leak_status != "clean":
-        print("LEAKED: validation was seen in training, or quarantined files were read; no score counts.")
+        say("LEAKED: validation was seen in training, or quarantined files were read; no score counts.")

@@ -1,11 +1,13 @@
-"""Values of options that typer does not parse itself."""
+"""Values of options that typer does not parse itself, and the one file that an option may name."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
+from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 
 T = TypeVar("T")
@@ -51,3 +53,15 @@ def piece(text: str) -> tuple[int, int]:
     if match is None:
         raise DataError(f"--shard: expected I/N such as 3/64, got {text!r}")
     return int(match[1]), int(match[2])
+
+
+def write_result(path: Path, text: str) -> None:
+    """Writes what a command also prints.
+
+    Raises:
+        DataError: it cannot be written; what stood there still does.
+    """
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error

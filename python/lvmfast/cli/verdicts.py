@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lvmfast.gates import Judged, Verdicts
+from lvmfast.report.terminal import cell, show_table
+from lvmfast.shown import say
 from lvmfast.training.history import Run
 
 STYLES = {"passed": "green", "failed": "bold red", "proves_nothing": "yellow", "not_checkable": "dim"}
@@ -20,15 +21,15 @@ def show_verdicts(verdicts: Verdicts) -> None:
     for judged in verdicts.gates:
         status = Text(judged.status.replace("_", " "), style=STYLES[judged.status])
         table.add_row(
-            Text(judged.gate.name), status, _value(judged), Text(judged.gate.asks), Text(judged.reason)
+            cell(judged.gate.name), status, _value(judged), cell(judged.gate.asks), cell(judged.reason)
         )
-    Console().print(table)
+    show_table(table)
 
 
 def run_notes(run: Run) -> None:
     """What is odd about the history."""
     for note in run.history.notes:
-        print(f"note: {run.history.path}: {note}")
+        say(f"note: {run.history.path}: {note}")
 
 
 def verdict_line(verdicts: Verdicts, run: Run) -> str:
@@ -60,7 +61,7 @@ def verdict_line(verdicts: Verdicts, run: Run) -> str:
 
 def _value(judged: Judged) -> Text:
     value = judged.value
-    return Text("–" if value is None else value if isinstance(value, str) else f"{value:.4g}")
+    return cell("–" if value is None else value if isinstance(value, str) else f"{value:.4g}")
 
 
 def _ranges(epochs: list[int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +9,10 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.values import size
+from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
+from lvmfast.shown import say, say_json
 from lvmfast.splits.verify import verify as run_verify
-
-EXIT_FAILED, EXIT_INCOMPLETE = 1, 3
 
 
 @app.command()
@@ -37,7 +36,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress; the closing line stays.")] = False,
-) -> None:
+) -> Answer:
     """Check a clean split again: files and scans. Exit 0: verified, 1: not, 3: a side is missing."""
     with progress_display(quiet or as_json) as progress:
         result = run_verify(
@@ -53,16 +52,16 @@ def verify(
         )
     if as_json:
         found = {"verified": result.verified, "failures": result.failures, "missing": result.missing}
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
     elif not quiet:
         for line in (*result.failures, *result.missing):
-            print(line)
+            say(line)
     if result.failures:
-        line, code = f"NOT VERIFIED: {directory}", EXIT_FAILED
+        line, code = f"NOT VERIFIED: {directory}", Answer.NO
     elif result.missing:
         line, code = (
             f"INCOMPLETE: {directory}: its files are as certified, but were not scanned again",
-            EXIT_INCOMPLETE,
+            Answer.INCOMPLETE,
         )
     else:
         levels = [
@@ -70,7 +69,7 @@ def verify(
             for level, found in result.certificate["scans"][0]["levels"].items()
             if found["status"] == "clean"
         ]
-        line, code = f"VERIFIED: {directory}: clean at {', '.join(levels)}", 0
+        line, code = f"VERIFIED: {directory}: clean at {', '.join(levels)}", Answer.YES
     if not as_json:
-        print(line)
-    raise typer.Exit(code)
+        say(line)
+    return code

@@ -9,6 +9,8 @@ from rich import progress as bars
 from rich.console import Console
 from rich.text import Text
 
+from lvmfast.shown import line
+
 
 class Rate(bars.ProgressColumn):
     """Rows, or what else a phase counts, per second."""
@@ -23,7 +25,7 @@ class Rate(bars.ProgressColumn):
 def drawn_bars(units: Mapping[str, str]) -> Iterator[Bars]:
     """Bars on stderr until the work is done. `units` names what a phase counts, where that is not rows."""
     with bars.Progress(
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         Rate(),
@@ -47,5 +49,5 @@ class Bars:
         """Moves the bar of `phase`."""
         if phase not in self._tasks:
             unit = self._units.get(phase, "rows")
-            self._tasks[phase] = self._drawn.add_task(phase, total=total, unit=unit)
+            self._tasks[phase] = self._drawn.add_task(line(phase), total=total, unit=unit)
         self._drawn.update(self._tasks[phase], completed=done, total=total)

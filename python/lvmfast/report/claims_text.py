@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lvmfast.report.template import visible
+from lvmfast.shown import visible
 
 HEADINGS = {"valid": "What can be said", "invalid": "What cannot be said", "pending": "What waits"}
 
@@ -21,4 +21,4 @@ def claims_text(stated: Mapping[str, Any]) -> str:
         lines += ([] if stated[standing] else ["- nothing"]) + [""]
     lines += ["## For colleagues", "", stated["for_colleagues"], ""]
     lines += ["## For the outside", "", stated["for_outside"], ""]
-    return visible("\n".join(lines))
+    return visible("\n".join(lines), keep="\n")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import drawsvg
 
-from lvmfast.report.template import visible
+from lvmfast.shown import visible
 
 Points = Sequence[tuple[int, float]]
 

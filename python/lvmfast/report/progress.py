@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.shown import tell
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -42,7 +43,7 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
 
 def announcer(quiet: bool) -> Announce:
     """Prints lines on stderr, unless asked to be silent."""
-    return say_nothing if quiet else lambda line: print(f"lvmfast: {line}", file=sys.stderr, flush=True)
+    return say_nothing if quiet else lambda line: tell(f"lvmfast: {line}")
 
 
 class Lines:
@@ -67,4 +68,4 @@ class Lines:
         of = f"/{total:,}" if total else ""
         left = f", {(total - done) / rate:,.0f} s left" if total and rate else ""
         unit = self._units.get(phase, "rows")
-        print(f"{phase}: {done:,}{of} {unit}, {rate:,.0f} {unit}/s{left}", file=sys.stderr, flush=True)
+        tell(f"{phase}: {done:,}{of} {unit}, {rate:,.0f} {unit}/s{left}")

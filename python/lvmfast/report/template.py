@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lvmfast.shown import visible
+
 if TYPE_CHECKING:
     from jinja2 import Template
-
-#: Characters that change the order of the text around them, or that nobody sees.
-INVISIBLE = frozenset(
-    "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-)
 
 
 def template(name: str, **filters: Callable[[Any], str]) -> Template:
@@ -26,21 +22,7 @@ def template(name: str, **filters: Callable[[Any], str]) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: visible(value, keep="\n\t") if type(value) is str else value,
     )
     environment.filters |= {"words": lambda name: str(name).replace("_", " "), **filters}
     return environment.get_template(name)
-
-
-def visible(text: str) -> str:
-    """`text` with control characters and changes of direction written out: it reads as it is stored."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    plain = character not in INVISIBLE and unicodedata.category(character) not in ("Cc", "Cs", "Cn")
-    if character in "\n\t" or plain:
-        return character
-    return f"\u27e8U+{ord(character):04X}\u27e9"

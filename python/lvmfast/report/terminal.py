@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.tally import FileCount, SideCount
 from lvmfast.report.nearest import nearest_sentence
 from lvmfast.report.sentences import undecided_count
+from lvmfast.shown import line, say, tell
 
 COLOURS: dict[Status, str] = {
     "clean": "green",
@@ -22,36 +23,41 @@ COLOURS: dict[Status, str] = {
 }
 
 
-def show(findings: Findings, console: Console) -> None:
-    """Prints the tables."""
-    console.print(_by_level(findings))
+def cell(text: object, style: str = "") -> Text:
+    """What stands in a cell or a title of a table, when it comes from outside."""
+    return Text(line(text), style=style)
+
+
+def show_table(table: Table, *, on_stderr: bool = False) -> None:
+    """Prints a table, whose texts from outside are `cell`s."""
+    Console(stderr=on_stderr).print(table)
+
+
+def show(findings: Findings, *, on_stderr: bool = False) -> None:
+    """Prints the tables, and what they do not say."""
+    out = tell if on_stderr else say
+    show_table(_by_level(findings), on_stderr=on_stderr)
     judged: Side = "eval" if "eval" in findings.sides else "train"
     if len(findings.sides[judged].names) > 1:
-        console.print(_by_file(findings, judged))
+        show_table(_by_file(findings, judged), on_stderr=on_stderr)
     for finding in findings.levels.values():
         if finding.reason:
-            _say(console, f"{finding.level}: not checkable: {finding.reason}")
+            out(f"{finding.level}: not checkable: {finding.reason}")
         elif unchecked := _unchecked(finding):
-            _say(console, f"{finding.level}: rows not checked: {unchecked}")
+            out(f"{finding.level}: rows not checked: {unchecked}")
         if finding.nearest is not None and finding.status != "not_checkable":
-            _say(console, nearest_sentence(finding, finding.nearest))
+            out(nearest_sentence(finding, finding.nearest))
         if undecided := undecided_count(finding):
-            _say(
-                console,
+            out(
                 f"{finding.level}: {undecided:,} eval rows may match at {finding.threshold:g}: "
                 "the fingerprint neither finds a match nor rules it out",
             )
         if finding.cut:
             kept, found = len(finding.matches), finding.match_count
-            _say(
-                console,
+            out(
                 f"{finding.level}: evidence cut to the {kept:,} highest scores of {found:,} matches "
                 "(--max-pairs); the counts are whole",
             )
-
-
-def _say(console: Console, sentence: str) -> None:
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _by_level(findings: Findings) -> Table:
@@ -99,7 +105,7 @@ def _by_file(findings: Findings, side: Side) -> Table:
         table.add_column(finding.level, justify="right")
     for place, name in enumerate(findings.sides[side].names):
         counts = [finding.sides[side].files[place] for finding in checked]
-        table.add_row(escape(name), *map(_file_ratio, counts))
+        table.add_row(cell(name), *map(_file_ratio, counts))
     return table
 
 

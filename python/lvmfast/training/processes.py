@@ -12,6 +12,14 @@ from lvmfast.errors import DataError
 class FollowedError(DataError):
     """This process ends because of what another one says: nobody is to say it a second time."""
 
+    told = True
+
+
+class FollowedInterrupt(KeyboardInterrupt):
+    """As `FollowedError`, of an interrupt."""
+
+    told = True
+
 
 def process_count() -> int:
     """The processes of the run.

@@ -1,0 +1,63 @@
+"""What is printed: one line at a time, with nothing in it that a terminal obeys or that nobody sees.
+
+Names of files, columns and models come from outside. Whatever is printed, the text of every error and the
+pages go through `visible`.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+#: Characters in a line; of a longer one the middle is left out, so that file and remedy stay.
+LONGEST = 2000
+_HEAD, _TAIL = 1400, 500
+#: Letters that nobody sees, and joiners of letters, which Persian, Indian scripts and emoji are written with.
+_UNSEEN, _JOINERS = frozenset("\u115f\u1160\u2800\u3164\uffa0"), frozenset("\u200c\u200d")
+_WRITTEN_OUT = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
+
+
+def visible(text: str, keep: str = "") -> str:
+    """`text` with what controls, reorders or hides text written out as ⟨U+001B⟩; `keep` stays as it is."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    hidden = unicodedata.category(character) in _WRITTEN_OUT and character not in _JOINERS
+    return f"\u27e8U+{ord(character):04X}\u27e9" if hidden or character in _UNSEEN else character
+
+
+def line(text: object) -> str:
+    """`text` as one visible line of at most `LONGEST` characters."""
+    return _shortened(visible(_shortened(str(text))))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:_HEAD]} ... ({len(text) - _HEAD - _TAIL:,} characters) ... {text[-_TAIL:]}"
+
+
+def say(*lines: object) -> None:
+    """Prints lines on stdout."""
+    for text in lines:
+        print(line(text))
+
+
+def tell(*lines: object) -> None:
+    """Prints lines on stderr, at once. Where nobody listens, nothing happens: no verdict hangs on it."""
+    for text in lines:
+        try:
+            print(line(text), file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            return
+
+
+def say_json(content: object) -> None:
+    """Prints JSON on stdout, in the characters that it can take."""
+    import json
+
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(content, indent=2, ensure_ascii=not unicode))
