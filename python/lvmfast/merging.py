@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.named import named_rows
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.running import RunningLevels
+from lvmfast.parse import parse_json
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import environment
@@ -141,7 +141,7 @@ def _unpacked(path: str, place: Folder, name: str) -> tuple[Cut, Cut]:
 
 def _summary(path: str, place: Folder) -> dict[str, Any]:
     try:
-        summary = json.loads(place.read(SUMMARY))
+        summary = parse_json(path, place.read(SUMMARY), nan=False)
         if isinstance(summary, dict):
             return summary
     except ValueError:

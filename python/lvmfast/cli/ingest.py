@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from lvmfast.ingest.pipeline import Ingested, device_here, embedder_of, ingest
 from lvmfast.ingest.proof import Proven, Training, prove
 from lvmfast.ingest.selection import Selection, parse_ranges
 from lvmfast.ingest.sequences import Layout, write_sequences
+from lvmfast.parse import read_json
 from lvmfast.report.progress import progress_display
 from lvmfast.report.terminal import show_table
 from lvmfast.shown import say
@@ -324,7 +324,7 @@ def _domains(path: Path | None) -> Domains | None:
     if path is None:
         return None
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a JSON object: {error}") from error
     if not isinstance(content, dict) or not all(

@@ -30,6 +30,7 @@ import pyarrow as pa
 from lvmfast import _core
 from lvmfast.corpus.failures import one_line, reading
 from lvmfast.errors import DataError
+from lvmfast.parse import parse_json
 
 MAGIC = b"LVFP"
 VERSION = 1
@@ -126,7 +127,7 @@ def unpack(path: str) -> Container:
     if header > len(body) - _HEAD.size:
         raise DataError(f"{path}: header: {header} bytes do not fit into the file")
     try:
-        described = json.loads(bytes(body[_HEAD.size : _HEAD.size + header]))
+        described = parse_json(path, bytes(body[_HEAD.size : _HEAD.size + header]))
         content, sections, wrote = described["content"], described["sections"], str(described["lvmfast"])
         if not (isinstance(content, dict) and isinstance(sections, list)):
             raise TypeError("expected an object and a list")

@@ -21,6 +21,7 @@ from lvmfast.corpus.dataset import Column, Rows, SplitFile
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.tables import TableFile
 from lvmfast.errors import DataError
+from lvmfast.parse import parse_json, without_nan
 
 ARRAYS, TABLE, DATASET = "<arrays>", "<table>", "<dataset>"
 
@@ -59,10 +60,11 @@ def _open_arrays(arrays: Mapping[str, Any], mapping: dict[Column, str], strict: 
 
 def _provenance(value: Any) -> dict[str, Any] | None:
     try:
-        stated = value if isinstance(value, Mapping) else json.loads(str(value))
-    except ValueError:
+        text = json.dumps(dict(value), default=str) if isinstance(value, Mapping) else str(value)
+        stated = without_nan(parse_json("provenance", text))
+    except (ValueError, TypeError, RecursionError):
         return None
-    return dict(stated) if isinstance(stated, Mapping) else None
+    return stated if isinstance(stated, dict) else None
 
 
 class _NumpyArray:

@@ -6,7 +6,6 @@ is held to the real size of the file and to its neighbours before a byte of it i
 
 from __future__ import annotations
 
-import json
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from lvmfast.corpus.npy import (
 )
 from lvmfast.corpus.windows import WINDOWS, windowed
 from lvmfast.errors import DataError
+from lvmfast.parse import parse_json, without_nan
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import AHEAD_BYTES, Range, in_lockstep
 
@@ -259,11 +259,11 @@ def _provenance(member: Member, notes: list[str]) -> dict[str, Any] | None:
         content = stream.read(size).ljust(size, b"\0")
     value = np.frombuffer(content, header.dtype, 1)[0]
     try:
-        stated = json.loads(value.decode() if isinstance(value, bytes) else str(value))
+        stated = parse_json(where, value.decode() if isinstance(value, bytes) else str(value))
     except ValueError as error:
         notes.append(f"provenance: not JSON ({one_line(error)}); ignored")
         return None
     if not isinstance(stated, dict):
         notes.append(f"provenance: expected a JSON object, got {type(stated).__name__}; ignored")
         return None
-    return stated
+    return dict(without_nan(stated))

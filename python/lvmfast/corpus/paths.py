@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lvmfast.corpus.trees import DiskTree, StoreTree, Tree
 from lvmfast.errors import DataError
+from lvmfast.parse import parse_json
 from lvmfast.stores import FileInfo, is_uri, local_path, matching, object_or_folder, objects_under, same_place
 
 _PLAIN = {
@@ -179,7 +179,9 @@ def _refuse_both_sides(tree: Tree, folder: str) -> None:
     """Refuses a folder of `lvmfast split`: read as one, its sides would be mixed again."""
     text = tree.text(folder, CERTIFICATE)
     try:
-        sides = [[file["file"] for file in side["files"]] for side in json.loads(text)["sides"].values()]
+        sides = [
+            [file["file"] for file in side["files"]] for side in parse_json(folder, text)["sides"].values()
+        ]
         inside = [os.path.join(folder, files[0]) for files in sides if files[0] is not None]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return  # somebody else's clean.json
@@ -191,7 +193,7 @@ def _splits(tree: Tree, folder: str) -> list[str]:
     """Paths of the splits of a DatasetDict that was saved to `folder`."""
     text = tree.text(folder, "dataset_dict.json")
     try:
-        names = json.loads(text)["splits"]
+        names = parse_json(folder, text)["splits"]
         return [os.path.join(folder, str(name)) for name in names]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: dataset_dict.json: expected a list of splits") from error
@@ -208,7 +210,7 @@ def saved_dataset_files(folder: str, tree: Tree | None = None) -> list[str]:
     tree = tree or DiskTree()
     text = tree.text(folder, "state.json")
     try:
-        names = [str(entry["filename"]) for entry in json.loads(text)["_data_files"]]
+        names = [str(entry["filename"]) for entry in parse_json(folder, text)["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: state.json: expected a list of data files") from error
     for name in names:

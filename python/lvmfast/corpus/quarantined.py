@@ -7,7 +7,6 @@ environment variable `LVMFAST_QUARANTINE` lists.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 from lvmfast import _core
 from lvmfast.corpus.failures import reading
 from lvmfast.errors import DataError
+from lvmfast.parse import Fields, parse_json, read_json
 from lvmfast.stores import FileInfo, Source, as_source, is_uri
 from lvmfast.stores.ahead import PIECE_BYTES, in_order
 
@@ -26,6 +26,8 @@ MANIFEST = "manifest.json"
 WARNING = "README_LEAK_WARNING.md"
 VARIABLE = "LVMFAST_QUARANTINE"
 MANIFEST_VERSION = 1
+#: Bytes of a manifest: those of some 25,000 files. What is larger, other programs wrote.
+MOST_MANIFEST = 16 << 20
 #: Other programs write files called manifest.json, too.
 MANIFEST_KIND = "lvmfast quarantine"
 
@@ -52,6 +54,24 @@ class QuarantinedFile:
         """Size in bytes and BLAKE3: what the file is known by."""
         return int(self.entry["bytes"]), str(self.entry["blake3"])
 
+    def check(self, where: str) -> None:
+        """Holds the entry to be what `docs/output.md` says of it.
+
+        Raises:
+            DataError: it is not; `where` names it.
+        """
+        entry = Fields(where, self.entry)
+        for name in ("original_path", "blake3", "quarantined_at"):
+            entry.text(name)
+        entry.integer("bytes")
+        if self.entry["pending"] not in (None, "quarantine", "restore"):
+            raise DataError(f"{where}: pending: expected a move, got {self.entry['pending']!r:.60}")
+        levels = entry.fields("levels")
+        for level in levels.values:
+            count = levels.fields(level)
+            if count.integer("matched"):
+                count.number("rate")
+
     @property
     def pending(self) -> str | None:
         """The move that was begun and not finished: ``quarantine``, ``restore``, or None."""
@@ -68,14 +88,12 @@ def read_manifest(folder: Path) -> tuple[QuarantinedFile, ...] | None:
     file = folder / MANIFEST
     if not file.is_file():
         return None
-    with reading(str(file)):
-        content = file.read_bytes()
     surely = folder.name == QUARANTINE or (folder / WARNING).exists()
     try:
-        manifest = json.loads(content)
-    except ValueError as error:
+        manifest = read_json(file, MOST_MANIFEST)
+    except DataError as error:
         if surely:
-            raise DataError(f"{file}: expected a quarantine manifest: {error}") from error
+            raise DataError(f"{error}; expected a quarantine manifest there") from error
         return None
     if not isinstance(manifest, dict) or manifest.get("kind") != MANIFEST_KIND:
         if surely:
@@ -90,13 +108,9 @@ def read_manifest(folder: Path) -> tuple[QuarantinedFile, ...] | None:
             name = entry.entry["file"]
             if os.path.basename(name) != name or name in ("", ".", ".."):
                 raise ValueError(f"{name!r} is not a file of this folder")
-            _ = (
-                entry.original,
-                entry.content,
-                entry.pending,
-                leak_sentence(entry),
-                entry.entry["quarantined_at"],
-            )
+            entry.check(f"{file}: {name}")
+    except DataError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{file}: files: expected entries as docs/output.md has them ({error!r})") from error
     return entries
@@ -105,8 +119,8 @@ def read_manifest(folder: Path) -> tuple[QuarantinedFile, ...] | None:
 def is_manifest(content: str) -> bool:
     """Whether a file called manifest.json is that of a quarantine."""
     try:
-        manifest = json.loads(content)
-    except ValueError:
+        manifest = parse_json(MANIFEST, content, MOST_MANIFEST)
+    except DataError:
         return False
     return isinstance(manifest, dict) and manifest.get("kind") == MANIFEST_KIND
 

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.quarantined import MANIFEST, QUARANTINE, is_manifest, read_manifest
+from lvmfast.corpus.quarantined import MANIFEST, MOST_MANIFEST, QUARANTINE, is_manifest, read_manifest
+from lvmfast.errors import DataError
+from lvmfast.parse import read_bytes
 from lvmfast.stores import FileInfo, StoredObject
+
+#: Bytes of a file that says something of its folder.
+MOST_BESIDE = 64 << 20
 
 
 class Tree(Protocol):
@@ -59,7 +64,7 @@ class DiskTree:
     def text(self, folder: str, name: str) -> str:
         """As `Tree.text`."""
         with reading(folder):
-            return Path(folder, name).read_text(encoding="utf-8", errors="replace")
+            return read_bytes(Path(folder, name), MOST_BESIDE).decode("utf-8", "replace")
 
     def identity(self, folder: str) -> str:
         """As `Tree.identity`: symbolic links are followed."""
@@ -99,7 +104,9 @@ class StoreTree:
         """As `Tree.text`."""
         uri = f"{folder.rstrip('/')}/{name}"
         info = self._objects[uri]
-        return StoredObject(uri, info).read(0, info.size).decode(errors="replace")
+        if info.size > MOST_BESIDE:
+            raise DataError(f"{uri}: expected a file of at most {MOST_BESIDE:,} bytes, got {info.size:,}")
+        return StoredObject(uri, info).read(0, info.size).decode("utf-8", "replace")
 
     def identity(self, folder: str) -> str:
         """As `Tree.identity`: a store has no links."""
@@ -109,4 +116,7 @@ class StoreTree:
         """As `Tree.quarantined`: a copy of a quarantine in a store is one, too."""
         if folder.rpartition("/")[2] == QUARANTINE:
             return True
-        return MANIFEST in self.names(folder) and is_manifest(self.text(folder, MANIFEST))
+        if MANIFEST not in self.names(folder):
+            return False
+        size = self._objects[f"{folder.rstrip('/')}/{MANIFEST}"].size
+        return size <= MOST_MANIFEST and is_manifest(self.text(folder, MANIFEST))

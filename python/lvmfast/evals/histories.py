@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from lvmfast.errors import DataError
 from lvmfast.evals.predictors import HISTORY, Predictor
-from lvmfast.parse import read_json
+from lvmfast.parse import read_json, without_nan
 
 
 def histories(runs: Sequence[Predictor]) -> dict[str, list[dict[str, Any]]]:
@@ -26,14 +25,5 @@ def histories(runs: Sequence[Predictor]) -> dict[str, list[dict[str, Any]]]:
             isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows
         ):
             raise DataError(f"{place}: expected a list of epochs, each with its number as `epoch`")
-        found[run.name] = _finite(rows)
+        found[run.name] = without_nan(rows)  # a loss that overflowed is no figure
     return found
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinities become null: a loss that overflowed is no figure, and JSON has no name for it."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

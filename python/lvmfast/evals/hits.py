@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from lvmfast.evals.bootstrap import RESAMPLES, Interval, cluster_interval
 from lvmfast.evals.given import audit_vectors
 from lvmfast.evals.metrics import EFFICIENCY, METRICS, hit_counts, query_values, retrieval_metrics
 from lvmfast.evals.payload import load_vector_payload
+from lvmfast.parse import parse_json
 
 ROWS = ("hit_indices", "retrieved_indices")
 SCORES = ("hit_scores", "scores")
@@ -272,10 +272,7 @@ def _records(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{name}: line {number}: expected JSON: {error}") from error
+            record = parse_json(f"{name}: line {number}", line)
             if not isinstance(record, dict):
                 raise DataError(f"{name}: line {number}: expected an object, got {type(record).__name__}")
             yield number, record

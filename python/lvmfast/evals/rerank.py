@@ -21,6 +21,7 @@ from lvmfast.durable import write_bytes
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.density import candidate_similarities, reordered
 from lvmfast.evals.search import Scores, TopK
+from lvmfast.parse import parse_json
 
 KIND, VERSION = "reranker", 1
 #: What is known of a candidate beside its cosine with each vector of the window. With a window of five: 11.
@@ -251,7 +252,7 @@ def load_reranker(path: Path) -> Reranker:
         path.open("rb").close()
     try:
         with safe_open(str(path), "np") as file:
-            stated = json.loads((file.metadata() or {}).get("lvmfast", "{}"))
+            stated = parse_json(str(path), (file.metadata() or {}).get("lvmfast", "{}"), nan=False)
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
         if stated.get("kind") != KIND or stated.get("version") != VERSION:
             raise ValueError(f"kind {stated.get('kind')}, version {stated.get('version')}")
@@ -263,7 +264,7 @@ def load_reranker(path: Path) -> Reranker:
         for name, shape in shapes.items():
             if tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
                 raise ValueError(f"{name}: expected {shape} finite numbers, got {tensors[name].shape}")
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: expected a reranker of version {VERSION}: {error}") from error
     for name in ("kind", "version"):
         del stated[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
 from lvmfast.ingest.wikitext import Section, is_boilerplate
+from lvmfast.parse import parse_json
 
 _FIELDS = ("id", "title", "text")
 _BATCH = 256
@@ -89,10 +89,7 @@ def _jsonl(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _record(path: str, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{path}: line {number}: no JSON: {error}") from error
+    record = parse_json(f"{path}: line {number}", line)
     if not isinstance(record, dict):
         raise DataError(f"{path}: line {number}: expected an object, got {type(record).__name__}")
     return record

@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 from lvmfast.corpus.dataset import FILES_AHEAD, Batch, Column, Dataset, SplitFile
 from lvmfast.errors import DataError
+from lvmfast.parse import parse_json
 
 Rows = npt.NDArray[np.int64]
 #: What was cut out: arrays, JSON values, and trees of them by name.
@@ -171,7 +172,7 @@ def unpack(name: str, data: bytes) -> tuple[Cut, Cut]:
     if len(digest) < _DIGEST_BYTES or hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() != digest:
         raise DataError(f"{name}: damaged: its bytes do not have the digest that stands before them")
     end = 8 + int.from_bytes(content[:8], "little")
-    head = json.loads(content[8:end])
+    head = parse_json(name, content[8:end])
     with np.load(io.BytesIO(content[end:]), allow_pickle=False) as arrays:
 
         def value(shape: Any) -> Any:

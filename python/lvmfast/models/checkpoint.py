@@ -17,6 +17,7 @@ from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.durable import write_bytes, write_text
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.models.config import ModelConfig
+from lvmfast.parse import parse_json, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +113,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     try:
         with safe_open(str(path), "pt") as file:
             header = (file.metadata() or {}).get("lvmfast")
-            stated = json.loads(header) if header else {}
+            stated = parse_json(str(path), header) if header else {}
             found = stated.get("kind") if isinstance(stated, dict) else None
             if found != kind:
                 raise DataError(f"{path}: expected a {kind}, got {found or 'weights that are none of ours'}")
@@ -139,10 +140,8 @@ def resolve_checkpoint(path: str | PathLike[str]) -> Path:
         raise DataError(
             f"{place}: no {BEST}: expected the folder of a run with a finished epoch, or a checkpoint"
         )
-    with reading(str(best)):
-        text = best.read_text("utf-8")
     try:
-        name = json.loads(text)["checkpoint"]
+        name = read_json(best)["checkpoint"]
         if Path(name).name != name:
             raise ValueError(f"{name!r} is not a file of {CHECKPOINTS}/")
     except (ValueError, KeyError, TypeError) as error:
@@ -180,7 +179,7 @@ def load_model(
             dict(stated["metrics"]),
             file,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, DataError):
             raise DataError(f"{file}: {error}") from error
         raise DataError(f"{file}: its header lacks what a checkpoint states: {one_line(error)}") from error

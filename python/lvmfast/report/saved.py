@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.errors import DataError
 from lvmfast.leaks.journal import RUN
 from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.parse import Fields, parse_json
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
@@ -83,12 +83,7 @@ class SavedScan:
         if not place.exists(SUMMARY):
             raise DataError(f"{path}: no {SUMMARY} there, so no finished scan")
         content = place.read(SUMMARY)
-        try:
-            summary = json.loads(content)
-        except ValueError as error:
-            raise DataError(f"{file}: expected JSON: {error}") from error
-        if not isinstance(summary, dict):
-            raise DataError(f"{file}: expected a JSON object, got {type(summary).__name__}")
+        summary = Fields(file, parse_json(file, content, nan=False)).values
         version = summary.get("schema_version")
         if version != SCHEMA_VERSION:
             raise DataError(

@@ -14,6 +14,7 @@ from lvmfast.corpus.paths import CERTIFICATE
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.parse import as_documented, read_json
 from lvmfast.report.leak_report import LeakReport
 
 CERTIFICATE_VERSION = 1
@@ -127,17 +128,15 @@ def read_certificate(folder: Path) -> dict[str, Any]:
         DataError: there is none, it is no certificate, or it is of another version.
     """
     path = folder / CERTIFICATE
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; `lvmfast clean` and `lvmfast split` write it") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a certificate in JSON: {' '.join(str(error).split())}") from error
+    if not path.exists():
+        raise DataError(f"{path}: no such file; `lvmfast clean` and `lvmfast split` write it")
+    content = read_json(path, nan=False)
     version = content.get("certificate_version") if isinstance(content, dict) else None
     if version != CERTIFICATE_VERSION:
         raise DataError(f"{path}: expected certificate_version {CERTIFICATE_VERSION}, found {version}")
-    if intact(content):
-        _check_names(path, content)
+    with as_documented(path):
+        if intact(content):
+            _check_names(path, content)
     return dict(content)
 
 

@@ -14,6 +14,7 @@ from lvmfast.corpus import SplitFile
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.paths import saved_dataset_files
 from lvmfast.errors import DataError
+from lvmfast.parse import read_json
 
 SAVED_DATASET = ("state.json", "dataset_info.json")
 
@@ -96,7 +97,7 @@ def write_saved_datasets(folder: Path, written: Mapping[str, str]) -> list[str]:
             continue
         beside = Path(names[0]).parent
         with reading(source):
-            state = json.loads(Path(source, "state.json").read_text("utf-8"))
+            state = read_json(Path(source, "state.json"))
             info = Path(source, "dataset_info.json").read_bytes()
         state["_data_files"] = [{"filename": Path(name).name} for name in names]
         # datasets caches by fingerprint: other rows need another one.

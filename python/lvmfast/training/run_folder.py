@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lvmfast.corpus.failures import reading
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.models.checkpoint import BEST, CHECKPOINTS, SUFFIX
+from lvmfast.parse import read_json
 from lvmfast.stores import holding
 from lvmfast.stores.locks import INSIDE
 from lvmfast.training.heartbeat import HEARTBEAT
@@ -140,12 +140,7 @@ class RunFolder:
         """
         if not self.run.is_file():
             return None
-        with reading(str(self.run)):
-            text = self.run.read_text("utf-8")
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{self.run}: expected JSON: {error}") from error
+        content = read_json(self.run)
         if not isinstance(content, dict):
             raise DataError(f"{self.run}: expected a JSON object, got {type(content).__name__}")
         return content
