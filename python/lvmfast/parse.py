@@ -207,11 +207,9 @@ class Fields:
     def number(self, name: str, default: float | None = None) -> float:
         """A finite number."""
         value = self._get(name, default)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            found = float(value)
-            if math.isfinite(found):
-                return found
-        self._refuse(name, "a finite number", value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            self._refuse(name, "a finite number", value)
+        return float(value)
 
     def boolean(self, name: str, default: bool | None = None) -> bool:
         """True or false."""
