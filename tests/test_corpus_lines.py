@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import lvmfast.corpus.jsonl
+import lvmfast.corpus.lines
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 from tests.corpus_reading import read, read_all
@@ -53,7 +53,7 @@ def example(rows=40):
 @pytest.mark.parametrize("rows", [1, 7, 8192])
 @pytest.mark.parametrize("block", [200, 16 << 20])
 def test_jsonl_reads_as_json_does(tmp_path, monkeypatch, suffix, rows, block):
-    monkeypatch.setattr(lvmfast.corpus.jsonl, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(lvmfast.corpus.lines, "_BLOCK_BYTES", block)
     data = example()
     path = pack(tmp_path / f"a.jsonl{suffix}", lines(data))
     split = load_split(path)
@@ -131,7 +131,7 @@ def test_broken_lines_are_named(tmp_path, suffix, line, message):
 
 @pytest.mark.parametrize("block", [64, 1000])
 def test_line_numbers_run_through_all_blocks(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(lvmfast.corpus.jsonl, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(lvmfast.corpus.lines, "_BLOCK_BYTES", block)
     monkeypatch.setattr(lvmfast.corpus.streams, "_HEAD_BYTES", 500)
     path = pack(tmp_path / "a.jsonl", lines([{"text": "x" * i} for i in range(50)]) + "{")
     with pytest.raises(DataError, match="line 51, column 2"):
@@ -145,8 +145,8 @@ def test_a_first_line_longer_than_the_head(tmp_path, monkeypatch):
 
 
 def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(lvmfast.corpus.jsonl, "_LONGEST_LINE", 1000)
-    monkeypatch.setattr(lvmfast.corpus.jsonl, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(lvmfast.corpus.lines, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(lvmfast.corpus.lines, "_BLOCK_BYTES", 100)
     path = pack(tmp_path / "a.jsonl", lines([{"text": "x"}, {"text": "x" * 5000}]))
     with pytest.raises(DataError, match="line 2: over 1000 bytes long"):
         read(path)

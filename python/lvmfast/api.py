@@ -16,6 +16,7 @@ from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.load import as_fingerprint
+from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.payload import Payload
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
@@ -46,7 +47,14 @@ from lvmfast.stores import folder, holds
 SPANS_PER_SHARD = 4
 
 
+def _looks_through(asked: Mapping[str, Any]) -> bool:
+    """Whether a scan goes on with another, is part of one, or has workers: all see one set of columns."""
+    resumed, shard, engine = asked.get("resume"), asked.get("shard"), asked.get("engine", "local")
+    return bool(resumed) or shard is not None or engine != "local"
+
+
 @holds("out")
+@begins_again(unless=_looks_through)
 def leakscan(
     train: Any,
     eval: Any = None,

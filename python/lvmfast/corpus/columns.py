@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from lvmfast.corpus.dataset import COLUMNS, Column
+from lvmfast.corpus.looks import LackingError
 from lvmfast.errors import DataError
 
 ALIASES: dict[Column, tuple[str, ...]] = {
@@ -59,7 +60,7 @@ def resolve(
             found[column] = str(field)
             continue
         if field is not None and strict:
-            raise DataError(f"{name}: {column}: no field {field!r}; there is {_listed(fields)}")
+            raise LackingError(f"{name}: {column}: no field {field!r}; there is {_listed(fields)}")
         candidates = [alias for alias in ALIASES[column] if alias in fields and alias not in claimed]
         if pairs and column in ("doc_id", "chunk_id") and PAIR_FIELD in fields:
             candidates.append(PAIR_FIELD)
@@ -68,7 +69,7 @@ def resolve(
         if candidates:
             found[column] = candidates[0]
     if not found and fields:
-        raise DataError(f"{name}: no field is a known column; there is {_listed(fields)}; map one of them")
+        raise LackingError(f"{name}: no field is a known column; there is {_listed(fields)}; map one of them")
     return found
 
 

@@ -1,259 +1,181 @@
-"""JSON lines, plain or compressed: blocks of whole lines through pyarrow, and line by line where it balks.
+"""JSON lines and lists of JSON objects, plain or compressed.
 
-pyarrow parses fast and says neither which line is broken nor that a column may hold integers and strings;
-so a block that it refuses is parsed again by `json`, which either reads it or names the line.
+A column's type follows from what the column is for, so only two things have to be found out: which fields
+there are, and the shape of vectors. `Fields` finds them in the beginning of a file or in all of it.
 """
 
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 
-from lvmfast.corpus.columns import resolve
-from lvmfast.corpus.dataset import Column, Rows
-from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.npy import Readable
+from lvmfast.corpus.columns import ALIASES, resolve
+from lvmfast.corpus.dataset import COLUMNS, Column, Rows
+from lvmfast.corpus.json_rows import Reading, objects, parsed
+from lvmfast.corpus.lines import line_blocks, longest_line
+from lvmfast.corpus.looks import SampleContradicted, by_sample
 from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.tables import TableFile
-from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
-
-_BLOCK_BYTES = 16 << 20
-_PARALLEL_BYTES = 1 << 20
-_LONGEST_LINE = 256 << 20
-_BOM = b"\xef\xbb\xbf"
-_VECTOR = pa.list_(pa.float64())
-_TYPES: dict[Column, pa.DataType] = {
-    "text": pa.large_string(),
-    "vector": _VECTOR,
-    "context": pa.list_(_VECTOR),
-}
-_Fields: TypeAlias = dict[str, Column]
 
 
 def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
-    """A file of one JSON object per line. Blank lines and a byte order mark are passed over.
+    """A file of one JSON object per line, or of one list of objects.
 
-    The fields are those of the objects in the first MiB. Ids come out as text: they may be integers in
-    one line and strings in another.
+    Blank lines and a byte order mark are passed over. Ids come out as text: they may be integers in one line
+    and strings in another. A field is there if it stands in the first MiB, or has a value anywhere; inside
+    a call that can begin again the first MiB decides until a line says otherwise.
 
     Raises:
         DataError: a broken line (it is named), or fields that do not fit their columns.
     """
     source = as_source(path)
-    path = source.name
-    schema, guess = _schema(source, mapping, strict)
-    columns: _Fields = {}
-    if schema.names:
-        columns = {
-            field: column for column, field in resolve(path, schema.names, mapping, strict=strict).items()
-        }
+    path, longest = source.name, longest_line()
+    fields = Fields(path, mapping, strict)
+    complete, guess = fields.look_at_head(source, longest)
+    looked_at = fields.line
+    if not complete and not by_sample():
+        fields.look_through(source, longest)
+    columns, carried, watched = fields.columns(), fields.texts_named_context(), fields.unseen()
 
-    def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        asked = {field: columns[field] for field in fields}
+    def contradicted(line: int, name: str, value: Any) -> NoReturn:
+        raise SampleContradicted(f"{path}: {name} first appears in line {line}")
+
+    def scan(asked: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        read = {**{name: columns[name] for name in asked}, **carried}
+        integers = {name: type(fields.seen[name].value) is int for name in asked}
+        reading = Reading(path, read, watched, contradicted, integers)
         row = 0
         with decompressed(source) as stream:
-            for line, block in line_blocks(path, stream):
-                batch = _parse_block(path, block, line, asked)
-                yield row, batch
+            for lines in line_blocks(path, stream, longest):
+                batch = parsed(lines, reading)
+                del lines  # what is made of a long line is larger than itself
+                yield row, batch.select(asked)
                 row += batch.num_rows
 
-    return TableFile.over(source, None, schema, scan, mapping, strict=strict, rows_guess=guess)
+    file = TableFile.over(source, None, fields.schema(), scan, mapping, strict=strict, rows_guess=guess)
+    for column, refusal in file.unreadable.items():
+        file.unreadable[column] = f"{refusal}, in line {fields.line_of(column)}"
+    late = [(name, fields.seen[name].line) for name in file.fields.values()]
+    file.notes += tuple(f"{name}: first appears in line {line}" for name, line in late if line > looked_at)
+    return file
 
 
-def line_blocks(path: str, stream: Readable) -> Iterator[tuple[int, bytes]]:
-    """(number of the first line, block of whole lines), to the end of the stream."""
-    line, rest = 1, b""
-    while True:
-        read = stream.read(_BLOCK_BYTES)
-        block = rest + read
-        if line == 1 and block.startswith(_BOM):
-            block = block[len(_BOM) :]
-        cut = block.rfind(b"\n") + 1 if read else len(block)
-        whole, rest = block[:cut], block[cut:]
-        if len(rest) > _LONGEST_LINE:
-            raise DataError(f"{path}: line {line + whole.count(10)}: over {_LONGEST_LINE} bytes long")
-        if whole:
-            yield line, whole
-            line += whole.count(b"\n")
-        if not read:
-            return
+class _Seen(NamedTuple):
+    """A field of an object: the line at which it first had a value, or else first stood."""
+
+    line: int
+    value: Any
 
 
-def _parse_block(path: str, block: bytes, first_line: int, columns: _Fields) -> pa.RecordBatch:
-    batch = _parse_fast(block, columns)
-    if batch is not None:
-        return batch
-    rows = list(_parse_lines(path, block, first_line, set(columns)))
-    arrays = [
-        pa.array([_READERS[column](f"{path}: line {line}: {field}", row.get(field)) for line, row in rows],
-                 _TYPES.get(column, pa.large_string()))
-        for field, column in columns.items()
-    ]  # fmt: skip
-    return _counted(len(rows), dict(zip(columns, arrays, strict=True)))
+class Fields:
+    """The fields of the objects of a file, as far as they were looked at."""
 
+    def __init__(self, path: str, mapping: dict[Column, str], strict: bool) -> None:
+        """Nothing is looked at yet; `mapping` and `strict` as in `resolve`."""
+        self._path, self._mapping, self._strict = path, mapping, strict
+        self.seen: dict[str, _Seen] = {}
+        self.line = 0  #: the last one that was looked at
 
-def _parse_fast(block: bytes, columns: _Fields) -> pa.RecordBatch | None:
-    """The block through pyarrow, or None where anything about it is out of the ordinary."""
-    import pyarrow.json as pa_json
+    def look_at_head(self, source: Source, longest: int) -> tuple[bool, int]:
+        """Looks at the objects in the beginning of a file; whether that is all, and a guess at its rows."""
+        start = head(source)
+        rows = 0
+        for lines in line_blocks(self._path, io.BytesIO(start.block), longest, whole=start.complete):
+            for line, row in objects(self._path, lines, frozenset()):
+                self._add(line, row)
+                rows += 1
+        if not rows and not start.complete:  # a first line of over a MiB
+            with decompressed(source) as stream:
+                for lines in line_blocks(self._path, stream, longest):
+                    for line, row in objects(self._path, lines, frozenset()):
+                        self._add(line, row)
+                        return False, start.scaled(1)
+        return start.complete, start.scaled(rows)
 
-    lines = [line for line in block.split(b"\n") if line and not line.isspace()]
-    try:
-        example = json.loads(lines[0]) if lines else {}
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(example, dict):
-        return None
-    types = {
-        field: _TYPES.get(column) or (pa.int64() if type(example.get(field)) is int else pa.large_string())
-        for field, column in columns.items()
-    }
-    try:
-        table = pa_json.read_json(
-            io.BytesIO(block),
-            # pyarrow refuses an object that is longer than its blocks, which it parses in parallel.
-            pa_json.ReadOptions(block_size=max(_PARALLEL_BYTES, *map(len, lines), 0) + 2),
-            pa_json.ParseOptions(pa.schema(types), unexpected_field_behavior="ignore"),
-        )
-        table.validate(full=True)
-    except (pa.ArrowException, UnicodeError):
-        return None
-    # pyarrow also reads an object over several lines, and several objects on one.
-    if table.num_rows != len(lines):
-        return None
-    arrays = {field: table.column(field).combine_chunks() for field in columns}
-    return _counted(
-        table.num_rows,
-        {f: a.cast(pa.large_string()) if pa.types.is_int64(a.type) else a for f, a in arrays.items()},
-    )
+    def look_through(self, source: Source, longest: int) -> None:
+        """Looks at all objects of a file for the fields that could be columns and had no value yet."""
 
+        def met(line: int, name: str, value: Any) -> None:
+            self._add(line, {name: value})
 
-def _counted(rows: int, arrays: dict[str, pa.Array]) -> pa.RecordBatch:
-    """A record batch of `arrays`, which keeps its length even where there is none."""
-    if arrays:
-        return pa.record_batch(arrays)
-    return pa.record_batch({"": pa.nulls(rows)}).select([])
-
-
-def _parse_lines(
-    path: str, block: bytes, first_line: int, fields: set[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of each line that is not blank."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = next(
-                (k for k, _ in pairs if k in fields and sum(k == other for other, _ in pairs) > 1), None
-            )
-            if twice is not None:
-                raise ValueError(f"{twice!r} stands twice")
-        return found
-
-    for number, line in enumerate(block.split(b"\n"), first_line):
-        if not line or line.isspace():
-            continue
-        where = f"{path}: line {number}"
-        try:
-            value = json.loads(line.decode(), object_pairs_hook=unique)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: not UTF-8") from error
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where}, column {error.colno}: {one_line(error.msg)}") from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: {one_line(error)}") from error
-        if not isinstance(value, dict):
-            raise DataError(f"{where}: expected a JSON object, got {_kind(value)}")
-        yield number, value
-
-
-def _read_id(where: str, value: Any) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if value is None or isinstance(value, str):
-        return _read_text(where, value)
-    raise DataError(f"{where}: expected an integer or string id, got {_kind(value)}")
-
-
-def _read_text(where: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise DataError(f"{where}: expected text, got {_kind(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{where}: a lone surrogate, \\u{ord(value[error.start]):04x}") from error
-    return value
-
-
-def _read_vector(where: str, value: Any) -> list[float | None] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise DataError(f"{where}: expected a list of numbers, got {_kind(value)}")
-    for item in value:
-        if item is not None and (isinstance(item, bool) or not isinstance(item, (int, float))):
-            raise DataError(f"{where}: expected a list of numbers, got {_kind(item)} in it")
-    try:
-        return [None if item is None else float(item) for item in value]
-    except OverflowError as error:
-        raise DataError(f"{where}: {one_line(error)}") from error
-
-
-def _read_context(where: str, value: Any) -> list[list[float | None] | None] | None:
-    if value is not None and not isinstance(value, list):
-        raise DataError(f"{where}: expected a list of lists of numbers, got {_kind(value)}")
-    return None if value is None else [_read_vector(where, item) for item in value]
-
-
-_READERS: dict[Column, Callable[[str, Any], Any]] = {
-    "doc_id": _read_id,
-    "chunk_id": _read_id,
-    "text": _read_text,
-    "vector": _read_vector,
-    "context": _read_context,
-}
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else type(value).__name__
-
-
-def _schema(source: Source, mapping: dict[Column, str], strict: bool) -> tuple[pa.Schema, int]:
-    """The fields of the objects at the beginning of the file, and a guess at its rows."""
-    path, start = source.name, head(source)
-    block = start.block.removeprefix(_BOM)
-    cut = block.rfind(b"\n") + 1
-    if not start.complete and not cut:  # a first line of over a MiB
         with decompressed(source) as stream:
-            block = next((block for _, block in line_blocks(path, stream)), b"").split(b"\n", 1)[0]
-    elif not start.complete:
-        block = block[:cut]
-    examples: dict[str, Any] = {}
-    rows = 0
-    for _, value in _parse_lines(path, block, 1, set()):
-        rows += 1
-        for field, item in value.items():
-            if examples.get(field) is None:
-                examples[field] = item
-    columns = resolve(path, examples, mapping, strict=strict)
-    types = {field: _type_of(item) for field, item in examples.items()}
-    for column, field in columns.items():
-        if examples[field] is None:
-            types[field] = _TYPES.get(column, pa.large_string())
-        elif column in ("doc_id", "chunk_id") and pa.types.is_int64(types[field]):
-            types[field] = pa.large_string()
-    return pa.schema(list(types.items())), start.scaled(rows)
+            for lines in line_blocks(self._path, stream, longest):
+                parsed(lines, Reading(self._path, {}, self.unseen(), met))
+
+    def _add(self, line: int, row: Mapping[str, Any]) -> None:
+        self.line = max(line, self.line)
+        for name, value in row.items():
+            if name not in self.seen or (value is not None and self.seen[name].value is None):
+                # Of a text, which can be long, nothing but its type matters.
+                self.seen[name] = _Seen(line, "" if isinstance(value, str) else value)
+
+    def columns(self) -> dict[str, Column]:
+        """The column of each field that is one.
+
+        Raises:
+            DataError: as `resolve`.
+        """
+        if not self.line:  # no rows
+            return {}
+        found = resolve(self._path, self.seen, self._mapping, strict=self._strict)
+        return {name: column for column, name in found.items()}
+
+    def line_of(self, column: Column) -> int:
+        """The line at which a column first has a value."""
+        return next(self.seen[name].line for name, of in self.columns().items() if of == column)
+
+    def unseen(self) -> frozenset[str]:
+        """The fields that would change what the columns are if they had a value.
+
+        A field of ids or text that was null so far is not among them: it is a column already, of a type that
+        is known.
+        """
+        claimed = {name for name in self._mapping.values() if name in self.seen}
+        names: set[str] = set()
+        for column in COLUMNS:
+            mapped = self._mapping.get(column)
+            candidates = {mapped} if mapped in claimed else {*ALIASES[column], mapped} - claimed
+            settled = self.seen if column not in ("vector", "context") else self._with_value()
+            names |= {name for name in candidates if name is not None and name not in settled}
+        return frozenset(names)
+
+    def _with_value(self) -> set[str]:
+        return {name for name, seen in self.seen.items() if seen.value is not None}
+
+    def texts_named_context(self) -> dict[str, Column]:
+        """Fields that are called like context windows and hold text, which they are to hold to the end."""
+        if "context" in self._mapping:
+            return {}
+        return {
+            name: "text"
+            for name, column in self.columns().items()
+            if column == "context" and isinstance(self.seen[name].value, str)
+        }
+
+    def schema(self) -> pa.Schema:
+        """The type of each field that is a column, with the shape of vectors; null of every other one."""
+        columns = self.columns()
+        return pa.schema(
+            [(name, _type(columns[name], seen.value) if name in columns else pa.null())
+             for name, seen in self.seen.items()]
+        )  # fmt: skip
+
+
+def _type(column: Column, value: Any) -> pa.DataType:
+    """Of a column whose first value is `value`: ids come as text, and vectors as lists of a size."""
+    if column in ("vector", "context"):
+        return _type_of(value)
+    return pa.large_string()
 
 
 def _type_of(value: Any) -> pa.DataType:
     if isinstance(value, list):
         inner = next((item for item in value if item is not None), 0.0)
-        return pa.list_(pa.float32() if type(inner) in (int, float) else _type_of(inner))
-    simple = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.large_string()}
+        number = type(inner) in (int, float)
+        return pa.list_(pa.float32() if number else _type_of(inner), len(value))
+    simple = {bool: pa.bool_(), str: pa.large_string(), type(None): pa.null()}
     return simple.get(type(value), pa.struct([]))

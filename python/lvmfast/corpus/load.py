@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from lvmfast.corpus.arrow import open_arrow
@@ -130,7 +131,7 @@ def _each(opened: Callable[[str], SplitFile], paths: Sequence[str]) -> list[Spli
     if not any(map(is_uri, paths)):
         return [opened(path) for path in paths]
     with ThreadPoolExecutor(OPENED_AT_ONCE, thread_name_prefix="lvmfast-open") as pool:
-        opening = [pool.submit(opened, path) for path in paths]
+        opening = [pool.submit(copy_context().run, opened, path) for path in paths]
         try:
             return [file.result() for file in opening]
         except BaseException:

@@ -20,6 +20,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Coverage, Dataset, Rows, SplitFile
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys, text_bytes
+from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.values import TEXT_BYTES
 from lvmfast.errors import DataError
 
@@ -63,7 +64,7 @@ class Payload:
             missing = [column for column in (*_KEY, "text") if column not in file.fields]
             if missing:
                 why = file.unreadable.get(missing[0], f"no {missing[0]}")
-                raise DataError(f"{file.name}: a payload needs doc_id, chunk_id and text; {why}")
+                raise LackingError(f"{file.name}: a payload needs doc_id, chunk_id and text; {why}")
             for batch in file.batches((*_KEY, "text"), 8192):
                 text, keys, rows = self._keyed(batch)
                 digest = _core.hash_texts_128(*text_bytes(text), "none", self._threads)
@@ -151,7 +152,7 @@ class JoinedFile:
         missing = [column for column in _KEY if column not in file.fields]
         if missing:
             why = file.unreadable.get(missing[0], f"no {missing[0]}")
-            raise DataError(f"{file.name}: joining {payload.name} needs doc_id and chunk_id; {why}")
+            raise LackingError(f"{file.name}: joining {payload.name} needs doc_id and chunk_id; {why}")
         self._file, self._payload = file, payload
         self._own_text = "text" in file.fields
         self.name, self.path, self.nbytes = file.name, file.path, file.nbytes

@@ -112,9 +112,11 @@ class TableFile:
     def _opened_vectors(self, column: Column, field: str, type_: pa.DataType) -> str | None:
         leaf, depth = leaf_of(type_)
         expected = "a list of floats" if column == "vector" else "a list of lists of floats"
-        if depth != (1 if column == "vector" else 2) or not is_vector_type(leaf):
+        valueless = pa.types.is_null(type_)
+        fits = depth == (1 if column == "vector" else 2) and is_vector_type(leaf)
+        if not fits and not valueless:
             return f"expected {expected}, got {type_}"
-        shape = fixed_shape(type_) or self._first_shape(field)
+        shape = None if valueless else fixed_shape(type_) or self._first_shape(field)
         if shape is None:
             self._note(f"{field}: no row has a value; the column is left out")
             del self.fields[column]

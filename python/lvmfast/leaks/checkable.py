@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.corpus.looks import LackingError
 from lvmfast.errors import DataError
 from lvmfast.leaks.findings import named_files
 from lvmfast.leaks.levels import LEVELS, NEEDS, WITHIN_LEVELS, Level, Side
@@ -50,14 +51,14 @@ def checkable(
             missing[level] = f"{side} has no {' and no '.join(absent)} ({named}){hint}"
     if options.levels and missing:
         level, reason = next(iter(missing.items()))
-        raise DataError(f"level {level}: {reason}")
+        raise LackingError(f"level {level}: {reason}")
     levels = tuple(level for level in wanted if level not in missing)
     if unreadable:
         rest = f"; to scan without it: --levels {','.join(levels)}" if levels else ""
         raise DataError(next(iter(unreadable.values())) + rest)
     if options.nearest and (eval is None or "vector" not in levels):
         why = "there is no evaluation set" if eval is None else missing.get("vector", "it was left out")
-        raise DataError(f"nearest: needs two sides and the level vector: {why}")
+        raise LackingError(f"nearest: needs two sides and the level vector: {why}")
     if not levels:
         raise nothing_checkable(missing)
     if eval and {"vector", "context"} & set(levels) and train.dim != eval.dim:
@@ -69,7 +70,7 @@ def checkable(
         for side, dataset in sides.items():
             if "doc_id" not in dataset.columns:
                 why = dataset.unreadable.get("doc_id", "no doc_id")
-                raise DataError(f"max_df counts documents, and {side} has none: {why}")
+                raise LackingError(f"max_df counts documents, and {side} has none: {why}")
     return levels, missing
 
 
@@ -98,10 +99,10 @@ def check_readable(dataset: Dataset) -> None:
 
 def no_rows(side: str, names: Sequence[str]) -> DataError:
     """The error of a side that is empty."""
-    return DataError(f"{side}: {named_files(names)}: no rows")
+    return LackingError(f"{side}: {named_files(names)}: no rows")
 
 
 def nothing_checkable(reasons: Mapping[Level, str | None]) -> DataError:
     """The error of a scan that has nothing to say."""
     listed = "; ".join(f"{level}: {reason}" for level, reason in reasons.items())
-    return DataError(f"no level can be checked: {listed}")
+    return LackingError(f"no level can be checked: {listed}")

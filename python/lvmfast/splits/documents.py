@@ -12,6 +12,7 @@ import pyarrow as pa
 from lvmfast import _core
 from lvmfast.corpus import Dataset
 from lvmfast.corpus.keys import id_keys, newly_inserted
+from lvmfast.corpus.looks import LackingError
 from lvmfast.errors import DataError
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, read
@@ -42,7 +43,7 @@ def read_documents(split: Dataset, options: ScanOptions, progress: Progress) -> 
     for file in split.files:
         if "doc_id" not in file.fields:
             why = file.unreadable.get("doc_id", f"{file.name}: no doc_id to split by")
-            raise DataError(f"{why}; --by FIELD or --column doc_id=FIELD names it")
+            raise LackingError(f"{why}; --by FIELD or --column doc_id=FIELD names it")
     table = _core.KeyTable(2, options.threads)
     ids: list[str] = []
     slots, file_rows = [NO_ROWS], np.zeros(len(split.files), np.int64)

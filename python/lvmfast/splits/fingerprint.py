@@ -14,6 +14,7 @@ from lvmfast.corpus.fingerprint import (
     Fingerprint,
     open_fingerprint,
 )
+from lvmfast.corpus.looks import LackingError, begins_again
 from lvmfast.corpus.lvfp import SUFFIX, pack, unpack
 from lvmfast.durable import write_bytes
 from lvmfast.engines.cluster import on_ray
@@ -27,6 +28,7 @@ from lvmfast.stores import holds
 
 
 @holds("out", parents=False)
+@begins_again(unless=lambda asked: asked.get("engine", "local") != "local")
 def fingerprint(
     train: Any,
     out: str | PathLike[str],
@@ -80,7 +82,7 @@ def fingerprint(
     present = [column for column in KEYED if column in dataset.columns]
     if not present or dataset.rows == 0:
         names = ", ".join(file.name for file in dataset.files[:3])
-        raise DataError(f"{names}: expected rows with {', '.join(KEYED)}, or some of them; there are none")
+        raise LackingError(f"{names}: expected rows with {', '.join(KEYED)}, or some of them; there are none")
     stamps = _stamps(dataset, () if texts is None else texts.files)
     directions = None
     if "vector" in present:

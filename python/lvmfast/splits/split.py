@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import format_of
 from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
@@ -37,6 +38,7 @@ NAMED = 20
 
 
 @holds("out")
+@begins_again()
 def split(
     data: Any,
     *,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.csv import Records, delimiter_of
-from lvmfast.corpus.jsonl import line_blocks
+from lvmfast.corpus.lines import line_blocks
 from lvmfast.corpus.streams import codec_of, decompressed
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite.rows import Parts, check_rows, writing
@@ -23,8 +23,8 @@ def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
         for source, part in zip(sources, parts, strict=True):
             row = 0
             with decompressed(source) as stream:
-                for _, block in line_blocks(source, stream):
-                    lines = [line for line in block.split(b"\n") if line and not line.isspace()]
+                for block in line_blocks(source, stream):
+                    lines = [line for _, line in block.numbered()]
                     where = part[row : row + len(lines)].tolist()
                     row += len(lines)
                     for place, out in enumerate(outs):

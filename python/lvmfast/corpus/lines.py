@@ -1,0 +1,226 @@
+"""JSON records as blocks of lines: as they stand, one object a line, or out of one list of objects."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from lvmfast.corpus.failures import one_line
+from lvmfast.corpus.npy import Readable
+from lvmfast.errors import DataError
+
+_BLOCK_BYTES = 16 << 20
+_LONGEST_LINE = 256 << 20
+_BOM = b"\xef\xbb\xbf"
+#: Longer than what is cut off of a word, a number or an escape at the end of a piece of text.
+_CUT_OFF = 16
+_BLANK = re.compile(r"[ \t\r\n]*")
+
+_longest: ContextVar[int] = ContextVar("longest", default=_LONGEST_LINE)
+
+
+@contextmanager
+def lines_within(nbytes: int) -> Iterator[None]:
+    """Files opened inside refuse a line, or a record of a list, of more than about `nbytes` bytes."""
+    before = _longest.set(min(nbytes, _LONGEST_LINE))
+    try:
+        yield
+    finally:
+        _longest.reset(before)
+
+
+def longest_line() -> int:
+    """Bytes that a line may have in files opened here."""
+    return min(_longest.get(), _LONGEST_LINE)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Whole lines, and where they stand in their file."""
+
+    block: bytes
+    first: int  #: the number of the first one
+    #: of records that stood in a list: the line at which each begins
+    numbers: Sequence[int] | None = None
+
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """(number, line) of each line that is not blank."""
+        start, number = 0, self.first
+        while start < len(self.block):
+            end = self.block.find(b"\n", start)
+            end = len(self.block) if end < 0 else end
+            line = self.block[start:end]
+            if line and not line.isspace():
+                yield (number if self.numbers is None else self.numbers[number - self.first]), line
+            start, number = end + 1, number + 1
+
+
+def line_blocks(
+    path: str, stream: Readable, longest: int | None = None, *, whole: bool = True
+) -> Iterator[Lines]:
+    """The records of `stream` to its end, without a byte order mark.
+
+    A stream that begins with ``[`` is one list, whose records come as lines of their own; every other one is
+    lines already, and blank ones are still there.
+
+    Args:
+        path: names the file in errors.
+        stream: is read forward.
+        longest: bytes that a line may have; None for `longest_line`.
+        whole: whether the stream ends where its file does; otherwise a record that is cut off is left out.
+
+    Raises:
+        DataError: a line is too long, or the list is broken; the line is named.
+    """
+    longest = longest_line() if longest is None else longest
+    first = stream.read(_BLOCK_BYTES).removeprefix(_BOM)
+    if first.lstrip(b" \t\r\n").startswith(b"["):
+        return _listed(path, first, stream, longest, whole)
+    return _as_they_stand(path, first, stream, longest, whole)
+
+
+def _as_they_stand(path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> Iterator[Lines]:
+    line, pending, size = 1, [], 0
+    while read:
+        cut = read.rfind(b"\n") + 1
+        # Of a line that ends in this block, or not even there, everything before the block is pending.
+        if size + (read.find(b"\n") if cut else len(read)) > longest:
+            raise _too_long(path, line, longest)
+        if cut:
+            block = b"".join([*pending, memoryview(read)[:cut]])
+            pending, size = [], 0
+            following = line + block.count(b"\n")
+            lines = Lines(block, line)
+            del block
+            yield lines
+            del lines  # while the next block is read, whoever asked has had this one
+            line = following
+        if cut < len(read):
+            pending.append(read[cut:])
+            size += len(pending[-1])
+        read = stream.read(_BLOCK_BYTES)
+    if pending and whole:
+        yield Lines(b"".join(pending), line)
+
+
+def _too_long(path: str, line: int, longest: int) -> DataError:
+    return DataError(
+        f"{path}: line {line}: over {longest} bytes long, which is the most here; a higher memory limit, up "
+        f"to {_LONGEST_LINE} bytes a line, allows more"
+        if longest < _LONGEST_LINE
+        else f"{path}: line {line}: over {longest} bytes long, the most that is read; cut its values shorter"
+    )
+
+
+def _listed(path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> Iterator[Lines]:
+    text = _Text(path, read, stream, longest, whole)
+    records: list[bytes] = []
+    numbers: list[int] = []
+    size = 0
+    text.expect("[")
+    more = not text.took("]")
+    while more and (found := text.record()) is not None:
+        numbers.append(found[0])
+        records.append(found[1])
+        size += len(found[1])
+        del found
+        if size >= _BLOCK_BYTES:
+            yield Lines(b"\n".join(records), 1, numbers)
+            records, numbers, size = [], [], 0
+        more = text.expect(",]") == ","
+    if whole and text.begins():
+        raise DataError(f"{path}: line {text.line}: expected the end of the file behind its list, got more")
+    if records:
+        yield Lines(b"\n".join(records), 1, numbers)
+
+
+class _Text:
+    """The text of a stream, from the place that reading has come to."""
+
+    def __init__(self, path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> None:
+        self._path, self._stream, self._longest, self._whole = path, stream, longest, whole
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._records = json.JSONDecoder()
+        self._text, self._at, self.line = "", 0, 1
+        self._ended = False
+        self._add(read)
+
+    def _add(self, read: bytes) -> None:
+        self._ended = not read
+        try:
+            more = self._decoder.decode(read, final=self._ended and self._whole)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self._path}: behind line {self.line}: not UTF-8") from error
+        self._text, self._at = self._text[self._at :] + more, 0
+
+    def begins(self) -> bool:
+        """Whether anything but white space is left; it is where reading goes on."""
+        while True:
+            match = _BLANK.match(self._text, self._at)
+            end = match.end() if match else self._at
+            self._go_to(end)
+            if end < len(self._text) or self._ended:
+                return end < len(self._text)
+            self._add(self._stream.read(_BLOCK_BYTES))
+
+    def took(self, mark: str) -> bool:
+        """Whether `mark` comes next; if so, reading goes on behind it."""
+        found = self.begins() and self._text[self._at] == mark
+        self._at += found
+        return found
+
+    def expect(self, marks: str) -> str:
+        """The one of `marks` that comes next; empty where the stream is cut off before it."""
+        for mark in marks:
+            if self.took(mark):
+                return mark
+        if self._cut_off():
+            return ""
+        got = repr(self._text[self._at]) if self.begins() else "the end of the file"
+        raise DataError(f"{self._path}: line {self.line}: expected {' or '.join(marks)} in a list, got {got}")
+
+    def record(self) -> tuple[int, bytes] | None:
+        """The line at which the value that comes next begins, and the value on one line.
+
+        None where the stream is cut off within it.
+        """
+        self.begins()
+        size = _BLOCK_BYTES
+        while (end := self._end_of_value()) is None:
+            if self._cut_off():
+                return None
+            if len(self._text) - self._at > self._longest:
+                raise _too_long(self._path, self.line, self._longest)
+            self._add(self._stream.read(size))
+            size *= 2  # so that a long value is not begun again for every block
+        line, value = self.line, self._text[self._at : end]
+        self._go_to(end)
+        # No string of JSON has a line end in it.
+        return line, value.replace("\n", " ").replace("\r", " ").encode()
+
+    def _end_of_value(self) -> int | None:
+        """Where the value ends that comes next; None where that takes more text."""
+        try:
+            _, end = self._records.raw_decode(self._text, self._at)
+        except json.JSONDecodeError as error:
+            cut = error.msg.startswith("Unterminated") or error.pos + _CUT_OFF > len(self._text)
+            if cut and not (self._ended and self._whole):
+                return None
+            line = self.line + self._text.count("\n", self._at, error.pos)
+            raise DataError(f"{self._path}: line {line}: {one_line(error.msg)}") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self._path}: line {self.line}: {one_line(error)}") from error
+        return end if end < len(self._text) or self._ended else None
+
+    def _cut_off(self) -> bool:
+        """Whether the stream is at its end, and its file goes on."""
+        return self._ended and not self._whole
+
+    def _go_to(self, place: int) -> None:
+        self.line += self._text.count("\n", self._at, place)
+        self._at = place
