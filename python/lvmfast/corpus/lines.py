@@ -85,7 +85,8 @@ def line_blocks(
 
 
 def _as_they_stand(path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> Iterator[Lines]:
-    line, pending, size = 1, [], 0
+    pending: list[bytes] = []
+    line, size = 1, 0
     while read:
         cut = read.rfind(b"\n") + 1
         # Of a line that ends in this block, or not even there, everything before the block is pending.
