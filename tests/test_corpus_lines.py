@@ -1,9 +1,11 @@
 """JSON lines and CSV, plain and compressed, against Python's own `json` and `csv`."""
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +18,7 @@ from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 from tests.corpus_reading import read, read_all
 
-PACKED = pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+PACKED = pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2", ".xz"])
 
 
 def pack(path, data):
@@ -26,6 +28,8 @@ def pack(path, data):
         data = gzip.compress(data)
     elif path.suffix == ".zst":
         data = pa.compress(data, codec="zstd", asbytes=True)
+    elif path.suffix in (".bz2", ".xz"):
+        data = {".bz2": bz2, ".xz": lzma}[path.suffix].compress(data)
     path.write_bytes(data)
     return path
 
@@ -165,7 +169,7 @@ def test_an_empty_jsonl_has_no_rows(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2", ".xz"])
 def test_truncated_and_corrupt_compression_is_refused(tmp_path, name, suffix):
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefgh"), 30)) for _ in range(2000)]

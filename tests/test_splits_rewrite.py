@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -201,23 +204,28 @@ def test_tables_of_other_schemas(tmp_path):
         rewrite([str(tmp_path / "a.parquet"), str(tmp_path / "c.npy")], [one, one], [tmp_path / "1.parquet"])
 
 
+CODECS = {
+    ".gz": gzip,
+    ".bz2": bz2,
+    ".xz": lzma,
+    ".zst": SimpleNamespace(
+        compress=lambda data: pa.compress(data, codec="zstd", asbytes=True),
+        decompress=lambda data: pa.CompressedInputStream(pa.BufferReader(data), "zstd").read(),
+    ),
+}
+
+
 def compressed(path, data: bytes) -> None:
-    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
-    with pa.OSFile(str(path), "wb") as file:
-        if codec is None:
-            file.write(data)
-        else:
-            with pa.CompressedOutputStream(file, codec) as stream:
-                stream.write(data)
+    codec = CODECS.get(path.suffix)
+    path.write_bytes(data if codec is None else codec.compress(data))
 
 
 def plain(path) -> bytes:
-    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
-    with pa.OSFile(str(path)) as file:
-        return file.read() if codec is None else pa.CompressedInputStream(file, codec).read()
+    codec, data = CODECS.get(path.suffix), path.read_bytes()
+    return data if codec is None else codec.decompress(data)
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".ndjson", ".jsonl.zst"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".ndjson", ".jsonl.zst", ".jsonl.bz2", ".jl.xz"])
 def test_jsonl_lines_stay_as_they_are(tmp_path, part, suffix):
     end = "\r"
     lines = [f' {{"doc_id":{i}, "text": "\\u00e4 ä", "x": 1.0}}{end * (i % 2)}'.encode() for i in range(ROWS)]

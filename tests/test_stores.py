@@ -115,7 +115,7 @@ def shards(bucket, tmp_path):
     files = {
         f"train/part-{place}.parquet": parquet(table, row_group_size=32) for place, table in enumerate(tables)
     }
-    files |= {"eval.parquet": parquet(eval_rows), "train/_SUCCESS": b"", "train/notes.txt": b"x"}
+    files |= {"eval.parquet": parquet(eval_rows), "train/_SUCCESS": b"", "train/notes.md": b"x"}
     for name, content in files.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -163,7 +163,7 @@ def test_patterns_folders_and_files_of_a_store(shards):
     assert expand([f"{uri}/*"]).files == [f"{uri}/eval.parquet", *expand([f"{uri}/train"]).files]
     assert expand([f"{uri}/**/part-1.parquet"]).files == [f"{uri}/train/part-1.parquet"]
     assert expand([uri]).files == expand([f"{uri}/*"]).files
-    assert "notes.txt" in expand([f"{uri}/train"]).notes[0]
+    assert "notes.md" in expand([f"{uri}/train"]).notes[0]
     with pytest.raises(DataError, match=r"part-0.parquet: given twice"):
         expand([f"{uri}/train", f"{uri.replace('s3:', 's3a:')}/train/part-0.parquet"])
     with pytest.raises(DataError, match=r"none-\*: the pattern matches no data file"):

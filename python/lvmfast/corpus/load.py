@@ -13,12 +13,13 @@ from lvmfast.corpus.columns import check_mapping
 from lvmfast.corpus.csv import open_csv
 from lvmfast.corpus.dataset import Column, Dataset, SplitFile
 from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint, open_fingerprint
+from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.jsonl import open_jsonl
 from lvmfast.corpus.memory import open_memory
 from lvmfast.corpus.npy import open_npy
 from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.parquet import open_parquet
-from lvmfast.corpus.paths import expand, format_of
+from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.payload import Payload, join
 from lvmfast.corpus.quarantined import leaked_among
 from lvmfast.errors import DataError
@@ -44,6 +45,7 @@ def load_split(
     payload: Any = None,
     allow_leaked: bool = False,
     lenient: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Dataset:
     """Opens a split. Rows are read only where a payload is joined: all of the payload, and the split's ids.
 
@@ -58,12 +60,14 @@ def load_split(
         allow_leaked: open files whose content is quarantined; `Dataset.leaked` then names them.
         lenient: leave columns that cannot be read to `Dataset.unreadable`, where `columns` does not name
             them: perhaps nobody needs them.
+        ignore: globs of names, or of ends of paths, of what folders and globs hold that is not part of the
+            data: of the payload's, too. Anything else that is neither data nor plainly none is an error.
 
     Raises:
         DataError: something is missing, broken, hostile or quarantined, or does not fit; one line says what
             and where.
     """
-    split = _load(source, columns, payload, allow_leaked)
+    split = _load(source, columns, payload, allow_leaked, ignore)
     mapped = check_mapping(columns)
     for column, why in split.unreadable.items():
         if not lenient or column in mapped:
@@ -71,7 +75,13 @@ def load_split(
     return split
 
 
-def _load(source: Any, columns: Mapping[str, str] | None, payload: Any, allow_leaked: bool) -> Dataset:
+def _load(
+    source: Any,
+    columns: Mapping[str, str] | None,
+    payload: Any,
+    allow_leaked: bool,
+    ignore: Sequence[str],
+) -> Dataset:
     mapping = check_mapping(columns)
     fingerprint = as_fingerprint(source)
     if fingerprint is not None:
@@ -81,14 +91,16 @@ def _load(source: Any, columns: Mapping[str, str] | None, payload: Any, allow_le
     if isinstance(source, Dataset):
         split = source
     else:
-        files, notes, leaked = _opened(source, mapping, strict=payload is None, allow_leaked=allow_leaked)
+        files, notes, leaked = _opened(
+            source, mapping, strict=payload is None, allow_leaked=allow_leaked, ignore=ignore
+        )
         split = Dataset(tuple(files), remarks=tuple(notes), leaked=leaked)
     if payload is None:
         return split
     texts = (
         payload
         if isinstance(payload, Payload)
-        else load_payload(payload, columns=columns, allow_leaked=allow_leaked)
+        else load_payload(payload, columns=columns, allow_leaked=allow_leaked, ignore=ignore)
     )
     if not isinstance(source, Dataset):
         _check_mapped(mapping, (*split.files, *texts.files))
@@ -103,7 +115,7 @@ def as_fingerprint(source: Any) -> Fingerprint | None:
     """
     if isinstance(source, Fingerprint):
         return source
-    paths = source if isinstance(source, (list, tuple)) else [source]
+    paths = given_paths(source)
     found = [os.fspath(path) for path in paths if is_fingerprint(path)]
     if found and len(paths) > 1:
         raise DataError(f"{found[0]}: a fingerprint stands alone on its side; {len(paths)} paths were given")
@@ -111,7 +123,11 @@ def as_fingerprint(source: Any) -> Fingerprint | None:
 
 
 def load_payload(
-    source: Any, *, columns: Mapping[str, str] | None = None, allow_leaked: bool = False
+    source: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    allow_leaked: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Payload:
     """Reads a payload once, to be joined to one or more splits.
 
@@ -121,9 +137,11 @@ def load_payload(
     if isinstance(source, Payload):
         return source
     if isinstance(source, Dataset):
-        return Payload(source.files, leaked=source.leaked)
-    files, _, leaked = _opened(source, check_mapping(columns), strict=False, allow_leaked=allow_leaked)
-    return Payload(files, leaked=leaked)
+        return Payload(source.files, leaked=source.leaked, remarks=source.remarks)
+    files, notes, leaked = _opened(
+        source, check_mapping(columns), strict=False, allow_leaked=allow_leaked, ignore=ignore
+    )
+    return Payload(files, leaked=leaked, remarks=tuple(notes))
 
 
 def _each(opened: Callable[[str], SplitFile], paths: Sequence[str]) -> list[SplitFile]:
@@ -148,17 +166,11 @@ def _check_mapped(mapping: Mapping[Column, str], files: Sequence[SplitFile]) -> 
 
 
 def _opened(
-    source: Any, mapping: dict[Column, str], *, strict: bool, allow_leaked: bool
+    source: Any, mapping: dict[Column, str], *, strict: bool, allow_leaked: bool, ignore: Sequence[str]
 ) -> tuple[list[SplitFile], list[str], tuple[str, ...]]:
     """The files, what was passed over, and the names of quarantined files."""
-    if isinstance(source, (str, os.PathLike)):
-        source = [source]
-    if (
-        isinstance(source, (list, tuple))
-        and source
-        and all(isinstance(p, (str, os.PathLike)) for p in source)
-    ):
-        expansion = expand([os.fspath(path) for path in source])
+    expansion = expanded(source, ignore)
+    if expansion is not None:
         leaked = leaked_among(expansion.files, allow_leaked=allow_leaked, listed=expansion.listed)
 
         def opened(path: str) -> SplitFile:

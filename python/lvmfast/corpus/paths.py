@@ -4,85 +4,76 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from lvmfast.corpus.contents import Contents
+from lvmfast.corpus.formats import format_of, known_formats
+from lvmfast.corpus.leftovers import LEDGER
 from lvmfast.corpus.trees import DiskTree, StoreTree, Tree
 from lvmfast.errors import DataError
-from lvmfast.parse import parse_json
 from lvmfast.stores import FileInfo, is_uri, local_path, matching, object_or_folder, objects_under, same_place
-
-_PLAIN = {
-    ".npz": "npz",
-    ".npy": "npy",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "arrow",
-    ".ipc": "arrow",
-    ".feather": "arrow",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-}
-_COMPRESSED = (".gz", ".zst")
-_PASSED_OVER = "quarantined, passed over"
-
-#: What a folder that `lvmfast clean` or `lvmfast split` wrote holds beside data.
-CERTIFICATE = "clean.json"
-LEDGER = "_dropped.parquet"
 
 
 @dataclass
 class Expansion:
     """The files behind some paths, in reading order, and what was passed over on the way."""
 
+    given: tuple[str, ...] = ()  #: the paths
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     listed: dict[str, FileInfo] = field(default_factory=dict)  #: what stores said of objects, by URI
 
 
-def format_of(path: str) -> str | None:
-    """The format that a file's name says it has, or None for a name that says nothing."""
-    stem, suffix = os.path.splitext(path.lower())
-    if suffix in _COMPRESSED:
-        inner = _PLAIN.get(os.path.splitext(stem)[1])
-        return inner if inner in ("jsonl", "csv") else None
-    return _PLAIN.get(suffix)
-
-
-def expand(paths: Sequence[str]) -> Expansion:
+def expand(paths: Sequence[str], ignore: Sequence[str] = ()) -> Expansion:
     """Files behind `paths`: each path in turn, globs and folders sorted by name.
 
-    A folder stands for every data file under it, at any depth; names that begin with ``_`` or ``.`` are
-    skipped, and so are files of no known format and quarantines inside the folder, which notes list. A
-    folder that HF ``datasets`` saved stands for the Arrow files that its ``state.json`` lists.
+    A folder stands for every data file under it, at any depth, and so does one that a glob matches. What else
+    is in it is an error that names it, unless it is plainly no data (a README, a marker, the cache of a tool)
+    or `ignore` says so; notes list what was passed over. A folder that HF ``datasets`` saved stands for the
+    Arrow files that its ``state.json`` lists, and one in quarantine is passed over.
+
+    Args:
+        paths: as given.
+        ignore: globs of the names of files and folders, or of ends of paths (``logs/*``), in what `paths`
+            lead to; a file that `paths` names itself is read.
 
     Raises:
-        DataError: a path does not exist, a glob matches nothing, a folder holds no data or both sides of a
-            split, a file has no known format or is a ledger, or one file is given twice.
+        DataError: a path does not exist, a glob matches nothing, a folder holds no data, both sides of a
+            split or what is neither data nor plainly none, a file has no known format or is a ledger, or one
+            file is given twice.
     """
-    expansion = Expansion()
+    expansion = Expansion(tuple(paths))
     for given in paths:
-        path, before = local_path(given), len(expansion.files)
+        path = local_path(given)
         if is_uri(path):
-            is_folder, is_pattern = _add_from_store(path, expansion)
+            _add_from_store(path, ignore, expansion)
         elif os.path.isdir(path):
-            is_folder, is_pattern = True, False
-            _add_folder(DiskTree(), path, expansion)
+            _add_folder(DiskTree(), path, ignore, expansion)
+        elif glob.has_magic(path) and not os.path.lexists(path):
+            _add_matches(DiskTree(), path, glob.glob(path, recursive=True), ignore, expansion)
         else:
-            is_folder, is_pattern = False, glob.has_magic(path) and not os.path.lexists(path)
-            (_add_matches if is_pattern else _add_file)(path, expansion)
-        if len(expansion.files) > before:
-            continue
-        quarantined = [note for note in expansion.notes if _PASSED_OVER in note]
-        if is_folder and quarantined:
-            raise DataError(quarantined[0])
-        if is_folder:
-            raise DataError(f"{path}: no data file in this folder (known: {_known()})")
-        if is_pattern:
-            raise DataError(f"{path}: the pattern matches no data file (known: {_known()})")
+            _add_file(path, expansion)
     _refuse_repeats(expansion.files)
     return expansion
+
+
+def expanded(source: Any, ignore: Sequence[str] = ()) -> Expansion | None:
+    """`expand` of a path or of several; what was expanded before as it is; None for anything else."""
+    if isinstance(source, Expansion):
+        return source
+    paths = source if isinstance(source, (list, tuple)) else [source]
+    if not paths or not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        return None
+    return expand([os.fspath(path) for path in paths], ignore)
+
+
+def given_paths(source: Any) -> Sequence[Any]:
+    """What the user gave as a source: paths as they were, or the one thing in memory."""
+    if isinstance(source, Expansion):
+        return source.given
+    return source if isinstance(source, (list, tuple)) else [source]
 
 
 def _add_file(path: str, expansion: Expansion) -> None:
@@ -97,128 +88,62 @@ def _append(path: str, expansion: Expansion) -> None:
     if os.path.basename(path) == LEDGER:
         raise DataError(f"{path}: the ledger of what `lvmfast clean` dropped, never read as data")
     if format_of(path) is None:
-        raise DataError(f"{path}: unknown format (known: {_known()})")
+        raise DataError(f"{path}: unknown format (known: {known_formats()})")
     expansion.files.append(path)
 
 
-def _add_matches(pattern: str, expansion: Expansion) -> None:
-    matches = sorted(glob.glob(pattern, recursive=True))
-    _add_each(DiskTree(), pattern, matches, expansion)
-
-
-def _add_from_store(uri: str, expansion: Expansion) -> tuple[bool, bool]:
-    """Adds an object, a folder or what a pattern names; whether it was taken for a folder, for a pattern."""
+def _add_from_store(uri: str, ignore: Sequence[str], expansion: Expansion) -> None:
+    """Adds an object, what is in a folder, or what a pattern names."""
     if glob.has_magic(uri):
         objects, folders = matching(uri)
-        for folder in folders if "**" not in uri else []:
+        for folder in folders:
             objects = {**objects, **objects_under(folder)}
         expansion.listed.update(objects)
         tree = StoreTree(objects)
-        named = [path for path in objects if not any(path.startswith(f"{folder}/") for folder in folders)]
-        _add_each(tree, uri, sorted(named if "**" in uri else [*named, *folders]), expansion)
-        return False, True
+        _add_matches(tree, uri, [*objects, *filter(tree.is_folder, folders)], ignore, expansion)
+        return
     info = object_or_folder(uri)
     if info is not None:
         expansion.listed[uri] = info
         _append(uri, expansion)
-        return False, False
+        return
     objects = objects_under(uri.rstrip("/"))
     expansion.listed.update(objects)
-    _add_folder(StoreTree(objects), uri.rstrip("/"), expansion)
-    return True, False
+    _add_folder(StoreTree(objects), uri.rstrip("/"), ignore, expansion)
 
 
-def _add_each(tree: Tree, pattern: str, matches: Sequence[str], expansion: Expansion) -> None:
-    """Adds the files and the folders that `pattern` matches."""
-    skipped: list[str] = []
+def _add_matches(
+    tree: Tree, pattern: str, matches: Sequence[str], ignore: Sequence[str], expansion: Expansion
+) -> None:
+    """Adds the files that `pattern` matches, and what is in the folders that it matches."""
+    matches = sorted({match.rstrip("/") or "/" for match in matches})
+    folders = {match for match in matches if tree.is_folder(match)}
+    found = Contents(tree, pattern, ignore)
     for match in matches:
-        if os.path.basename(match) in (CERTIFICATE, LEDGER):
-            continue
-        if tree.is_file(match):
-            (expansion.files if format_of(match) else skipped).append(match)
-        elif "**" not in pattern:
-            _add_folder(tree, match, expansion)
-    _note_skipped(pattern, skipped, expansion)
+        if not _is_below(match, folders):
+            (found.enter if match in folders else found.add)(match, named=True)
+    _take(found, "the pattern matches no data file", expansion)
 
 
-def _add_folder(tree: Tree, folder: str, expansion: Expansion) -> None:
-    skipped: list[str] = []
-    for path in _walk(tree, folder, frozenset(), expansion.notes):
-        (expansion.files if format_of(path) else skipped).append(path)
-    _note_skipped(folder, skipped, expansion)
+def _add_folder(tree: Tree, folder: str, ignore: Sequence[str], expansion: Expansion) -> None:
+    found = Contents(tree, folder, ignore)
+    found.walk(folder)
+    _take(found, "no data file in this folder", expansion)
 
 
-def _walk(tree: Tree, folder: str, above: frozenset[str], notes: list[str]) -> Iterator[str]:
-    """Files under `folder`, sorted; `above` holds the identities of its parents, against link cycles."""
-    real = tree.identity(folder)
-    if real in above:
-        return
-    names = tree.names(folder)
-    if "dataset_dict.json" in names:
-        splits = ", ".join(_splits(tree, folder))
-        raise DataError(f"{folder}: a DatasetDict; give one of its splits: {splits}")
-    if CERTIFICATE in names:
-        _refuse_both_sides(tree, folder)
-    if "state.json" in names and "dataset_info.json" in names:
-        yield from saved_dataset_files(folder, tree)
-        return
-    for name in names:
-        path = os.path.join(folder, name)
-        if name.startswith(("_", ".")) or name == CERTIFICATE:
-            continue
-        if tree.is_folder(path):
-            if tree.quarantined(path):
-                notes.append(f"{path}: {_PASSED_OVER}")
-                continue
-            yield from _walk(tree, path, above | {real}, notes)
-        elif tree.is_file(path):
-            yield path
+def _take(found: Contents, nothing: str, expansion: Expansion) -> None:
+    files, notes = found.settled(nothing)
+    expansion.files += files
+    expansion.notes += notes
 
 
-def _refuse_both_sides(tree: Tree, folder: str) -> None:
-    """Refuses a folder of `lvmfast split`: read as one, its sides would be mixed again."""
-    text = tree.text(folder, CERTIFICATE)
-    try:
-        sides = [
-            [file["file"] for file in side["files"]] for side in parse_json(folder, text)["sides"].values()
-        ]
-        inside = [os.path.join(folder, files[0]) for files in sides if files[0] is not None]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return  # somebody else's clean.json
-    if len(inside) > 1:
-        raise DataError(f"{folder}: the sides of a split; give one of them: {', '.join(inside)}")
-
-
-def _splits(tree: Tree, folder: str) -> list[str]:
-    """Paths of the splits of a DatasetDict that was saved to `folder`."""
-    text = tree.text(folder, "dataset_dict.json")
-    try:
-        names = parse_json(folder, text)["splits"]
-        return [os.path.join(folder, str(name)) for name in names]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: dataset_dict.json: expected a list of splits") from error
-
-
-def saved_dataset_files(folder: str, tree: Tree | None = None) -> list[str]:
-    """The Arrow files, in order, of the Dataset that HF ``datasets`` saved to `folder`.
-
-    The list in ``state.json`` counts: the folder may also hold caches of earlier transformations.
-
-    Raises:
-        DataError: ``state.json`` is broken or names a file outside the folder.
-    """
-    tree = tree or DiskTree()
-    text = tree.text(folder, "state.json")
-    try:
-        names = [str(entry["filename"]) for entry in parse_json(folder, text)["_data_files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: state.json: expected a list of data files") from error
-    for name in names:
-        if os.path.basename(name) != name or name in ("", ".", ".."):
-            raise DataError(f"{folder}: state.json: {name!r} is not a file of this folder")
-        if not tree.is_file(os.path.join(folder, name)):
-            raise DataError(f"{folder}: {name}: listed in state.json, but no such file")
-    return [os.path.join(folder, name) for name in names]
+def _is_below(path: str, folders: set[str]) -> bool:
+    """Whether a folder above `path` is one of `folders`."""
+    while (above := os.path.dirname(path)) != path:
+        if above in folders:
+            return True
+        path = above
+    return False
 
 
 def _refuse_repeats(files: Sequence[str]) -> None:
@@ -229,14 +154,3 @@ def _refuse_repeats(files: Sequence[str]) -> None:
             also = "" if seen[real] == path else f" (also as {seen[real]})"
             raise DataError(f"{path}: given twice{also}")
         seen[real] = path
-
-
-def _note_skipped(where: str, skipped: Sequence[str], expansion: Expansion) -> None:
-    if skipped:
-        names = ", ".join(os.path.basename(path) for path in skipped[:5])
-        more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        expansion.notes.append(f"{where}: not data, skipped: {names}{more}")
-
-
-def _known() -> str:
-    return ", ".join(_PLAIN) + "; jsonl and csv also with .gz or .zst"

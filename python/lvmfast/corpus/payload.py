@@ -36,9 +36,16 @@ class Payload:
         DataError: on construction, when a file lacks an id or the text, or when one key has two texts.
     """
 
-    def __init__(self, files: Sequence[SplitFile], threads: int = 0, *, leaked: tuple[str, ...] = ()) -> None:
-        """Reads all of `files` once; `leaked` names those that are quarantined."""
-        self.files, self.leaked = tuple(files), leaked
+    def __init__(
+        self,
+        files: Sequence[SplitFile],
+        threads: int = 0,
+        *,
+        leaked: tuple[str, ...] = (),
+        remarks: tuple[str, ...] = (),
+    ) -> None:
+        """Reads all of `files` once; `leaked` names those that are quarantined, `remarks` is for notes."""
+        self.files, self.leaked, self.remarks = tuple(files), leaked, remarks
         self.name = ", ".join(file.name for file in self.files)
         self._table = _core.KeyTable(4, threads)
         self._threads = threads
@@ -222,7 +229,7 @@ def join(split: Dataset, payload: Payload) -> Dataset:
     if total and coverage.rate < _LEAST_COVERAGE:
         name = ", ".join(file.name for file in split.files[:3])
         raise DataError(f"{name}: only {figure}{advice}")
-    notes = [f"payload: {figure}{advice}"]
+    notes = [*payload.remarks, f"payload: {figure}{advice}"]
     if payload.skipped:
         notes.append(f"{payload.name}: {payload.skipped} rows without both ids and a text skipped")
     leaked = tuple(dict.fromkeys((*split.leaked, *payload.leaked)))

@@ -1,4 +1,4 @@
-"""Bytes of plain, gzip and zstd files, read forward."""
+"""Bytes of files, plain or compressed, read forward."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from typing import Any
 
 import pyarrow as pa
 
+from lvmfast.corpus.codecs import CODECS, Codec, Decompressed
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.npy import Readable
-from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import in_order
 
-_CODECS = {".gz": "gzip", ".zst": "zstd"}
 _HEAD_BYTES = 1 << 20
 
 
-def codec_of(path: str) -> str | None:
-    """How the file of this name is compressed, in Arrow's words; None for a plain one."""
-    return _CODECS.get(os.path.splitext(path.lower())[1])
+def codec_of(path: str) -> Codec | None:
+    """How the file of this name is compressed; None for a plain one."""
+    return CODECS.get(os.path.splitext(path.lower())[1])
 
 
 @contextmanager
 def decompressed(path: str | Source) -> Iterator[Readable]:
-    """The bytes of a file or object, decompressed where its name ends in ``.gz`` or ``.zst``.
+    """The bytes of a file or object, decompressed as its name says.
 
     Raises:
         DataError: here or while reading, when the file is missing, truncated or corrupt.
@@ -47,9 +46,7 @@ def _decoder(path: str, raw: Any) -> Iterator[Readable]:
     if codec is None:
         yield raw
         return
-    if raw.size() == 0:
-        raise DataError(f"{path}: expected {codec} data, got an empty file")
-    with pa.CompressedInputStream(raw, codec) as stream:
+    with pa.PythonFile(Decompressed(path, codec, raw), mode="r") as stream:
         yield stream
 
 

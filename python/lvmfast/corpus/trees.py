@@ -36,6 +36,10 @@ class Tree(Protocol):
         """The content of a small file."""
         ...
 
+    def start(self, path: str, size: int) -> str:
+        """The first `size` bytes of a file."""
+        ...
+
     def identity(self, folder: str) -> str:
         """What is equal for one folder under two names."""
         ...
@@ -66,6 +70,11 @@ class DiskTree:
         with reading(folder):
             return read_bytes(Path(folder, name), MOST_BESIDE).decode("utf-8", "replace")
 
+    def start(self, path: str, size: int) -> str:
+        """As `Tree.start`."""
+        with reading(path), open(path, "rb") as file:
+            return file.read(size).decode("utf-8", "replace")
+
     def identity(self, folder: str) -> str:
         """As `Tree.identity`: symbolic links are followed."""
         return os.path.realpath(folder)
@@ -93,8 +102,8 @@ class StoreTree:
         return sorted(self._folders.get(folder.rstrip("/"), ()))
 
     def is_folder(self, path: str) -> bool:
-        """As `Tree.is_folder`."""
-        return path in self._folders and path not in self._objects
+        """As `Tree.is_folder`; the name of an object can be that of a folder, too."""
+        return path in self._folders
 
     def is_file(self, path: str) -> bool:
         """As `Tree.is_file`."""
@@ -107,6 +116,10 @@ class StoreTree:
         if info.size > MOST_BESIDE:
             raise DataError(f"{uri}: expected a file of at most {MOST_BESIDE:,} bytes, got {info.size:,}")
         return StoredObject(uri, info).read(0, info.size).decode("utf-8", "replace")
+
+    def start(self, path: str, size: int) -> str:
+        """As `Tree.start`."""
+        return StoredObject(path, self._objects[path]).read(0, size).decode("utf-8", "replace")
 
     def identity(self, folder: str) -> str:
         """As `Tree.identity`: a store has no links."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvmfast import _core
-from lvmfast.corpus.paths import CERTIFICATE
+from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.leaks.levels import SIDES, Side

@@ -13,7 +13,8 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset, load_split
-from lvmfast.corpus.paths import LEDGER, expand
+from lvmfast.corpus.leftovers import LEDGER
+from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.durable import staged_folder
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
@@ -93,7 +94,7 @@ def clean(
         if on_cluster:
             _check_payload(splits, saved)
         sources = local_files(splits[drop].files)
-        place = check_destination(Path(out), _listed(given[drop]))
+        place = check_destination(Path(out), given_paths(given[drop]))
         names = names_below(sources)
     with clock.phase("hash"):
         inputs = Inputs({side: OpenSplit(split, None) for side, split in splits.items()}, threads)
@@ -166,10 +167,6 @@ def clean(
     return CleanSplit(Path(out), scans, certificate, clock.seconds)
 
 
-def _listed(source: Any) -> Sequence[Any]:
-    return source if isinstance(source, (list, tuple)) else [source]
-
-
 def _check_payload(splits: Mapping[Side, Dataset], saved: SavedScan) -> None:
     """Refuses, before anything is read, a scan that the engine ray cannot run again."""
     larger: Side = max(SIDES, key=lambda side: splits[side].estimated_rows())
@@ -212,7 +209,10 @@ def _payload(side: Side, own: Any, common: Any, saved: SavedScan, threads: int) 
     moved = common if own is None else own
     paths = [str(file["path"]) for file in stated["files"]]
     if moved is not None:
-        paths = expand([os.fspath(path) for path in _listed(moved)]).files
+        found = expanded(moved)
+        if found is None:
+            raise DataError(f"--{side}-payload: expected paths, got {type(moved).__name__}")
+        paths = found.files
     if len(paths) != len(stated["files"]):
         raise DataError(
             f"--{side}-payload: {len(paths)} files, but {saved.path} is a scan with {len(stated['files'])}"

@@ -11,8 +11,8 @@ from typing import Any
 
 from lvmfast import _core
 from lvmfast.corpus import SplitFile
+from lvmfast.corpus.contents import saved_dataset_files
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.paths import saved_dataset_files
 from lvmfast.errors import DataError
 from lvmfast.parse import read_json
 
@@ -59,7 +59,7 @@ def names_below(paths: Sequence[str]) -> list[str]:
     """The name of each file in a new folder: what is left of its path below all their common folders.
 
     Raises:
-        DataError: a name that readers of a folder skip.
+        DataError: a name that readers of a folder refuse.
     """
     absolute = [os.path.abspath(path) for path in paths]
     common = os.path.commonpath([os.path.dirname(path) for path in absolute])
@@ -67,7 +67,7 @@ def names_below(paths: Sequence[str]) -> list[str]:
     for path, name in zip(paths, names, strict=True):
         hidden = next((part for part in Path(name).parts if part.startswith(("_", "."))), None)
         if hidden is not None:
-            raise DataError(f"{path}: {hidden!r}: names that begin so are skipped in a folder; rename it")
+            raise DataError(f"{path}: {hidden!r}: names that begin so are refused in a folder; rename it")
     return names
 
 

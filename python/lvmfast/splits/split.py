@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus.formats import suffix_of
 from lvmfast.corpus.looks import begins_again
-from lvmfast.corpus.paths import format_of
+from lvmfast.corpus.paths import given_paths
 from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
 from lvmfast.leaks.checkable import check_readable
@@ -109,8 +110,8 @@ def split(
         sources = local_files(dataset.files)
         common_format(sources)
         payload_files = None if texts is None else local_files(texts.files)
-        place = check_destination(Path(out), data if isinstance(data, (list, tuple)) else [data])
-        names = [f"{part}{_suffix(sources)}" for part in ("train", *shares.held_out)]
+        place = check_destination(Path(out), given_paths(data))
+        names = [f"{part}{suffix_of(sources[0])}" for part in ("train", *shares.held_out)]
     inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
     with clock.phase("join"):
         documents = read_documents(dataset, options, progress)
@@ -154,13 +155,6 @@ def split(
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
     return CleanSplit(Path(out), tuple(scans), certificate, clock.seconds)
-
-
-def _suffix(sources: list[str]) -> str:
-    """``.npz``, ``.jsonl.gz``: the end of the first file's name that says its format."""
-    name = Path(sources[0]).name.lower()
-    suffixes = Path(name).suffixes
-    return next(end for end in ("".join(suffixes[-1:]), "".join(suffixes[-2:])) if format_of(f"x{end}"))
 
 
 def _stated(by: str, shares: Shares, documents: Documents, division: Division) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lvmfast import _core
-from lvmfast.corpus.paths import CERTIFICATE, expand, format_of
+from lvmfast.corpus.formats import format_of
+from lvmfast.corpus.leftovers import CERTIFICATE
+from lvmfast.corpus.paths import expanded
 from lvmfast.errors import DataError
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.splits.certificate import intact, read_certificate, stated_levels
@@ -124,9 +126,10 @@ def _find_side(
 def _paths(moved: Any, stated: list[str]) -> list[str]:
     if moved is None:
         return stated
-    return expand(
-        [os.fspath(path) for path in (moved if isinstance(moved, (list, tuple)) else [moved])]
-    ).files
+    found = expanded(moved)
+    if found is None:
+        raise DataError(f"expected paths of the files that were certified, got {type(moved).__name__}")
+    return found.files
 
 
 def _compare(
@@ -157,12 +160,12 @@ def _check_folder(folder: Path, certificate: Mapping[str, Any], threads: int) ->
         elif _core.blake3_file(folder / name, threads) != blake3:
             yield f"{folder / name}: not the bytes that were certified (BLAKE3 differs)"
     known = {file["file"] for side in certificate["sides"].values() for file in side["files"]}
+    known |= {CERTIFICATE, *certificate["beside"]}
     for below, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(("_", ".")))
+        folders.sort()
         for name in sorted(names):
             path = Path(below, name)
-            stray = format_of(name) and path.relative_to(folder).as_posix() not in known
-            if stray and not name.startswith(("_", ".")):
+            if format_of(name) and path.relative_to(folder).as_posix() not in known:
                 yield f"{path}: data that the certificate does not know"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.paths import format_of
+from lvmfast.corpus.formats import format_of
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite.arrays import rewrite_npy, rewrite_npz
 from lvmfast.splits.rewrite.lines import rewrite_csv, rewrite_jsonl

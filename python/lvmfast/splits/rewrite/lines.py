@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -89,12 +90,12 @@ def _records(path: str) -> Iterator[tuple[list[str], list[bytes]]]:
 
 
 @contextmanager
-def _written(targets: Sequence[Path]) -> Iterator[list[pa.NativeFile]]:
+def _written(targets: Sequence[Path]) -> Iterator[list[Any]]:
     """Streams into `targets`, compressed as their names say."""
     with ExitStack() as stack:
         outs = []
         for target in targets:
             out = stack.enter_context(pa.OSFile(os.fspath(target), "wb"))
             codec = codec_of(target.name)
-            outs.append(stack.enter_context(pa.CompressedOutputStream(out, codec)) if codec else out)
+            outs.append(stack.enter_context(codec.writer(out)) if codec else out)
         yield outs

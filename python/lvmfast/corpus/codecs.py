@@ -1,0 +1,177 @@
+"""Compression by the suffix of a name: gzip, zstd, bzip2 and xz, decompressed in bounded pieces.
+
+A file is a row of one or more streams of its codec. NUL bytes behind a stream are padding (of tapes, and of
+disks that were written by the block); anything else there is an error, and so is a stream that ends early.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from lvmfast.corpus.failures import one_line
+from lvmfast.errors import DataError
+
+#: Compressed bytes that are read at once: small, because what is behind a short stream is copied.
+_PIECE_BYTES = 64 << 10
+_MOST_ONCE = 16 << 20
+#: The largest window of zstd, as the exponent of 2 that the format's own library takes.
+_WINDOW_LOG = 31
+
+
+class _Decoder(Protocol):
+    """One stream, as the classes of bz2, lzma and zstd decode it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gzip:
+    """A `_Decoder` of a gzip member: zlib's class keeps the input that it had no room for outside."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        out = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self.needs_input = not self._inner.unconsumed_tail and len(out) < max_length
+        return out
+
+
+def _zstd() -> Any:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd
+
+
+def _zstd_decoder() -> _Decoder:
+    zstd = _zstd()
+    decoder: _Decoder = zstd.ZstdDecompressor(
+        options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+    )
+    return decoder
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A way to compress: how a stream of it is decoded, and how a file is written."""
+
+    name: str
+    decoder: Callable[[], _Decoder]
+    writer: Callable[[Any], Any]  #: a binary file that compresses into the given one
+
+
+#: By suffix, lower case.
+CODECS = {
+    ".gz": Codec("gzip", _Gzip, lambda out: pa.CompressedOutputStream(out, "gzip")),
+    ".zst": Codec("zstd", _zstd_decoder, lambda out: pa.CompressedOutputStream(out, "zstd")),
+    ".bz2": Codec("bzip2", bz2.BZ2Decompressor, partial(bz2.BZ2File, mode="wb")),
+    ".xz": Codec("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), partial(lzma.LZMAFile, mode="wb")),
+}
+
+
+class Decompressed(io.RawIOBase):
+    """What the compressed file `raw` holds, read forward.
+
+    Raises:
+        DataError: while reading, where the data are broken, end early, or are followed by others.
+    """
+
+    def __init__(self, name: str, codec: Codec, raw: Any) -> None:
+        """Reads nothing yet; `name` is for messages, and `raw` is closed by whoever opened it."""
+        super().__init__()
+        self._name, self._codec, self._raw = name, codec, raw
+        self._decoder: _Decoder | None = codec.decoder()
+        self._held = b""  # compressed, and not decoded yet
+        self._streams = 0  # that were decoded to their end
+        self._begun = False  # the one that is decoded now
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """`size` bytes; fewer only at the end."""
+        left = sys.maxsize if size is None or size < 0 else size
+        parts = []
+        while left and (part := self._next(min(left, _MOST_ONCE))):
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _next(self, most: int) -> bytes:
+        """Some bytes, at most `most`; none at the end."""
+        while self._decoder is not None or self._another():
+            decoder = self._decoder
+            assert decoder is not None
+            data = b""
+            if decoder.needs_input:
+                data, self._held = self._held or self._more(), b""
+                if not data:
+                    raise self._ends_early()
+            try:
+                out = decoder.decompress(data, most)
+            except _errors_of(self._codec) as error:
+                raise self._broken(error) from error
+            if decoder.eof:
+                self._held, self._decoder = decoder.unused_data, None
+                self._streams, self._begun = self._streams + 1, False
+            if out:
+                self._begun = True
+                return out
+        return b""
+
+    def _another(self) -> bool:
+        """Whether another stream follows; then its decoder is there."""
+        while not (held := self._held.lstrip(b"\0")):
+            self._held = self._more()
+            if not self._held:
+                return False
+        self._held = held
+        self._decoder = self._codec.decoder()
+        return True
+
+    def _more(self) -> bytes:
+        return bytes(self._raw.read(_PIECE_BYTES))
+
+    def _broken(self, error: Exception) -> DataError:
+        codec = self._codec.name
+        if self._streams and not self._begun:
+            return DataError(f"{self._name}: what follows the {codec} data is no {codec} data")
+        return DataError(f"{self._name}: broken {codec} data: {one_line(error)}")
+
+    def _ends_early(self) -> DataError:
+        codec = self._codec.name
+        if not self._raw.tell():
+            return DataError(f"{self._name}: expected {codec} data, got an empty file")
+        return DataError(f"{self._name}: truncated: the {codec} data end in the middle of a stream")
+
+
+def _errors_of(codec: Codec) -> tuple[type[Exception], ...]:
+    of_zstd: list[type[Exception]] = [_zstd().ZstdError] if codec.name == "zstd" else []
+    return (OSError, EOFError, zlib.error, lzma.LZMAError, *of_zstd)
