@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,14 @@ from lvmfast.corpus.arrow import is_file_format, record_batches
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.parquet import rows_of
 from lvmfast.errors import DataError
+from lvmfast.splits.rewrite.dictionaries import (
+    SharedDictionaries,
+    common_schema,
+    dictionary_fields,
+    narrow_fields,
+)
 from lvmfast.splits.rewrite.rows import BLOCK_BYTES, GROUP_BYTES, Parts, check_rows, writing
+from lvmfast.splits.rewrite.taking import take_rows
 
 
 def rewrite_parquet(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
@@ -32,15 +41,17 @@ def rewrite_parquet(sources: Sequence[str], parts: Sequence[Parts], targets: Seq
                 codecs = _codecs(file)
             sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
             group_rows = max([group_rows, *sizes])
-    _check_schemas(sources, schemas)
+    schema = _common_schema(sources, schemas)
+    narrow = narrow_fields(schema)
+    shared = SharedDictionaries(schema, narrow, partial(_parquet_examples, sources, narrow))
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(pq.ParquetWriter(target, schemas[0], compression=codecs or "snappy"))
+            stack.enter_context(pq.ParquetWriter(target, shared.schema, compression=codecs or "snappy"))
             for target in targets
         ]
         groups = [_RowGroup(writer, group_rows) for writer in writers]
         for source, part in zip(sources, parts, strict=True):
-            _distribute(source, _parquet_batches(source), part, groups, targets)
+            _distribute(source, map(shared.of, _parquet_batches(source)), part, groups, targets)
         for group in groups:
             group.close()
 
@@ -54,12 +65,18 @@ def _codecs(file: Any) -> dict[str, str]:
     return {c.path_in_schema: "NONE" if c.compression == "UNCOMPRESSED" else c.compression for c in chunks}
 
 
-def _parquet_batches(path: str) -> Iterator[pa.RecordBatch]:
+def _parquet_examples(sources: Sequence[str], fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """All batches of `sources`: each has dictionaries of its own."""
+    for source in sources:
+        yield from _parquet_batches(source, fields)
+
+
+def _parquet_batches(path: str, fields: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
-            yield from file.iter_batches(rows_of(BLOCK_BYTES, file, group), [group])
+            yield from file.iter_batches(rows_of(BLOCK_BYTES, file, group), [group], fields)
 
 
 class _RowGroup:
@@ -93,15 +110,26 @@ def rewrite_arrow(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
         with reading(source), pa.memory_map(source) as mapped:
             opened = pa.ipc.open_file if is_file_format(source) else pa.ipc.open_stream
             schemas.append(opened(mapped).schema)
-    _check_schemas(sources, schemas)
-    create = pa.ipc.new_file if is_file_format(sources[0]) else pa.ipc.new_stream
+    schema, as_file = _common_schema(sources, schemas), is_file_format(sources[0])
+    # A stream may replace its dictionaries; a file has one for all of its batches.
+    united = dictionary_fields(schema) if as_file else []
+    shared = SharedDictionaries(schema, united, partial(_examples, sources))
+    create = pa.ipc.new_file if as_file else pa.ipc.new_stream
     with ExitStack() as stack:
         writers = []
         for target in targets:
             out = stack.enter_context(pa.OSFile(os.fspath(target), "wb"))
-            writers.append(stack.enter_context(create(out, schemas[0])))
+            writers.append(stack.enter_context(create(out, shared.schema)))
         for source, part in zip(sources, parts, strict=True):
-            _distribute(source, _arrow_batches(source), part, writers, targets)
+            _distribute(source, map(shared.of, _arrow_batches(source)), part, writers, targets)
+
+
+def _examples(sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """A batch with each dictionary of `sources`: a file has one for all batches, a stream may replace it."""
+    for source in sources:
+        with reading(source):
+            batches = record_batches(source, os.path.getsize(source))
+            yield from islice(batches, 1 if is_file_format(source) else None)
 
 
 def _arrow_batches(path: str) -> Iterator[pa.RecordBatch]:
@@ -129,15 +157,17 @@ def _distribute(
             for place, writer in enumerate(writers):
                 kept = np.flatnonzero(where == place)
                 if len(kept):
-                    chosen = batch if len(kept) == batch.num_rows else batch.take(pa.array(kept))
+                    chosen = take_rows(batch, kept)
                     with writing(targets[place]):
                         writer.write_batch(chosen)
     check_rows(source, part, row)
 
 
-def _check_schemas(sources: Sequence[str], schemas: Sequence[pa.Schema]) -> None:
+def _common_schema(sources: Sequence[str], schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """That of the first source, with indices for the entries of every source's dictionaries."""
+    common = common_schema(schemas)
     for source, schema in zip(sources, schemas, strict=True):
-        if not schema.equals(schemas[0]):
+        if not common_schema([schema, common]).equals(common):
             other = next(
                 (
                     f"{name}: {_type(schema, name)} instead of {_type(schemas[0], name)}"
@@ -147,6 +177,7 @@ def _check_schemas(sources: Sequence[str], schemas: Sequence[pa.Schema]) -> None
                 "its fields stand in another order",
             )
             raise DataError(f"{source}: expected the schema of {sources[0]}: {other}")
+    return common
 
 
 def _type(schema: pa.Schema, name: str) -> str:
