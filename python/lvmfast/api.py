@@ -14,6 +14,7 @@ import numpy as np
 
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
+from lvmfast.corpus.budget import limited
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
@@ -55,6 +56,7 @@ def _looks_through(asked: Mapping[str, Any]) -> bool:
 
 @holds("out")
 @begins_again(unless=_looks_through)
+@limited
 def leakscan(
     train: Any,
     eval: Any = None,

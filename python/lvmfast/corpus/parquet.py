@@ -9,15 +9,19 @@ import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.arrow_values import is_text_type
+from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.footer import ColumnChunk, column_chunks, footer_size
+from lvmfast.corpus.sliced import decoded_bytes
 from lvmfast.corpus.tables import TableFile
 from lvmfast.corpus.values import TEXT_BYTES
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import Stage, in_lockstep
 
 _BUFFER_BYTES = 1 << 20
+#: Decoded at once where nothing tells how long the values are.
+_UNSEEN_ROWS = 64
 #: What pyarrow reads of the end of a file at first.
 _TAIL_BYTES = 64 << 10
 
@@ -50,18 +54,17 @@ def open_parquet(path: str | Source, mapping: dict[Column, str], *, strict: bool
             if end > first:
                 parts.append((group, first, end))
         stages = None if layout is None else layout.stages(fields, [group for group, _, _ in parts])
-        return batches(source.open(stages), fields, step, parts)
+        return batches(source.open(stages), fields, step, parts, Budget())
 
     def batches(
-        raw: Any, fields: list[str], step: int, parts: Sequence[tuple[int, int, int]]
+        raw: Any, fields: list[str], step: int, parts: Sequence[tuple[int, int, int]], budget: Budget
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         # Through a buffer per column: a row group is never in memory as a whole. And not mapped, for a map
         # whose file was cut short in the meantime kills the process that touches it.
         with raw, pq.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            longest = _Longest(source, file.metadata, [field for field in fields if field in texts], budget)
             for group, first, end in parts:
-                rows_at_once = (
-                    step if texts.isdisjoint(fields) else min(step, rows_of(TEXT_BYTES, file, group))
-                )
+                rows_at_once = min(step, longest.rows_at_once(file, group))
                 for batch in file.iter_batches(rows_at_once, [group], fields):
                     yield first, batch
                     first += batch.num_rows
@@ -78,6 +81,56 @@ def rows_of(size: int, file: Any, group: int) -> int:
     """
     meta = file.metadata.row_group(group)
     return max(1, size * int(meta.num_rows) // max(1, int(meta.total_byte_size)))
+
+
+class _Longest:
+    """How many rows of a row group may be decoded at once, by the longest value in its dictionaries.
+
+    The sizes in a footer are those of what is stored, where a value that stands in every row is stored once.
+    """
+
+    def __init__(self, source: Source, metadata: Any, fields: Sequence[str], budget: Budget) -> None:
+        self._source, self._metadata, self._fields, self._budget = source, metadata, fields, budget
+        self._text_bytes = min(TEXT_BYTES, budget.block_bytes)
+
+    def rows_at_once(self, file: Any, group: int) -> int:
+        """At least 1.
+
+        Raises:
+            DataError: one value is more than there is room for.
+        """
+        of_group = self._metadata.row_group(group)
+        rows, size = int(of_group.num_rows), int(of_group.total_byte_size)
+        if not self._fields or rows * size <= self._text_bytes:
+            return rows or 1
+        stored = rows_of(self._text_bytes, file, group)
+        if self._source.path is None:  # what was fetched ahead can be read once
+            return min(stored, _UNSEEN_ROWS)
+        return min([stored, *(self._of_field(field, group) for field in self._fields)])
+
+    def _of_field(self, field: str, group: int) -> int:
+        import pyarrow.parquet as pq
+
+        try:
+            with (
+                self._source.open() as raw,
+                pq.ParquetFile(
+                    raw,
+                    metadata=self._metadata,
+                    read_dictionary=[field],
+                    buffer_size=_BUFFER_BYTES,
+                    pre_buffer=False,
+                ) as file,
+            ):
+                first = next(file.iter_batches(1, [group], [field])).column(0)
+        except (OSError, pa.ArrowNotImplementedError):  # encodings that share the beginnings of values
+            return _UNSEEN_ROWS
+        lengths = decoded_bytes(first.dictionary) if pa.types.is_dictionary(first.type) else None
+        if lengths is None or not len(lengths):
+            return _UNSEEN_ROWS
+        longest = int(lengths.max())
+        self._budget.check_row(longest, f"{self._source.name}: {field}: a value of row group {group}")
+        return max(1, self._text_bytes // max(1, longest))
 
 
 class _Layout:

@@ -12,9 +12,11 @@ import pyarrow as pa
 from lvmfast.corpus.arrow_types import first_shape, fixed_shape, leaf_of
 from lvmfast.corpus.arrow_values import id_note, id_type_of, ids_from_arrow, is_text_type, text_from_arrow
 from lvmfast.corpus.blocks import ahead
+from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.sliced import spans
 from lvmfast.corpus.values import (
     MAX_ROW_BYTES,
     is_vector_type,
@@ -156,7 +158,7 @@ class TableFile:
         step = rows_per_batch(rows, sum(4 * int(np.prod(self._shapes.get(c, (0,)))) for c in columns))
         with reading(self.name):
             scanned = self._scan(fields, step, wanted)
-        return self._batches(scanned, columns, step, wanted)
+        return self._batches(scanned, columns, step, wanted, Budget())
 
     def _batches(
         self,
@@ -164,13 +166,15 @@ class TableFile:
         columns: Sequence[Column],
         step: int,
         wanted: Rows | None,
+        budget: Budget,
     ) -> Iterator[Batch]:
         end = 0
+        texts = list(dict.fromkeys(self.fields[c] for c in columns if c not in self._shapes))
         with reading(self.name):
             for first, batch in ahead(scanned):
                 end = first + batch.num_rows
-                for start in range(0, batch.num_rows, step):
-                    piece = batch.slice(start, step)
+                for start, stop in spans(batch, texts, step, budget, self.name, first):
+                    piece = batch.slice(start, stop - start)
                     low = first + start
                     if wanted is not None:
                         hits = np.searchsorted(wanted, (low, low + piece.num_rows))

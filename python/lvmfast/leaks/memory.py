@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from lvmfast.corpus.budget import BASE_BYTES, BLOCKS_HELD
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks import cgroup
@@ -13,9 +14,6 @@ from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
 
 MOST_BLOCK_ROWS = 16_384
-#: Blocks that are alive at once: as read, the next one, in the core's own form, and the hits with all that is
-#: made of them.
-BLOCKS_HELD = 11
 #: A table holds each key (8 bytes a word), and slots at a load of 7/8, twice while it grows.
 SLOT_BYTES = 18
 WORDS = {"doc": 2, "chunk": 4, "text": 2}
@@ -42,8 +40,6 @@ MATCHED_BYTES = 48
 EVIDENCE_BYTES = 3 * 64
 #: The texts of a match: looked up, put beside it, and joined into one table.
 TEXT_COPIES = 3
-#: What the interpreter with numpy and pyarrow holds, pyarrow's own pool included.
-BASE_BYTES = 200 << 20
 
 
 def block_rows(dataset: Dataset, columns: Sequence[str], options: ScanOptions) -> int:

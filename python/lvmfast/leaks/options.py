@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from lvmfast.corpus.budget import BLOCK_BYTES, share_of
 from lvmfast.errors import DataError
 from lvmfast.leaks.levels import LEVELS, Level
 
@@ -17,11 +18,6 @@ DEFAULT_MIN_CHARS = 16
 DEFAULT_MAX_PAIRS = 1_000_000
 
 MOST_THREADS = 1024
-
-#: Bytes of a block of rows where memory is no matter; a tight `memory_limit` makes blocks smaller.
-BLOCK_BYTES = 64 << 20
-LEAST_BLOCK_BYTES = 1 << 20
-BLOCKS_IN_LIMIT = 32
 
 
 @dataclass(frozen=True)
@@ -46,9 +42,7 @@ class ScanOptions:
     @property
     def block_bytes(self) -> int:
         """Bytes of rows that are read, and compared, at a time. The answer does not depend on it."""
-        if self.memory_limit is None:
-            return BLOCK_BYTES
-        return min(BLOCK_BYTES, max(LEAST_BLOCK_BYTES, self.memory_limit // BLOCKS_IN_LIMIT))
+        return BLOCK_BYTES if self.memory_limit is None else share_of(self.memory_limit)
 
     def __post_init__(self) -> None:
         """Holds every option to its domain."""

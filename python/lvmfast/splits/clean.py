@@ -13,6 +13,7 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset, load_split
+from lvmfast.corpus.budget import limited
 from lvmfast.corpus.leftovers import LEDGER
 from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.durable import staged_folder
@@ -32,6 +33,7 @@ from lvmfast.stores import holds
 
 
 @holds("out")
+@limited
 def clean(
     train: Any,
     eval: Any,

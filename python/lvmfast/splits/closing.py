@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from lvmfast.api import leakscan
+from lvmfast.corpus.budget import limited
 from lvmfast.leaks.progress import Progress
 from lvmfast.report.leak_report import LeakReport
 
 
+@limited
 def closing_scan(
     train: Sequence[str],
     eval: Sequence[str],

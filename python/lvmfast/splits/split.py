@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import suffix_of
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import given_paths
@@ -40,6 +41,7 @@ NAMED = 20
 
 @holds("out")
 @begins_again()
+@limited
 def split(
     data: Any,
     *,

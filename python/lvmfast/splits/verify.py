@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvmfast import _core
+from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.paths import expanded
@@ -33,6 +34,7 @@ class Verification:
         return not self.failures and not self.missing
 
 
+@limited
 def verify(
     directory: str | PathLike[str],
     *,
