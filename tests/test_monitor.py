@@ -285,6 +285,6 @@ def test_monitor_and_a_finished_run(tmp_path):
     (tmp_path / "gates.toml").write_text(FAILED)
     code, said = look(tmp_path / "run", "--gates", str(tmp_path / "gates.toml"), "--on-fail", "stop")
     assert code == 1
-    assert "nothing was stopped: the run finished at epoch" in said
+    assert "nothing was stopped: the run finished after epoch 3" in said
     code, said = look(tmp_path / "run", "--epoch", "9")
     assert (code, "the run finished" in said) == (3, True), said

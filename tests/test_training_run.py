@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -24,7 +25,7 @@ from lvmfast import durable  # noqa: E402
 from lvmfast.cli import app  # noqa: E402
 from lvmfast.errors import DataError  # noqa: E402
 from lvmfast.models.checkpoint import load_model, read_tensors  # noqa: E402
-from lvmfast.training import trainer  # noqa: E402
+from lvmfast.training import compute, trainer  # noqa: E402
 from lvmfast.training.interrupts import Interrupted  # noqa: E402
 from lvmfast.training.state import KIND as STATE_KIND  # noqa: E402
 from lvmfast.training.toml import config_text, read_config  # noqa: E402
@@ -52,8 +53,21 @@ def timeless(history):
     return [{key: value for key, value in row.items() if key != "time"} for row in history]
 
 
-def same_run(a, b, epochs=3):
-    """Bit for bit: weights of each epoch, weights and moments of the last state, figures but the time."""
+def digests(run):
+    """SHA-256 of every file of a run but those that tell of times and machines."""
+    apart = {"history.json", "times.json", "run.json", "heartbeat.json"}
+    return {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and path.name not in apart and "leakscan" not in path.parts
+    }
+
+
+def same_run(a, b, epochs=3, files=True):
+    """Bit for bit: weights of each epoch, weights and moments of the last state, figures but the time.
+
+    And the files themselves, where the data and the machine's settings are the same.
+    """
     left, right = (json.loads((run / "history.json").read_text()) for run in (a, b))
     assert timeless(left) == timeless(right)
     for epoch in range(1, epochs + 1):
@@ -63,7 +77,8 @@ def same_run(a, b, epochs=3):
     one, other = (read_tensors(run / "checkpoints" / "last.safetensors", STATE_KIND)[0] for run in (a, b))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert json.loads((a / "best.json").read_text()) == json.loads((b / "best.json").read_text())
+    if files:
+        assert digests(a) == digests(b)
 
 
 def test_what_a_run_leaves(whole, data):
@@ -73,7 +88,8 @@ def test_what_a_run_leaves(whole, data):
     assert whole.history == history
     wanted = {
         *("epoch", "train_loss", "train_infonce", "train_ar_cosine", "val_loss", "val_cosine", "lr", "time"),
-        *("val_r5", "val_mrr", "val_margin", "val_std", "val_pairwise_cosine"),
+        *("val_r5", "val_mrr", "val_margin", "val_std", "val_pairwise_cosine", "val_infonce"),
+        *("train_candidates", "val_candidates", "train_below_chance", "val_below_chance", "train_r5"),
         *("negatives_same_document", "baselines"),
     }
     assert all(row.keys() == wanted for row in history)
@@ -99,7 +115,7 @@ def test_what_a_run_leaves(whole, data):
     assert info.provenance["embedder_id"] == "walk-16"
     assert info.metrics["val_mrr"] == max(row["val_mrr"] for row in history)
     beside = json.loads((run / "checkpoints" / "epoch-0002.json").read_text())
-    assert beside["metrics"] == history[1]
+    assert beside["metrics"] == timeless(history)[1]
     windows = lvmfast.corpus.sequences.open_sequences(str(data)).contexts(np.arange(5))
     predicted = model(torch.from_numpy(windows))
     np.testing.assert_allclose(predicted.detach().norm(dim=1), 1, rtol=1e-5)
@@ -175,7 +191,7 @@ def test_the_config_that_was_written_runs_again(whole, tmp_path):
 
 def test_the_layouts_train_alike(whole, tmp_path):
     seed = walks.write(tmp_path / "seed.npz", "seed")
-    same_run(whole.path, lvmfast.train(seed, out=tmp_path / "run", **QUICK).path)
+    same_run(whole.path, lvmfast.train(seed, out=tmp_path / "run", **QUICK).path, files=False)
 
 
 @pytest.mark.parametrize("preset", ["seed", "ar", "bank"])
@@ -276,8 +292,10 @@ def test_a_run_that_is_stopped_in_an_epoch_goes_on_bit_for_bit(data, whole, tmp_
         with pytest.raises(Interrupted, match="saved"):
             lvmfast.train(data, out=tmp_path / "run", **QUICK)
     assert len(seen) == step
-    lvmfast.train(out=tmp_path / "run", resume=True)
+    lvmfast.train(out=tmp_path / "run", resume=True, save_every=7.0)  # the machine's: no other run
     same_run(whole.path, tmp_path / "run")
+    times = [row["time"] for row in json.loads((tmp_path / "run" / "history.json").read_text())]
+    assert all(isinstance(time, float) and time > 0 for time in times)
 
 
 SCRIPT = """
@@ -351,7 +369,10 @@ def test_sigkill_anywhere_and_resume_bit_for_bit(data, whole, tmp_path, name, mo
     command[3] = "nothing"
     finished = subprocess.run(command, cwd=os.getcwd(), capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    same_run(whole.path, out)
+    same_run(whole.path, out, files=False)
+    left, right = digests(whole.path), digests(out)
+    assert left.pop("config.toml") != right.pop("config.toml")  # --save-every is another
+    assert left == right
 
 
 def test_ctrl_c_saves_and_says_so(data, tmp_path):
@@ -541,10 +562,10 @@ def test_data_that_changes_under_a_run_is_no_checkpoint(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_checkpoint(data, tmp_path, monkeypatch):
-    real, seen = trainer.Trainer._predict, []
+    real, seen = compute.Compute.predict, []
 
-    def poisoned(self, micro):
-        predicted = real(self, micro)
+    def poisoned(self, contexts):
+        predicted = real(self, contexts)
         if self.model.training:
             seen.append(1)
             if len(seen) == 20:
@@ -552,7 +573,7 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_checkpoint(data,
                 predicted[3] = float("nan")
         return predicted
 
-    monkeypatch.setattr(trainer.Trainer, "_predict", poisoned)
+    monkeypatch.setattr(compute.Compute, "predict", poisoned)
     with pytest.raises(DataError, match=r"epoch 2, batch \d of 6: the loss is nan") as caught:
         lvmfast.train(data, out=tmp_path / "run", **QUICK)
     assert "walks.npz (doc_id" in str(caught.value)

@@ -95,12 +95,20 @@ def _show_epoch(row: Mapping[str, Any], *, baselines: bool) -> None:
     if baselines:
         for name, found in row["baselines"].items():
             say(f"{name:>10}: {_figures(found)}")
-    loss = f"loss {row['train_loss']:.3f}, val {row['val_loss']:.3f}"
-    say(f"{'epoch ' + str(row['epoch']):>10}: {_figures(row)}, {loss}, {row['time']:.1f} s")
+    say(f"{'epoch ' + str(row['epoch']):>10}: {_figures(row)}, {_losses(row)}, {row['time']:.1f} s")
 
 
 def _figures(row: Mapping[str, Any]) -> str:
-    return f"R@5 {row['val_r5']:.1f}%, MRR {row['val_mrr']:.3f}, cosine {row['val_cosine']:.3f}"
+    training = f" (training {row['train_r5']:.1f}%)" if "train_r5" in row else ""
+    return f"R@5 {row['val_r5']:.1f}%{training}, MRR {row['val_mrr']:.3f}, cosine {row['val_cosine']:.3f}"
+
+
+def _losses(row: Mapping[str, Any]) -> str:
+    """Losses over different numbers of candidates are no pair: how far each is below chance is one."""
+    if row["val_below_chance"] is None:
+        return f"loss {row['val_loss']:.3f} (training {row['train_loss']:.3f})"
+    val, training = (row[f"{side}_below_chance"] for side in ("val", "train"))
+    return f"{val:.2f} nats below chance (training {training:.2f})"
 
 
 def _show_gates(done: TrainedRun, quiet: bool) -> bool:

@@ -87,7 +87,7 @@ def state(run: str | Path, stall_after: float = SECONDS_TO_STALL) -> State:
     pid, host, phase = beat["pid"], beat["host"], beat["phase"]
     where = f"epoch {beat['epoch']}, step {beat['step']}"
     if phase == FINISHED:
-        return State("finished", f"the run finished at {where}")
+        return State("finished", f"the run finished after epoch {beat['epoch']}")
     if phase == STOPPED:
         return State("stopped", f"the run was stopped at {where}, and saved")
     age = max(0.0, time.time() - beat["time"])

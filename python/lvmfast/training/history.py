@@ -16,6 +16,8 @@ HISTORY, CONFIG, RUN = "history.json", "config.toml", "run.json"
 #: What every curve and gate reads as a number.
 FIGURES = (
     *("train_loss", "train_infonce", "train_ar_cosine", "val_loss", "val_cosine", "lr", "time"),
+    *("train_candidates", "train_below_chance", "train_r5", "val_infonce", "val_candidates"),
+    "val_below_chance",
     *("val_r5", "val_mrr", "val_margin", "val_std", "val_pairwise_cosine", "negatives_same_document"),
 )
 

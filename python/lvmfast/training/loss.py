@@ -60,6 +60,19 @@ class RowLosses:
     infonce: Tensor | None
     cosine: Tensor
     same_document: Tensor | None  #: (): how many negatives were targets of the row's own document
+    candidates: Tensor | None  #: what each was scored against, its own target among it
+
+    def sums(self) -> Tensor:
+        """(6,) float64, over the rows: loss, InfoNCE, cosine, negatives of the own document, candidates, and
+        the InfoNCE of chance, which is the logarithm of a row's candidates; 0 without InfoNCE.
+        """
+        found = torch.zeros(6, dtype=torch.float64, device=self.total.device)
+        chance = None if self.candidates is None else self.candidates.double().log()
+        parts = (self.total, self.infonce, self.cosine, self.same_document, self.candidates, chance)
+        for place, part in enumerate(parts):
+            if part is not None:
+                found[place] = part.detach().double().sum()
+        return found
 
 
 class Objective(nn.Module):
@@ -99,7 +112,7 @@ class Objective(nn.Module):
         target = candidates.targets[place]
         cosine = (prediction * target).sum(-1)
         if self.infonce == 0 or negatives is None:
-            return RowLosses(self.cosine * (1 - cosine), None, cosine, None)
+            return RowLosses(self.cosine * (1 - cosine), None, cosine, None, None)
         query = prediction if self.head is None else self.head(prediction)
         logits = query @ candidates.batch.T  # (k, e)
         if candidates.bank is not None:
@@ -110,7 +123,8 @@ class Objective(nn.Module):
         own = logits.gather(1, place[:, None])[:, 0]
         infonce = torch.logsumexp(logits.masked_fill(masked, -torch.inf), 1) - own
         met = (~masked[negatives.same_document]).sum()
-        return RowLosses(self.infonce * infonce + self.cosine * (1 - cosine), infonce, cosine, met)
+        total = self.infonce * infonce + self.cosine * (1 - cosine)
+        return RowLosses(total, infonce, cosine, met, (~masked).sum(1))
 
     def _masked(
         self, logits: Tensor, target: Tensor, place: Tensor, candidates: Candidates, negatives: Negatives

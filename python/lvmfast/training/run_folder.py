@@ -19,6 +19,7 @@ from lvmfast.stores.locks import INSIDE
 from lvmfast.training.heartbeat import HEARTBEAT
 
 CONFIG, RUN, HISTORY, FINGERPRINT = "config.toml", "run.json", "history.json", "train.lvfp"
+TIMES = "times.json"
 SPLIT, DOCUMENTS, LEAKSCAN = "split", "documents.parquet", "leakscan"
 STATE = f"last{SUFFIX}"
 
@@ -43,6 +44,7 @@ class RunFolder:
         self.path = path
         self.config, self.run, self.history = path / CONFIG, path / RUN, path / HISTORY
         self.best, self.fingerprint = path / BEST, path / FINGERPRINT
+        self.times = path / TIMES
         self.split = path / SPLIT
         self.documents, self.leakscan = self.split / DOCUMENTS, self.split / LEAKSCAN
         self.checkpoints = path / CHECKPOINTS
@@ -138,9 +140,23 @@ class RunFolder:
         Raises:
             DataError: it is broken.
         """
-        if not self.run.is_file():
+        return self._object(self.run)
+
+    def read_times(self) -> dict[int, float]:
+        """Seconds by epoch: what history.json says of time and checkpoints do not, so that they are the same.
+
+        Raises:
+            DataError: the file is broken.
+        """
+        times = self._object(self.times) or {}
+        if not all(epoch.isdecimal() and isinstance(value, (int, float)) for epoch, value in times.items()):
+            raise DataError(f"{self.times}: expected seconds by epoch")
+        return {int(epoch): float(value) for epoch, value in times.items()}
+
+    def _object(self, path: Path) -> dict[str, Any] | None:
+        if not path.is_file():
             return None
-        content = read_json(self.run)
+        content = read_json(path)
         if not isinstance(content, dict):
-            raise DataError(f"{self.run}: expected a JSON object, got {type(content).__name__}")
+            raise DataError(f"{path}: expected a JSON object, got {type(content).__name__}")
         return content

@@ -118,7 +118,11 @@ def _run(
 
     trainer = Trainer(config, model, train, val, folder, complete, place, ranks, mix)
     if ranks.first:
-        run |= {"parameters": trainer.parameters, "lag_mix": mix.tolist()}
+        run |= {
+            "parameters": trainer.parameters,
+            "lag_mix": mix.tolist(),
+            "train_sample": trainer.judge.sample,
+        }
         folder.write_json(folder.run, run)
     identity = identity_of(config)
     position = trainer.position(identity)
@@ -127,7 +131,7 @@ def _run(
         position = trainer.fit(position, identity, stop, progress, epoch_done)
     return TrainedRun(
         folder.path,
-        position.history,
+        trainer.timed(position),
         position.best_epoch,
         info.leak_status,
         None,
@@ -149,8 +153,9 @@ def _proven_sides(
 
     def prove() -> str | None:
         nonlocal report, sides
-        with folder.writing():
-            write_text(folder.config, config_text(config))
+        if not folder.config.is_file():  # a run that goes on is still the run of those figures
+            with folder.writing():
+                write_text(folder.config, config_text(config))
         documents = None
         if folder.documents.is_file():
             with reading(str(folder.documents)):
@@ -185,9 +190,9 @@ def _readers(
     names = None
     if config.infonce:
         names = identify(sides.train.sequences, sides.train.rows, config.threads, progress)
-    train = StepReader(config, sides.train, _documents(sides.train), names, ranks, corrupts=True)
+    train = StepReader(config, sides.train, _documents(sides.train), names, ranks, trains=True)
     val_names = identify(sides.val.sequences, sides.val.rows, config.threads, progress)
-    val = StepReader(config, sides.val, _documents(sides.val), val_names, alone, corrupts=False)
+    val = StepReader(config, sides.val, _documents(sides.val), val_names, alone, trains=False)
     return train, val
 
 

@@ -28,7 +28,8 @@ class Sums:
     infonce: float = 0.0
     cosine: float = 0.0
     same_document: int = 0
-    seconds: float = 0.0
+    candidates: int = 0
+    chance: float = 0.0  #: of a random order: the logarithm of each sequence's candidates
 
 
 @dataclass
@@ -81,7 +82,8 @@ def load_state(
         raise DataError(f"{path}: the state of a run with other figures")
     try:
         found = dict(stated["position"])
-        position = Position(**{**found, "sums": Sums(**found["sums"])})
+        sums = {name: value for name, value in found["sums"].items() if name != "seconds"}  # of older files
+        position = Position(**{**found, "sums": Sums(**sums)})
         for prefix, module in modules.items():
             own = {n.removeprefix(f"{prefix}."): t for n, t in tensors.items() if n.startswith(f"{prefix}.")}
             module.load_state_dict(own, strict=True)

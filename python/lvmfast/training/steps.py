@@ -18,6 +18,9 @@ from lvmfast.training.identities import Identities
 from lvmfast.training.negatives import Exclusions, NegativeMasks
 from lvmfast.training.ranks import Ranks
 
+#: Targets that a validation sequence is scored against at most, beside those of its step.
+VALIDATION_BANK = 65_536
+
 
 @dataclass(frozen=True)
 class Micro:
@@ -46,19 +49,25 @@ class StepReader:
     document: Rows  #: (n,) of the side's rows, numbered from 0
     identities: Identities | None  #: None without InfoNCE
     ranks: Ranks
-    corrupts: bool  #: whether windows are corrupted, as in training
+    trains: bool  #: what is trained on is corrupted and limited; validation is taken as it is, and whole
 
     @property
     def batching(self) -> Batching:
         """How the side is cut into effective batches."""
-        return Batching(self.config.step_rows, self.config.max_per_document, self.config.seed)
+        limit = self.config.max_per_document if self.trains else 0
+        return Batching(self.config.step_rows, limit, self.config.seed)
 
     def bank(self, epoch: int) -> Rows:
-        """Places of the sequences whose targets make the bank of an epoch, ascending."""
+        """Places of the sequences whose targets make the bank of an epoch, ascending.
+
+        In validation they are all, up to `VALIDATION_BANK`: what a sequence is scored against hangs neither
+        on its step nor on what training does. There are none without InfoNCE.
+        """
         n = len(self.side)
-        if self.config.bank >= n:
+        size = self.config.bank if self.trains else VALIDATION_BANK * (self.config.infonce > 0)
+        if size >= n:
             return np.arange(n)
-        drawn = generator(self.config.seed, BANK, epoch).choice(n, self.config.bank, replace=False)
+        drawn = generator(self.config.seed, BANK, epoch).choice(n, size, replace=False)
         return np.sort(drawn)
 
     def targets(self, places: Rows) -> Vectors:
@@ -75,7 +84,7 @@ class StepReader:
         def read(step: int) -> Step:
             rows = order[step]
             zeroed = None
-            if self.corrupts:
+            if self.trains:
                 zeroed = corrupted(self.config, len(rows), self.side.sequences.length, epoch, step)
             share = self.ranks.share(len(rows))
             starts = range(share.start, share.stop, self.config.batch)

@@ -6,40 +6,35 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from lvmfast.corpus.dataset import Rows
 from lvmfast.errors import DataError
 from lvmfast.gates import TRAINING, Verdicts, at_epoch, gate_set, judge
 from lvmfast.leaks.progress import Progress
-from lvmfast.models.baselines import predict_baseline
 from lvmfast.models.checkpoint import CheckpointInfo, save_checkpoint
-from lvmfast.models.config import BASELINES
 from lvmfast.training.batches import DROPOUT, generator
+from lvmfast.training.compute import Compute
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.data import CLEAN
 from lvmfast.training.device import Place
 from lvmfast.training.heartbeat import FINISHED, STOPPED, Heartbeat
 from lvmfast.training.interrupts import Interrupted, StopFlag
-from lvmfast.training.loss import Negatives, Objective
+from lvmfast.training.judging import Judge
+from lvmfast.training.loss import Objective
 from lvmfast.training.optimiser import learning_rate, make_optimiser
 from lvmfast.training.ranks import Ranks
 from lvmfast.training.run_folder import RunFolder
 from lvmfast.training.state import Position, Sums, load_state, save_state
-from lvmfast.training.steps import Micro, Step, StepReader
-from lvmfast.training.validation import Quality, make_pool, quality
+from lvmfast.training.steps import Step, StepReader
 
 #: Called with each row of history.json, once it is written.
 EpochDone = Callable[[Mapping[str, Any]], None]
 HIGHER_IS_BETTER = {"val_loss": False, "val_mrr": True, "val_r5": True, "val_cosine": True}
-_BLOCK = 4096
 
 
 class Trainer:
@@ -71,16 +66,16 @@ class Trainer:
             mix: the weights of the lag-mix baseline.
         """
         self.config, self.model, self.folder = config, model, folder
-        self._train, self._val, self._place, self._ranks = train, val, place, ranks
+        self._train, self._place, self._ranks = train, place, ranks
         self._complete, self._mix = complete, mix
         dim = train.side.sequences.dim
         self.objective = Objective(config, dim).to(place.device)
         self.optimiser = make_optimiser(config, self._named_parameters())
         self.steps_per_epoch = train.batching.steps(train.document)
         self._parameters = [parameter for _, parameter in self._named_parameters()]
-        self._compiled: nn.Module = torch.compile(model) if place.compiled else model
-        assert val.identities is not None
-        self._pool = make_pool(self._tensor(val.targets(np.arange(len(val.side)))), val.identities)
+        self._compute = Compute(config, model, place)
+        self.judge = Judge(self._compute, self.objective, train, val, config.threads)
+        self._seconds: dict[int, float] = {}  # by epoch
         self._saved = time.monotonic()
         self._heartbeat = Heartbeat(folder.path) if ranks.first else None
         self.verdicts: Verdicts | None = None  #: of the gates, once their epoch is there
@@ -93,16 +88,7 @@ class Trainer:
     @cached_property
     def baselines(self) -> dict[str, dict[str, float]]:
         """The validation figures of each baseline."""
-        side = self._val.side
-        judged = {}
-        for name in BASELINES:
-            blocks = [
-                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), self._mix)
-                for i in range(0, len(side), _BLOCK)
-            ]
-            found = _named(quality(self._tensor(np.concatenate(blocks)), self._pool))
-            judged[name] = {key: found[key] for key in ("val_cosine", "val_r5", "val_mrr", "val_margin")}
-        return judged
+        return self.judge.baselines(self._mix)
 
     @property
     def parameters(self) -> int:
@@ -127,6 +113,7 @@ class Trainer:
 
     def position(self, identity: str) -> Position:
         """Where the run stands: at its saved state, or at its beginning."""
+        self._seconds = self.folder.read_times()
         if not self.folder.state.is_file():
             return Position()
         return load_state(self.folder.state, self._modules, self.optimiser, identity)
@@ -156,7 +143,7 @@ class Trainer:
             self._beat(position, "validate")
             row = self._row(position)
             self._finish(position, row, identity)
-            epoch_done(row)
+            epoch_done(self.timed(position)[-1])
             if position.stopped is None and position.epoch <= self.config.epochs and self._agreed(stop):
                 self._beat(position, STOPPED)
                 raise Interrupted(f"saved after epoch {row['epoch']}")
@@ -164,21 +151,29 @@ class Trainer:
         return position
 
     def _beat(self, position: Position, phase: str) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.beat(epoch=position.epoch, step=position.step, phase=phase)
+        if self._heartbeat is None:
+            return
+        epoch, step = position.epoch, position.step
+        if phase in (FINISHED, STOPPED) and step == 0 and epoch > 1:  # the next one, which was not begun
+            epoch, step = epoch - 1, self.steps_per_epoch
+        self._heartbeat.beat(epoch=epoch, step=step, phase=phase)
+
+    def timed(self, position: Position) -> list[dict[str, Any]]:
+        """The rows of history.json: those of the state, with the seconds that each epoch took."""
+        return [{**row, "time": row.get("time", self._seconds.get(row["epoch"]))} for row in position.history]
 
     def _train_epoch(self, position: Position, identity: str, stop: StopFlag, progress: Progress) -> None:
         n, epoch = len(self._train.side), position.epoch
         bank_places = self._train.bank(epoch)
-        bank = self._bank(self._train, bank_places)
-        started, before = time.monotonic(), position.sums.seconds
+        bank = self._compute.bank(self._train, bank_places)
+        started, before = time.monotonic(), self._seconds.get(epoch, 0.0)
         self.model.train()
         with closing(self._train.steps(epoch, position.step, bank_places)) as steps:
             for step in steps:
                 stopping = self._step(step, bank, position, stop)
                 position.step += 1
                 position.total_steps += 1
-                position.sums.seconds = before + time.monotonic() - started
+                self._seconds[epoch] = before + time.monotonic() - started
                 progress("train", (epoch - 1) * n + position.sums.rows, self.config.epochs * n)
                 self._beat(position, "train")
                 if position.step == self.steps_per_epoch:
@@ -197,27 +192,28 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=False)
-        candidates = self.objective.candidates(self._tensor(step.targets), bank)
-        sums = torch.zeros(5, dtype=torch.float64, device=self._place.device)
+        compute = self._compute
+        candidates = self.objective.candidates(compute.tensor(step.targets), bank)
+        sums = torch.zeros(7, dtype=torch.float64, device=self._place.device)
         bad = len(step.rows)
         for micro in step.micros:
             torch.manual_seed(self._dropout_seed(position, int(micro.place[0])))
             losses = self.objective(
-                self._predict(micro), self._tensor(micro.place), candidates, self._negatives(micro)
+                compute.predict(micro.contexts),
+                compute.tensor(micro.place),
+                candidates,
+                compute.negatives(micro),
             )
             (losses.total.sum() / len(step.rows)).backward()
             with torch.no_grad():
-                total = losses.total.detach()
-                parts = (total, losses.infonce, losses.cosine, losses.same_document)
-                sums[:4] += torch.stack(
-                    [sums.new_zeros(()) if p is None else p.sum().double() for p in parts]
-                )
-                if not torch.isfinite(total).all():
-                    bad = min(bad, int(micro.place[int((~torch.isfinite(total)).int().argmax())]))
-        sums[4] = stop.raised
+                sums[:6] += losses.sums()
+                finite = torch.isfinite(losses.total)
+                if not finite.all():
+                    bad = min(bad, int(micro.place[int((~finite).int().argmax())]))
+        sums[6] = stop.raised
         gradients = [p.grad for _, p in self._named_parameters() if p.grad is not None]
         self._ranks.add_up([*gradients, sums])
-        loss, infonce, cosine, same_document, stopping = sums.tolist()
+        loss, infonce, cosine, same_document, met, chance, stopping = sums.tolist()
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.clip or float("inf")))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(position, step, self._ranks.least(bad), loss)
@@ -228,37 +224,13 @@ class Trainer:
         done.infonce += infonce
         done.cosine += cosine
         done.same_document += round(same_document)
+        done.candidates += round(met)
+        done.chance += chance
         return bool(stopping > 0)
-
-    def _predict(self, micro: Micro) -> Tensor:
-        """(k, d) float32. A last, smaller microbatch is not worth compiling for."""
-        forward = self._compiled if len(micro.place) == self.config.batch else self.model
-        with self._place.autocast():
-            prediction = forward(self._tensor(micro.contexts))
-        return prediction.float()
 
     def _dropout_seed(self, position: Position, place: int) -> int:
         drawn = generator(self.config.seed, DROPOUT, position.epoch, position.step, place)
         return int(drawn.integers(1 << 62))
-
-    def _negatives(self, micro: Micro) -> Negatives | None:
-        found = micro.exclusions
-        if found is None:
-            return None
-        masked, same = (
-            (self._tensor(rows), self._tensor(columns))
-            for rows, columns in (found.masked, found.same_document)
-        )
-        return Negatives(masked, self._tensor(found.dropped), same)
-
-    def _bank(self, reader: StepReader, places: Rows) -> Tensor | None:
-        """(b, d) unit vectors: the targets of `places`."""
-        if not self.config.bank:
-            return None
-        return nn.functional.normalize(self._tensor(reader.targets(places)), dim=-1)
-
-    def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._place.device, non_blocking=True)
 
     def _diverged(self, position: Position, step: Step, place: int, loss: float) -> DataError:
         epochs = [path.name for path in [self.folder.checkpoint(position.epoch - 1)] if path.is_file()]
@@ -276,52 +248,33 @@ class Trainer:
         )
 
     def _row(self, position: Position) -> dict[str, Any]:
-        """The epoch's row of history.json, as the first process has it."""
+        """The epoch's row of history.json without its time, as the first process has it."""
         started, sums = time.monotonic(), position.sums
         contrastive = self.config.infonce > 0
-        judged = self._judged()
+        judged = self.judge.figures()
 
         def row() -> dict[str, Any]:
             return {
                 "epoch": position.epoch,
                 "train_loss": sums.loss / sums.rows,
                 "train_infonce": sums.infonce / sums.rows if contrastive else None,
+                "train_candidates": sums.candidates / sums.rows if contrastive else None,
+                "train_below_chance": (sums.chance - sums.infonce) / sums.rows if contrastive else None,
                 "train_ar_cosine": sums.cosine / sums.rows,
                 **judged,
                 "lr": self.optimiser.param_groups[0]["lr"],
-                "time": sums.seconds + time.monotonic() - started,
                 "negatives_same_document": sums.same_document if contrastive else None,
                 "baselines": self.baselines,
                 **({} if self.info.leak_status == CLEAN else {"leak_status": self.info.leak_status}),
             }
 
         agreed: dict[str, Any] = self._ranks.told(row)
+        self._seconds[position.epoch] += time.monotonic() - started
         return agreed
-
-    def _judged(self) -> dict[str, Any]:
-        """The validation figures of the model as it is; the first process's are those that count."""
-        self.model.eval()
-        places = self._val.bank(0)
-        bank = self._bank(self._val, places)
-        predictions = torch.empty(
-            len(self._val.side), self._val.side.sequences.dim, device=self._place.device
-        )
-        loss = 0.0
-        with torch.no_grad():
-            for step in self._val.steps(0, 0, places):
-                candidates = self.objective.candidates(self._tensor(step.targets), bank)
-                for micro in step.micros:
-                    prediction = self._predict(micro)
-                    predictions[self._tensor(step.rows[micro.place])] = prediction
-                    losses = self.objective(
-                        prediction, self._tensor(micro.place), candidates, self._negatives(micro)
-                    )
-                    loss += float(losses.total.double().sum())
-        return {"val_loss": loss / len(self._val.side), **_named(quality(predictions, self._pool))}
 
     def _consider_untrained(self, position: Position) -> None:
         """The residual as it starts, which is its baseline: checkpoint 0."""
-        found = self._judged()
+        found = self.judge.figures()
         judged = self._ranks.told(lambda: found)
         self._checkpoint(0, {"epoch": 0, **judged, "baselines": self.baselines})
         position.best_epoch, position.best_value = 0, judged[self.config.best_by]
@@ -370,6 +323,8 @@ class Trainer:
         if self._ranks.first:
             with self.folder.writing():
                 save_state(self.folder.state, self._modules, self.optimiser, position, identity)
+            times = {str(epoch): seconds for epoch, seconds in self._seconds.items()}
+            self.folder.write_json(self.folder.times, times)
         self._saved = time.monotonic()
 
     def _publish(self, position: Position) -> None:
@@ -377,7 +332,7 @@ class Trainer:
         if not self._ranks.first:
             return
         if position.history:
-            self.folder.write_json(self.folder.history, position.history)
+            self.folder.write_json(self.folder.history, self.timed(position))
         if position.best_epoch is not None:
             best = {
                 "epoch": position.best_epoch,
@@ -392,7 +347,3 @@ class Trainer:
         raised = torch.tensor(float(stop.raised), device=self._place.device)
         self._ranks.add_up([raised])
         return bool(raised > 0)
-
-
-def _named(found: Quality) -> dict[str, float]:
-    return {f"val_{name}": value for name, value in asdict(found).items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lvmfast.corpus.dataset import Rows
 from lvmfast.training.identities import Identities
 from lvmfast.training.negatives import Lookup
 
@@ -27,9 +28,7 @@ class Pool:
 
 def make_pool(targets: Tensor, identities: Identities) -> Pool:
     """The pool of (n, d) targets; equal ones stand in it once, and a sequence's own context is left out."""
-    names = identities.target.copy()
-    unnamed = np.flatnonzero(names < 0)
-    names[unnamed] = names.max(initial=-1) + 1 + np.arange(len(unnamed))
+    names = distinct_names(identities.target)
     distinct, first, truth = np.unique(names, return_index=True, return_inverse=True)
     query, place = Lookup(distinct).pairs(identities.context.reshape(-1))
     sequence = query // identities.context.shape[1]
@@ -41,6 +40,14 @@ def make_pool(targets: Tensor, identities: Identities) -> Pool:
         torch.from_numpy(truth.astype(np.int64)).to(device),
         torch.from_numpy(excluded.astype(np.int64)).to(device),
     )
+
+
+def distinct_names(names: Rows) -> Rows:
+    """(n,) names of targets, where each without a direction (-1) has one of its own."""
+    found: Rows = names.copy()
+    unnamed = np.flatnonzero(names < 0)
+    found[unnamed] = names.max(initial=-1) + 1 + np.arange(len(unnamed))
+    return found
 
 
 @dataclass(frozen=True)

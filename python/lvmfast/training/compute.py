@@ -1,0 +1,54 @@
+"""What of a run happens on its device: arrays become tensors, windows become predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.device import Place
+from lvmfast.training.loss import Negatives
+from lvmfast.training.steps import Micro, StepReader
+
+
+class Compute:
+    """A model on its device."""
+
+    def __init__(self, config: TrainConfig, model: nn.Module, place: Place) -> None:
+        """`model` is on the device already."""
+        self.model, self.place = model, place
+        self._batch = config.batch
+        self._compiled: nn.Module = torch.compile(model) if place.compiled else model
+
+    def predict(self, contexts: Vectors) -> Tensor:
+        """(k, d) float32 of (k, length, d) windows. A last, smaller microbatch is not worth compiling for."""
+        forward = self._compiled if len(contexts) == self._batch else self.model
+        with self.place.autocast():
+            prediction = forward(self.tensor(contexts))
+        found: Tensor = prediction.float()
+        return found
+
+    def tensor(self, values: npt.NDArray[Any]) -> Tensor:
+        """The array on the device."""
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.place.device, non_blocking=True)
+
+    def bank(self, reader: StepReader, places: Rows) -> Tensor | None:
+        """(b, d) unit vectors: the targets of `places`; None of none."""
+        if not len(places):
+            return None
+        return nn.functional.normalize(self.tensor(reader.targets(places)), dim=-1)
+
+    def negatives(self, micro: Micro) -> Negatives | None:
+        """What a microbatch excludes, on the device."""
+        found = micro.exclusions
+        if found is None:
+            return None
+        masked, same = (
+            (self.tensor(rows), self.tensor(columns)) for rows, columns in (found.masked, found.same_document)
+        )
+        return Negatives(masked, self.tensor(found.dropped), same)

@@ -1,0 +1,138 @@
+"""What an epoch is judged by: all validation sequences, and as many of training for comparison."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvmfast.corpus.dataset import Rows
+from lvmfast.models.baselines import predict_baseline
+from lvmfast.models.config import BASELINES
+from lvmfast.training.batches import SAMPLE, generator
+from lvmfast.training.compute import Compute
+from lvmfast.training.data import Side
+from lvmfast.training.identities import Identities, identify
+from lvmfast.training.loss import Objective
+from lvmfast.training.steps import StepReader
+from lvmfast.training.validation import Pool, Quality, distinct_names, make_pool, quality
+
+_BLOCK = 4096
+
+
+class Judge:
+    """Scores the model as it is, the same sequences among the same candidates after every epoch."""
+
+    def __init__(
+        self, compute: Compute, objective: Objective, train: StepReader, val: StepReader, threads: int
+    ) -> None:
+        """Reads targets; predicts nothing yet."""
+        self._compute, self._objective, self._val = compute, objective, val
+        assert val.identities is not None
+        everyone = np.arange(len(val.side))
+        self._pool = self._open(val.side, everyone, val.identities)
+        candidates = len(self._pool.vectors)
+        self._places, names = comparable(train, candidates, threads)
+        self._train, self._train_pool = train, self._open(train.side, self._places, names)
+
+    @property
+    def sample(self) -> dict[str, int]:
+        """How many training sequences stand beside the validation's, of how many documents."""
+        return {
+            "sequences": len(self._places),
+            "documents": len(np.unique(self._train.document[self._places])),
+            "candidates": len(self._train_pool.vectors),
+        }
+
+    def baselines(self, mix: Any) -> dict[str, dict[str, float]]:
+        """The validation figures of each baseline."""
+        side = self._val.side
+        judged = {}
+        for name in BASELINES:
+            blocks = [
+                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), mix)
+                for i in range(0, len(side), _BLOCK)
+            ]
+            found = _named(quality(self._compute.tensor(np.concatenate(blocks)), self._pool))
+            judged[name] = {key: found[key] for key in ("val_cosine", "val_r5", "val_mrr", "val_margin")}
+        return judged
+
+    def figures(self) -> dict[str, float | None]:
+        """Those of the model for a row of history.json."""
+        self._compute.model.eval()
+        with torch.no_grad():
+            return self._figures()
+
+    def _figures(self) -> dict[str, float | None]:
+        places = self._val.bank(0)
+        bank = self._compute.bank(self._val, places)
+        predictions = self._room(len(self._val.side))
+        sums = torch.zeros(4, dtype=torch.float64)
+        for step in self._val.steps(0, 0, places):
+            candidates = self._objective.candidates(self._compute.tensor(step.targets), bank)
+            for micro in step.micros:
+                prediction = self._compute.predict(micro.contexts)
+                predictions[self._compute.tensor(step.rows[micro.place])] = prediction
+                losses = self._objective(
+                    prediction,
+                    self._compute.tensor(micro.place),
+                    candidates,
+                    self._compute.negatives(micro),
+                )
+                sums += losses.sums().cpu()[[0, 1, 4, 5]]
+        loss, infonce, met, chance = (sums / len(self._val.side)).tolist()
+        contrastive = len(places) > 0
+        return {
+            "val_loss": loss,
+            "val_infonce": infonce if contrastive else None,
+            "val_candidates": met if contrastive else None,
+            "val_below_chance": chance - infonce if contrastive else None,
+            "train_r5": quality(self._sample(), self._train_pool).r5,
+            **_named(quality(predictions, self._pool)),
+        }
+
+    def _sample(self) -> Tensor:
+        """Predictions for the training sample, from windows as they are."""
+        side, places = self._train.side, self._places
+        predictions = self._room(len(places))
+        for start in range(0, len(places), _BLOCK):
+            rows = side.rows[places[start : start + _BLOCK]]
+            predictions[start : start + len(rows)] = self._compute.predict(side.sequences.contexts(rows))
+        return predictions
+
+    def _room(self, rows: int) -> Tensor:
+        return torch.empty(rows, self._val.side.sequences.dim, device=self._compute.place.device)
+
+    def _open(self, side: Side, places: Rows, names: Identities) -> Pool:
+        return make_pool(self._compute.tensor(side.sequences.targets(side.rows[places])), names)
+
+
+def comparable(train: StepReader, candidates: int, threads: int) -> tuple[Rows, Identities]:
+    """(k,) places of training sequences that are retrieved among `candidates` distinct targets of theirs.
+
+    They are those of whole documents, drawn by the seed, so that a sequence has as many neighbours of its own
+    document among the candidates as in validation; the last document is cut, and a small training side gives
+    all it has.
+    """
+    rank = generator(train.config.seed, SAMPLE).permutation(int(train.document.max(initial=0)) + 1)
+    order = np.argsort(rank[train.document], kind="stable")[: 2 * candidates]
+    places = np.sort(order)
+    names = train.identities
+    if names is not None:
+        own = Identities(names.target[places], names.context[places])
+    else:
+        rows = train.side.rows[places]
+        own = identify(train.side.sequences, rows, threads, lambda phase, done, total: None)
+    drawn = np.searchsorted(places, order)
+    fresh = np.zeros(len(order), np.int64)
+    fresh[np.unique(distinct_names(own.target)[drawn], return_index=True)[1]] = 1
+    enough = int(np.searchsorted(np.cumsum(fresh), candidates)) + 1
+    kept = np.sort(drawn[:enough])
+    return places[kept], Identities(own.target[kept], own.context[kept])
+
+
+def _named(found: Quality) -> dict[str, float]:
+    return {f"val_{name}": value for name, value in asdict(found).items()}
