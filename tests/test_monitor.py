@@ -158,7 +158,15 @@ def test_triage_has_both_orders_with_evidence(tmp_path):
     ]  # fmt: skip
     steps = {step.name: step for step in found.steps}
     assert f"--config {tmp_path}/config.toml --tau 0.05 --out {tmp_path}-tau-005" in steps["tau 0.05"].command
-    assert "1,023 negatives" in steps["batch 512"].evidence
+    assert "how many negatives it had is not known" in steps["batch 512"].evidence
+    counted = [row | {"train_candidates": 1820.4, "train_below_chance": 3.5} for row in rows]
+    (tmp_path / "history.json").write_text(json.dumps(counted))
+    (tmp_path / "run.json").write_text(json.dumps({"rows_per_step": 38.2, "n_train": 2765}))
+    evidence = {step.name: step.evidence for step in triage(read_run(tmp_path)).steps}["batch 512"]
+    assert evidence == (
+        "1,819 negatives a sequence in the last epoch, after masks; 38 sequences a step; train_infonce is "
+        "2.00, 3.50 below the 5.50 of chance"
+    )
     assert steps["2 per document"].done
     assert "4.00 -> 2.00" in steps["drop the head"].evidence
     assert any("collapse" in symptom for symptom in found.symptoms)

@@ -10,7 +10,17 @@ from lvmfast.report.curves import Panel
 from lvmfast.training.history import Run
 
 #: Title and name in the history of what is drawn, in the order of the panels.
-DRAWN = {"val_cosine": "val_cosine", "R@5 (%)": "val_r5", "MRR": "val_mrr", "loss": "val_loss", "lr": "lr"}
+DRAWN = {
+    "val_cosine": "val_cosine",
+    "R@5 (%)": "val_r5",
+    "MRR": "val_mrr",
+    "nats below chance": "val_below_chance",
+    "loss": "val_loss",
+    "lr": "lr",
+}
+#: What stands dotted beside it. Losses are over different numbers of candidates in training and validation,
+#: so they stand beside each other only where nothing better is known.
+BESIDE = {"val_r5": "train_r5", "val_below_chance": "train_below_chance", "val_loss": "train_loss"}
 
 
 def named(runs: Sequence[Run]) -> dict[str, Run]:
@@ -34,17 +44,18 @@ def panels(runs: Mapping[str, Run], epoch: int) -> list[Panel]:
     threshold = TRAINING[0].at_least
     drawn = []
     for title, metric in DRAWN.items():
+        beside = BESIDE.get(metric, "")
         gate = (epoch, threshold) if metric == TRAINING[0].metric and threshold is not None else None
         drawn.append(
             Panel(
                 title,
                 {name: run.history.curve(metric) for name, run in runs.items()},
                 minor={
-                    name: run.history.curve("train_loss")
+                    name: run.history.curve(beside)
                     for name, run in runs.items()
-                    if metric == "val_loss"
+                    if beside and not (metric == "val_loss" and run.history.curve("train_below_chance"))
                 },
-                minor_name="train_loss",
+                minor_name=beside,
                 baselines={name: run.history.baselines(metric) for name, run in runs.items()},
                 gate=gate,
                 gate_name="" if gate is None else f"gate {gate[1]:g}",

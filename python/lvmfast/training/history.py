@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Run:
     history: History
     config: Mapping[str, Any]  #: figures by name; empty where no config.toml is at hand
     leak_status: str | None  #: `clean`, `LEAKED`, or not known
+    record: Mapping[str, Any] = field(default_factory=dict)  #: what its run.json says; empty without one
 
     @property
     def evidence(self) -> dict[str, Any]:
@@ -86,7 +87,8 @@ def read_run(path: str | Path) -> Run:
     if not isinstance(record, dict):
         raise DataError(f"{where / RUN}: expected a JSON object, got {type(record).__name__}")
     status = record.get("leak_status")
-    return Run(where, where, history, _config(where / CONFIG), status if isinstance(status, str) else None)
+    known = status if isinstance(status, str) else None
+    return Run(where, where, history, _config(where / CONFIG), known, record)
 
 
 def _config(path: Path) -> dict[str, Any]:

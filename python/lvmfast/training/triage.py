@@ -108,6 +108,12 @@ def _symptoms(run: Run) -> list[str]:
                 f"val_loss was lowest at epoch {best[0]} ({best[1]:.3f}) and is {losses[-1][1]:.3f} now: "
                 "it learns its training set by heart"
             )
+    seen, unseen = _last(run, "train_r5"), _last(run, "val_r5")
+    if seen is not None and unseen is not None and seen > 2 * max(unseen, 1.0):
+        found.append(
+            f"R@5 is {seen:.1f}% on documents it was trained on and {unseen:.1f}% on others, among as many "
+            "candidates: it learns its training set by heart"
+        )
     cosines = run.history.curve("val_cosine")
     if len(cosines) > 2 and abs(cosines[-1][1] - cosines[-2][1]) < 0.005:
         found.append(f"val_cosine has levelled off at {cosines[-1][1]:.3f}: more epochs will not help")
@@ -139,12 +145,33 @@ def _losses(run: Run) -> str:
 
 
 def _negatives(run: Run) -> str:
-    if not {"batch", "accumulate"} <= run.config.keys():
-        return "how many negatives it had is not known; accumulated batches add none in most trainers"
-    step, bank = run.config["batch"] * run.config["accumulate"], run.config.get("bank", 0)
-    loss = run.history.curve("train_infonce")
-    chance = f"; train_infonce is {loss[-1][1]:.2f}, chance {math.log(step + bank):.2f}" if loss else ""
-    return f"{step + bank - 1:,} negatives ({step:,} of the step, {bank:,} of the bank){chance}"
+    """What the run counted; of an older run of ours at most what its step and its bank held."""
+    met = _last(run, "train_candidates")
+    if met is None:
+        most = _most_negatives(run)
+        if most is None:
+            return "how many negatives it had is not known; accumulated batches add none in most trainers"
+        return f"at most {most:,} negatives, those that are masked among them; they were not counted"
+    parts = [f"{met - 1:,.0f} negatives a sequence in the last epoch, after masks"]
+    if (rows := _number(run.record.get("rows_per_step"))) is not None:
+        parts.append(f"{rows:,.0f} sequences a step")
+    loss, below = _last(run, "train_infonce"), _last(run, "train_below_chance")
+    if loss is not None and below is not None:
+        parts.append(f"train_infonce is {loss:.2f}, {below:.2f} below the {loss + below:.2f} of chance")
+    return "; ".join(parts)
+
+
+def _most_negatives(run: Run) -> int | None:
+    """The other targets of a step, and the bank as far as there were targets for it."""
+    rows, targets = (_number(run.record.get(name)) for name in ("rows_per_step", "n_train"))
+    bank = run.config.get("bank", 0)
+    if rows is None or targets is None or not run.history.curve("train_infonce"):
+        return None
+    return min(math.ceil(rows) + min(bank, int(targets)), int(targets)) - 1
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _head(run: Run) -> str:
