@@ -164,10 +164,10 @@ def _negatives(run: Run) -> str:
 def _most_negatives(run: Run) -> int | None:
     """The other targets of a step, and the bank as far as there were targets for it."""
     rows, targets = (_number(run.record.get(name)) for name in ("rows_per_step", "n_train"))
-    bank = run.config.get("bank", 0)
+    bank = _number(run.config.get("bank")) or 0
     if rows is None or targets is None or not run.history.curve("train_infonce"):
         return None
-    return min(math.ceil(rows) + min(bank, int(targets)), int(targets)) - 1
+    return int(min(math.ceil(rows) + bank, targets)) - 1
 
 
 def _number(value: Any) -> float | None:
