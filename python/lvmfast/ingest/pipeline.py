@@ -29,7 +29,7 @@ from lvmfast.ingest.run import (
     begin,
 )
 from lvmfast.ingest.selection import Selection
-from lvmfast.ingest.sequences import Layout, write_sequences
+from lvmfast.ingest.sequences import Layout, check_windows, write_sequences
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.stores import holds
 
@@ -92,6 +92,7 @@ def ingest(
             `resume`. After an error the next call goes on from the stages that it leaves as they are.
     """
     folder = Path(out)
+    check_windows(context, layout)
     selection = selection or Selection()
     chunk_options = chunk_options or ChunkOptions()
     asked = {

@@ -58,6 +58,10 @@ class Run:
                 elif isinstance(error, DataError):
                     self.failed = True
                     self.save()
+                    done = ", ".join(self.stages)
+                    raise DataError(
+                        f"{error}; {done}: kept, and the corrected command goes on there"
+                    ) from error
                 raise
             self.failed = False
             self.save()

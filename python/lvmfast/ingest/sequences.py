@@ -38,6 +38,18 @@ class Sequences:
         return Sequences(self.keys[used], self.vectors[used], numbers.reshape(windows.shape), self.provenance)
 
 
+def check_windows(context: int, layout: str) -> None:
+    """Holds what sequences are asked to be to its domain.
+
+    Raises:
+        DataError: there is no such layout, or no such window.
+    """
+    if layout not in get_args(Layout):
+        raise DataError(f"layout: expected chunks or seed, got {layout!r}")
+    if context < 1:
+        raise DataError(f"context: expected at least 1 chunk, got {context}")
+
+
 def write_sequences(embeddings: Path, out: Path, context: int = 5, layout: Layout = "chunks") -> int:
     """Writes every window of `context` chunks with its target to the npz file `out`, in the chunks' order.
 
@@ -55,10 +67,7 @@ def write_sequences(embeddings: Path, out: Path, context: int = 5, layout: Layou
     Raises:
         DataError: the file cannot be read or written, or no article has more than `context` chunks.
     """
-    if layout not in get_args(Layout):
-        raise DataError(f"layout: expected chunks or seed, got {layout!r}")
-    if context < 1:
-        raise DataError(f"context: expected at least 1 chunk, got {context}")
+    check_windows(context, layout)
     keys, vectors, provenance = _read(embeddings)
     sequences = Sequences(keys, vectors, windows_of(keys, context), provenance)
     if not len(sequences.windows):
