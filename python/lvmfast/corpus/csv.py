@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +12,8 @@ from lvmfast import _core
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.streams import Head, codec_of, decompressed, head
+from lvmfast.corpus.formats import suffix_of
+from lvmfast.corpus.streams import Head, decompressed, head
 from lvmfast.corpus.tables import TableFile
 from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
@@ -59,8 +59,7 @@ def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = T
 
 def delimiter_of(path: str) -> str:
     """What stands between the cells of the file of this name."""
-    plain = os.path.splitext(path)[0] if codec_of(path) else path
-    return "\t" if plain.lower().endswith(".tsv") else ","
+    return "\t" if (suffix_of(path) or "").startswith(".tsv") else ","
 
 
 class Records:
