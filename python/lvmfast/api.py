@@ -15,9 +15,10 @@ import numpy as np
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
-from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
+from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.payload import Payload
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
@@ -74,6 +75,7 @@ def leakscan(
     max_pairs: int = DEFAULT_MAX_PAIRS,
     columns: Mapping[str, str] | None = None,
     allow_leaked: bool = False,
+    ignore: Sequence[str] = (),
     threads: int = 0,
     memory_limit: int | None = None,
     device: str = "cpu",
@@ -112,6 +114,8 @@ def leakscan(
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
         columns: column -> field, where a field has an unusual name.
         allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
+        ignore: globs of names, or of ends of paths, of what folders and globs hold that is not to be
+            read. What else is neither data nor plainly none there is an error.
         threads: 0 for one per available core.
         memory_limit: bytes; what does not fit goes by partitions on disk and by blocks of vectors, and is
             refused where even that needs more.
@@ -155,6 +159,9 @@ def leakscan(
             raise DataError("a shard needs a folder for what `lvmfast merge` reads")
     machine = {**environment(options), "engine": engine}
     clock = Clock()
+    train, eval, payload, train_payload, eval_payload = (
+        _ignoring(source, ignore) for source in (train, eval, payload, train_payload, eval_payload)
+    )
     with clock.phase("open"):
         common = None
         if payload is not None:
@@ -315,6 +322,12 @@ def _findings(
     if options.device != "cpu":
         raise DataError(f"{train.path}: a fingerprint is compared on the cpu, not on {options.device}")
     return scan_fingerprint(train, eval, options, progress, clock)
+
+
+def _ignoring(source: Any, ignore: Sequence[str]) -> Any:
+    if not ignore or any(map(is_fingerprint, given_paths(source))):
+        return source
+    return expanded(source, ignore) or source
 
 
 def _open(

@@ -9,7 +9,7 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
-from lvmfast.cli.values import size
+from lvmfast.cli.values import Ignore, behind, size
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.splits.clean import clean as run_clean
@@ -32,6 +32,7 @@ def clean(
     ] = None,
     train_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")] = None,
     eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")] = None,
+    ignore: Ignore = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse a closing scan that needs more, such as 4GiB.")
@@ -49,14 +50,14 @@ def clean(
     """Write a side without the rows that leaked, and prove it. Exit 0: proven clean, 1: not, 2: bad input."""
     with progress_display(quiet or as_json) as progress:
         result = run_clean(
-            train,
-            eval,
+            behind(train, ignore),
+            behind(eval, ignore),
             report,
             out=out,
             drop=drop,  # type: ignore[arg-type]
-            payload=payload,
-            train_payload=train_payload,
-            eval_payload=eval_payload,
+            payload=behind(payload, ignore),
+            train_payload=behind(train_payload, ignore),
+            eval_payload=behind(eval_payload, ignore),
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
             engine=engine,  # type: ignore[arg-type]

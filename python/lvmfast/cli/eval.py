@@ -10,7 +10,7 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.evaluated import show_evaluation
-from lvmfast.cli.values import assignments
+from lvmfast.cli.values import Ignore, assignments, behind
 from lvmfast.errors import DataError, LeakError
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
@@ -102,6 +102,7 @@ def evaluate(
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Score on a set that leaked, and stamp it LEAKED.")
     ] = False,
+    ignore: Ignore = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
 ) -> Answer:
@@ -117,11 +118,11 @@ def evaluate(
         with progress_display(quiet) as progress:
             evaluation = run_evaluate(
                 checkpoint,
-                eval_npz,
-                payload=payload,
+                eval_npz if eval_npz == DEFAULT_EVAL else behind(eval_npz, ignore),
+                payload=behind(payload, ignore),
                 pools=pool or ["eval"],
                 compare=[*(compare or ()), *(more or ())],
-                train=train,
+                train=behind(train, ignore),
                 domains=domains,
                 density=density,
                 rerank=rerank,

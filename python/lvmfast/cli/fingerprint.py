@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.values import assignments
+from lvmfast.cli.values import Ignore, assignments, behind
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS
 from lvmfast.report.progress import progress_display
@@ -38,6 +38,7 @@ def fingerprint(
         list[str] | None,
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
     ] = None,
+    ignore: Ignore = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     engine: Annotated[
         str, typer.Option(help="Where the files are read: local, or ray for a cluster.")
@@ -51,9 +52,9 @@ def fingerprint(
     """Write what `leakscan --train FILE` needs, without the texts and vectors themselves."""
     with progress_display(quiet) as progress:
         written = run_fingerprint(
-            train,
+            behind(train, ignore),
             out,
-            payload=payload,
+            payload=behind(payload, ignore),
             columns=dict(assignments("--column", column, str)),
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,

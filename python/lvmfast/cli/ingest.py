@@ -11,6 +11,8 @@ import typer
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.values import Ignore, behind
+from lvmfast.corpus.paths import Expansion
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.ingest.articles import Domains, write_articles
@@ -113,6 +115,7 @@ def wikipedia(
     layout: LayoutName = "chunks",
     against: Against = None,
     against_payload: AgainstPayload = None,
+    ignore: Ignore = None,
     min_sequences: MinSequences = 5000,
     engine: Engine = "local",
     ray_address: RayAddress = None,
@@ -138,7 +141,7 @@ def wikipedia(
             device=device,
             bf16=bf16,
             batch_size=batch_size,
-            against=Training(tuple(against), against_payload) if against else None,
+            against=_training(against, against_payload, ignore) if against else None,
             engine=engine,  # type: ignore[arg-type]
             ray_address=ray_address,
             resume=resume,
@@ -250,6 +253,7 @@ def prove_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for sequences.npz and clean.json.")],
     against: Against,
     against_payload: AgainstPayload = None,
+    ignore: Ignore = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the scan that says what was dropped.")
     ] = None,
@@ -258,12 +262,18 @@ def prove_command(
     quiet: Quiet = False,
 ) -> Answer:
     """Stage 5: the sequences that training has not seen, and the certificate that says so."""
-    training = Training(tuple(against or ()), against_payload)
+    training = _training(against, against_payload, ignore)
     with progress_display(quiet, UNITS) as progress:
         done = prove(sequences, chunks, out, training, report=report, layout=layout, progress=progress)
     for line in _proof_lines(asdict(done), out, min_sequences):
         say(line)
     return Answer.YES
+
+
+def _training(against: Against, payload: str | None, ignore: list[str] | None) -> Training:
+    files = behind(against, ignore)
+    paths = files.files if isinstance(files, Expansion) else files or ()
+    return Training(tuple(paths), payload)
 
 
 def _proof_lines(proof: Mapping[str, Any], fresh: Path, wanted: int) -> Iterator[str]:

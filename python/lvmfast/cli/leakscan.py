@@ -9,7 +9,7 @@ import typer
 from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
-from lvmfast.cli.values import assignments, piece, rate, size
+from lvmfast.cli.values import Ignore, assignments, behind, piece, rate, size
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.leaks.levels import LEVELS
@@ -104,6 +104,7 @@ def leakscan(
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
     ] = False,
+    ignore: Ignore = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
         str | None,
@@ -130,11 +131,11 @@ def leakscan(
         prepare_directory(out)
     with progress_display(quiet or as_json) as progress:
         report = run_leakscan(
-            train,
-            eval or None,
-            payload=payload,
-            train_payload=train_payload,
-            eval_payload=eval_payload,
+            behind(train, ignore),
+            behind(eval, ignore),
+            payload=behind(payload, ignore),
+            train_payload=behind(train_payload, ignore),
+            eval_payload=behind(eval_payload, ignore),
             levels=levels.split(",") if levels is not None else None,
             threshold=threshold,
             normalize=normalize,  # type: ignore[arg-type]

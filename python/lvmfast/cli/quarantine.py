@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.values import Ignore
 from lvmfast.corpus.quarantined import QUARANTINE, QuarantinedFile, Quarantines, leak_sentence
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
@@ -63,6 +64,7 @@ def add(
         Path, typer.Option(metavar="DIR", help="The quarantine. A relative one lies beside each file.")
     ] = Path(QUARANTINE),
     force: Annotated[bool, typer.Option("--force", help="Also files that the scan found clean.")] = False,
+    ignore: Ignore = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Finish moves that a crash cut off, near EVAL or near here.")
     ] = False,
@@ -76,7 +78,7 @@ def add(
     if report is None:
         raise DataError("--report DIR is missing: the scan that found the leak (leakscan --out DIR)")
     with _moving():
-        done = put_away(files, report, into=into, force=force)
+        done = put_away(files, report, into=into, force=force, ignore=ignore or ())
     for entry in done.moved:
         say(f"{entry.original} -> {entry.path}: {leak_sentence(entry)}")
     for path in done.clean:

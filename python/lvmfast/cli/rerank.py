@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.values import Ignore, behind
 from lvmfast.exits import Answer
 from lvmfast.shown import say
 from lvmfast.stores import holds
@@ -26,20 +27,23 @@ def fit(
     depth: Annotated[int, typer.Option(help="Candidates that are put in order.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    ignore: Ignore = None,
     allow_leaked: Annotated[bool, typer.Option("--allow-leaked", help="Read a quarantined file.")] = False,
 ) -> Answer:
     """Fit a listwise reranker to training documents: similarities with the window, and density."""
     from lvmfast.evals.fit import fit_on
     from lvmfast.evals.rerank import save_reranker
 
-    found = fit_on(train, model=model, depth=depth, seed=seed, threads=threads, allow_leaked=allow_leaked)
-    save_reranker(out, found.reranker)
+    fitted = fit_on(
+        behind(train, ignore), model=model, depth=depth, seed=seed, threads=threads, allow_leaked=allow_leaked
+    )
+    save_reranker(out, fitted.reranker)
     say(
-        f"{out}: {found.reranker.parameters} parameters, fitted to {found.queries:,} windows of "
-        f"{found.documents:,} documents"
+        f"{out}: {fitted.reranker.parameters} parameters, fitted to {fitted.queries:,} windows of "
+        f"{fitted.documents:,} documents"
     )
     say(
-        f"On these documents R@5 goes from {found.before['R@5']:.1f}% to {found.after['R@5']:.1f}%; "
+        f"On these documents R@5 goes from {fitted.before['R@5']:.1f}% to {fitted.after['R@5']:.1f}%; "
         "what it is worth only unseen documents can show."
     )
     return Answer.YES

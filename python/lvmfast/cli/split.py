@@ -9,7 +9,7 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
-from lvmfast.cli.values import assignments, size
+from lvmfast.cli.values import Ignore, assignments, behind, size
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
 from lvmfast.report.progress import progress_display
@@ -52,6 +52,7 @@ def split(
         list[str] | None,
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
     ] = None,
+    ignore: Ignore = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse what needs more, such as 4GiB.")
@@ -62,7 +63,7 @@ def split(
     """Divide one dataset into train and eval that share nothing. Exit 0: proven clean, 2: bad input."""
     with progress_display(quiet or as_json) as progress:
         result = run_split(
-            data,
+            behind(data, ignore),
             out=out,
             by=by,
             eval_docs=eval_docs,
@@ -71,7 +72,7 @@ def split(
             val_fraction=val_fraction,
             min_chunks_per_doc=min_chunks_per_doc,
             seed=seed,
-            payload=payload,
+            payload=behind(payload, ignore),
             threshold=threshold,
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,

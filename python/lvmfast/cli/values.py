@@ -5,13 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
+import typer
+
+from lvmfast.corpus.fingerprint import is_fingerprint
+from lvmfast.corpus.paths import expand
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
+from lvmfast.shown import tell
 
 T = TypeVar("T")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+#: What every command takes that reads splits.
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Pass over files and folders of such names. Repeat for many."),
+]
+
+
+def behind(paths: str | Iterable[str] | None, ignore: Iterable[str] | None) -> Any:
+    """The files behind paths, as a source to read, once it is told what was passed over; None for no path.
+
+    Raises:
+        DataError: as `expand`.
+    """
+    given = [paths] if isinstance(paths, str) else list(paths or ())
+    if not given or any(map(is_fingerprint, given)):
+        return paths or None
+    expansion = expand(given, list(ignore or ()))
+    tell(*expansion.notes)
+    return expansion
 
 
 def assignments(option: str, values: Iterable[str] | None, parse: Callable[[str], T]) -> list[tuple[str, T]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.values import size
+from lvmfast.cli.values import Ignore, behind, size
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.shown import say, say_json
@@ -30,6 +30,7 @@ def verify(
     ] = None,
     train_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")] = None,
     eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")] = None,
+    ignore: Ignore = None,
     threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
@@ -41,11 +42,11 @@ def verify(
     with progress_display(quiet or as_json) as progress:
         result = run_verify(
             directory,
-            train=train or None,
-            eval=eval or None,
-            payload=payload,
-            train_payload=train_payload,
-            eval_payload=eval_payload,
+            train=behind(train, ignore),
+            eval=behind(eval, ignore),
+            payload=behind(payload, ignore),
+            train_payload=behind(train_payload, ignore),
+            eval_payload=behind(eval_payload, ignore),
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
             progress=progress,

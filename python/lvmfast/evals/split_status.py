@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lvmfast.api import leakscan
 from lvmfast.corpus import Dataset
 from lvmfast.corpus.load import as_fingerprint
+from lvmfast.corpus.paths import Expansion, given_paths
 from lvmfast.errors import DataError
 from lvmfast.evals.domain_level import Domains, domain_reason
 from lvmfast.evals.queries import Queries
@@ -177,8 +178,8 @@ def _named(train: Any) -> tuple[str, str | None]:
         return str(found.path), fingerprint_identity(str(found.path))
     if isinstance(train, Dataset):
         return train.files[0].name, None
-    if isinstance(train, (list, tuple)):
-        return ", ".join(str(path) for path in train[:3]), None
+    if isinstance(train, (list, tuple, Expansion)):
+        return ", ".join(str(path) for path in given_paths(train)[:3]), None
     return (str(train) if isinstance(train, str) or hasattr(train, "__fspath__") else "<arrays>"), None
 
 

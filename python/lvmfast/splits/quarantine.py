@@ -44,6 +44,7 @@ def quarantine(
     *,
     into: str | PathLike[str] = QUARANTINE,
     force: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Quarantine:
     """Moves evaluation files that a saved scan found leaky to where no one uses them by accident.
 
@@ -55,6 +56,7 @@ def quarantine(
         report: the folder of the scan, ``lvmfast leakscan --out``.
         into: the quarantine; a relative one lies beside each file.
         force: move files that did not leak, too.
+        ignore: globs of names that folders and globs hold beside the files, as for `leakscan`.
 
     Raises:
         DataError: the report is not about these files, is incomplete or of another schema version; a named
@@ -64,7 +66,7 @@ def quarantine(
     given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     scan = SavedScan.open(report)
     scan.require_complete()
-    found = [pair for path in given for pair in _scanned(os.fspath(path), scan, force)]
+    found = [pair for path in given for pair in _scanned(os.fspath(path), scan, force, ignore)]
     leaky = {file: scanned for file, scanned in found if force or _leaked_levels(scan, scanned)}
     if not leaky:
         names = ", ".join([os.fspath(path) for path in given])
@@ -132,10 +134,12 @@ def quarantined(folder: str | PathLike[str] = ".") -> tuple[QuarantinedFile, ...
     return tuple(Quarantines().entries_near(folder))
 
 
-def _scanned(path: str, scan: SavedScan, force: bool) -> Iterator[tuple[Path, ScannedFile]]:
+def _scanned(
+    path: str, scan: SavedScan, force: bool, ignore: Sequence[str]
+) -> Iterator[tuple[Path, ScannedFile]]:
     """The files behind one path, each where it really lies, with what the scan says of it."""
     named = os.path.lexists(path) and not os.path.isdir(path)
-    for file in expand([path]).files:
+    for file in expand([path], ignore).files:
         if os.path.islink(file):
             raise DataError(
                 f"{file}: a symbolic link; quarantine what it points to: {os.path.realpath(file)}"

@@ -53,6 +53,9 @@ class TrainConfig:
         0.1, "data", "Documents held out for validation: below 1 a share of them, else how many.", ABOVE_0
     )
     payload: str = figure("", "data", "Texts by (doc_id, chunk_id), so that shared texts are found, too.")
+    ignore: tuple[str, ...] = figure(
+        (), "data", "Pass over files and folders of such names. Repeat for many."
+    )
     columns: tuple[str, ...] = figure((), "data", "NAME=FIELD: read column NAME (doc_id, ...) from FIELD.")
     threshold: float = figure(0.995, "data", "Cosine from which two vectors are the same leak.", COSINE)
     allow_leaked: bool = figure(

@@ -142,12 +142,14 @@ def content_hash(files: list[dict[str, Any]]) -> str:
 
 def _opened(paths: tuple[str, ...], config: TrainConfig) -> tuple[Sequences, Dataset]:
     columns = dict(_assignment(item) for item in config.columns)
-    plain = load_split(list(paths), columns=columns, allow_leaked=config.allow_leaked)
+    plain = load_split(list(paths), columns=columns, allow_leaked=config.allow_leaked, ignore=config.ignore)
     if isinstance(plain, Fingerprint):
         raise DataError(f"{plain.path}: a fingerprint holds no vectors to train on")
     if not config.payload:
         return Sequences(plain), plain
-    texts = load_payload(config.payload, columns=columns, allow_leaked=config.allow_leaked)
+    texts = load_payload(
+        config.payload, columns=columns, allow_leaked=config.allow_leaked, ignore=config.ignore
+    )
     return Sequences(plain), load_split(plain, columns=columns, payload=texts)
 
 

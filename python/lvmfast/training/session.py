@@ -239,7 +239,7 @@ def _statement(
     assert report is not None
     files = input_files(report)
     steps = reader.batching.steps(reader.document)
-    notes = [*sides.notes, *sides.train.sequences.dataset.notes, *_batch_notes(config, reader, steps)]
+    notes = [*sides.notes, *_read_notes(sides), *_batch_notes(config, reader, steps)]
     return {
         "version": _core.__version__,
         "python": platform.python_version(),
@@ -270,6 +270,12 @@ def _statement(
         "rows_per_step": len(sides.train) / steps,
         "notes": notes,
     }
+
+
+def _read_notes(sides: Sides) -> list[str]:
+    """What the files of both sides, and of their payloads, gave cause to say."""
+    splits = (sides.train_split, sides.val_split, sides.train.sequences.dataset, sides.val.sequences.dataset)
+    return list(dict.fromkeys(note for split in splits for note in split.notes))
 
 
 def _batch_notes(config: TrainConfig, reader: StepReader, steps: int) -> list[str]:

@@ -1,0 +1,87 @@
+"""What a folder holds beside data, through every command: refused by name, or passed over and told."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lvmfast
+from lvmfast.errors import DataError
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.data import open_sides
+
+
+def row(i):
+    return json.dumps({"doc_id": i // 4, "text": f"a sentence about subject {i}, and long enough"}) + "\n"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Two sides that share nothing, each a folder with a README, and with notes in a text file."""
+    for name, start in (("train", 0), ("eval", 1000)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "a.jsonl").write_text("".join(map(row, range(start, start + 40))))
+        (folder / "README.md").write_text("what this is")
+        (folder / "notes.txt").write_text("a corpus?")
+    return tmp_path
+
+
+def run(place, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "lvmfast", *map(str, arguments)], cwd=place, capture_output=True, text=True
+    )
+
+
+def test_every_command_names_what_it_does_not_read_and_tells_what_it_was_asked_to_pass_over(place):
+    commands = {
+        "leakscan": ["--train", "train", "--eval", "eval", "--out", "report", "--quiet"],
+        "clean": ["--train", "train", "--eval", "eval", "--report", "report", "--out", "cleaned"],
+        "split": ["train", "--eval-docs", 2, "--min-chunks-per-doc", 1, "--out", "halves"],
+        "fingerprint": ["train", "--out", "train.lvfp"],
+        "verify": ["cleaned", "--train", "train"],
+    }
+    for command, arguments in commands.items():
+        refused = run(place, command, *arguments)
+        assert refused.returncode == 2, refused.stderr
+        assert ": neither of a format that is read nor plainly no data: notes.txt; --ignore" in refused.stderr
+        done = run(place, command, *arguments, "--ignore", "*.txt")
+        assert done.returncode == 0, done.stderr
+        for name in ("train", "eval") if "--eval" in arguments else ("train",):
+            assert f"{name}: passed over as no data: README.md\n" in done.stderr
+            assert f"{name}: ignored as asked: notes.txt\n" in done.stderr
+    summary = json.loads((place / "report" / "summary.json").read_text())
+    assert summary["inputs"]["eval"]["notes"] == [
+        "eval: passed over as no data: README.md",
+        "eval: ignored as asked: notes.txt",
+    ]
+    assert [file["path"] for file in summary["inputs"]["train"]["files"]] == ["train/a.jsonl"]
+
+
+def test_ignore_in_python(place, monkeypatch):
+    monkeypatch.chdir(place)
+    with pytest.raises(DataError, match=r"train: .*: notes\.txt; "):
+        lvmfast.leakscan("train", "eval")
+    report = lvmfast.leakscan("train", "eval", ignore=["notes.*"])
+    assert report.summary["inputs"]["train"]["notes"][1] == "train: ignored as asked: notes.txt"
+
+
+def test_training_passes_over_what_it_is_told_to(place, monkeypatch):
+    monkeypatch.chdir(place)
+    rng = np.random.default_rng(0)
+    for name in ("train", "eval"):
+        (place / name / "a.jsonl").unlink()
+        vectors = rng.normal(size=(40, 4, 8)).astype(np.float32)
+        keys = np.stack([np.arange(40) // 4, np.arange(40) % 4], axis=1)
+        np.savez(place / name / "a.npz", truth_keys=keys, targets=vectors[:, 0], contexts=vectors[:, 1:])
+
+    def sides(**figures):
+        config = TrainConfig(train=("train",), val=("eval",), **figures)
+        return open_sides(config, None, lambda *_: None)
+
+    with pytest.raises(DataError, match=r"train: .*: notes\.txt; "):
+        sides()
+    opened = sides(ignore=("*.txt",))
+    assert opened.val_split.notes[1] == "eval: ignored as asked: notes.txt"
