@@ -58,6 +58,8 @@ def _lines(error: BaseException) -> Iterator[str]:
     elif isinstance(error, OSError) and error.errno is not None:
         named = f"{error.filename}: " if error.filename else ""
         yield f"lvmfast: {named}{error.strerror}"
+    elif isinstance(error, UnicodeEncodeError):
+        yield "lvmfast: the name of a file or folder is not UTF-8, and cannot be written down; rename it"
     elif isinstance(error, RuntimeError) and "start new thread" in str(error):
         yield NO_THREADS
     else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from typing import Annotated, Any, TypeVar, cast
@@ -51,9 +52,22 @@ def exit_codes(command: Command) -> Command:
     def run(*args: Any, **options: Any) -> Answer:
         with INTERRUPTS.working():
             _check_kernel()
+            _check_numbers(options)
             return command(*args, **options)
 
     return cast(Command, run)
+
+
+def _check_numbers(options: Mapping[str, object]) -> None:
+    """Numbers that no figure can be, and that what they are given to would overflow on."""
+    for name, value in options.items():
+        option = "--" + name.replace("_", "-")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise DataError(
+                f"{option}: expected a whole number that 64 bits hold, got {len(str(abs(value)))} digits"
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DataError(f"{option}: expected a finite number, got {value}")
 
 
 def _check_kernel() -> None:
@@ -119,6 +133,9 @@ _ClickError: Any = typer.BadParameter.__mro__[2]
 
 
 def _answer(command: Any, arguments: Sequence[str]) -> Answer:
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
+            raise DataError(f"{argument}: expected an argument in UTF-8; rename the file, or link to it")
     try:
         with command.make_context("lvmfast", list(arguments)) as context:
             answer: Answer = command.invoke(context)

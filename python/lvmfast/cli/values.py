@@ -69,7 +69,10 @@ def size(text: str) -> int:
         raise DataError(f"--memory-limit: expected a size such as 4GiB or 500MB, got {text!r}")
     number, prefix, binary = match.groups()
     power = " kmgt".index(prefix.lower()) if prefix else 0
-    return int(float(number) * (1024 if binary else 1000) ** power)
+    found = float(number) * (1024 if binary else 1000) ** power
+    if found >= 2**63:
+        raise DataError(f"--memory-limit: expected fewer than 2^63 bytes, got {text!r:.60}")
+    return int(found)
 
 
 def piece(text: str) -> tuple[int, int]:

@@ -28,6 +28,8 @@ def reading(name: str) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except UnicodeEncodeError as error:
+        raise DataError(f"{name}: expected a name in UTF-8; rename it, or link to it") from error
     except OSError as error:
         raise DataError(f"{name}: {one_line(error.strerror or error)}") from error
     except (

@@ -88,7 +88,7 @@ def open_pool(pool: Vectors, *, threads: int = 0, device: str = "cpu") -> Pool:
     check_rows("pool", pool)
     if device == "cpu":
         return CorePool(pool, threads)
-    if re.fullmatch(r"cuda(:\d+)?", device) is None:
+    if re.fullmatch(r"cuda(:\d{1,4})?", device) is None:
         raise DataError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
     from lvmfast.evals.torch_search import TorchPool
     from lvmfast.leaks.torch_near import open_device

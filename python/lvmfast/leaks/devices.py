@@ -81,7 +81,7 @@ def device_name(device: str) -> str:
     """
     if device == "cpu":
         return device
-    if re.fullmatch(r"cuda(:\d+)?", device) is None:
+    if re.fullmatch(r"cuda(:\d{1,4})?", device) is None:
         raise DataError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
     from lvmfast.leaks.torch_near import describe_device, open_device
 

@@ -64,5 +64,9 @@ class ScanOptions:
         ):
             if value is not None and value < least:
                 raise DataError(f"{name}: expected at least {least}, got {value}")
+            if value is not None and value >= 2**63:
+                raise DataError(
+                    f"{name}: expected a number that 64 bits hold, got one of {len(str(value))} digits"
+                )
         if self.threads > MOST_THREADS:
             raise DataError(f"threads: expected at most {MOST_THREADS}, got {self.threads}")

@@ -6,6 +6,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from lvmfast.leaks.devices import device_name
 from lvmfast.models.attention_mixture import AttentionMixture
 from lvmfast.models.config import ModelConfig
 from lvmfast.models.forms import choose_form
@@ -29,6 +30,8 @@ def build(
     Raises:
         DataError: the config asks for mamba-ssm's kernels where they cannot run, or `mix` does not fit.
     """
+    if isinstance(device, str):
+        device_name(device)
     device = torch.device(device)
     body: nn.Module
     if config.model == "mamba_s":

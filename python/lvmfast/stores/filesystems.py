@@ -36,14 +36,22 @@ def filesystem(uri: str) -> tuple[Any, str]:
         with _lock:  # two threads would each make one, and fsspec keeps one
             fs, path = url_to_fs(uri, **_settings(scheme, extra))
     except ImportError as error:
-        needed = _PACKAGES[extra] if extra else error.name or str(error)
-        install = f": pip install 'lvmfast[{extra}]'" if extra else ""
-        raise DataError(f"{uri}: {scheme}:// needs {needed}{install}") from error
+        if extra:
+            raise DataError(
+                f"{uri}: {scheme}:// needs {_PACKAGES[extra]}: pip install 'lvmfast[{extra}]'"
+            ) from error
+        raise DataError(f"{uri}: {scheme}:// cannot be opened: {_said(error)}") from error
     except (ValueError, OSError) as error:
-        raise DataError(f"{uri}: {' '.join(str(error).split())}") from error
+        raise DataError(f"{uri}: {_said(error)}") from error
+    except Exception as error:  # a file system that wants arguments, of which a URI has none
+        raise DataError(f"{uri}: {scheme}:// cannot be opened: {_said(error)}") from error
     if extra == "s3":
         fs.retries = 1
     return fs, str(path)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _settings(scheme: str, extra: str | None) -> dict[str, Any]:

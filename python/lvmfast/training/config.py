@@ -22,7 +22,10 @@ AT_LEAST_1: Check = (lambda v: v >= 1, "at least 1")
 ABOVE_0: Check = (lambda v: v > 0, "above 0")
 FRACTION: Check = (lambda v: 0 <= v < 1, "from 0 to below 1")
 COSINE: Check = (lambda v: -1 <= v <= 1, "a cosine in [-1, 1]")
-DEVICE: Check = (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None, "auto, cpu, cuda or cuda:N")
+DEVICE: Check = (
+    lambda v: re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", v) is not None,
+    "auto, cpu, cuda or cuda:N",
+)
 
 
 def one_of(*values: str) -> Check:
