@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import lvmfast.corpus.json_rows
 import lvmfast.corpus.lines
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
@@ -215,6 +216,131 @@ def test_any_objects(tmp_path, rows, ascii_only, size):
     assert got["text"] == [row.get("text") for row in rows]
     want = np.float32([row.get("vector") or [np.nan] * 2 for row in rows])
     assert np.array_equal(got["vector"], want, equal_nan=True)
+
+
+NUMBERS = ["0", "-0", "7", "-7", "1e3", "1.0", "-0.0", "1e400", "-1e400", "1e-400", "9223372036854775808"]
+NUMBERS += ["123456789012345678901234567890", "NaN", "Infinity", "-Infinity", "01", "+1", "1.", ".5", "0x1"]
+STRINGS = [
+    '""',
+    '"7"',
+    '"a"',
+    '"\\u0000"',
+    '"\\ud83d\\ude00"',
+    '"\\ud800"',
+    '"\\ude00"',
+    '"\\/"',
+    '"\\x"',
+    '"a\tb"',
+]
+STRINGS += ['"\x7f"', '"\u2028"', '"\r"', '"\x00"']
+NESTED = [
+    "[]",
+    "[null]",
+    "[1]",
+    "[1, 2]",
+    "[1, null]",
+    "[[1, 2]]",
+    "[[1, 2], null]",
+    "[[1, 2], [3, 4]]",
+    "[{}]",
+]
+NESTED += [
+    "{}",
+    '{"text": "x"}',
+    "[true]",
+    '["1"]',
+    "[1e400, 2]",
+    "[NaN, -Infinity]",
+    "[1 2]",
+    "[1,]",
+    '{"a": 1,}',
+]
+ANY = st.sampled_from([*NUMBERS, *STRINGS, *NESTED, "null", "true", "false", "nul", ""])
+KEYS = ["doc_id", "text", "vector", "contexts", "x", "te\\u0078t"]
+OBJECT = st.lists(st.tuples(st.sampled_from(KEYS), ANY), max_size=3).map(
+    lambda pairs: "{" + ", ".join(f'"{key}": {value}' for key, value in pairs) + "}"
+)
+LINE = OBJECT | st.sampled_from(
+    ["", " ", "\t\r", "{}", " {} ", "{}\r", "null", "7", "[1]", '"a"', "{}{}", "{} {}", "{", "}", "{},"]
+)
+
+
+def naively(text, field):
+    """(line, object) of each line of `text`; None for a line that is no object, or has `field` twice."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line and not line.isspace():
+            try:
+                value = json.loads(line, object_pairs_hook=list)
+                pairs = value if line.strip().startswith("{") else None
+                names = [name for name, _ in pairs]
+                assert names.count(field) < 2
+                yield number, json.loads(line)
+            except (ValueError, TypeError, AssertionError):
+                yield number, None
+
+
+def as_column(column, value):
+    """`value` as a column gives it; raises ValueError where it is none."""
+    if value is None:
+        return None
+    if column == "doc_id":
+        fits, made = isinstance(value, str) or type(value) is int, str(value)
+    elif column == "text":
+        fits, made = isinstance(value, str), value
+    elif column == "vector":
+        fits, made = type(value) is list and len(value) == 2, value
+        fits = fits and all(item is None or type(item) in (int, float) for item in value)
+    else:
+        fits, made = type(value) is list and len(value) == 2, value
+        made = [as_column("vector", item) for item in value] if fits else None
+    if not fits:
+        raise ValueError(value)
+    if isinstance(made, str):
+        made.encode()
+    return made
+
+
+@pytest.mark.parametrize("column", ["doc_id", "text", "vector", "context"])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(LINE, max_size=8), block=st.integers(1, 200), ends=st.booleans(), begins=st.booleans())
+def test_every_line_is_what_json_makes_of_it(tmp_path, monkeypatch, column, rows, block, ends, begins):
+    monkeypatch.setattr(lvmfast.corpus.lines, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(lvmfast.corpus.json_rows, "_PARALLEL_BYTES", 30)
+    first = '{"doc_id": 1, "text": "t", "vector": [1, 2], "contexts": [[1, 2], [3, 4]]}'
+    text = "\n".join(([first] if begins else [first, *[first] * 3]) + rows) + "\n" * ends
+    path = tmp_path / "a.jsonl"
+    path.write_text(text, "utf-8", newline="")
+    field = "contexts" if column == "context" else column
+    found, wanted, broken = [], [], None
+    for number, value in naively(text, field):
+        try:
+            if value is None:
+                raise ValueError(number)
+            wanted.append(as_column(column, value.get(field)))
+        except ValueError:
+            broken = number
+            break
+    try:
+        for batch in load_split(path).batches([column], 4):
+            values = getattr(batch, column)
+            found.extend(values.tolist() if isinstance(values, np.ndarray) else values.to_pylist())
+    except DataError as error:
+        assert broken is not None, error
+        return
+    assert broken is None
+    if column in ("doc_id", "text"):
+        assert found == wanted
+    else:
+        shape = (2,) if column == "vector" else (2, 2)
+        full = np.array([_filled(value, shape) for value in wanted], np.float64)
+        with np.errstate(over="ignore"):
+            assert np.array_equal(np.float32(found), np.float32(full), equal_nan=True)
+
+
+def _filled(value, shape):
+    if not shape:
+        return np.nan if value is None else value
+    return [_filled(item, shape[1:]) for item in (value or [None] * shape[0])]
 
 
 @PACKED

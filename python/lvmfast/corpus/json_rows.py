@@ -157,7 +157,9 @@ def objects(path: str, lines: Lines, fields: frozenset[str]) -> Iterator[tuple[i
         except UnicodeDecodeError as error:
             raise DataError(f"{where}: not UTF-8") from error
         except json.JSONDecodeError as error:
-            raise DataError(f"{where}, column {error.colno}: {one_line(error.msg)}") from error
+            cut = error.pos >= len(error.doc.rstrip()) and error.doc.lstrip().startswith("{")
+            hint = "; expected a whole object on one line, or a list of objects" if cut else ""
+            raise DataError(f"{where}, column {error.colno}: {one_line(error.msg)}{hint}") from error
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: {one_line(error)}") from error
         if not isinstance(value, dict):

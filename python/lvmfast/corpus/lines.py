@@ -79,9 +79,14 @@ def line_blocks(
     """
     longest = longest_line() if longest is None else longest
     first = stream.read(_BLOCK_BYTES).removeprefix(_BOM)
-    if first.lstrip(b" \t\r\n").startswith(b"["):
+    if begins_a_list(first):
         return _listed(path, first, stream, longest, whole)
     return _as_they_stand(path, first, stream, longest, whole)
+
+
+def begins_a_list(start: bytes) -> bool:
+    """Whether a file that begins with `start` is one list, and not lines."""
+    return start.removeprefix(_BOM).lstrip(b" \t\r\n").startswith(b"[")
 
 
 def _as_they_stand(path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> Iterator[Lines]:

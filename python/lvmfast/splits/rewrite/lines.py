@@ -12,15 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.csv import Records, delimiter_of
-from lvmfast.corpus.lines import line_blocks
+from lvmfast.corpus.lines import begins_a_list, line_blocks
 from lvmfast.corpus.streams import codec_of, decompressed
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite.rows import Parts, check_rows, writing
 
 
 def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
-    """As `rewrite`; blank lines are no rows and are left out."""
+    """As `rewrite`, lists where the first source is one; blank lines are no rows and are left out."""
+    with decompressed(sources[0]) as stream:
+        listed = begins_a_list(stream.read(1 << 20))
+    opening, between, closing = (b"[\n", b",\n", b"\n]\n") if listed else (b"", b"\n", b"\n")
     with _written(targets) as outs:
+        before = [opening] * len(outs)
         for source, part in zip(sources, parts, strict=True):
             row = 0
             with decompressed(source) as stream:
@@ -32,8 +36,13 @@ def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
                         kept = [line for line, to in zip(lines, where, strict=False) if to == place]
                         if kept:
                             with writing(targets[place]):
-                                out.write(b"\n".join(kept) + b"\n")
+                                out.write(before[place] + between.join(kept))
+                            before[place] = between
             check_rows(source, part, row)
+        for place, out in enumerate(outs):
+            if listed or before[place] is between:
+                with writing(targets[place]):
+                    out.write(closing if before[place] is between else opening + closing)
 
 
 def rewrite_csv(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
