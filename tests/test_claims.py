@@ -162,9 +162,63 @@ def test_what_clean_data_says(tmp_path):
     assert standing(said, "deployment") == []
     assert "61.0%" in said.for_outside
     assert "53.0%" in said.for_outside
+    of_con, of_amn = said.for_outside.split(". On ")
+    assert "not shown" not in of_con
+    assert "it is not shown to be better than repeating the last chunk" in of_amn
     for claim in said.claims:
         assert all(Path(file).is_file() for file in claim.files)
         assert claim.files or claim.standing == "pending"
+
+
+def untrained(place: Path, model: str) -> Path:
+    file = place / "evaluation.json"
+    details = json.loads(file.read_text())
+    details["models"][model] |= {"epoch": 0, "residual": "last"}
+    file.write_text(json.dumps(details))
+    return place
+
+
+def test_an_untrained_model_is_not_sold(tmp_path):
+    """The best epoch is 0: what is scored copies the last vector."""
+    found = [record("con", "clean", 58.9), record("copy-last", "clean", 58.9)]
+    same = [difference("con", "copy-last", 0.0, 0.0, 0.0)]
+    place = untrained(write(tmp_path / "e", found, differences=same, gates="honest"), "con")
+    said = claims([place])
+    assert standing(said, "con learned something from its training") == ["invalid"]
+    (absolute,) = [claim for claim in said.claims if claim.text.startswith("con: R@5 58.9%")]
+    assert "of the model as it starts, untrained, which repeats its baseline (last)" in absolute.text
+    assert not absolute.outside
+    assert "58.9" not in said.for_outside
+    assert "a model before any training" in said.for_outside
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "named"),
+    [(0.5, 4, ["copy-last"]), (-1, 2, ["copy-last", "lag-mix"]), (-4, -1, ["copy-last", "lag-mix"])],
+)
+def test_what_is_said_follows_from_every_baseline(tmp_path, low, high, named):
+    found = [record(name, "clean", 58.0) for name in ("con", "copy-last", "lag-mix")]
+    for baseline in found[1:]:
+        baseline["kind"] = "baseline"
+    differences = [difference("con", "lag-mix", 1, low, high)]  # that to copy-last is unknown: not shown
+    said = claims([write(tmp_path / "e", found, differences=differences)])
+    (absolute,) = [claim for claim in said.claims if claim.text.startswith("con: R@5 58.0%")]
+    assert f"not shown to be better than {', '.join(named)}, on documents" in absolute.text
+    words = {"copy-last": "repeating the last chunk", "lag-mix": "a fixed mix of the window"}
+    end = f"it is not shown to be better than {' or '.join(words[name] for name in named)}."
+    assert said.for_outside.endswith(end)
+    assert standing(said, "con is better than lag-mix") == (["valid"] if low > 0 else [])
+    assert standing(said, "con is worse than lag-mix") == (["valid"] if high < 0 else [])
+    alone = claims([write(tmp_path / "alone", found[:1])])
+    assert alone.for_outside.endswith("no baseline was scored beside it.")
+
+
+def test_a_run_whose_best_epoch_is_before_training(tmp_path):
+    (tmp_path / "history.json").write_text(json.dumps([{"epoch": 1, "val_cosine": 0.4}]))
+    (tmp_path / "best.json").write_text(json.dumps({"epoch": 0, "by": "val_mrr"}))
+    said = claims([tmp_path])
+    assert standing(said, "learned something from its training") == ["invalid"]
+    assert "by val_mrr" in said.of("invalid")[0].why
 
 
 def test_scans_and_histories(tmp_path):

@@ -133,7 +133,7 @@ def test_what_is_written(files, trained, tmp_path):
     assert {r["doc_id"] for r in own} == {str(doc) for doc in EVAL_DOCS}
     assert one["macro"]["R@5"] == pytest.approx(np.mean([r["R@5"] for r in own]))
     details = json.loads((out / "evaluation.json").read_text())
-    assert {row["against"] for row in details["differences"]} == {"copy-last", "run-a"}
+    assert {row["against"] for row in details["differences"]} == {"copy-last", "mean", "lag-mix", "run-a"}
     assert set(details["latency"]["run-a"]) >= {"P50", "P95", "P99", "pool_size", "model_device"}
     again = cli("--checkpoint", "copy-last", "--eval-npz", files.eval, "--out", out)
     assert again.exit_code == 2

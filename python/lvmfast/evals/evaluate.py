@@ -144,8 +144,7 @@ def evaluate(
         reorderings.append(by_reranker(rerank, queries, DEPTH, allow_leaked=allow_leaked))
     if not names:
         raise DataError("nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix) is missing")
-    trained = [name for name in names if not is_baseline_name(name)]
-    runs = _named_apart([load_run(name, queries, device, form) for name in trained])
+    runs = _named_apart([load_run(n, queries, device, form) for n in names if not is_baseline_name(n)])
     if phase == 1:
         check_phase_1(runs)
     amn, closed = (None, []) if phase == 1 else amn_beside(runs, queries, device, form)
@@ -211,7 +210,10 @@ def evaluate(
         kinds |= {gated_name(name, by): "oracle" if by == "truth" else "gated" for name in predicted}
         statuses |= {gated_name(name, by): statuses[name] for name in predicted}
     found = records(table, statuses, kinds)
-    apart = differences(table, [COPY_LAST, *(run.name for run in runs)], bootstrap)
+    trained = [run.name for run in runs]
+    apart = differences(table, [COPY_LAST, *trained], bootstrap)
+    others = [p.name for p in predictors if p.is_baseline and p.name != COPY_LAST]
+    apart += differences(table, others, bootstrap, only=trained)  # a run is held to every baseline
     timed = {p.name: latency(p, queries, built[0], threads=threads, device=device) for p in predictors}
     for reordering in reorderings if built[0].name in densities else ():
         order = reordering.order(built[0], densities[built[0].name], threads)
@@ -481,6 +483,7 @@ def _stated(predictor: Predictor, status: SplitStatus) -> dict[str, Any]:
             "model": info.config.model,
             "form": predictor.form,
             "epoch": info.epoch,
+            "residual": info.config.residual,
             "leak_status": info.leak_status,
             "train_hash": info.train_hash,
             "metrics": dict(info.metrics),

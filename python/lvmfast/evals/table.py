@@ -161,11 +161,13 @@ def records(
     return found
 
 
-def differences(table: ScoreTable, against: Sequence[str], bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """Every model less each of `against`, over the same queries, with intervals."""
+def differences(
+    table: ScoreTable, against: Sequence[str], bootstrap: Bootstrap, *, only: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Every model, or those named, less each of `against`, over the same queries, with intervals."""
     found = []
     for (model, pool, context), scored in table.scored.items():
-        for other in against:
+        for other in against if only is None or model in only else ():
             if other != model:
                 found.append(
                     difference(scored, table.scored[other, pool, context], table.documents, bootstrap)
