@@ -360,6 +360,10 @@ def test_a_disk_that_is_full_in_the_middle_of_a_copy(place, monkeypatch):
     try:
         with pytest.raises(lvmfast.DataError, match="No space left"):
             lvmfast.quarantine(place / "eval.npz", place / "report", into=folder)
+        assert not folder.exists()
+        folder.mkdir()
+        with pytest.raises(lvmfast.DataError, match="No space left"):
+            lvmfast.quarantine(place / "eval.npz", place / "report", into=folder)
         assert os.listdir(folder) == [MANIFEST]
         assert manifest(folder) == []
     finally:

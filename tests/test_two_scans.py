@@ -218,6 +218,34 @@ def test_a_place_is_held_by_one_and_left_as_it_was(tmp_path: Path) -> None:
     assert subprocess.run([*ask, str(place)]).returncode == 0
 
 
+@pytest.mark.parametrize("file", ["part/index", "part/rows", "summary.json", "part/*.cut"])
+def test_a_part_holds_the_files_of_one_scan(corpus: Path, file: str) -> None:
+    parts: dict[str, list[Path]] = {"a": [], "b": []}
+    for name, made in parts.items():
+        for share in (1, 2):
+            made.append(corpus / f"part-{name}-{share}")
+            shard = {"shard": (share, 2), "out": made[-1]}
+            lvmfast.leakscan(corpus / name, corpus / "eval.parquet", **shard).save(made[-1])
+    assert lvmfast.merge(parts["a"]).findings.verdict == "leak"
+    (taken,), (place,) = parts["b"][0].glob(file), parts["a"][0].glob(file)
+    shutil.copy(taken, place)
+    with pytest.raises(DataError, match=r"part-a-1(: holds files of several|/part/run-\w+: cannot be)"):
+        lvmfast.merge(parts["a"])
+
+
+def test_an_error_says_what_is_kept(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SECONDS", 0.0)
+    torn = corpus / "a" / f"{FILES - 1}.jsonl"
+    torn.write_text('{"text": "a text that is long enough"}\n' * 50_000 + '{"text": \n')
+    with pytest.raises(DataError, match=r"5\.jsonl.*; what was done is kept; the same command with --resume"):
+        lvmfast.leakscan(corpus / "a", corpus / "eval.parquet", out=corpus / "out")
+    torn.unlink()
+    report = lvmfast.leakscan(corpus / "a", corpus / "eval.parquet", out=corpus / "out")
+    report.save(corpus / "out")
+    assert not report.passed
+    assert not (corpus / "out" / ".partial").exists()
+
+
 def test_files_of_two_reports_are_told_apart(corpus: Path) -> None:
     """Two scans with equal counts: only what the tables hold tells them apart."""
     reports = {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, spans_read
 from lvmfast.leaks.journal import Journal
@@ -52,12 +53,17 @@ class Streamer(Protocol):
 
 @contextmanager
 def resumable(journal: Journal) -> Iterator[None]:
-    """Says, when it is interrupted, that what was recorded is not lost."""
+    """Says, when it is interrupted or ends with an error, that what was recorded is not lost."""
     try:
         yield
     except KeyboardInterrupt:
         if journal.kept:
             raise KeyboardInterrupt("what was done is kept; the same command with --resume goes on") from None
+        raise
+    except DataError as error:
+        if journal.kept:
+            kept = "what was done is kept; the same command with --resume goes on, without it it begins anew"
+            raise DataError(f"{error}; {kept}") from error
         raise
 
 

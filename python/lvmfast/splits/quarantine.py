@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from os import PathLike
@@ -257,7 +257,7 @@ def _time(seconds: float) -> str:
 
 
 def _put_away(entry: QuarantinedFile) -> QuarantinedFile:
-    with _writing(entry.folder):
+    with _writing(entry.folder), _given_up(entry.folder):
         if not entry.folder.is_dir():
             entry.folder.mkdir(parents=True, exist_ok=True)
             flush(entry.folder.parent)
@@ -301,6 +301,20 @@ def _finish(begun: QuarantinedFile) -> None:
     else:
         move(begun.path, begun.original, begun.content)
         drop(begun)
+
+
+@contextmanager
+def _given_up(folder: Path) -> Iterator[None]:
+    """A quarantine that came to be within the block and holds nothing goes again when the block fails."""
+    there = folder.is_dir()
+    try:
+        yield
+    except BaseException:
+        if not there and read_manifest(folder) in (None, ()):
+            with suppress(OSError):
+                (folder / MANIFEST).unlink(missing_ok=True)
+                folder.rmdir()
+        raise
 
 
 @contextmanager
