@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvmfast import clean, leakscan, split
+from lvmfast.corpus import load_split
+from lvmfast.corpus.arrow import record_batches
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite import rewrite
 from lvmfast.splits.rewrite.taking import take
@@ -253,3 +255,42 @@ def test_what_a_split_would_be_blind_to_is_refused(tmp_path):
     certified = split(source, out=tmp_path / "out", eval_docs=2, min_chunks_per_doc=1)
     assert certified.certificate is not None
     assert json.loads((tmp_path / "out" / "clean.json").read_text())
+
+
+@pytest.mark.parametrize("write", [to_file, to_stream])
+@pytest.mark.parametrize("name", CARRIED)
+def test_pieces_of_a_large_batch_are_its_rows(tmp_path, monkeypatch, write, name):
+    monkeypatch.setattr("lvmfast.corpus.messages.PIECE_BYTES", 300)
+    nulls = pa.array([None if n % 3 else n for n in range(ROWS)])
+    flags = pa.array([None if n % 5 == 0 else n % 2 == 0 for n in range(ROWS)])
+    table = pa.table({"n": nulls, "other": CARRIED[name], "flag": flags})
+    source = write(table.slice(0, ROWS), tmp_path / "a.arrow")
+    pieces = list(record_batches(source))
+    for piece in pieces:
+        piece.validate(full=True)
+    read = pa.Table.from_batches(pieces)
+    assert read.schema.equals(table.schema)
+    assert rows_of(read) == rows_of(table)
+
+
+@pytest.mark.parametrize("write", [to_file, to_stream])
+def test_an_arrow_file_that_ends_anywhere_is_refused(tmp_path, write):
+    source = tmp_path / "a.arrow"
+    write(pa.table({"doc_id": [f"d{n}" for n in range(ROWS)], "text": texts(0, ROWS)}), source)
+    content = source.read_bytes()
+    # The mark behind the last message of a stream may be left out, and a stream may end behind any message.
+    whole = range(len(content) - (8 if write is to_stream else 0), len(content) + 1)
+    ends = []
+    for end in range(len(content)):
+        source.write_bytes(content[:end])
+        try:
+            dataset = load_split(str(source))
+            rows = sum(batch.rows for batch in dataset.batches(("doc_id", "text")))
+        except DataError as error:
+            if not str(error).startswith(str(source)):
+                raise
+        else:
+            ends.append((rows, end in whole))
+    expected = [(rows, False) for rows in (7, 14, 21)]
+    assert sorted({end for end in ends if not end[1] and end[0]}) == (expected if write is to_stream else [])
+    assert all(rows == ROWS for rows, is_whole in ends if is_whole)

@@ -1,21 +1,19 @@
-"""Arrow IPC, the file and the stream format, mapped where it is local: what HF ``datasets`` keeps rows in."""
+"""Arrow IPC, the file and the stream format: what HF ``datasets`` keeps rows in."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.messages import FILE_MAGIC, RECORDS, Message, all_plain, messages, read_rows
 from lvmfast.corpus.tables import TableFile
-from lvmfast.errors import DataError
 from lvmfast.stores import Source, StoredObject, as_source
 from lvmfast.stores.ahead import in_order
-
-_FILE_MAGIC = b"ARROW1\0\0"
 
 
 def open_arrow(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
@@ -28,26 +26,15 @@ def open_arrow(path: str | Source, mapping: dict[Column, str], *, strict: bool =
     if isinstance(source, StoredObject):
         return _open_stored(source, mapping, strict)
     path = source.name
-    with reading(path):
-        size = os.path.getsize(path)
-        with pa.memory_map(path) as mapped:
-            if is_file_format(path):
-                reader = pa.ipc.open_file(mapped)
-                schema, rows = reader.schema, reader.count_rows()
-            else:
-                stream = pa.ipc.open_stream(mapped)
-                schema, rows = stream.schema, sum(batch.num_rows for batch in stream)
+    with reading(path), open(path, "rb") as raw:
+        listed = messages(path, raw, os.path.getsize(path))
+        schema = schema_of(path)
+    rows = sum(message.rows for message in listed)
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        options = pa.ipc.IpcReadOptions(included_fields=[schema.names.index(field) for field in fields])
-        start = 0
-        for batch in record_batches(path, size, options):
-            stop = start + batch.num_rows
-            if wanted is None or np.diff(np.searchsorted(wanted, (start, stop)))[0]:
-                kept = batch.select(fields)
-                kept.validate(full=True)  # offsets in a corrupt file could point anywhere
-                yield start, kept
-            start = stop
+        for start, batch in _batches(path, listed, schema, fields, wanted):
+            batch.validate(full=True)  # offsets in a corrupt file could point anywhere
+            yield start, batch
 
     return TableFile.over(source, rows, schema, scan, mapping, strict=strict)
 
@@ -55,7 +42,7 @@ def open_arrow(path: str | Source, mapping: dict[Column, str], *, strict: bool =
 def _open_stored(source: StoredObject, mapping: dict[Column, str], strict: bool) -> TableFile:
     """In a store the rows are not counted before they are read: that would be a reading of its own."""
     with reading(source.name), source.open() as raw:
-        is_file = raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+        is_file = raw.read(len(FILE_MAGIC)) == FILE_MAGIC
         raw.seek(0)
         reader = pa.ipc.open_file(raw) if is_file else pa.ipc.open_stream(raw)
         schema = reader.schema
@@ -86,32 +73,58 @@ def _open_stored(source: StoredObject, mapping: dict[Column, str], strict: bool)
 def is_file_format(path: str) -> bool:
     """Whether the Arrow file at `path` has the file format, and not the stream format."""
     with open(path, "rb") as raw:
-        return raw.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+        return raw.read(len(FILE_MAGIC)) == FILE_MAGIC
 
 
-def record_batches(
-    path: str, size: int, options: pa.ipc.IpcReadOptions | None = None
-) -> Iterator[pa.RecordBatch]:
-    """The record batches of an Arrow file of `size` bytes, in either format, mapped.
+def schema_of(path: str) -> pa.Schema:
+    """The schema of an Arrow file, in either format."""
+    with pa.OSFile(path) as file:
+        return (pa.ipc.open_file if is_file_format(path) else pa.ipc.open_stream)(file).schema
+
+
+def record_batches(path: str) -> Iterator[pa.RecordBatch]:
+    """The rows of an Arrow file, in either format.
 
     Raises:
-        DataError: the file was cut short: to touch a map of it would kill the process.
+        DataError: the file was cut short.
     """
-    options = options or pa.ipc.IpcReadOptions()
-    with pa.memory_map(path) as mapped:
-        if is_file_format(path):
-            reader = pa.ipc.open_file(mapped, options=options)
-            for number in range(reader.num_record_batches):
-                _check_whole(path, size)
-                yield reader.get_batch(number)
-        else:
-            _check_whole(path, size)
-            for batch in pa.ipc.open_stream(mapped, options=options):
-                yield batch
-                _check_whole(path, size)
+    with open(path, "rb") as raw:
+        listed = messages(path, raw, os.path.getsize(path))
+    schema = schema_of(path)
+    for _, batch in _batches(path, listed, schema, schema.names, None):
+        yield batch
 
 
-def _check_whole(path: str, size: int) -> None:
-    now = os.path.getsize(path)
-    if now < size:
-        raise DataError(f"{path}: expected {size} bytes, got {now}: the file was cut short while it was read")
+def _batches(
+    path: str, listed: Sequence[Message], schema: pa.Schema, fields: Sequence[str], wanted: Rows | None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(first row, rows) of the record batches, of those alone that hold one of the rows `wanted`."""
+    records = [message for message in listed if message.kind == RECORDS]
+    starts = np.cumsum([0, *(message.rows for message in records)]).tolist()
+
+    def is_wanted(number: int) -> bool:
+        span = starts[number], starts[number + 1]
+        return wanted is None or bool(np.diff(np.searchsorted(wanted, span))[0])
+
+    if all_plain(listed):
+        with open(path, "rb") as raw:
+            for number, message in enumerate(records):
+                if is_wanted(number):
+                    row = starts[number]
+                    for batch in read_rows(path, raw, message, schema, fields):
+                        yield row, batch
+                        row += batch.num_rows
+        return
+    for number, batch in enumerate(_by_pyarrow(path, schema, fields)):
+        if is_wanted(number):
+            yield starts[number], batch.select(fields)
+
+
+def _by_pyarrow(path: str, schema: pa.Schema, fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    options = pa.ipc.IpcReadOptions(included_fields=[schema.names.index(field) for field in fields])
+    with pa.OSFile(path) as file:
+        if not is_file_format(path):
+            yield from pa.ipc.open_stream(file, options=options)
+            return
+        reader = pa.ipc.open_file(file, options=options)
+        yield from map(reader.get_batch, range(reader.num_record_batches))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lvmfast.corpus.arrow import is_file_format, record_batches
+from lvmfast.corpus.arrow import is_file_format, record_batches, schema_of
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.parquet import rows_of
 from lvmfast.errors import DataError
@@ -25,6 +25,8 @@ from lvmfast.splits.rewrite.dictionaries import (
 )
 from lvmfast.splits.rewrite.rows import BLOCK_BYTES, GROUP_BYTES, Parts, check_rows, writing
 from lvmfast.splits.rewrite.taking import take_rows
+
+_BUFFER_BYTES = 1 << 20
 
 
 def rewrite_parquet(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
@@ -74,7 +76,7 @@ def _parquet_examples(sources: Sequence[str], fields: Sequence[str]) -> Iterator
 def _parquet_batches(path: str, fields: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+    with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
             yield from file.iter_batches(rows_of(BLOCK_BYTES, file, group), [group], fields)
 
@@ -107,9 +109,8 @@ def rewrite_arrow(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
     """As `rewrite`, in the format, file or stream, of the first source."""
     schemas = []
     for source in sources:
-        with reading(source), pa.memory_map(source) as mapped:
-            opened = pa.ipc.open_file if is_file_format(source) else pa.ipc.open_stream
-            schemas.append(opened(mapped).schema)
+        with reading(source):
+            schemas.append(schema_of(source))
     schema, as_file = _common_schema(sources, schemas), is_file_format(sources[0])
     # A stream may replace its dictionaries; a file has one for all of its batches.
     united = dictionary_fields(schema) if as_file else []
@@ -128,12 +129,12 @@ def _examples(sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """A batch with each dictionary of `sources`: a file has one for all batches, a stream may replace it."""
     for source in sources:
         with reading(source):
-            batches = record_batches(source, os.path.getsize(source))
+            batches = record_batches(source)
             yield from islice(batches, 1 if is_file_format(source) else None)
 
 
 def _arrow_batches(path: str) -> Iterator[pa.RecordBatch]:
-    for batch in record_batches(path, os.path.getsize(path)):
+    for batch in record_batches(path):
         batch.validate(full=True)  # offsets in a corrupt file could point anywhere
         step = max(1, BLOCK_BYTES * batch.num_rows // max(1, batch.nbytes))
         for start in range(0, batch.num_rows, step):
