@@ -19,7 +19,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.errors import DataError
 from lvmfast.leaks.journal import RUN
 from lvmfast.leaks.levels import SIDES, Side
-from lvmfast.parse import Fields, parse_json
+from lvmfast.parse import Fields, as_documented, parse_json
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
@@ -100,7 +100,7 @@ class SavedScan:
         scan = SavedScan(place, summary)
         try:
             _ = [scan.files(side) for side in SIDES]
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{file}: files and inputs do not describe the same files") from error
         return scan
 
@@ -180,14 +180,15 @@ class SavedScan:
         table = self._table(MATCHED_ROWS, MATCHED_ROWS_SCHEMA)
         counts = table.group_by(["level", "side"]).aggregate([([], "count_all")])
         found = {(row["level"], row["side"]): row["count_all"] for row in counts.to_pylist()}
-        for level, finding in self.summary["levels"].items():
-            for side in SIDES:
-                expected = finding[f"{side}_rows_matched"] or 0
-                if found.get((level, side), 0) != expected:
-                    raise DataError(
-                        f"{joined(self.name, MATCHED_ROWS)}: {level}: expected {expected:,} {side} rows "
-                        f"as in {SUMMARY}, got {found.get((level, side), 0):,}"
-                    )
+        with as_documented(joined(self.name, SUMMARY)):
+            for level, finding in self.summary["levels"].items():
+                for side in SIDES:
+                    expected = finding[f"{side}_rows_matched"] or 0
+                    if found.get((level, side), 0) != expected:
+                        raise DataError(
+                            f"{joined(self.name, MATCHED_ROWS)}: {level}: expected {expected:,} {side} rows "
+                            f"as in {SUMMARY}, got {found.get((level, side), 0):,}"
+                        )
         return table
 
     @cached_property
@@ -198,13 +199,14 @@ class SavedScan:
             DataError: it is missing or broken, or is not the table of this summary.
         """
         table = self._table(MATCHES, MATCHES_SCHEMA)
-        for level, finding in self.summary["levels"].items():
-            kept = pc.sum(pc.equal(table["level"], level)).as_py() or 0
-            if kept != finding["evidence"]["kept"]:
-                raise DataError(
-                    f"{joined(self.name, MATCHES)}: {level}: expected "
-                    f"{finding['evidence']['kept']:,} matches as in {SUMMARY}, got {kept:,}"
-                )
+        with as_documented(joined(self.name, SUMMARY)):
+            for level, finding in self.summary["levels"].items():
+                kept = pc.sum(pc.equal(table["level"], level)).as_py() or 0
+                if kept != finding["evidence"]["kept"]:
+                    raise DataError(
+                        f"{joined(self.name, MATCHES)}: {level}: expected "
+                        f"{finding['evidence']['kept']:,} matches as in {SUMMARY}, got {kept:,}"
+                    )
         return table
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:

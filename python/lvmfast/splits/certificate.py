@@ -14,7 +14,7 @@ from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.leaks.levels import SIDES, Side
-from lvmfast.parse import as_documented, read_json
+from lvmfast.parse import Fields, as_documented, read_json
 from lvmfast.report.leak_report import LeakReport
 
 CERTIFICATE_VERSION = 1
@@ -137,7 +137,21 @@ def read_certificate(folder: Path) -> dict[str, Any]:
     with as_documented(path):
         if intact(content):
             _check_names(path, content)
+            _check_scans(path, content)
     return dict(content)
+
+
+def _check_scans(path: Path, content: Mapping[str, Any]) -> None:
+    """A certificate without a scan, or of a scan without a level, would be verified by doing nothing."""
+    scans = Fields(str(path), content).list("scans")
+    for place, scan in enumerate(scans):
+        stated = Fields(f"{path}: scans: {place}", scan)
+        levels = stated.fields("levels")
+        states = [levels.fields(level).text("status") for level in levels.values]
+        if stated.text("verdict") == "clean" and "clean" not in states:
+            raise DataError(f"{levels.where}: expected a level that is clean, as the verdict is")
+    if not scans:
+        raise DataError(f"{path}: scans: expected the scans that were certified, got none")
 
 
 def _check_names(path: Path, content: Mapping[str, Any]) -> None:

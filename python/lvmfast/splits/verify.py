@@ -16,6 +16,7 @@ from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.paths import expanded
 from lvmfast.errors import DataError
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.parse import as_documented
 from lvmfast.splits.certificate import intact, read_certificate, stated_levels
 from lvmfast.splits.closing import closing_scan
 
@@ -70,21 +71,22 @@ def verify(
     if not intact(certificate):
         return Verification(certificate, (f"{CERTIFICATE} was altered: its SHA-256 is another",), ())
     given = {"train": (train, train_payload), "eval": (eval, eval_payload)}
-    for name, (path, _) in given.items():
-        side = certificate["sides"].get(name)
-        if path is not None and side is not None and _inside(side):
-            raise DataError(f"--{name}: the certificate is for the {name} files in {folder}")
-    found = {
-        name: _find_side(folder, name, side, *given.get(name, (None, None)), payload, threads)
-        for name, side in certificate["sides"].items()
-    }
-    failures = [*_check_folder(folder, certificate, threads)]
-    failures += [failure for side in found.values() for failure in side.failures]
-    missing = [reason for side in found.values() for reason in side.missing]
-    if not failures and not missing:
-        for scan in certificate["scans"]:
-            left, right = found[scan["train"]], found[scan["eval"]]
-            failures += _scan_again(folder, certificate, scan, left, right, threads, memory_limit, progress)
+    with as_documented(folder / CERTIFICATE):
+        for name, (path, _) in given.items():
+            side = certificate["sides"].get(name)
+            if path is not None and side is not None and _inside(side):
+                raise DataError(f"--{name}: the certificate is for the {name} files in {folder}")
+        found = {
+            name: _find_side(folder, name, side, *given.get(name, (None, None)), payload, threads)
+            for name, side in certificate["sides"].items()
+        }
+        failures = [*_check_folder(folder, certificate, threads)]
+        failures += [failure for side in found.values() for failure in side.failures]
+        missing = [reason for side in found.values() for reason in side.missing]
+        if not failures and not missing:
+            for scan in certificate["scans"]:
+                sides = found[scan["train"]], found[scan["eval"]]
+                failures += _scan_again(folder, certificate, scan, *sides, threads, memory_limit, progress)
     return Verification(certificate, tuple(failures), tuple(missing))
 
 
@@ -196,5 +198,6 @@ def _scan_again(
     now = stated_levels(report, folder)
     for level, stated in scan["levels"].items():
         for field, value in stated.items():
-            if field != "reason" and now[level][field] != value:
-                yield f"{names}: {level}: certified {field} {value}, the scan now says {now[level][field]}"
+            found = now[level].get(field)
+            if field != "reason" and found != value:
+                yield f"{names}: {level}: certified {field} {value}, the scan now says {found}"
