@@ -60,6 +60,11 @@ def share_of(limit: int | None) -> int:
     return min(BLOCK_BYTES, max(LEAST_BLOCK_BYTES, (limit - BASE_BYTES) // _BLOCKS_IN_ROOM))
 
 
+def fixed_bytes(limit: int | None) -> int:
+    """What every scan under a limit needs, whatever its rows: the interpreter, libraries, and blocks."""
+    return BASE_BYTES + BLOCKS_HELD * share_of(limit)
+
+
 class Budget:
     """What one reading may hold, settled when it begins."""
 

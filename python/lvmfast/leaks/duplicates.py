@@ -181,12 +181,12 @@ def vector_duplicates(
     `journal`, what was found is kept after each pass over the set, and passes that it knows are not repeated.
     """
     kept = None if journal is None else journal.state("passes")
-    buffer = EvidenceBuffer(options.max_pairs)
+    buffer = EvidenceBuffer(options)
     best = np.full(len(groups.first), np.nan)
     pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
     pairs = begin = 0
     if kept is not None:
-        buffer = EvidenceBuffer.resumed(options.max_pairs, kept["buffer"])
+        buffer = EvidenceBuffer.resumed(options, kept["buffer"])
         best, pairs, begin = kept["best"], kept["pairs"], kept["done"]
         pairs_at = dict(zip(pairs_at, kept["pairs_at"].tolist(), strict=True))
 

@@ -166,7 +166,7 @@ def _part(
     with clock.phase("evidence"):
         for cut in journal.cuts():
             running.fold(cut, numbers_of(len(train.files)))
-            memory.check_matched(running.matched, running.nbytes, options)
+            memory.check_matched(running.matched, running.nbytes, options, running.evidence)
         journal.close(index, named_values(running.named(), sides))
     share, shares = journal.share
     files = sorted(journal.files)
@@ -199,8 +199,8 @@ def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], optio
     memory.check(
         need,
         options.memory_limit,
-        f"most of it for the evidence, of up to {options.max_pairs:,} matches a "
-        "level: lower --max-pairs, or raise the limit",
+        f"most of it for the texts of the evidence, of up to {options.max_pairs:,} matches a level "
+        "(--max-pairs): lower that, or raise the limit",
     )
 
 
@@ -256,13 +256,13 @@ def _in_memory(
             starts = journal.starts()
             for cut in journal.cuts():
                 running.fold(cut, starts)
-                memory.check_matched(running.matched, running.nbytes, options)
+                memory.check_matched(running.matched, running.nbytes, options, running.evidence)
         else:
             for batch in read(sides[streamed], columns, f"scan {streamed}", options, progress):
                 running.take(streamed, batch)
                 if room is not None and running.nbytes > room:
                     return None
-                memory.check_matched(running.matched, running.nbytes, options)
+                memory.check_matched(running.matched, running.nbytes, options, running.evidence)
     with clock.phase("count"):
         return Findings(
             running.findings(),

@@ -8,8 +8,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
+from lvmfast.corpus.budget import fixed_bytes
+from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import Cut, located
 from lvmfast.leaks.levels import SIDES, Side
+from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
 
 NO_POSITION = -1
@@ -104,12 +107,33 @@ class Named:
         return cls(evidence, np.unique(np.concatenate([NO_ROWS, *(part.matched for part in parts)])))
 
 
+#: A match while it is kept and, which takes more, in the tables of a report and their page.
+EVIDENCE_BYTES = 800
+
+
+def check_evidence_held(matches: int, beside: int, options: ScanOptions) -> None:
+    """Holds what matches need, of which nobody knows how many there will be, against a limit.
+
+    Raises:
+        DataError: with `beside` bytes they need more.
+    """
+    if options.memory_limit is None:
+        return
+    need = fixed_bytes(options.memory_limit) + beside + matches * EVIDENCE_BYTES
+    if need > options.memory_limit:
+        raise DataError(
+            f"the scan has found {matches:,} matches so far and needs {need / 2**30:.2f} GiB with them, "
+            f"over the {options.memory_limit / 2**30:.2f} GiB of --memory-limit: lower --max-pairs "
+            f"({options.max_pairs:,}), or raise the limit"
+        )
+
+
 class EvidenceBuffer:
     """Collects matches in bounded memory; what falls out is the lowest scores, whatever the block size."""
 
-    def __init__(self, limit: int) -> None:
-        """Keeps at most `limit` matches in the end, and twice as many plus a block on the way."""
-        self._limit = limit
+    def __init__(self, options: ScanOptions) -> None:
+        """Keeps at most `max_pairs` matches in the end, and twice as many plus a block on the way."""
+        self._limit, self._options = options.max_pairs, options
         self._kept = Evidence.empty()
         self._new: list[Evidence] = []
         self._pending = 0
@@ -117,13 +141,23 @@ class EvidenceBuffer:
         self.total = 0  #: matches that were added
 
     def add(self, matches: Evidence, found: int | None = None) -> None:
-        """Adds a block of matches; `found` is how many there were, where some were left out already."""
+        """Adds a block of matches; `found` is how many there were, where some were left out already.
+
+        Raises:
+            DataError: the memory limit has no room for so many.
+        """
         self.total += len(matches) if found is None else found
         hopeful = matches.take(matches.score >= self._floor)
         self._pending += len(hopeful)
         self._new.append(hopeful)
+        check_evidence_held(self.held, 0, self._options)
         if self._pending > self._limit:
             self._prune()
+
+    @property
+    def held(self) -> int:
+        """Matches that a report would have by now."""
+        return min(self._limit, len(self._kept) + self._pending)
 
     def _prune(self) -> None:
         self._kept = Evidence.concat([self._kept, *self._new]).best(self._limit)
@@ -137,9 +171,9 @@ class EvidenceBuffer:
         return {"total": self.total, **{f.name: getattr(self._kept, f.name) for f in fields(Evidence)}}
 
     @classmethod
-    def resumed(cls, limit: int, state: Cut) -> EvidenceBuffer:
+    def resumed(cls, options: ScanOptions, state: Cut) -> EvidenceBuffer:
         """A buffer with what `state` said was collected."""
-        buffer = cls(limit)
+        buffer = cls(options)
         buffer.add(Evidence(*(state[f.name] for f in fields(Evidence))), found=state["total"])
         return buffer
 

@@ -318,7 +318,7 @@ class Found:
 
     def __init__(self, sides: Sequence[Side], options: ScanOptions) -> None:
         """Nothing found yet."""
-        self._options, self._buffer = options, EvidenceBuffer(options.max_pairs)
+        self._options, self._buffer = options, EvidenceBuffer(options)
         self._pairs = self._held = 0
         self._keys: dict[Side, int] = dict.fromkeys(sides, 0)
         self._matched: dict[Side, list[Rows]] = {side: [] for side in sides}
@@ -335,7 +335,7 @@ class Found:
             self._matched[side].append(part.matched[side])
             self._boilerplate[side].append(part.boilerplate[side])
             self._held += len(part.matched[side])
-        memory.check_matched(self._held, 0, self._options)
+        memory.check_matched(self._held, 0, self._options, self._buffer.held)
         self._pairs += part.pairs
         self._buffer.add(part.matches, found=part.match_count)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from lvmfast.corpus.budget import BASE_BYTES, BLOCKS_HELD
+from lvmfast.corpus.budget import BASE_BYTES, BLOCKS_HELD, fixed_bytes
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks import cgroup
 from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
+from lvmfast.leaks.evidence import EVIDENCE_BYTES, check_evidence_held
 from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
 
@@ -36,8 +37,6 @@ TEXT_MARGIN = 1.25
 LEAST_PASS = 4_096
 #: A matched row: in lists, put together, and sorted or located in its file.
 MATCHED_BYTES = 48
-#: A match in parallel arrays, three times over while evidence is pruned and sorted.
-EVIDENCE_BYTES = 3 * 64
 #: The texts of a match: looked up, put beside it, and joined into one table.
 TEXT_COPIES = 3
 
@@ -55,8 +54,8 @@ def block_rows(dataset: Dataset, columns: Sequence[str], options: ScanOptions) -
 
 
 def working_bytes(options: ScanOptions) -> int:
-    """Bytes that a scan needs beside its index: blocks, evidence, the interpreter."""
-    return BASE_BYTES + BLOCKS_HELD * options.block_bytes + options.max_pairs * EVIDENCE_BYTES
+    """Bytes that a scan needs beside its index and what it finds: blocks and the interpreter."""
+    return BASE_BYTES + BLOCKS_HELD * options.block_bytes
 
 
 def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, options: ScanOptions) -> int:
@@ -174,13 +173,14 @@ def bound(options: ScanOptions) -> int | None:
     return options.memory_limit if options.memory_limit is not None else available()
 
 
-def check_matched(rows: int, beside: int, options: ScanOptions) -> None:
+def check_matched(rows: int, beside: int, options: ScanOptions, evidence: int = 0) -> None:
     """Holds what matched rows need, of which nobody knows how many there will be, against a limit.
 
     Raises:
-        DataError: with `beside` bytes for the index they need more.
+        DataError: with `beside` bytes for the index, and the matches held as evidence, they need more.
     """
-    need = working_bytes(options) + beside + rows * MATCHED_BYTES
+    check_evidence_held(evidence, beside, options)
+    need = working_bytes(options) + beside + rows * MATCHED_BYTES + evidence * EVIDENCE_BYTES
     if options.memory_limit is not None and need > options.memory_limit:
         raise DataError(
             f"the scan has found {rows:,} matched rows so far and needs {need / 2**30:.2f} GiB with them, "
@@ -196,6 +196,8 @@ def check(need: int, limit: int | None, hint: str = "raise the limit, or leave o
     """
     most, whose = (limit, "--memory-limit") if limit is not None else (available(), "available memory")
     if most is not None and need > most:
+        if limit is not None and 2 * fixed_bytes(limit) > need:
+            hint = "most of it for the interpreter, its libraries and blocks of rows: raise the limit"
         raise DataError(
             f"the scan needs about {need / 2**30:.2f} GiB, over the {most / 2**30:.2f} GiB of {whose}; {hint}"
         )

@@ -263,7 +263,7 @@ class NearJoin:
     def _forget(self) -> None:
         options = self._options
         self._groups = StreamedGroups(options)
-        self._buffer = EvidenceBuffer(options.max_pairs)
+        self._buffer = EvidenceBuffer(options)
         self._best = np.full(len(self._vectors.size), np.nan)
         self._rows: list[Rows] = []
         self._scores: list[Scores] = []
@@ -317,6 +317,11 @@ class NearJoin:
         train, eval_ = (indexed, streamed) if self._indexed == "train" else (streamed, indexed)
         # The counts stand for groups until the last row went by and their sizes are known.
         return Evidence(train[0], train[1], eval_[0], eval_[1], score, train[2], eval_[2], indexed_group)
+
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report."""
+        return self._buffer.held
 
     def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""

@@ -42,7 +42,7 @@ class ScanOptions:
     @property
     def block_bytes(self) -> int:
         """Bytes of rows that are read, and compared, at a time. The answer does not depend on it."""
-        return BLOCK_BYTES if self.memory_limit is None else share_of(self.memory_limit)
+        return min(BLOCK_BYTES, share_of(self.memory_limit))
 
     def __post_init__(self) -> None:
         """Holds every option to its domain."""

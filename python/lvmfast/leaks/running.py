@@ -145,6 +145,12 @@ class RunningLevels:
         """Streamed rows held that the keyed levels matched; a row counts at every level."""
         return sum(level.matched for level in self._keyed)
 
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report: a keyed level has one a matched row at most."""
+        of_keyed = sum(min(level.matched, self._options.max_pairs) for level in self._keyed)
+        return of_keyed + sum(level.evidence for level in (self._vector, self._context) if level)
+
     def close_index(self) -> None:
         """To be called between the two sides."""
         for vectors in (self._targets, self._windows):

@@ -98,6 +98,11 @@ class VectorLevel:
         """The rows that the evidence may name, and those of the indexed side that match."""
         return self._joined().named()
 
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report."""
+        return self._join.evidence if self._join else 0
+
     def _joined(self) -> NearJoin:
         if self._join is None:
             self._join = NearJoin(self._indexed, self._targets, self._options)
@@ -222,6 +227,11 @@ class ContextLevel:
         """The rows that the evidence may name, and those of the indexed side that match."""
         return Named.of([join.named() for join in self._joined()])
 
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report."""
+        return sum(join.evidence for join in self._joins or ())
+
     def _joined(self) -> tuple[NearJoin, NearJoin]:
         if self._joins is None:
             self._joins = (
@@ -273,7 +283,7 @@ class OracleLevel:
         options = self._options
         self._tally = SideTally(self._files)
         self._padding = 0
-        self._buffer = EvidenceBuffer(options.max_pairs)
+        self._buffer = EvidenceBuffer(options)
         self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
 
     def check(self, batch: Batch) -> None:
