@@ -260,6 +260,12 @@ def test_nothing_is_left(name: str, stages: Path, tmp_path: Path) -> None:
         run = invoke(words.split(), bad, out)
         assert run.exit_code in (2, 3), f"{what}: {run.output}"
         assert snapshot(tmp_path) == before, what
+    if "OUT" in command.words:  # a file where there should be a folder
+        run = invoke(command.words.split(), inputs, kept / "mine.txt" / "new")
+        assert run.exit_code == 2, run.output
+        assert "mine.txt" in run.stderr
+        assert "a bug" not in run.stderr
+        assert snapshot(tmp_path) == before
     run = invoke(command.words.split(), inputs, place / "new")
     assert run.exit_code in command.ends, run.output
     before = snapshot(tmp_path)
