@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lvmfast
 from lvmfast.corpus import load_split
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
@@ -112,3 +113,29 @@ def test_a_window_above_the_default_is_read(tmp_path):
     path = tmp_path / "a.jsonl.zst"
     path.write_bytes(made)
     assert content(path, 1 << 24) == line % (b"a" * 1000) * 300_000
+
+
+def test_a_window_is_held_to_the_memory_limit(tmp_path):
+    rows = "".join(json.dumps({"text": f"a text of some length, {i}"}) + "\n" for i in range(50))
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 256 << 20}]
+    (tmp_path / "a.jsonl.xz").write_bytes(lzma.compress(rows.encode(), filters=filters))
+    made = [(tmp_path / "a.jsonl.xz")]
+    if shutil.which("zstd"):
+        done = subprocess.run(
+            ["zstd", "--long=28", "-c"], input=rows.encode(), capture_output=True, check=True
+        )
+        (tmp_path / "a.jsonl.zst").write_bytes(done.stdout)
+        made.append(tmp_path / "a.jsonl.zst")
+    for path in made:
+        if path.suffix == ".zst" and done.stdout[4] & 32:  # it took the window from the size
+            continue
+        with pytest.raises(DataError, match=r"a\.jsonl\..*: its \w+ window is larger than the 150 MiB that"):
+            lvmfast.leakscan(path, memory_limit=500 << 20)
+        assert lvmfast.leakscan(path, memory_limit=2 << 30).passed
+
+
+@EVERY
+def test_nothing_but_nul_bytes_is_no_stream(tmp_path, suffix):
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(bytes(50))
+    with pytest.raises(DataError, match=r"broken|truncated"):
+        content(tmp_path / f"a.jsonl{suffix}")

@@ -5,12 +5,14 @@ import os
 
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import lvmfast
-from lvmfast.corpus import load_split
+from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.columns import ALIASES
-from lvmfast.corpus.formats import format_of
+from lvmfast.corpus.formats import FORMATS, format_of
 from lvmfast.corpus.paths import expand
 from lvmfast.errors import DataError
 from tests.corpus_reading import read
@@ -265,3 +267,23 @@ def test_mappings_that_do_not_hold_are_refused(columns, message):
     with pytest.raises(DataError) as caught:
         load_split({"targets": np.eye(2), "b": [1, 2]}, columns=columns)
     assert str(caught.value) == message
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 146946961\n" % (b"ab" * 32)
+
+
+@pytest.mark.parametrize(("content", "says"), [(LFS, "Git LFS"), (b"/annex/objects/MD5-s9--a", "annex")])
+@pytest.mark.parametrize("suffix", [*FORMATS, ".jsonl.gz", ".csv.zst", ".json.xz", ".tsv.bz2", ".lvfp"])
+def test_a_pointer_is_named_as_such_in_every_format(tmp_path, suffix, content, says):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"a{suffix}: a .*{says} pointer, not the data"):
+        load_split(path)
+
+
+def test_a_mapped_field_that_a_payload_and_its_split_lack_is_named(tmp_path):
+    pq.write_table(pa.table({"title": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        DataError, match=r"no field 'body' \(text\), as mapped, .* there is title; map one of them: --col"
+    ):
+        load_payload(tmp_path / "a.parquet", columns={"text": "body"})

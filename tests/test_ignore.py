@@ -1,14 +1,22 @@
 """What a folder holds beside data, through every command: refused by name, or passed over and told."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import lvmfast
+from lvmfast.corpus.convert import convert_payload
+from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
+from lvmfast.ingest.articles import write_articles
+from lvmfast.ingest.chunks import ChunkOptions, write_chunks
+from lvmfast.ingest.selection import Selection
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.data import open_sides
 
@@ -85,3 +93,48 @@ def test_training_passes_over_what_it_is_told_to(place, monkeypatch):
         sides()
     opened = sides(ignore=("*.txt",))
     assert opened.val_split.notes[1] == "eval: ignored as asked: notes.txt"
+
+
+def test_clean_with_the_report_of_other_files_says_so_and_blames_no_column(place):
+    for n in (1, 2):
+        (place / f"{n}.jsonl").write_text("".join(map(row, range(100 * n, 100 * n + 20))))
+        texts = "".join(f"a sentence of some length {n} {i}\n" for i in range(9))
+        (place / f"{n}.csv").write_text("body\n" + texts)
+    lvmfast.leakscan(place / "1.csv", place / "2.csv", columns={"text": "body"}).save(place / "other")
+    arguments = ("--train", "1.jsonl", "--eval", "2.jsonl", "--report", "other", "--out", "cleaned")
+    done = run(place, "clean", *arguments)
+    assert done.returncode == 2
+    assert "1.jsonl: not what other" in done.stderr
+    assert "field" not in done.stderr
+
+
+def test_a_message_names_the_folder_that_was_asked_for_and_not_the_one_it_was_staged_in(tmp_path):
+    def fail():
+        with staged_folder(tmp_path / "out") as stage:
+            raise DataError(f"{stage.folder}/a.npz: broken")
+
+    with pytest.raises(DataError, match=rf"^{tmp_path}/out/a.npz: broken$"):
+        fail()
+
+
+def test_nothing_is_made_of_a_quarantined_file(place, monkeypatch):
+    monkeypatch.chdir(place)
+    rows = [
+        {"id": i, "title": "t", "text": f"a sentence about subject {i}, and long enough"} for i in range(4)
+    ]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, "articles.parquet")
+    shutil.copy("articles.parquet", "eval.parquet")
+    pq.write_table(table, "seen.parquet", compression="none")
+    lvmfast.leakscan("seen.parquet", "eval.parquet").save("report")
+    lvmfast.quarantine("eval.parquet", "report")
+    for stage in (
+        lambda: write_articles("articles.parquet", place / "out.parquet", Selection()),
+        lambda: write_chunks(place / "articles.parquet", place / "out.parquet", ChunkOptions()),
+        lambda: convert_payload("articles.parquet", "out.parquet"),
+    ):
+        with pytest.raises(
+            DataError, match=r"articles.parquet: seen in training at text .*; nothing is made"
+        ):
+            stage()
+    assert not (place / "out.parquet").exists()

@@ -117,6 +117,10 @@ def staged_folder(place: Path) -> Iterator[Stage]:
     stage = Stage(place)
     try:
         yield stage
+    except Exception as error:  # told of the folder that the user knows
+        staged = str(stage.folder)
+        error.args = tuple(a.replace(staged, str(place)) if isinstance(a, str) else a for a in error.args)
+        raise
     finally:
         stage.close()
 

@@ -22,6 +22,8 @@ BLOCKS_HELD = 11
 #: Bytes of a block of rows where memory is no matter; a tight limit makes blocks smaller.
 BLOCK_BYTES = 64 << 20
 LEAST_BLOCK_BYTES = 1 << 20
+#: Windows that files of zstd and xz have where nobody asked for others.
+LEAST_WINDOW_BYTES = 8 << 20
 #: Blocks take a third of what the base leaves.
 _BLOCKS_IN_ROOM = 3 * BLOCKS_HELD
 
@@ -73,6 +75,11 @@ class Budget:
         self._limit = _limit.get()
         #: of a block of rows
         self.block_bytes = share_of(self._limit)
+
+    @property
+    def window_bytes(self) -> int | None:
+        """What a decoder may hold of what it has decoded: half of what the base leaves; None for any."""
+        return None if self._limit is None else max(LEAST_WINDOW_BYTES, (self._limit - BASE_BYTES) // 2)
 
     def check_row(self, size: int, where: str) -> None:
         """Refuses a row that all its copies would take beyond the limit.

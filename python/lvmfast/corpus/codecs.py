@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.failures import one_line
 from lvmfast.errors import DataError
 
@@ -26,6 +27,8 @@ _PIECE_BYTES = 64 << 10
 _MOST_ONCE = 16 << 20
 #: The largest window of zstd, as the exponent of 2 that the format's own library takes.
 _WINDOW_LOG = 31
+#: What a decoder of xz holds beside its window.
+_XZ_BYTES = 1 << 20
 
 
 class _Decoder(Protocol):
@@ -43,7 +46,7 @@ class _Decoder(Protocol):
 class _Gzip:
     """A `_Decoder` of a gzip member: zlib's class keeps the input that it had no room for outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None) -> None:  # its window is always of 32 KiB
         self._inner = zlib.decompressobj(wbits=31)
         self.needs_input = True
 
@@ -69,12 +72,15 @@ def _zstd() -> Any:
     return zstd
 
 
-def _zstd_decoder() -> _Decoder:
+def _zstd_decoder(most: int | None) -> _Decoder:
     zstd = _zstd()
-    decoder: _Decoder = zstd.ZstdDecompressor(
-        options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
-    )
+    log = _WINDOW_LOG if most is None else min(_WINDOW_LOG, most.bit_length() - 1)
+    decoder: _Decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: log})
     return decoder
+
+
+def _xz_decoder(most: int | None) -> _Decoder:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, None if most is None else most + _XZ_BYTES)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Codec:
     """A way to compress: how a stream of it is decoded, and how a file is written."""
 
     name: str
-    decoder: Callable[[], _Decoder]
+    decoder: Callable[[int | None], _Decoder]  #: of a window of at most so many bytes
     writer: Callable[[Any], Any]  #: a binary file that compresses into the given one
 
 
@@ -90,8 +96,8 @@ class Codec:
 CODECS = {
     ".gz": Codec("gzip", _Gzip, lambda out: pa.CompressedOutputStream(out, "gzip")),
     ".zst": Codec("zstd", _zstd_decoder, lambda out: pa.CompressedOutputStream(out, "zstd")),
-    ".bz2": Codec("bzip2", bz2.BZ2Decompressor, partial(bz2.BZ2File, mode="wb")),
-    ".xz": Codec("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), partial(lzma.LZMAFile, mode="wb")),
+    ".bz2": Codec("bzip2", lambda most: bz2.BZ2Decompressor(), partial(bz2.BZ2File, mode="wb")),
+    ".xz": Codec("xz", _xz_decoder, partial(lzma.LZMAFile, mode="wb")),
 }
 
 
@@ -106,7 +112,8 @@ class Decompressed(io.RawIOBase):
         """Reads nothing yet; `name` is for messages, and `raw` is closed by whoever opened it."""
         super().__init__()
         self._name, self._codec, self._raw = name, codec, raw
-        self._decoder: _Decoder | None = codec.decoder()
+        self._window = Budget().window_bytes
+        self._decoder: _Decoder | None = codec.decoder(self._window)
         self._held = b""  # compressed, and not decoded yet
         self._streams = 0  # that were decoded to their end
         self._begun = False  # the one that is decoded now
@@ -153,7 +160,7 @@ class Decompressed(io.RawIOBase):
             if not self._held:
                 return False
         self._held = held
-        self._decoder = self._codec.decoder()
+        self._decoder = self._codec.decoder(self._window)
         return True
 
     def _more(self) -> bytes:
@@ -161,6 +168,12 @@ class Decompressed(io.RawIOBase):
 
     def _broken(self, error: Exception) -> DataError:
         codec = self._codec.name
+        if self._window is not None and "memory" in str(error).lower():
+            room = f"{self._window / 2**20:.0f} MiB"
+            return DataError(
+                f"{self._name}: its {codec} window is larger than the {room} that the "
+                "--memory-limit has room for; raise the limit, or compress the file with a smaller window"
+            )
         if self._streams and not self._begun:
             return DataError(f"{self._name}: what follows the {codec} data is no {codec} data")
         return DataError(f"{self._name}: broken {codec} data: {one_line(error)}")

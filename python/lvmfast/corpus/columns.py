@@ -19,6 +19,8 @@ ALIASES: dict[Column, tuple[str, ...]] = {
 #: An (n, >= 2) array of integers: column 0 is the doc_id, column 1 the chunk_id.
 PAIR_FIELD = "truth_keys"
 
+_MAP = "map one of them: --column NAME=FIELD (in Python columns={...})"
+
 
 def check_mapping(mapping: Mapping[str, str] | None) -> dict[Column, str]:
     """The user's mapping, with its keys held to the five column names.
@@ -65,11 +67,13 @@ def resolve(
         if pairs and column in ("doc_id", "chunk_id") and PAIR_FIELD in fields:
             candidates.append(PAIR_FIELD)
         if len(candidates) > 1:
-            raise DataError(f"{name}: {column}: both {' and '.join(candidates)} could be it; map one of them")
+            raise DataError(f"{name}: {column}: both {' and '.join(candidates)} could be it; {_MAP}")
         if candidates:
             found[column] = candidates[0]
     if not found and fields:
-        raise LackingError(f"{name}: no field is a known column; there is {_listed(fields)}; map one of them")
+        lacking = " or ".join(f"{field!r} ({column})" for column, field in mapping.items())
+        asked = f"no field {lacking}, as mapped, and " if lacking else ""
+        raise LackingError(f"{name}: {asked}no field is a known column; there is {_listed(fields)}; {_MAP}")
     return found
 
 

@@ -19,6 +19,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.corpus.fields import Field, depth_of, first_value, from_array, id_field, text_field, vector_field
 from lvmfast.corpus.npy import Readable, read_header
 from lvmfast.corpus.npz import PROVENANCE, Member, npz_members
+from lvmfast.corpus.quarantined import check_usable
 from lvmfast.corpus.unpickle import load_plain
 from lvmfast.corpus.values import (
     MAX_ROW_BYTES,
@@ -55,6 +56,7 @@ def convert_payload(source: str | os.PathLike[str], target: str | os.PathLike[st
         DataError: `source` holds no pickle, is broken or hostile, or has values that are no column.
     """
     source, target = os.fspath(source), os.fspath(target)
+    check_usable(source)
     with ExitStack() as stack:
         if source.lower().endswith(".npz"):
             rows, fields, left_out = _fields_of_members(source, stack)

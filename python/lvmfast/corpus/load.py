@@ -21,6 +21,7 @@ from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.parquet import open_parquet
 from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.payload import Payload, join
+from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.corpus.quarantined import leaked_among
 from lvmfast.errors import DataError
 from lvmfast.stores import as_source, is_uri
@@ -175,6 +176,7 @@ def _opened(
 
         def opened(path: str) -> SplitFile:
             source = as_source(path, expansion.listed.get(path))
+            refuse_pointer(source)
             return _OPENERS[str(format_of(path))](source, mapping, strict=strict)
 
         return _each(opened, expansion.files), expansion.notes, leaked

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.failures import one_line, reading
+from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.errors import DataError
 from lvmfast.parse import parse_json
 
@@ -107,6 +108,7 @@ def unpack(path: str) -> Container:
         DataError: the file cannot be read, is no fingerprint, is of a newer version, is truncated, was
             altered, or states something that cannot be.
     """
+    refuse_pointer(path)
     with reading(path):
         data = Path(path).read_bytes()
     if data[:4] != MAGIC:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lvmfast import _core
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.errors import DataError
 from lvmfast.parse import Fields, parse_json, read_json
 from lvmfast.stores import FileInfo, Source, as_source, is_uri
@@ -197,12 +198,17 @@ class Quarantines:
 
 
 def leaked_among(
-    paths: Sequence[str], *, allow_leaked: bool, listed: Mapping[str, FileInfo] | None = None
+    paths: Sequence[str], *, allow_leaked: bool | None, listed: Mapping[str, FileInfo] | None = None
 ) -> tuple[str, ...]:
     """Those of `paths` whose content is quarantined: none, unless `allow_leaked`.
 
     Objects, whose sizes are in `listed`, are held to the quarantines of `LVMFAST_QUARANTINE` alone, and to
     the names of their folders: one below a `LEAKED_EVAL_SETS` is quarantined.
+
+    Args:
+        paths: files and URIs.
+        allow_leaked: None where nobody can allow it.
+        listed: what stores said of objects, by URI.
 
     Raises:
         DataError: a file is quarantined, and that was not allowed; or a manifest is broken.
@@ -212,27 +218,35 @@ def leaked_among(
     for path in paths:
         if is_uri(path):
             entry = quarantines.find_object(as_source(path, (listed or {}).get(path)))
-            if entry is None and QUARANTINE in path.split("/")[:-1]:
-                if not allow_leaked:
-                    raise DataError(
-                        f"{path}: in quarantine: it lies in a folder {QUARANTINE}; no score on it counts; "
-                        "allow_leaked=True or --allow-leaked reads it all the same, and stamps the result "
-                        "LEAKED"
-                    )
-                leaked.append(path)
-                continue
         else:
             entry = quarantines.find(path)
-        if entry is None:
+        if entry is not None:
+            when = f"quarantined {entry.entry['quarantined_at']}, see {entry.folder / MANIFEST}"
+            why = f"{leak_sentence(entry)} ({when})"
+        elif is_uri(path) and QUARANTINE in path.split("/")[:-1]:
+            why = f"in quarantine: it lies in a folder {QUARANTINE}"
+        else:
             continue
+        if allow_leaked is None:
+            raise DataError(f"{path}: {why}; nothing is made of it")
         if not allow_leaked:
             raise DataError(
-                f"{path}: {leak_sentence(entry)} (quarantined {entry.entry['quarantined_at']}, see "
-                f"{entry.folder / MANIFEST}); no score on it counts; allow_leaked=True or --allow-leaked "
-                "reads it all the same, and stamps the result LEAKED"
+                f"{path}: {why}; no score on it counts; allow_leaked=True or --allow-leaked reads it all the "
+                "same, and stamps the result LEAKED"
             )
         leaked.append(path)
     return tuple(leaked)
+
+
+def check_usable(path: str | os.PathLike[str]) -> None:
+    """Holds a local file that something is to be made of to what `load_split` asks of files.
+
+    Raises:
+        DataError: it is a pointer to data elsewhere, or quarantined.
+    """
+    if os.path.isfile(path):  # what is not there is told by whoever opens it
+        refuse_pointer(path)
+        leaked_among([os.fspath(path)], allow_leaked=None)
 
 
 def leak_sentence(entry: QuarantinedFile) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lvmfast.corpus.quarantined import check_usable
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.ingest.dump import Dump, Page, Site
 from lvmfast.ingest.ordered import in_order
@@ -81,6 +82,7 @@ def write_articles(
     Raises:
         DataError: `source` is broken or hostile, or holds no article that was asked for.
     """
+    check_usable(source)
     read = ArticlesRead()
     metadata = {"source": Path(source).name}
     if source.endswith((".xml", ".bz2")):

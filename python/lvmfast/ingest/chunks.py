@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.quarantined import check_usable
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.ingest.tables import parquet_writer
 from lvmfast.ingest.wikitext import is_boilerplate
@@ -194,6 +195,7 @@ def write_chunks(
         raise DataError("chunks: lengths in tokens need an encoder")
     length = words if encoder is None or options.unit == "words" else _tokens_of(encoder)
     cut = ChunksCut()
+    check_usable(articles)
     with reading(str(articles)), pq.ParquetFile(articles) as file:
         missing = {"doc_id", "sections"} - set(file.schema_arrow.names)
         if missing:

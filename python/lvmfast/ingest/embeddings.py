@@ -16,6 +16,7 @@ from lvmfast import _core
 from lvmfast.corpus import load_split
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.quarantined import check_usable
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.ingest.encoder import Encoder
@@ -88,6 +89,7 @@ def write_embeddings(
         DataError: `chunks` is no file of stage 2, an earlier run was of other chunks or another encoder, or
             the disk is full.
     """
+    check_usable(chunks)
     with reading(str(chunks)):
         rows = pq.read_metadata(chunks).num_rows
     parts = out.with_name(f".{out.name}.parts")

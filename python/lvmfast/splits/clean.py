@@ -89,10 +89,15 @@ def clean(
             raise DataError(f"{saved.path}: a scan inside one split; clean needs one of --train and --eval")
         options = saved.summary["options"]
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
-        splits = {
-            side: load_split(source, columns=options["columns"], lenient=True)
-            for side, source in given.items()
-        }
+        try:
+            splits = {
+                side: load_split(source, columns=options["columns"], lenient=True)
+                for side, source in given.items()
+            }
+        except DataError:  # which blames columns where the report is of other files
+            for side, source in given.items():
+                _check_files(side, source, saved, threads)
+            raise
         if on_cluster:
             _check_payload(splits, saved)
         sources = local_files(splits[drop].files)
@@ -187,6 +192,14 @@ def _check_same(
         raise DataError(f"--{side}: {len(found)} files, but {report} is a scan of {len(scanned)}")
     for here, there in zip(found, scanned, strict=True):
         _check_hash(here["path"], here["blake3"], there.name, there.blake3, report)
+
+
+def _check_files(side: Side, source: Any, saved: SavedScan, threads: int) -> None:
+    """As `_check_same`, of files that need not open."""
+    expansion = expanded(source)
+    if expansion is not None and all(map(os.path.isfile, expansion.files)):
+        found = [{"path": path, "blake3": _core.blake3_file(path, threads)} for path in expansion.files]
+        _check_same(side, found, saved.files(side), saved.path)
 
 
 def _check_hash(path: str, found: str, name: str, stated: str | None, report: Path) -> None:
