@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.quarantined import check_usable
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.ingest.dump import Dump, Page, Site
@@ -72,7 +73,7 @@ def write_articles(
     """Writes the wanted articles of `source` to the parquet file `out`, in the source's order.
 
     Args:
-        source: a MediaWiki XML dump, plain or bz2; or jsonl (also .gz, .zst) or parquet of id, title, text.
+        source: a MediaWiki XML dump, plain or bz2; or jsonl (also compressed) or parquet of id, title, text.
         out: the file to write; it appears when it is whole.
         selection: which articles.
         domains: patterns by domain; where one of an article's categories contains one, lower case, that is
@@ -85,7 +86,7 @@ def write_articles(
     check_usable(source)
     read = ArticlesRead()
     metadata = {"source": Path(source).name}
-    if source.endswith((".xml", ".bz2")):
+    if format_of(source) is None and source.lower().endswith((".xml", ".bz2")):
         dump = Dump(source)
         metadata["dump_date"] = dump.date or ""
         rows = _from_dump(dump, selection, domains or {}, workers, read, progress)

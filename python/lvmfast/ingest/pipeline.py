@@ -67,7 +67,7 @@ def ingest(
     """Makes sequences of a dump's articles: articles, chunks, embeddings, windows, and proves them fresh.
 
     Args:
-        source: a MediaWiki XML dump, plain or bz2; or jsonl (also .gz, .zst) or parquet of id, title, text.
+        source: a MediaWiki XML dump, plain or bz2; or jsonl (also compressed) or parquet of id, title, text.
         out: the folder for everything that is made; empty or not there, or an unfinished run's.
         encoder: a sentence-transformers folder, or a name on the model hub.
         selection: which articles; all by default.

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
 from lvmfast.ingest.wikitext import Section, is_boilerplate
@@ -42,12 +43,12 @@ class PlainArticle:
 
 
 def plain_articles(path: str) -> Iterator[PlainArticle]:
-    """The records of a jsonl (also .gz, .zst) or parquet file; `title` and `domain` may be missing.
+    """The records of a jsonl (also compressed) or parquet file; `title` and `domain` may be missing.
 
     Raises:
         DataError: the file is broken, or a record has no id or no text.
     """
-    records = _parquet(path) if path.endswith(".parquet") else _jsonl(path)
+    records = _parquet(path) if format_of(path) == "parquet" else _jsonl(path)
     for index, (where, record) in enumerate(records):
         text = record.get("text")
         if not isinstance(text, str):
