@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -186,3 +188,30 @@ def test_lists_and_lines_are_written_as_the_first_one(tmp_path):
     rewrite(sources[::-1], parts, [tmp_path / "2.jsonl"])
     lines = (tmp_path / "2.jsonl").read_text().splitlines()
     assert [json.loads(line)["text"] for line in lines] == list("cdab")
+
+
+PEAK = """
+import resource, sys, lvmfast
+train, eval, limit = sys.argv[1:]
+assert lvmfast.leakscan(train, eval, memory_limit=int(limit), max_pairs=1).findings.verdict == "leak"
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+"""
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_long_lines_stay_within_the_memory_limit_or_are_refused(tmp_path, listed):
+    text = "a long line of words " * ((24 << 20) // 21)
+    rows = [{"doc_id": i, "text": f"{i} {text}"} for i in range(3)]
+    path, judged = tmp_path / "a.jsonl", tmp_path / "e.jsonl"
+    path.write_text(json.dumps(rows) if listed else "".join(json.dumps(row) + "\n" for row in rows))
+    judged.write_text(json.dumps(rows[2]) + "\n")
+    limit = 800 << 20
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAK, path, judged, str(limit)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) < limit
+    with pytest.raises(
+        DataError, match=r"a\.jsonl: line 1: expected at most 9\.1 MiB.* got \d+\.\d MiB; raise"
+    ):
+        lvmfast.leakscan(path, judged, memory_limit=300 << 20)

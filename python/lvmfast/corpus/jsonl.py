@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 
+from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.columns import ALIASES, resolve
 from lvmfast.corpus.dataset import COLUMNS, Column, Rows
 from lvmfast.corpus.json_rows import Reading, objects, parsed
-from lvmfast.corpus.lines import line_blocks, longest_line
+from lvmfast.corpus.lines import line_blocks
 from lvmfast.corpus.looks import SampleContradicted, by_sample
 from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.tables import TableFile
@@ -33,12 +34,12 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
         DataError: a broken line (it is named), or fields that do not fit their columns.
     """
     source = as_source(path)
-    path, longest = source.name, longest_line()
+    path = source.name
     fields = Fields(path, mapping, strict)
-    complete, guess = fields.look_at_head(source, longest)
+    complete, guess = fields.look_at_head(source)
     looked_at = fields.line
     if not complete and not by_sample():
-        fields.look_through(source, longest)
+        fields.look_through(source)
     columns, carried, watched = fields.columns(), fields.texts_named_context(), fields.unseen()
 
     def contradicted(line: int, name: str, value: Any) -> NoReturn:
@@ -48,13 +49,18 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
         read = {**{name: columns[name] for name in asked}, **carried}
         integers = {name: type(fields.seen[name].value) is int for name in asked}
         reading = Reading(path, read, watched, contradicted, integers)
-        row = 0
-        with decompressed(source) as stream:
-            for lines in line_blocks(path, stream, longest):
-                batch = parsed(lines, reading)
-                del lines  # what is made of a long line is larger than itself
-                yield row, batch.select(asked)
-                row += batch.num_rows
+        budget = Budget()  # of whoever asks, and not of the thread that reads ahead
+
+        def batches() -> Iterator[tuple[int, pa.RecordBatch]]:
+            row = 0
+            with decompressed(source) as stream:
+                for lines in line_blocks(path, stream, budget):
+                    batch = parsed(lines, reading)
+                    del lines  # what is made of a long line is larger than itself
+                    yield row, batch.select(asked)
+                    row += batch.num_rows
+
+        return batches()
 
     file = TableFile.over(source, None, fields.schema(), scan, mapping, strict=strict, rows_guess=guess)
     for column, refusal in file.unreadable.items():
@@ -80,30 +86,30 @@ class Fields:
         self.seen: dict[str, _Seen] = {}
         self.line = 0  #: the last one that was looked at
 
-    def look_at_head(self, source: Source, longest: int) -> tuple[bool, int]:
+    def look_at_head(self, source: Source) -> tuple[bool, int]:
         """Looks at the objects in the beginning of a file; whether that is all, and a guess at its rows."""
         start = head(source)
         rows = 0
-        for lines in line_blocks(self._path, io.BytesIO(start.block), longest, whole=start.complete):
+        for lines in line_blocks(self._path, io.BytesIO(start.block), whole=start.complete):
             for line, row in objects(self._path, lines, frozenset()):
                 self._add(line, row)
                 rows += 1
         if not rows and not start.complete:  # a first line of over a MiB
             with decompressed(source) as stream:
-                for lines in line_blocks(self._path, stream, longest):
+                for lines in line_blocks(self._path, stream):
                     for line, row in objects(self._path, lines, frozenset()):
                         self._add(line, row)
                         return False, start.scaled(1)
         return start.complete, start.scaled(rows)
 
-    def look_through(self, source: Source, longest: int) -> None:
+    def look_through(self, source: Source) -> None:
         """Looks at all objects of a file for the fields that could be columns and had no value yet."""
 
         def met(line: int, name: str, value: Any) -> None:
             self._add(line, {name: value})
 
         with decompressed(source) as stream:
-            for lines in line_blocks(self._path, stream, longest):
+            for lines in line_blocks(self._path, stream):
                 parsed(lines, Reading(self._path, {}, self.unseen(), met))
 
     def _add(self, line: int, row: Mapping[str, Any]) -> None:

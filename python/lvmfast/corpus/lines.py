@@ -6,10 +6,9 @@ import codecs
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 
+from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.npy import Readable
 from lvmfast.errors import DataError
@@ -20,23 +19,6 @@ _BOM = b"\xef\xbb\xbf"
 #: Longer than what is cut off of a word, a number or an escape at the end of a piece of text.
 _CUT_OFF = 16
 _BLANK = re.compile(r"[ \t\r\n]*")
-
-_longest: ContextVar[int] = ContextVar("longest", default=_LONGEST_LINE)
-
-
-@contextmanager
-def lines_within(nbytes: int) -> Iterator[None]:
-    """Files opened inside refuse a line, or a record of a list, of more than about `nbytes` bytes."""
-    before = _longest.set(min(nbytes, _LONGEST_LINE))
-    try:
-        yield
-    finally:
-        _longest.reset(before)
-
-
-def longest_line() -> int:
-    """Bytes that a line may have in files opened here."""
-    return min(_longest.get(), _LONGEST_LINE)
 
 
 @dataclass(frozen=True)
@@ -61,7 +43,7 @@ class Lines:
 
 
 def line_blocks(
-    path: str, stream: Readable, longest: int | None = None, *, whole: bool = True
+    path: str, stream: Readable, budget: Budget | None = None, *, whole: bool = True
 ) -> Iterator[Lines]:
     """The records of `stream` to its end, without a byte order mark.
 
@@ -71,17 +53,53 @@ def line_blocks(
     Args:
         path: names the file in errors.
         stream: is read forward.
-        longest: bytes that a line may have; None for `longest_line`.
+        budget: what may be held of it; None for that of whoever calls.
         whole: whether the stream ends where its file does; otherwise a record that is cut off is left out.
 
     Raises:
         DataError: a line is too long, or the list is broken; the line is named.
     """
-    longest = longest_line() if longest is None else longest
-    first = stream.read(_BLOCK_BYTES).removeprefix(_BOM)
+    pieces = _Pieces(path, stream, Budget() if budget is None else budget)
+    first = pieces.read().removeprefix(_BOM)
     if begins_a_list(first):
-        return _listed(path, first, stream, longest, whole)
-    return _as_they_stand(path, first, stream, longest, whole)
+        return _listed(pieces, first, whole)
+    return _as_they_stand(pieces, first, whole)
+
+
+class _Pieces:
+    """A stream, read in pieces of such a size that there is room for what is made of them."""
+
+    def __init__(self, path: str, stream: Readable, budget: Budget) -> None:
+        self.path, self._stream, self._budget = path, stream, budget
+        self.size = min(_BLOCK_BYTES, budget.block_bytes)
+
+    def read(self, size: int = 0) -> bytes:
+        """The next piece, of `size` bytes if that is more; empty at the end."""
+        return self._stream.read(max(size, self.size))
+
+    def check(self, line: int, size: int) -> None:
+        """Refuses a line of `size` bytes or more that there is no room for.
+
+        Raises:
+            DataError: it is longer than the memory limit allows, or than any line may be.
+        """
+        where = f"{self.path}: line {line}"
+        if size > _LONGEST_LINE:
+            raise DataError(f"{where}: over {_LONGEST_LINE} bytes long, which is the most that is read")
+        self._budget.check_row(size, where)
+
+    def check_begun(self, line: int, size: int) -> None:
+        """As `check`, of a line that goes on: where it is refused, how long it is in the end is found out."""
+        try:
+            self.check(line, size)
+        except DataError:
+            while size <= _LONGEST_LINE and (piece := self.read()):
+                end = piece.find(b"\n")
+                size += len(piece) if end < 0 else end
+                if end >= 0:
+                    break
+            self.check(line, size)
+            raise
 
 
 def begins_a_list(start: bytes) -> bool:
@@ -89,42 +107,31 @@ def begins_a_list(start: bytes) -> bool:
     return start.removeprefix(_BOM).lstrip(b" \t\r\n").startswith(b"[")
 
 
-def _as_they_stand(path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> Iterator[Lines]:
+def _as_they_stand(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:
     pending: list[bytes] = []
     line, size = 1, 0
     while read:
         cut = read.rfind(b"\n") + 1
-        # Of a line that ends in this block, or not even there, everything before the block is pending.
-        if size + (read.find(b"\n") if cut else len(read)) > longest:
-            raise _too_long(path, line, longest)
+        # Of a line that ends in this piece, or not even there, everything before the piece is pending.
         if cut:
-            block = b"".join([*pending, memoryview(read)[:cut]])
+            pieces.check(line, size + read.find(b"\n"))
+        else:
+            pieces.check_begun(line, size + len(read))
+        if cut:
+            made = [Lines(b"".join([*pending, memoryview(read)[:cut]]), line)]
             pending, size = [], 0
-            following = line + block.count(b"\n")
-            lines = Lines(block, line)
-            del block
-            yield lines
-            del lines  # while the next block is read, whoever asked has had this one
-            line = following
+            line += made[0].block.count(b"\n")
+            yield made.pop()  # which is not held here any longer than by whoever asked
         if cut < len(read):
             pending.append(read[cut:])
             size += len(pending[-1])
-        read = stream.read(_BLOCK_BYTES)
+        read = pieces.read()
     if pending and whole:
         yield Lines(b"".join(pending), line)
 
 
-def _too_long(path: str, line: int, longest: int) -> DataError:
-    return DataError(
-        f"{path}: line {line}: over {longest} bytes long, which is the most here; a higher memory limit, up "
-        f"to {_LONGEST_LINE} bytes a line, allows more"
-        if longest < _LONGEST_LINE
-        else f"{path}: line {line}: over {longest} bytes long, the most that is read; cut its values shorter"
-    )
-
-
-def _listed(path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> Iterator[Lines]:
-    text = _Text(path, read, stream, longest, whole)
+def _listed(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:
+    text = _Text(pieces, read, whole)
     records: list[bytes] = []
     numbers: list[int] = []
     size = 0
@@ -135,12 +142,13 @@ def _listed(path: str, read: bytes, stream: Readable, longest: int, whole: bool)
         records.append(found[1])
         size += len(found[1])
         del found
-        if size >= _BLOCK_BYTES:
+        if size >= pieces.size:
             yield Lines(b"\n".join(records), 1, numbers)
             records, numbers, size = [], [], 0
         more = text.expect(",]") == ","
     if whole and text.begins():
-        raise DataError(f"{path}: line {text.line}: expected the end of the file behind its list, got more")
+        where = f"{pieces.path}: line {text.line}"
+        raise DataError(f"{where}: expected the end of the file behind its list, got more")
     if records:
         yield Lines(b"\n".join(records), 1, numbers)
 
@@ -148,8 +156,8 @@ def _listed(path: str, read: bytes, stream: Readable, longest: int, whole: bool)
 class _Text:
     """The text of a stream, from the place that reading has come to."""
 
-    def __init__(self, path: str, read: bytes, stream: Readable, longest: int, whole: bool) -> None:
-        self._path, self._stream, self._longest, self._whole = path, stream, longest, whole
+    def __init__(self, pieces: _Pieces, read: bytes, whole: bool) -> None:
+        self._pieces, self._path, self._whole = pieces, pieces.path, whole
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._records = json.JSONDecoder()
         self._text, self._at, self.line = "", 0, 1
@@ -172,7 +180,7 @@ class _Text:
             self._go_to(end)
             if end < len(self._text) or self._ended:
                 return end < len(self._text)
-            self._add(self._stream.read(_BLOCK_BYTES))
+            self._add(self._pieces.read())
 
     def took(self, mark: str) -> bool:
         """Whether `mark` comes next; if so, reading goes on behind it."""
@@ -196,13 +204,12 @@ class _Text:
         None where the stream is cut off within it.
         """
         self.begins()
-        size = _BLOCK_BYTES
+        size = self._pieces.size
         while (end := self._end_of_value()) is None:
             if self._cut_off():
                 return None
-            if len(self._text) - self._at > self._longest:
-                raise _too_long(self._path, self.line, self._longest)
-            self._add(self._stream.read(size))
+            self._pieces.check(self.line, len(self._text) - self._at)
+            self._add(self._pieces.read(size))
             size *= 2  # so that a long value is not begun again for every block
         line, value = self.line, self._text[self._at : end]
         self._go_to(end)
