@@ -116,6 +116,17 @@ def test_a_panic_of_the_core_is_no_leak(sides):
     assert done.stderr.endswith("lvmfast: a bug, not a verdict; please report the lines above\n")
 
 
+def test_an_exit_of_a_library_is_no_answer():
+    script = (
+        "import ctypes; from lvmfast import __main__ as command\n"
+        "command._command = lambda: ctypes.CDLL(None).exit(1)\n"
+        "command.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lvmfast: a library ended the process")
+
+
 @pytest.mark.parametrize("eval_side", ["leaky", "clean", "no such file.jsonl"])
 @pytest.mark.parametrize(
     "redirected", ["> /dev/full", ">&-", "2> /dev/full", "2>&-", "2>&- > /dev/full", "<&- 2>&-"]

@@ -12,14 +12,12 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Runs the command of `sys.argv` and ends the process.
-
-    Raises:
-        SystemExit: always.
-    """
+    """Runs the command of `sys.argv` and ends the process."""
     INTERRUPTS.install()
+    from lvmfast.ending import guard_exit
     from lvmfast.exits import end_process
 
+    guard_exit()
     end_process(_command)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 
+from lvmfast.ending import leave
 from lvmfast.errors import CoreError, IncompleteError, LvmfastError
 from lvmfast.interrupts import EXIT_INTERRUPTED, INTERRUPTS, NO_THREADS
 from lvmfast.shown import tell
@@ -80,13 +80,9 @@ def _plain(error: BaseException) -> str:
 
 
 def end_process(command: Callable[[], Answer]) -> None:
-    """`exit_code`, and the end of the process.
-
-    Raises:
-        SystemExit: always.
-    """
+    """`exit_code`, and the end of the process."""
     try:
         code = exit_code(command)
     except BaseException:  # a second Ctrl-C while the first was told
         code = EXIT_INTERRUPTED if INTERRUPTS.seen else EXIT_BAD_INPUT
-    sys.exit(code)
+    leave(code)
