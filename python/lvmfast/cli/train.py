@@ -81,7 +81,7 @@ def _show_run(run: Mapping[str, Any]) -> None:
     form = f", {run['form']}" if run["form"] else ""
     say(
         f"{run['model']['model']}{form}, {run['parameters']:,} parameters, "
-        f"on {run['device']} in {run['precision']}; "
+        f"on {run['device']}{_threads(run)} in {run['precision']}; "
         f"{run['n_train']:,} sequences of {run['train_documents']:,} documents, "
         f"validated on {run['n_val']:,} of {run['val_documents']:,} others"
     )
@@ -89,6 +89,11 @@ def _show_run(run: Mapping[str, Any]) -> None:
     say(f"train against validation: {run['scan']['verdict']} ({scanned})")
     for note in run["notes"]:
         say(f"note: {note}")
+
+
+def _threads(run: Mapping[str, Any]) -> str:
+    count = run["threads"]
+    return f" with {count} thread{'s' if count > 1 else ''}" if run["device"] == "cpu" else ""
 
 
 def _show_epoch(row: Mapping[str, Any], *, baselines: bool) -> None:

@@ -144,10 +144,11 @@ def evaluate(
         reorderings.append(by_reranker(rerank, queries, DEPTH, allow_leaked=allow_leaked))
     if not names:
         raise DataError("nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix) is missing")
-    runs = _named_apart([load_run(n, queries, device, form) for n in names if not is_baseline_name(n)])
+    named_runs = [name for name in names if not is_baseline_name(name)]
+    runs = _named_apart([load_run(name, queries, device, form, threads) for name in named_runs])
     if phase == 1:
         check_phase_1(runs)
-    amn, closed = (None, []) if phase == 1 else amn_beside(runs, queries, device, form)
+    amn, closed = (None, []) if phase == 1 else amn_beside(runs, queries, device, form, threads)
     runs = _named_apart([*runs, *([] if amn is None else [amn])])
     texts, vectors, quarantined = _open_payload(payload, wanted, columns, allow_leaked)
     covered = () if texts is None else audit_texts(queries.sequences.dataset, texts)

@@ -21,6 +21,7 @@ from lvmfast.evals.queries import Queries
 from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix, predict_baseline
 from lvmfast.models.checkpoint import BEST, CheckpointInfo, load_model
 from lvmfast.models.config import BASELINES
+from lvmfast.models.threads import torch_threads, wait_quietly, worthwhile
 from lvmfast.parse import read_json
 
 #: Windows that are predicted at a time.
@@ -63,13 +64,20 @@ def baseline(name: str, weights: npt.ArrayLike | None = None) -> Predictor:
 
 
 def load_run(
-    path: str | PathLike[str], queries: Queries, device: str = "cpu", form: str | None = None
+    path: str | PathLike[str],
+    queries: Queries,
+    device: str = "cpu",
+    form: str | None = None,
+    threads: int = 0,
 ) -> Predictor:
     """The model of a run's folder or of a checkpoint, held to the encoder and shape of the queries.
+
+    On a processor it predicts with `threads`; 0: with as many as the windows of a call are worth.
 
     Raises:
         DataError: no checkpoint, a truncated one, or one of another encoder, dimension or window.
     """
+    wait_quietly()
     try:
         import torch
     except ImportError as error:
@@ -85,8 +93,10 @@ def load_run(
         )
     info.check_encoder(queries.provenance)
 
+    each = 2 * sum(parameter.numel() for parameter in model.parameters()) * info.config.length
+
     def predict(contexts: Vectors) -> Vectors:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_threads(threads or worthwhile(each * len(contexts))):
             window = torch.from_numpy(np.ascontiguousarray(contexts)).to(place)  # (n, length, dim)
             predicted: Vectors = model(window).float().cpu().numpy()  # (n, dim)
         return predicted
@@ -103,7 +113,11 @@ def load_run(
 
 
 def amn_beside(
-    runs: Sequence[Predictor], queries: Queries, device: str = "cpu", form: str | None = None
+    runs: Sequence[Predictor],
+    queries: Queries,
+    device: str = "cpu",
+    form: str | None = None,
+    threads: int = 0,
 ) -> tuple[Predictor | None, list[Path]]:
     """The AMN that stands in the folder beside a run and was trained on what that run was trained on.
 
@@ -121,7 +135,7 @@ def amn_beside(
             if best.parent == run.run:
                 continue
             try:
-                found = load_run(best.parent, queries, device, form)
+                found = load_run(best.parent, queries, device, form, threads)
             except DataError:
                 closed.append(best.parent)
                 continue

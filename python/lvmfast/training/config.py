@@ -160,7 +160,12 @@ class TrainConfig:
     compile: str = figure(
         "auto", "run", "torch.compile: on, off; auto: on a GPU.", one_of("auto", "on", "off")
     )
-    threads: int = figure(0, "run", "Threads of scans and of torch on a CPU; 0: one per core.", AT_LEAST_0)
+    threads: int = figure(
+        0,
+        "run",
+        "Threads of scans and of torch; 0: one per core, for torch as many as a step is worth.",
+        AT_LEAST_0,
+    )
     save_every: float = figure(300.0, "run", "Seconds between saved states inside an epoch.", ABOVE_0)
 
     def __post_init__(self) -> None:

@@ -58,8 +58,8 @@ def find_place(config: TrainConfig) -> Place:
 
 
 @contextmanager
-def repeatable(place: Place, threads: int) -> Iterator[None]:
-    """Algorithms that give the same bits again, and the asked-for threads, until the block ends."""
+def repeatable(place: Place) -> Iterator[None]:
+    """Algorithms that give the same bits again until the block ends, and then torch's threads as before."""
     before = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -71,8 +71,6 @@ def repeatable(place: Place, threads: int) -> Iterator[None]:
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
         torch.set_float32_matmul_precision("high")  # TF32 for the scores; float32 sums
-    if threads:
-        torch.set_num_threads(threads)
     try:
         yield
     finally:

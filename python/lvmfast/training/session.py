@@ -16,11 +16,13 @@ from lvmfast.corpus.dataset import Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.durable import appearing, write_text
 from lvmfast.errors import DataError
+from lvmfast.leaks.cgroup import cores
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix
 from lvmfast.models.build import build
 from lvmfast.models.checkpoint import CheckpointInfo
 from lvmfast.models.config import ModelConfig
+from lvmfast.models.threads import worthwhile
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
 from lvmfast.training.config import TrainConfig
@@ -58,7 +60,7 @@ def run_session(
     """As `train`, with all figures settled."""
     with joined_ranks(likely_device(config)) as ranks:
         place = find_place(config)
-        with repeatable(place, config.threads):
+        with repeatable(place):
             if not ranks.first:
                 return _run(config, folder, place, ranks, silent, lambda run: None, lambda row: None)
             with folder.begun(resume=resume):
@@ -89,9 +91,10 @@ def _run(
         stated = _statement(config, folder, sides, report, model, place, ranks, train)
         if before and before["files"] != stated["files"]:
             raise DataError(f"{folder.run}: files: the run began with other data: its hashes differ")
-        return stated
+        return stated | {"threads": _threads(config, place, model, len(sides.train), before or {})}
 
     run = ranks.told(state)
+    torch.set_num_threads(run["threads"])
     info = CheckpointInfo(
         model.config,
         0,
@@ -223,6 +226,22 @@ def _model_config(config: TrainConfig, side: Side) -> ModelConfig:
         form=config.form,
         residual=None if config.residual == "none" else config.residual,
     )
+
+
+def _threads(
+    config: TrainConfig, place: Place, model: torch.nn.Module, targets: int, before: Mapping[str, Any]
+) -> int:
+    """Threads of torch's: those asked for; those that the run had, for another number rounds otherwise; else
+    as many as a microbatch is worth.
+    """
+    if config.threads or place.device.type != "cpu":
+        return config.threads or torch.get_num_threads()
+    if isinstance(had := before.get("threads"), int) and before.get("device") == place.name:
+        return max(1, min(had, cores()))
+    settled: ModelConfig = model.config  # type: ignore[assignment]
+    through = sum(parameter.numel() for parameter in model.parameters()) * settled.length
+    candidates = (config.step_rows + min(config.bank, targets)) * (config.infonce > 0)
+    return worthwhile(6 * config.batch * (through + candidates * settled.dim))
 
 
 def _statement(

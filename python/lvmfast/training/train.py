@@ -12,6 +12,7 @@ from lvmfast import _core
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.gates import Verdicts, gate_set
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.models.threads import wait_quietly
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.presets import settle
 from lvmfast.training.processes import one_voice_a_machine
@@ -72,6 +73,7 @@ def train(
     if train is not None:
         figures["train"] = [str(path) for path in train] if isinstance(train, (list, tuple)) else str(train)
     folder = RunFolder(Path(out))
+    wait_quietly()
     with one_voice_a_machine():
         settled = _settle(folder, config, figures, resume=resume)
         if settled.gates:
