@@ -238,7 +238,7 @@ def _threads(
         return config.threads or torch.get_num_threads()
     if isinstance(had := before.get("threads"), int) and before.get("device") == place.name:
         return max(1, min(had, cores()))
-    settled: ModelConfig = model.config  # type: ignore[assignment]
+    settled: ModelConfig = model.config
     through = sum(parameter.numel() for parameter in model.parameters()) * settled.length
     candidates = (config.step_rows + min(config.bank, targets)) * (config.infonce > 0)
     return worthwhile(6 * config.batch * (through + candidates * settled.dim))
