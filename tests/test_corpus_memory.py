@@ -149,3 +149,8 @@ def test_what_does_not_fit_is_refused(source, message):
     with pytest.raises(DataError, match=message) as caught:
         read(source, 7)
     assert "\n" not in str(caught.value)
+
+
+def test_a_boolean_among_ids_is_no_one():
+    with pytest.raises(DataError, match="row 1: expected an integer or string id, got bool"):
+        read({"doc_id": [2, True, 3]})

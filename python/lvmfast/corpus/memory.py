@@ -118,8 +118,8 @@ def _source(field: str, arrays: Mapping[str, Any]) -> _NumpyArray | _Tensor:
 
 
 def _from_list(values: list[Any] | tuple[Any, ...]) -> npt.NDArray[Any]:
-    """Strings, Nones and mixed ids stay Python values; what is all numbers, or nested, becomes an array."""
-    if any(value is None or isinstance(value, (str, bytes)) for value in values):
+    """Strings, Nones, booleans and mixed ids stay Python values; all numbers, or nested, becomes an array."""
+    if any(value is None or isinstance(value, (str, bytes, bool)) for value in values):
         out = np.empty(len(values), dtype=object)
         out[:] = values
         return out
