@@ -6,7 +6,7 @@ RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 lint format bench wheel clean
+.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,11 @@ test-avx512:  ## the tests of the kernels for AVX-512, interpreted
 		"rustup toolchain install nightly --component miri,rust-src" >&2; exit 1; }
 	RUSTFLAGS="-Ctarget-feature=+avx2,+fma,+avx512f,+avx512bw,+avx512vnni" MIRIFLAGS=-Zmiri-disable-isolation \
 	PROPTEST_CASES=4 cargo +nightly miri test --quiet --lib kernel::
+
+SECONDS ?= 600
+fuzz: $(VENV)/.built $(VENV)/.test  ## spoiled files for SECONDS each (600): readers in process, then commands; findings in .fuzz
+	$(BIN)/python -m tests.fuzz readers --seconds $(SECONDS)
+	$(BIN)/python -m tests.fuzz commands --seconds $(SECONDS)
 
 lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules
 	cargo fmt --check
