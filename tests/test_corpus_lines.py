@@ -196,7 +196,7 @@ JSON_TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
         st.fixed_dictionaries(
             {},
             optional={
-                "doc_id": st.none() | st.integers(-(2**70), 2**70) | JSON_TEXT,
+                "doc_id": st.none() | st.integers(-(2**70), 2**70) | JSON_TEXT.map("d{}".format),
                 "text": st.none() | JSON_TEXT,
                 "vector": st.none() | st.lists(st.floats(width=32), min_size=2, max_size=2),
             },

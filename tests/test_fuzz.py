@@ -58,9 +58,7 @@ def test_a_wrong_reader_is_a_finding(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_readers_for_a_minute(tmp_path):
-    done, findings = campaign.run(
-        partial(readers.ReaderTrials, 0), seconds=60, most=10**6, jobs=2, keep=tmp_path / "kept"
-    )
+    done, findings = campaign.run()
     assert not findings, "\n".join(finding.what for finding in findings)
     assert done > 1000
 
@@ -68,8 +66,6 @@ def test_readers_for_a_minute(tmp_path):
 @pytest.mark.slow
 def test_commands_for_a_minute(tmp_path):
     build(tmp_path / "world")
-    done, findings = campaign.run(
-        partial(CommandTrials, tmp_path / "world", 0), seconds=60, most=10**6, jobs=2, keep=tmp_path / "kept"
-    )
+    done, findings = campaign.run()
     assert not findings, "\n".join(finding.what for finding in findings)
     assert done > 50

@@ -70,7 +70,7 @@ def resolve(
             raise DataError(f"{name}: {column}: both {' and '.join(candidates)} could be it; {_MAP}")
         if candidates:
             found[column] = candidates[0]
-    if not found and fields:
+    if not found:
         lacking = " or ".join(f"{field!r} ({column})" for column, field in mapping.items())
         asked = f"no field {lacking}, as mapped, and " if lacking else ""
         raise LackingError(f"{name}: {asked}no field is a known column; there is {_listed(fields)}; {_MAP}")

@@ -63,7 +63,7 @@ class TableFile:
         twice = [field for field, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"{name}: field {sorted(twice)[0]!r} stands twice in the schema")
-        self.fields = resolve(name, names, mapping, strict=strict)
+        self.fields = resolve(name, names, mapping, strict=strict) if names or rows else {}
         self.id_types: dict[Column, pa.DataType] = {}
         self.unreadable: dict[Column, str] = {}
         self._shapes: dict[Column, tuple[int, ...]] = {}
