@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from tests.fuzz import campaign, readers
-from tests.fuzz.commands import CommandTrials, build
+from tests.fuzz.commands import build
 from tests.fuzz.grow import COMPRESS, PLAIN
 
 FOUND = Path(__file__).parent / "fuzz" / "found"
