@@ -134,3 +134,15 @@ def test_nothing_is_made_of_a_quarantined_file(place, monkeypatch):
         with pytest.raises(DataError, match=r"articles.parquet: seen in training at .*; nothing is made"):
             stage()
     assert not (place / "out.parquet").exists()
+
+
+def test_what_is_printed_of_a_closing_scan_names_files_where_they_are(place):
+    (place / "eval" / "b.jsonl").write_text("".join(map(row, range(2000, 2010))) + row(3))
+    lvmfast.leakscan(
+        place / "train" / "a.jsonl", [place / "eval" / "a.jsonl", place / "eval" / "b.jsonl"]
+    ).save(place / "report")
+    files = ("--train", "train/a.jsonl", "--eval", "eval/a.jsonl", "--eval", "eval/b.jsonl")
+    done = run(place, "clean", *files, "--report", "report", "--out", "cleaned")
+    assert done.returncode == 0, done.stderr
+    assert "cleaned/b.jsonl" in done.stdout
+    assert ".part" not in done.stdout + done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,24 @@ class ClosingScan:
 
     sides: Mapping[Side, str]  #: which side of the split stood on each side of the scan
     report: LeakReport
+
+    def told_of(self, staged: Path, place: Path) -> ClosingScan:
+        """The same scan; what people read of it names files of the folder `staged` where they come to be."""
+
+        def named(text: str) -> str:
+            return text.replace(str(staged), str(place))
+
+        findings = self.report.findings
+        sides = {
+            side: replace(info, names=tuple(map(named, info.names))) for side, info in findings.sides.items()
+        }
+        levels = {
+            level: replace(found, reason=found.reason and named(found.reason))
+            for level, found in findings.levels.items()
+        }
+        return replace(
+            self, report=replace(self.report, findings=replace(findings, sides=sides, levels=levels))
+        )
 
 
 def certificate_of(

@@ -156,7 +156,12 @@ def clean(
                 )
             scans = (ClosingScan({"train": "train", "eval": "eval"}, closing),)
             if closing.findings.verdict != "clean":
-                return CleanSplit(Path(out), scans, None, clock.seconds)
+                return CleanSplit(
+                    Path(out),
+                    tuple(scan.told_of(stage.folder, Path(out)) for scan in scans),
+                    None,
+                    clock.seconds,
+                )
             details = {
                 "dropped": {
                     "side": drop,
@@ -171,7 +176,9 @@ def clean(
             stage.publish()
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
-    return CleanSplit(Path(out), scans, certificate, clock.seconds)
+    return CleanSplit(
+        Path(out), tuple(scan.told_of(stage.folder, Path(out)) for scan in scans), certificate, clock.seconds
+    )
 
 
 def _check_payload(splits: Mapping[Side, Dataset], saved: SavedScan) -> None:

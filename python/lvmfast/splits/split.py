@@ -145,7 +145,12 @@ def split(
                     sides: dict[Side, str] = {"train": train, "eval": held_out}
                     scans.append(ClosingScan(sides, report))
             if any(scan.report.findings.verdict != "clean" for scan in scans):
-                return CleanSplit(Path(out), tuple(scans), None, clock.seconds)
+                return CleanSplit(
+                    Path(out),
+                    tuple(scan.told_of(stage.folder, Path(out)) for scan in scans),
+                    None,
+                    clock.seconds,
+                )
             source = [
                 {key: file[key] for key in ("path", "bytes", "blake3")}
                 for file in inputs.described()["train"]["files"]
@@ -156,7 +161,9 @@ def split(
             stage.publish()
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
-    return CleanSplit(Path(out), tuple(scans), certificate, clock.seconds)
+    return CleanSplit(
+        Path(out), tuple(scan.told_of(stage.folder, Path(out)) for scan in scans), certificate, clock.seconds
+    )
 
 
 def _stated(by: str, shares: Shares, documents: Documents, division: Division) -> dict[str, Any]:
