@@ -137,11 +137,10 @@ def test_nothing_is_made_of_a_quarantined_file(place, monkeypatch):
 
 
 def test_what_is_printed_of_a_closing_scan_names_files_where_they_are(place):
-    (place / "eval" / "b.jsonl").write_text("".join(map(row, range(2000, 2010))) + row(3))
-    lvmfast.leakscan(
-        place / "train" / "a.jsonl", [place / "eval" / "a.jsonl", place / "eval" / "b.jsonl"]
-    ).save(place / "report")
-    files = ("--train", "train/a.jsonl", "--eval", "eval/a.jsonl", "--eval", "eval/b.jsonl")
+    for name, rows in (("t", range(40)), ("a", range(39, 60)), ("b", range(1000, 1010))):
+        (place / f"{name}.jsonl").write_text("".join(map(row, rows)))
+    lvmfast.leakscan(place / "t.jsonl", [place / "a.jsonl", place / "b.jsonl"]).save(place / "report")
+    files = ("--train", "t.jsonl", "--eval", "a.jsonl", "--eval", "b.jsonl")
     done = run(place, "clean", *files, "--report", "report", "--out", "cleaned")
     assert done.returncode == 0, done.stderr
     assert "cleaned/b.jsonl" in done.stdout

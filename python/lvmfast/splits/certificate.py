@@ -49,6 +49,11 @@ class ClosingScan:
         )
 
 
+def told_of(scans: Sequence[ClosingScan], staged: Path, place: Path) -> tuple[ClosingScan, ...]:
+    """The same scans; what people read of them names files of the folder `staged` where they come to be."""
+    return tuple(scan.told_of(staged, place) for scan in scans)
+
+
 def certificate_of(
     made_by: str,
     scans: Sequence[ClosingScan],
