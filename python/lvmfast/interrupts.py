@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal as signal  # signal itself loads enum first, and Ctrl-C may come meanwhile
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
