@@ -47,9 +47,9 @@ def show_evaluation(evaluation: Evaluation, out: Path | None, *, quiet: bool) ->
 
 def _timed(latencies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        f"{model}: {found['P50']:.2f} ms a query (P95 {found['P95']:.2f}, P99 {found['P99']:.2f}), one at a "
-        f"time, model on {found['model_device']}, exact search on {found['search_device']} over "
-        f"{found['pool_size']:,} rows"
+        f"{model}: {found['P50']:.2f} ms a query (P95 {found['P95']:.2f}, P99 {found['P99']:.2f}; "
+        f"{found['cpu_P50']:.2f} ms of processor), one at a time, {found['queries']} of them, model on "
+        f"{found['model_device']}, exact search on {found['search_device']} over {found['pool_size']:,} rows"
         for model, found in latencies.items()
     ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -18,7 +19,7 @@ from lvmfast.evals.approximate import with_latency as with_both_latencies
 from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.domain_level import Domains
 from lvmfast.evals.evaluation import STAMP, Evaluation
-from lvmfast.evals.gated import gated_name, open_gate, with_latency
+from lvmfast.evals.gated import Gate, gated_name, open_gate, with_latency
 from lvmfast.evals.given import audit_texts, audit_vectors
 from lvmfast.evals.histories import histories
 from lvmfast.evals.judgement import (
@@ -30,7 +31,7 @@ from lvmfast.evals.judgement import (
     rivals_of,
     verdicts,
 )
-from lvmfast.evals.latency import latency
+from lvmfast.evals.latency import SHARE, Index, latency, open_indexes, parted_note
 from lvmfast.evals.payload import VectorPayload, load_vector_payload
 from lvmfast.evals.pools import DEPTH, POOLS, Pool, PoolName, build_pool
 from lvmfast.evals.predictors import (
@@ -47,6 +48,7 @@ from lvmfast.evals.predictors import (
 )
 from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
 from lvmfast.evals.reordering import (
+    Order,
     by_density,
     by_reranker,
     densities_of,
@@ -127,6 +129,7 @@ def evaluate(
         LeakError: the set was seen in training, and `allow_leaked` was not given.
         DataError: bad input, or a failed audit.
     """
+    began = time.perf_counter()
     bootstrap = Bootstrap(resamples=resamples, seed=seed)
     wanted, sets = _pool_names(pools), open_gates(gates)
     names = ([checkpoint] if checkpoint is not None else []) + list(compare)
@@ -215,27 +218,20 @@ def evaluate(
     apart = differences(table, [COPY_LAST, *trained], bootstrap)
     others = [p.name for p in predictors if p.is_baseline and p.name != COPY_LAST]
     apart += differences(table, others, bootstrap, only=trained)  # a run is held to every baseline
-    timed = {p.name: latency(p, queries, built[0], threads=threads, device=device) for p in predictors}
-    for reordering in reorderings if built[0].name in densities else ():
-        order = reordering.order(built[0], densities[built[0].name], threads)
-        timed |= {
-            reordering.name(p.name): latency(
-                p, queries, built[0], order=order, threads=threads, device=device
-            )
-            for p in predictors
-        }
-    if gate is not None and built[0].documents is None:
-        timed |= {
-            gated_name(p.name, gate.told_by[0]): latency(
-                p, queries, built[0], gate=gate, threads=threads, device=device
-            )
-            for p in predictors
-        }
-    through = {
-        p.name: latency(p, queries, built[0], index=indexes[built[0].name], threads=threads, device=device)
-        for p in predictors
-        if built[0].name in indexes
-    }
+    timed, through = _timings(
+        predictors,
+        queries,
+        built[0],
+        orders={
+            each.name: each.order(built[0], densities[built[0].name], threads)
+            for each in (reorderings if built[0].name in densities else ())
+        },
+        gate=gate if built[0].documents is None else None,
+        index=indexes.get(built[0].name),
+        threads=threads,
+        device=device,
+        seconds=SHARE * (time.perf_counter() - began),
+    )
     curves = histories(runs)
     judged = {
         p.name: verdicts(
@@ -292,9 +288,45 @@ def evaluate(
             *covered,
             *queries.sequences.dataset.notes,
             *(note for pool in built for note in pool.notes),
+            *parted_note(timed),
         ],
     }
     return Evaluation(found, details, hits, by_document(table, queries), statuses)
+
+
+def _timings(
+    predictors: Sequence[Predictor],
+    queries: Queries,
+    pool: Pool,
+    *,
+    orders: Mapping[Callable[[str], str], Order],
+    gate: Gate | None,
+    index: FaissPool | None,
+    threads: int,
+    device: str,
+    seconds: float,
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The latency of every model, as it is, reordered and gated; and of each through the other index."""
+    whole = open_indexes(pool, None, threads, device)
+    ways: dict[Callable[[str], str], dict[str, Any]] = {str: {"indexes": whole}}
+    ways |= {name: {"indexes": whole, "order": order} for name, order in orders.items()}
+    if gate is not None:
+        ways[lambda model: gated_name(model, gate.told_by[0])] = {
+            "indexes": open_indexes(pool, gate, threads, device),
+            "gate": gate,
+        }
+    share = seconds / (len(predictors) * (len(ways) + (index is not None)))
+    timed = {
+        name(p.name): latency(p, queries, pool, seconds=share, device=device, **way)
+        for name, way in ways.items()
+        for p in predictors
+    }
+    through = {
+        p.name: latency(p, queries, pool, seconds=share, device=device, indexes={0: Index(index, None)})
+        for p in predictors
+        if index is not None
+    }
+    return timed, through
 
 
 def _check_phase(phase: int | None, allow_leaked: bool) -> None:
