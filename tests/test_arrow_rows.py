@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import struct
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from lvmfast import clean, leakscan, split
 from lvmfast.corpus import load_split
 from lvmfast.corpus.arrow import record_batches
+from lvmfast.corpus.messages import messages
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite import rewrite
 from lvmfast.splits.rewrite.taking import take
@@ -294,3 +296,40 @@ def test_an_arrow_file_that_ends_anywhere_is_refused(tmp_path, write):
     expected = [(rows, False) for rows in (7, 14, 21)]
     assert sorted({end for end in ends if not end[1] and end[0]}) == (expected if write is to_stream else [])
     assert all(rows == ROWS for rows, is_whole in ends if is_whole)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "lz4"}, {"unify_dictionaries": True}], ids=str)
+@pytest.mark.parametrize("start", [b"\x04\0\0\0\xf2\xff\xff\xff", b"\xff\xff\xff\xff\0\0\0\0"])
+def test_a_file_holds_what_its_footer_lists(tmp_path, options, start):
+    """As polars writes it: the schema before the first batch is none that a stream could begin with."""
+    words = pa.array(texts(0, ROWS))
+    table = pa.table({"doc_id": range(ROWS), "text": words.dictionary_encode() if options else words})
+    source = tmp_path / "a.arrow"
+    with pa.ipc.new_file(source, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table, max_chunksize=7)
+    content = bytearray(source.read_bytes())
+    content[8 : 8 + len(start)] = start
+    source.write_bytes(content)
+    assert pa.ipc.open_file(str(source)).read_all().equals(table)
+    assert pa.Table.from_batches(record_batches(str(source))).equals(table)
+    batches = list(load_split(str(source)).batches(("doc_id", "text")))
+    assert [text for batch in batches for text in batch.text.to_pylist()] == words.to_pylist()
+    assert leakscan(str(source)).levels["text"].sides["train"].checked == ROWS
+
+
+def test_batches_that_the_footer_does_not_list_are_none(tmp_path):
+    """A message that is there twice in a footer, or not at all, is so for pyarrow too."""
+    table = pa.table({"doc_id": range(ROWS), "text": texts(0, ROWS)})
+    source = tmp_path / "a.arrow"
+    to_file(table, source)
+    content = bytearray(source.read_bytes())
+    with open(source, "rb") as raw:
+        listed = messages(str(source), raw, len(content))
+    blocks = [struct.pack("<qi4xq", m.start, m.body - m.start, m.stop - m.body) for m in listed]
+    place = content.rindex(blocks[0])
+    content[place : place + 24] = blocks[-1]
+    source.write_bytes(content)
+    source.write_bytes(content)
+    expected = pa.ipc.open_file(str(source)).read_all()
+    assert expected["doc_id"].to_pylist() != table["doc_id"].to_pylist()
+    assert pa.Table.from_batches(record_batches(str(source))).equals(expected)

@@ -176,6 +176,21 @@ def test_parquet_keeps_schema_metadata_compression_and_row_groups(tmp_path, part
     before.close()
 
 
+def test_parquet_in_the_lz4_of_hadoop(tmp_path, part):
+    """Codec 5 of the format, which fastparquet and Spark write, where pyarrow writes 7."""
+    source, target = tmp_path / "in.parquet", tmp_path / "0.parquet"
+    pq.write_table(table(), source, compression="lz4")
+    content = source.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    of_column = b"\x15\x0a\x16"  # its codec, and the field behind it
+    source.write_bytes(content[:footer] + content[footer:].replace(b"\x15\x0e\x16", of_column))
+    assert pq.ParquetFile(source).metadata.row_group(0).column(0).compression == "UNKNOWN"
+    rewrite([str(source)], [part], [target, tmp_path / "1.parquet"])
+    columns = pq.ParquetFile(target).metadata.row_group(0)
+    assert {columns.column(place).compression for place in range(columns.num_columns)} == {"LZ4"}
+    assert pq.read_table(target).equals(table().filter(pa.array(part == 0)))
+
+
 @pytest.mark.parametrize("create", [pa.ipc.new_file, pa.ipc.new_stream])
 def test_arrow_keeps_its_format(tmp_path, part, create):
     whole = table()

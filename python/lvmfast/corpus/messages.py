@@ -14,7 +14,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +29,8 @@ _SCHEMA, RECORDS = 1, 3
 #: Metadata of a message; that of 100,000 columns has 10 MB.
 _LONGEST_METADATA = 256 << 20
 _V5 = 4
+#: A message in a footer: where it begins, the bytes of its metadata, and those of its buffers.
+_BLOCK = struct.Struct("<qi4xq")
 #: Larger batches are read in pieces of about so much.
 PIECE_BYTES = 64 << 20
 #: Less is taken from memory that was used before.
@@ -74,38 +76,78 @@ class _Table:
             return None
         return _Table(self._content, place + struct.unpack_from("<I", self._content, place)[0])
 
+    def structs(self, field: int, form: struct.Struct) -> list[tuple[int, ...]]:
+        """The structs of the vector that a field is."""
+        place = self._place(field)
+        if place is None:
+            return []
+        start = place + struct.unpack_from("<I", self._content, place)[0]
+        count = struct.unpack_from("<I", self._content, start)[0]
+        if start + 4 + count * form.size > len(self._content):
+            raise IndexError("a vector that ends behind its buffer")
+        return [form.unpack_from(self._content, start + 4 + i * form.size) for i in range(count)]
+
 
 def messages(path: str, raw: BinaryIO, size: int) -> list[Message]:
-    """All messages of the Arrow file of `size` bytes, in either format, by their metadata alone.
+    """The messages of the Arrow file of `size` bytes, in either format, by their metadata alone.
+
+    Of the file format those that its footer lists, which is what readers go by: polars leaves out the length
+    of the schema at its beginning.
 
     Raises:
         DataError: it is no Arrow file, or one that was cut short.
     """
     raw.seek(0)
-    is_file = raw.read(len(FILE_MAGIC)) == FILE_MAGIC
-    at, end = (len(FILE_MAGIC), _footer(path, raw, size)) if is_file else (0, size)
+    if raw.read(len(FILE_MAGIC)) == FILE_MAGIC:
+        return _listed(path, raw, size)
     found: list[Message] = []
-    while at + 4 <= end:
-        raw.seek(at)
-        length, prefix = struct.unpack("<I", raw.read(4))[0], 4
-        if length == _CONTINUATION:
-            length, prefix = struct.unpack("<I", raw.read(4).ljust(4, b"\0"))[0], 8
-        if length == 0:
-            return found
-        where = f"{path}: message at byte {at}"
-        if length > min(_LONGEST_METADATA, end - at - prefix):
-            raise DataError(f"{where}: expected {length} bytes of metadata, got {max(0, end - at - prefix)}")
-        try:
-            message = _message(raw.read(length), at, at + prefix + length)
-        except (struct.error, IndexError) as error:
-            raise DataError(f"{where}: metadata that is none of an Arrow message") from error
-        if not message.body <= message.stop <= end:
-            raise DataError(
-                f"{where}: expected {message.stop - message.body} bytes, got {end - message.body}"
-            )
+    at = 0
+    while at + 4 <= size and (message := _message_at(path, raw, at, size)) is not None:
         found.append(message)
         at = message.stop
     return found
+
+
+def _listed(path: str, raw: BinaryIO, size: int) -> list[Message]:
+    """What the footer of a file lists: dictionaries, and record batches in their order."""
+    end, content = _footer(path, raw, size)
+    found: list[Message] = []
+    try:
+        footer = _Table(content, struct.unpack_from("<I", content)[0])
+        schema = footer.table(1)
+        little = schema is not None and schema.number(0, "h") == 0
+        blocks = [*footer.structs(2, _BLOCK), *footer.structs(3, _BLOCK)]
+    except (struct.error, IndexError) as error:
+        raise DataError(f"{path}: a footer that is none of an Arrow file") from error
+    for at, metadata, body in blocks:
+        if not (0 <= at <= end and metadata >= 0 and 0 <= body <= end):
+            raise DataError(f"{path}: the footer names a message at byte {at}, where none can be")
+        message = _message_at(path, raw, at, end)
+        if message is None:
+            raise DataError(f"{path}: message at byte {at}: none, though the footer names it")
+        in_place = message.body == at + metadata and message.stop == message.body + body
+        found.append(replace(message, plain=message.plain and little and in_place))
+    return found
+
+
+def _message_at(path: str, raw: BinaryIO, at: int, end: int) -> Message | None:
+    """The message at byte `at`, which ends before `end`; None where there is the mark of the last one."""
+    raw.seek(at)
+    length, prefix = struct.unpack("<I", raw.read(4).ljust(4, b"\0"))[0], 4
+    if length == _CONTINUATION:
+        length, prefix = struct.unpack("<I", raw.read(4).ljust(4, b"\0"))[0], 8
+    if length == 0:
+        return None
+    where = f"{path}: message at byte {at}"
+    if length > min(_LONGEST_METADATA, end - at - prefix):
+        raise DataError(f"{where}: expected {length} bytes of metadata, got {max(0, end - at - prefix)}")
+    try:
+        message = _message(raw.read(length), at, at + prefix + length)
+    except (struct.error, IndexError) as error:
+        raise DataError(f"{where}: metadata that is none of an Arrow message") from error
+    if not message.body <= message.stop <= end:
+        raise DataError(f"{where}: expected {message.stop - message.body} bytes, got {end - message.body}")
+    return message
 
 
 def all_plain(listed: Sequence[Message]) -> bool:
@@ -113,13 +155,16 @@ def all_plain(listed: Sequence[Message]) -> bool:
     return all(message.plain and message.kind in (_SCHEMA, RECORDS) for message in listed)
 
 
-def _footer(path: str, raw: BinaryIO, size: int) -> int:
+def _footer(path: str, raw: BinaryIO, size: int) -> tuple[int, bytes]:
+    """Where the footer of a file begins, and its bytes."""
     raw.seek(max(0, size - 10))
     tail = raw.read(10)
     length = struct.unpack("<i", tail[:4])[0] if len(tail) == 10 else 0
-    if tail[4:] != FILE_MAGIC[:6] or not 0 < length <= size - 10:
+    if tail[4:] != FILE_MAGIC[:6] or not 0 < length <= min(size - 10, _LONGEST_METADATA):
         raise DataError(f"{path}: expected the footer of an Arrow file at its end: it was cut short")
-    return size - 10 - int(length)
+    start = size - 10 - int(length)
+    raw.seek(start)
+    return start, raw.read(length)
 
 
 def _message(metadata: bytes, start: int, body: int) -> Message:

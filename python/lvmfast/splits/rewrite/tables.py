@@ -27,6 +27,8 @@ from lvmfast.splits.rewrite.rows import BLOCK_BYTES, GROUP_BYTES, Parts, check_r
 from lvmfast.splits.rewrite.taking import take_rows
 
 _BUFFER_BYTES = 1 << 20
+#: Codecs as a writer takes them: pyarrow reads LZ4 in the frames of Hadoop, and has no name for it.
+_WRITTEN_AS = {"UNCOMPRESSED": "NONE", "UNKNOWN": "LZ4"}
 
 
 def rewrite_parquet(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
@@ -64,7 +66,7 @@ def _codecs(file: Any) -> dict[str, str]:
         return {}
     columns = file.metadata.row_group(0)
     chunks = [columns.column(place) for place in range(columns.num_columns)]
-    return {c.path_in_schema: "NONE" if c.compression == "UNCOMPRESSED" else c.compression for c in chunks}
+    return {c.path_in_schema: _WRITTEN_AS.get(c.compression, c.compression) for c in chunks}
 
 
 def _parquet_examples(sources: Sequence[str], fields: Sequence[str]) -> Iterator[pa.RecordBatch]:
