@@ -123,4 +123,4 @@ def test_ctrl_c_is_said_once(data, tmp_path):
         _, errors = running.communicate(timeout=120)
     finally:
         running.kill()
-    assert errors.count("lvmfast: interrupted, saved") == 1, errors
+    assert errors.count("lvmfast: interrupted; saved") == 1, errors

@@ -388,7 +388,7 @@ def test_ctrl_c_saves_and_says_so(data, tmp_path):
     finally:
         running.kill()
     assert running.returncode == 130, said
-    assert "interrupted, saved" in said
+    assert "interrupted; saved" in said
     assert "--resume" in said
     before = len(json.loads((out / "history.json").read_text()))
     position = read_tensors(out / "checkpoints" / "last.safetensors", STATE_KIND)[1]["position"]
