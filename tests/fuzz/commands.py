@@ -5,6 +5,7 @@ A command runs in a process that is forked off one with the package loaded, so t
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -146,9 +147,9 @@ def build(world: Path) -> None:
 
 _LOADED = """
 import sys
-from lvmfast.cli import main
+from lvmfast.cli import app
 try:
-    main()
+    app()
 except SystemExit:
     pass
 print("modules:", *sys.modules, file=sys.stderr)
@@ -246,6 +247,7 @@ def run(arguments: Sequence[str], work: Path, folder: Path) -> tuple[int, str, s
             for handle, path in ((1, out), (2, error)):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), handle)
             sys.argv = ["lvmfast", *arguments]
+            atexit._clear()  # what the fuzzer registered is not the command's to do
             from lvmfast.cli import main
 
             try:
