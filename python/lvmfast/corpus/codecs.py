@@ -145,11 +145,11 @@ class Decompressed(io.RawIOBase):
                 out = decoder.decompress(data, most)
             except _errors_of(self._codec) as error:
                 raise self._broken(error) from error
+            self._begun = self._begun or bool(out)
             if decoder.eof:
                 self._held, self._decoder = decoder.unused_data, None
                 self._streams, self._begun = self._streams + 1, False
             if out:
-                self._begun = True
                 return out
         return b""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 
+from lvmfast.corpus.columns import ALIASES
 from lvmfast.corpus.formats import format_of, known_formats
 from lvmfast.corpus.leftovers import (
     CERTIFICATE,
@@ -146,6 +147,9 @@ class Contents:
             found = "; ".join(f"{reason}: {self._listed(paths)}" for reason, paths in self._refused.items())
             raise DataError(f"{self._where}: {found}; {_REMEDY}")
         notes = self._notes
+        partitions = self._partitions()
+        if partitions:
+            notes.append(f"{self._where}: not read: {', '.join(partitions)}, in names of folders")
         if self._none:
             notes.append(f"{self._where}: passed over as no data: {self._listed(self._none)}")
         if self._ignored:
@@ -154,6 +158,13 @@ class Contents:
             why = f"; {'; '.join(notes)}" if notes else ""
             raise DataError(f"{self._where}: {nothing} (known: {known_formats()}){why}")
         return self._files, notes
+
+    def _partitions(self) -> list[str]:
+        """Columns that folders are named by, ``doc_id=7``, instead of standing in the files below them."""
+        below = len(self._where.rstrip("/")) + 1
+        folders = {part for path in self._files for part in path[below:].split("/")[:-1]}
+        names = {name for name, sign, _ in (folder.partition("=") for folder in folders) if sign}
+        return sorted(name for name in names if any(name in aliases for aliases in ALIASES.values()))
 
     def _refuse(self, reason: str, path: str) -> None:
         self._refused.setdefault(reason, []).append(path)

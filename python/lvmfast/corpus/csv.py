@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from lvmfast.stores import Source, as_source
 
 _BLOCK_BYTES = 8 << 20
 _LONGEST_RECORD = 256 << 20
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _VECTORS: dict[Column, pa.DataType] = {
     "vector": pa.list_(pa.float32()),
     "context": pa.list_(pa.list_(pa.float32())),
@@ -40,6 +42,7 @@ def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = T
     source = as_source(path)
     path = source.name
     start = head(source)
+    _check_separator(path, start, mapping)
     names = _header(source, start)
     columns = {field: column for column, field in resolve(path, names, mapping, strict=strict).items()}
     schema = pa.schema([(name, _VECTORS.get(columns.get(name, "text"), pa.large_string())) for name in names])
@@ -109,6 +112,19 @@ class Records:
         The line end belongs to it, and the header is the first.
         """
         return self._reader.spans()
+
+
+def _check_separator(path: str, start: Head, mapping: dict[Column, str]) -> None:
+    """Refuses a file whose first line is one field here, and several where others write csv."""
+    lines = start.block.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n").splitlines() or [b""]
+    line, expected = lines[0].decode("utf-8", "replace"), delimiter_of(path)
+    other = next((mark for mark in ";\t|," if mark in line), None)
+    if other is None or expected in line or line.strip('"') in mapping.values():
+        return
+    raise DataError(
+        f"{path}: line 1: expected {_NAMES[expected]} between the fields, found {_NAMES[other]}; "
+        f"commas stand in .csv, and tabs in .tsv"
+    )
 
 
 def _header(source: Source, start: Head) -> list[str]:

@@ -14,7 +14,9 @@ from lvmfast.corpus.csv import open_csv
 from lvmfast.corpus.dataset import Column, Dataset, SplitFile
 from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint, open_fingerprint
 from lvmfast.corpus.formats import format_of
+from lvmfast.corpus.guises import seems
 from lvmfast.corpus.jsonl import open_jsonl
+from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.memory import open_memory
 from lvmfast.corpus.npy import open_npy
 from lvmfast.corpus.npz import open_npz
@@ -177,7 +179,14 @@ def _opened(
         def opened(path: str) -> SplitFile:
             source = as_source(path, expansion.listed.get(path))
             refuse_pointer(source)
-            return _OPENERS[str(format_of(path))](source, mapping, strict=strict)
+            try:
+                return _OPENERS[str(format_of(path))](source, mapping, strict=strict)
+            except LackingError:
+                raise
+            except DataError as error:
+                if guise := seems(source):
+                    raise DataError(f"{error}{guise}") from error
+                raise
 
         return _each(opened, expansion.files), expansion.notes, leaked
     file = open_memory(source, mapping, strict=strict)

@@ -88,7 +88,8 @@ def _parse(text: str, length: int, where: str) -> NpyHeader:
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         shape, fortran = header["shape"], header["fortran_order"]
     except (ValueError, SyntaxError, KeyError, TypeError, IndexError, MemoryError, RecursionError) as error:
-        raise DataError(f"{where}: broken .npy header: {one_line(error)}") from error
+        expected = "expected a dict of descr, fortran_order and shape"
+        raise DataError(f"{where}: broken .npy header: {expected}, got {one_line(text)[:100]!r}") from error
     whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
     if not whole or not isinstance(fortran, bool):
         raise DataError(f"{where}: broken .npy header: shape {shape!r}, fortran_order {fortran!r}")
@@ -233,6 +234,22 @@ def check_fits(header: NpyHeader, available: int, where: str) -> None:
         )
 
 
+def check_filled(header: NpyHeader, available: int, where: str) -> None:
+    """Refuses a header that promises more or fewer values than the `available` bytes are.
+
+    Two arrays that were saved to one file stand one behind the other, and numpy reads the first alone.
+
+    Raises:
+        DataError: it does.
+    """
+    check_fits(header, available, where)
+    if not header.dtype.hasobject and header.value_bytes < available:
+        raise DataError(
+            f"{where}: the header promises {header.shape} {header.dtype}, {header.value_bytes} bytes, but "
+            f"{available} follow it; save one array to a file"
+        )
+
+
 class StreamedArray:
     """Values behind a decompressor, read forward. `open_values` opens the stream at the first value.
 
@@ -324,7 +341,7 @@ def npy_array(path: str | Source) -> StoredArray | StreamedArray:
     with reading(path), source.open() as file:
         header = read_header(file, path)
         size = file.size()
-    check_fits(header, size - header.length, path)
+    check_filled(header, size - header.length, path)
     if header.dtype.hasobject:
         advice = convert_advice(path) if header.dtype.fields is None else ""
         raise DataError(

@@ -27,7 +27,7 @@ from lvmfast.corpus.npy import (
     Readable,
     StoredArray,
     StreamedArray,
-    check_fits,
+    check_filled,
     read_header,
     stored_array,
 )
@@ -190,7 +190,7 @@ def _data_offset(path: str, raw: Any, info: zipfile.ZipInfo) -> int:
 
 def _check_promise(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> None:
     """Holds the header of an array to its member's size, and that size to what is compressed in it."""
-    check_fits(header, info.file_size - header.length, where)
+    check_filled(header, info.file_size - header.length, where)
     limit = info.compress_size
     if info.compress_type == zipfile.ZIP_DEFLATED:
         limit = _DEFLATE_LIMIT * (info.compress_size + 1)

@@ -27,7 +27,8 @@ def checkable(
     missing: dict[Level, str] = {}
     sides: dict[Side, Dataset] = {"train": train} if eval is None else {"train": train, "eval": eval}
     for side, dataset in sides.items():
-        if dataset.rows == 0 or not (dataset.columns or dataset.unreadable):
+        # Where no column can be read, nobody counted the rows, and the levels say why.
+        if dataset.rows == 0 if dataset.columns else not dataset.unreadable:
             raise no_rows(side, [file.name for file in dataset.files])
     unreadable: dict[Level, str] = {}
     for level in wanted:

@@ -1,0 +1,59 @@
+"""What a file seems to be that could not be read as what its name says, by its first bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from lvmfast.corpus.codecs import CODECS
+from lvmfast.corpus.failures import reading
+from lvmfast.stores import Source
+
+_BEGINNINGS = {
+    "gzip data": rb"\x1f\x8b",
+    "zstd data": rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18",
+    "bzip2 data": rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",
+    "xz data": rb"\xfd7zXZ\0",
+    "lzma data": rb"\x5d\0\0[\0-\xff]{2}\xff{8}",
+    "zlib data": rb"\x78[\x01\x5e\x9c\xda][^ -~\s]",
+    "a zip archive": rb"PK\x03\x04",
+    "parquet": rb"PAR1",
+    "encrypted parquet": rb"PARE",
+    "Arrow IPC": rb"ARROW1",
+    "Feather version 1": rb"FEA1",
+    "an npy array": rb"\x93NUMPY",
+    "Avro": rb"Obj\x01",
+    "ORC": rb"ORC",
+    "HDF5": rb"\x89HDF\r\n",
+    "SQLite": rb"SQLite format 3\0",
+    "text in UTF-32": rb"\xff\xfe\0\0|\0\0\xfe\xff",
+    "text in UTF-16": rb"\xff\xfe|\xfe\xff|[ -~]\0[ -~]\0|\0[ -~]\0[ -~]",
+    "HTML": rb"\s*<(!doctype|html)",
+    "plain text": rb"(\xef\xbb\xbf)?[ -~\s]{8}",
+}
+_KINDS = {kind: re.compile(pattern, re.DOTALL | re.IGNORECASE) for kind, pattern in _BEGINNINGS.items()}
+_MOST_BYTES = 64
+#: What a file of a suffix begins as, where it has a beginning.
+_EXPECTED = {
+    ".npz": "a zip archive",
+    ".npy": "an npy array",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".parq": "parquet",
+    **{suffix: f"{codec.name} data" for suffix, codec in CODECS.items()},
+}
+
+
+def seems(source: Source) -> str:
+    """What the beginning of `source` is of, for the end of a message; empty where nothing can be told.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    with reading(source.name), source.open() as raw:
+        start = bytes(raw.read(_MOST_BYTES))
+    kind = next((kind for kind, pattern in _KINDS.items() if pattern.match(start)), None)
+    suffix = os.path.splitext(source.name.lower())[1]
+    text = suffix not in _EXPECTED and suffix not in (".arrow", ".arrows", ".ipc", ".feather")
+    usual = "plain text" if text else _EXPECTED.get(suffix, "Arrow IPC")
+    return "" if kind in (None, usual) else f"; the file begins as {kind}, whatever its name says"
