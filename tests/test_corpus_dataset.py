@@ -71,6 +71,29 @@ def test_take_is_indexing(files, rows):
     assert table["doc_id"].to_pylist() == [doc_ids[row] for row in rows]
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(rows=st.sets(st.integers(0, 79), min_size=1))
+@pytest.mark.parametrize("read_before", [False, True])
+def test_take_from_files_that_do_not_say_how_long_they_are(tmp_path, rows, read_before):
+    texts = [f"t{row}" for row in range(80)]
+    for place, name in enumerate(("a.jsonl", "b.csv", "c.jsonl", "d.tsv")):
+        of_file = texts[20 * place : 20 * place + 20]
+        lines = [f'{{"text": "{text}"}}' for text in of_file] if "jsonl" in name else ["text", *of_file]
+        (tmp_path / name).write_text("\n".join(lines))
+    split = load_split(tmp_path)
+    wanted = np.array(sorted(rows), np.int64)
+    if read_before:
+        assert [text for batch in split.batches(("text",)) for text in batch.text.to_pylist()] == texts
+        held = [batch.text[row - batch.start].as_py()
+                for batch in split.batches(("text",), 3, wanted)
+                for row in wanted if batch.start <= row < batch.start + batch.rows]  # fmt: skip
+        assert held == [texts[row] for row in wanted]
+    else:
+        with pytest.raises(ValueError, match="before the file was read to the end"):
+            list(split.batches(("text",), 3, wanted))
+    assert split.take(wanted, ("text",))["text"].to_pylist() == [texts[row] for row in wanted]
+
+
 def test_take_skips_files_and_row_groups(files, monkeypatch):
     split = load_split(files)
     read = []

@@ -52,10 +52,11 @@ def reference(suffixes: list[str], data: bytes) -> Reading:
     """
     exact = True
     if suffixes[-1] in _DECOMPRESS:
+        padded = data.endswith(b"\x00")  # zeros behind the data are passed over, which not every tool does
         try:
             data = _DECOMPRESS[suffixes[-1]](data)
         except Exception as error:
-            raise Fault(f"{suffixes[-1]}: {error}") from error
+            raise (Unsure if padded else Fault)(f"{suffixes[-1]}: {error}") from error
         suffixes, exact = suffixes[:-1], False  # bz2 and lzma pass over what stands behind the data
     reading = _READ[suffixes[-1]](data)
     return reading if exact else Reading(reading.columns)

@@ -141,7 +141,7 @@ class SplitFile(Protocol):
 
     @property
     def rows(self) -> int | None:
-        """None where only reading to the end tells (jsonl, csv); known after one full pass."""
+        """None where only reading to the end tells (jsonl, csv); known once `batches` was."""
         ...
 
     def estimated_rows(self) -> int:
@@ -301,7 +301,7 @@ class Dataset:
     def _batches_holding(self, wanted: Rows, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
         start = 0
         for place, file in enumerate(self.files):
-            end = start + (file.rows or 0)
+            end = start + _counted(file)
             within = wanted[slice(*np.searchsorted(wanted, (start, end)))] - start
             present = [column for column in columns if column in file.fields]
             for batch in file.batches(present, rows, within) if len(within) else ():
@@ -341,10 +341,8 @@ class Dataset:
             end = len(wanted) if file.rows is None else int(np.searchsorted(wanted, start + file.rows))
             within = wanted[done:end] - start
             present = [column for column in columns if column in file.fields]
-            length = 0
             for batch in file.batches(present, 8192, within):
-                length = batch.file_row + batch.rows
-                low, high = np.searchsorted(within, (batch.file_row, length))
+                low, high = np.searchsorted(within, (batch.file_row, batch.file_row + batch.rows))
                 if low == high:
                     continue
                 picked = arrow_numbers(within[low:high] - batch.file_row)
@@ -354,13 +352,20 @@ class Dataset:
                         pa.nulls(len(picked), type_) if values is None else values.take(picked).cast(type_)
                     )
                 done += int(high - low)
-            start += length if file.rows is None else file.rows
+            start += _counted(file)
         if done < len(wanted):
             raise DataError(f"{self.files[-1].name}: row {wanted[done]} is past the end of the split")
         table: dict[str, pa.ChunkedArray] = {"row": pa.chunked_array([arrow_numbers(wanted)])}
         for column, type_ in types.items():
             table[column] = pa.chunked_array(pieces[column], type=type_)
         return pa.table(table)
+
+
+def _counted(file: SplitFile) -> int:
+    """The rows of a file that was read to its end."""
+    if file.rows is None:
+        raise ValueError(f"{file.name}: rows are wanted by number before the file was read to the end")
+    return file.rows
 
 
 def _check_request(columns: Sequence[Column], rows: int) -> None:

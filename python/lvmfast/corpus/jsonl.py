@@ -165,10 +165,12 @@ class Fields:
     def schema(self) -> pa.Schema:
         """The type of each field that is a column, with the shape of vectors; null of every other one."""
         columns = self.columns()
-        return pa.schema(
-            [(name, _type(columns[name], seen.value) if name in columns else pa.null())
-             for name, seen in self.seen.items()]
-        )  # fmt: skip
+        types = {
+            name: _type(columns[name], seen.value) if name in columns else pa.null()
+            for name, seen in self.seen.items()
+        }
+        # A name can hold half of a surrogate pair, which Arrow cannot; no column has such a name.
+        return pa.schema([(name.encode(errors="backslashreplace"), of) for name, of in types.items()])
 
 
 def _type(column: Column, value: Any) -> pa.DataType:

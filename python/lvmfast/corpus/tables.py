@@ -182,8 +182,10 @@ class TableFile:
                             continue
                     values = {c: self._value(c, piece.column(self.fields[c]), low) for c in columns}
                     yield Batch.of(low, piece.num_rows, values)
-        if self.rows is None and wanted is None:
+        if self.rows is None:  # its scan leaves nothing out, whatever is wanted
             self.rows = end
+        elif wanted is None and end != self.rows:
+            raise DataError(f"{self.name}: expected {self.rows} rows, as the file states, got {end}")
 
     def _value(self, column: Column, array: pa.Array, first_row: int) -> Any:
         where = f"{self.name}: {self.fields[column]}"

@@ -135,7 +135,7 @@ def text_from_values(values: Sequence[object], where: str, first_row: int) -> pa
                 raise DataError(f"{where}: row {row}: expected text, got {type(text).__name__}")
             texts.append(text)
             if text is not None and not text.isascii():
-                text.encode()
+                text.encode().decode()  # numpy makes strings of numbers that are no characters
         except UnicodeError as error:
             raise DataError(f"{where}: row {row}: {one_line(error)}") from error
     return pa.array(texts, pa.large_string())
