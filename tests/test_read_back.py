@@ -20,6 +20,7 @@ from lvmfast.errors import DataError, LvmfastError
 from lvmfast.evals.claims import claims
 from lvmfast.evals.hits import load_hits, score_hits
 from lvmfast.gates import read_gates
+from lvmfast.ingest.run import begin
 from lvmfast.parse import MOST_DEPTH, Fields, parse_json, read_json
 from lvmfast.report.redraw import redraw_page
 from lvmfast.report.saved import SavedScan
@@ -267,6 +268,8 @@ def test_json_is_that_of_python(value, ascii_only):
         ("[" * 200 + "]" * 200, "x: expected JSON, nested too deeply"),
         ("[" * 100_000, "x: expected JSON, nested too deeply"),
         ("1" * 5_000, "x: expected JSON: a whole number of 5,000 digits"),
+        (f"[{2**64}]", "x: expected JSON: a whole number of 20 digits, beyond 64 bits"),
+        (f"[{-(2**63) - 1}]", "x: expected JSON: a whole number of 19 digits, beyond 64 bits"),
         ('["\\ud800"]', "x: expected text, got half of a surrogate pair"),
         ("[NaN]", "x: expected JSON: NaN, which is no number"),
         (b"\xff", "x: expected UTF-8 text, found byte 0 outside it"),
@@ -275,6 +278,16 @@ def test_json_is_that_of_python(value, ascii_only):
 def test_what_is_no_json_is_named(text, said):
     with pytest.raises(DataError, match="^" + said.replace("(", r"\(")):
         parse_json("x", text, nan=False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, "[]", "{}", '{"version": "1", "asked": [], "stages": {}}', '{"version": "1"}'],
+)
+def test_a_record_of_an_ingest_that_is_none_is_named(tmp_path, content):
+    (tmp_path / "ingest.json").write_text(content)
+    with pytest.raises(DataError, match=r"^\S+/ingest\.json: .*expected"):
+        begin(tmp_path, {}, resume=True)
 
 
 def test_values_have_types(tmp_path):

@@ -103,8 +103,8 @@ def parse_json(where: str, content: bytes | str, most: int = MOST_BYTES, *, nan:
 
 def _integer(text: str) -> int:
     """Whole numbers beyond 64 bits are no figure of any file, and overflow whatever takes them."""
-    if len(text) > 20:
-        raise ValueError(f"a whole number of {len(text):,} digits")
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise ValueError(f"a whole number of {len(text.removeprefix('-')):,} digits, beyond 64 bits")
     return int(text)
 
 

@@ -23,6 +23,7 @@ from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.npz import Blocks, write_npz
 from lvmfast.ingest.tables import appearing
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.parse import Fields, read_json
 
 #: Chunks of a batch file: what a stopped run loses at most, of each that was at work.
 PART_ROWS = 2048
@@ -137,7 +138,7 @@ def _begin(parts: Path, run: dict[str, Any], resume: bool) -> None:
     record = parts / "run.json"
     try:
         if record.exists() and resume:
-            earlier = json.loads(record.read_text("utf-8"))
+            earlier = Fields(str(record), read_json(record)).values
             for what, value in run.items():
                 if earlier.get(what) != value:
                     raise DataError(

@@ -13,6 +13,7 @@ from lvmfast import __version__
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
 from lvmfast.leaks.journal import stamp_text
+from lvmfast.parse import Fields, read_json
 from lvmfast.stores.locks import INSIDE
 
 RECORD = "ingest.json"
@@ -147,14 +148,15 @@ def _begun(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Run:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        made_by, asked, stages = record["version"], dict(record["asked"]), dict(record["stages"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: no record of a run: {error}") from error
+    record = Fields(str(path), read_json(path))
+    made_by = record.text("version")
+    asked, stages = record.fields("asked").values, record.fields("stages")
+    for name in stages.values:
+        stages.fields(name)
     if made_by != __version__:
         raise DataError(f"{path}: was made by lvmfast {made_by}, this is {__version__}: begin anew")
-    return Run(path.parent, asked, stages, failed=bool(record.get("failed")) or not stages)
+    failed = record.boolean("failed", False) or not stages.values
+    return Run(path.parent, asked, stages.values, failed=failed)
 
 
 def _difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from lvmfast.leaks.levels import SIDES, Side, other_side
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.saved import SavedScan, ScannedFile
-from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate
+from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.layout import check_destination, local_files, names_below, write_saved_datasets
 from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, write_ledger
@@ -156,12 +156,7 @@ def clean(
                 )
             scans = (ClosingScan({"train": "train", "eval": "eval"}, closing),)
             if closing.findings.verdict != "clean":
-                return CleanSplit(
-                    Path(out),
-                    tuple(scan.told_of(stage.folder, Path(out)) for scan in scans),
-                    None,
-                    clock.seconds,
-                )
+                return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), None, clock.seconds)
             details = {
                 "dropped": {
                     "side": drop,
@@ -176,9 +171,7 @@ def clean(
             stage.publish()
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
-    return CleanSplit(
-        Path(out), tuple(scan.told_of(stage.folder, Path(out)) for scan in scans), certificate, clock.seconds
-    )
+    return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), certificate, clock.seconds)
 
 
 def _check_payload(splits: Mapping[Side, Dataset], saved: SavedScan) -> None:

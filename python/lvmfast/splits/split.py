@@ -24,7 +24,7 @@ from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normaliz
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.summary import summarized_options
-from lvmfast.splits.certificate import ClosingScan, certificate_of, write_certificate
+from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.components import relate_documents
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS, PARTS, Division, Part, Shares, divide
@@ -145,12 +145,7 @@ def split(
                     sides: dict[Side, str] = {"train": train, "eval": held_out}
                     scans.append(ClosingScan(sides, report))
             if any(scan.report.findings.verdict != "clean" for scan in scans):
-                return CleanSplit(
-                    Path(out),
-                    tuple(scan.told_of(stage.folder, Path(out)) for scan in scans),
-                    None,
-                    clock.seconds,
-                )
+                return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), None, clock.seconds)
             source = [
                 {key: file[key] for key in ("path", "bytes", "blake3")}
                 for file in inputs.described()["train"]["files"]
@@ -161,9 +156,7 @@ def split(
             stage.publish()
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
-    return CleanSplit(
-        Path(out), tuple(scan.told_of(stage.folder, Path(out)) for scan in scans), certificate, clock.seconds
-    )
+    return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), certificate, clock.seconds)
 
 
 def _stated(by: str, shares: Shares, documents: Documents, division: Division) -> dict[str, Any]:

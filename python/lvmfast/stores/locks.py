@@ -204,7 +204,7 @@ def _holder(handle: int) -> str:
     try:
         said = json.loads(os.pread(handle, 1 << 16, 0))
         pid, host, since, command = (str(said[name]) for name in ("pid", "host", "since", "command"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
     command = command.encode("unicode_escape").decode() if not command.isprintable() else command
     command = command if len(command) <= _SHOWN else f"{command[:_SHOWN]}..."
