@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from lvmfast.corpus.looks import begins_again
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite import rewrite
 from tests.corpus_reading import read
+from tests.peaks import ran
 
 LAYOUTS = pytest.mark.parametrize("layout", [{}, {"indent": 2}, {"separators": (",", ":")}])
 
@@ -190,14 +189,6 @@ def test_lists_and_lines_are_written_as_the_first_one(tmp_path):
     assert [json.loads(line)["text"] for line in lines] == list("cdab")
 
 
-PEAK = """
-import resource, sys, lvmfast
-train, eval, limit = sys.argv[1:]
-assert lvmfast.leakscan(train, eval, memory_limit=int(limit), max_pairs=1).findings.verdict == "leak"
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
-"""
-
-
 @pytest.mark.parametrize("listed", [False, True])
 def test_long_lines_stay_within_the_memory_limit_or_are_refused(tmp_path, listed):
     text = "a long line of words " * ((24 << 20) // 21)
@@ -206,11 +197,11 @@ def test_long_lines_stay_within_the_memory_limit_or_are_refused(tmp_path, listed
     path.write_text(json.dumps(rows) if listed else "".join(json.dumps(row) + "\n" for row in rows))
     judged.write_text(json.dumps(rows[2]) + "\n")
     limit = 800 << 20
-    ran = subprocess.run(
-        [sys.executable, "-c", PEAK, path, judged, str(limit)], capture_output=True, text=True, check=False
+    done = ran(
+        tmp_path, "leakscan", "--train", path, "--eval", judged, "--memory-limit", limit, "--max-pairs", 1
     )
-    assert ran.returncode == 0, ran.stderr
-    assert int(ran.stdout) < limit
+    assert done.code == 1, done.err
+    assert done.peak < limit
     with pytest.raises(
         DataError, match=r"a\.jsonl: line 1: expected at most 9\.1 MiB.* got \d+\.\d MiB; raise"
     ):
