@@ -6,6 +6,7 @@ import datetime
 import json
 import struct
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -333,3 +334,20 @@ def test_batches_that_the_footer_does_not_list_are_none(tmp_path):
     expected = pa.ipc.open_file(str(source)).read_all()
     assert expected["doc_id"].to_pylist() != table["doc_id"].to_pylist()
     assert pa.Table.from_batches(record_batches(str(source))).equals(expected)
+
+
+@pytest.mark.parametrize("where", ["disk", "store"])
+def test_what_stands_behind_a_stream_is_not_lost(tmp_path, where):
+    """pyarrow reads the first of two streams in a file, and says nothing of the second."""
+    source = tmp_path / "a.arrow"
+    to_stream(pa.table({"doc_id": [f"d{n}" for n in range(ROWS)], "text": texts(0, ROWS)}), source)
+    content = source.read_bytes()
+    name = str(source) if where == "disk" else f"memory://behind/{tmp_path.name}/a.arrow"
+    for behind in (b"", bytes(100), content, content[:3], b"\0\0x"):
+        with fsspec.open(name, "wb") as out:
+            out.write(content + behind)
+        if behind.strip(b"\0"):
+            with pytest.raises(DataError, match=r"a\.arrow: expected the end of the \w+ behind"):
+                list(load_split(name).batches(("text",)))
+        else:
+            assert sum(batch.rows for batch in load_split(name).batches(("text",))) == ROWS

@@ -139,3 +139,14 @@ def test_nothing_but_nul_bytes_is_no_stream(tmp_path, suffix):
     (tmp_path / f"a.jsonl{suffix}").write_bytes(bytes(50))
     with pytest.raises(DataError, match=r"broken|truncated"):
         content(tmp_path / f"a.jsonl{suffix}")
+
+
+def test_the_window_of_every_stream_is_held_to_the_memory_limit(tmp_path):
+    """Also of those that a thread reads ahead."""
+    row = b'{"text": "a text of some length"}\n'
+    wide = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 256 << 20}]
+    path = tmp_path / "a.jsonl.xz"
+    path.write_bytes(lzma.compress(row * 60_000, preset=0) + lzma.compress(row, filters=wide))
+    with pytest.raises(DataError, match=r"a\.jsonl\.xz: its xz window is larger than the 150 MiB that"):
+        lvmfast.leakscan(path, memory_limit=500 << 20)
+    assert lvmfast.leakscan(path, levels=["text"]).findings.sides["train"].rows == 60_001

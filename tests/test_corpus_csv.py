@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ import lvmfast.corpus.csv
 import lvmfast.corpus.streams
 from lvmfast.cli import app
 from lvmfast.corpus import load_split
+from lvmfast.corpus.budget import reading_within
 from lvmfast.errors import DataError
 from tests.corpus_reading import read
 
@@ -255,12 +257,14 @@ def test_commands_refuse_a_quote_that_is_never_closed(tmp_path, command):
     for line in (
         "split cut.csv --eval-docs 2 --min-chunks-per-doc 1 --out out",
         "fingerprint cut.csv --out out.lvfp",
-        "clean --train cut.csv --eval eval.csv --report report --out out",
         "leakscan --train eval.csv --eval cut.csv",
     ):
         message = "lvmfast: cut.csv: line 31: the quote that opens a cell here is never closed\n"
         assert command(line) == (2, "", message), line
         assert sorted(os.listdir()) == ["cut.csv", "eval.csv", "report", "whole.csv"]
+    code, _, told = command("clean --train cut.csv --eval eval.csv --report report --out out")
+    assert code == 2
+    assert told.startswith("lvmfast: cut.csv: not what report is a scan of")
     line = [sys.executable, "-m", "lvmfast", "leakscan", "--train", "cut.csv", "--eval", "eval.csv"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
@@ -286,3 +290,25 @@ def test_commands_keep_line_ends_inside_cells(tmp_path, command):
     assert command(clean)[0] == 0
     (cleaned,) = (tmp_path / "cleaned").rglob("all.csv")
     assert rows_of(cleaned) == records[:7] + records[9:]
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+def test_a_record_is_held_to_the_memory_limit(tmp_path, quoted):
+    """With its whole size, although no more is read of it than there is room for."""
+    cell = "word " * (4 << 20)
+    record = f'2,"{cell}"\n' if quoted else f"2,{cell}\n"
+    start = "doc_id,text\n1,one\n" + "\n" * (9 << 20)  # blank lines are no record
+    (tmp_path / "a.csv").write_text(f"{start}{record}3,three\n")
+    with reading_within(300 << 20):
+        tracemalloc.start()
+        try:
+            with pytest.raises(DataError) as caught:
+                read(tmp_path / "a.csv")
+            assert tracemalloc.get_traced_memory()[1] < 10 << 20
+        finally:
+            tracemalloc.stop()
+    where = f"{tmp_path / 'a.csv'}: the record at byte {len(start):,}: expected at most 9.1 MiB"
+    assert str(caught.value).startswith(where)
+    assert f"got {len(record) / 2**20:.1f} MiB" in str(caught.value)
+    with reading_within(500 << 20):
+        assert read(tmp_path / "a.csv")["doc_id"] == ["1", "2", "3"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.messages import FILE_MAGIC, RECORDS, Message, all_plain, messages, read_rows
+from lvmfast.corpus.messages import FILE_MAGIC, RECORDS, Message, all_plain, messages, read_rows, refuse_more
 from lvmfast.corpus.tables import TableFile
 from lvmfast.stores import Source, StoredObject, as_source
 from lvmfast.stores.ahead import in_order
@@ -65,6 +65,8 @@ def _open_stored(source: StoredObject, mapping: dict[Column, str], strict: bool)
                 kept.validate(full=True)
                 yield start, kept
                 start += batch.num_rows
+            if not is_file:
+                refuse_more(f"{source.name}: expected the end of the object behind that of its stream", raw)
 
     guess = int(source.info.size / per_row) if per_row else 0
     return TableFile.over(source, None, schema, scan, mapping, strict=strict, rows_guess=guess)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -70,12 +71,17 @@ def read_ahead(read: Callable[[Span], Block], spans: Iterable[Span]) -> Iterator
 
 
 def ahead(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Yields what `blocks` yields; a thread asks for the next one meanwhile.
+    """Yields what `blocks` yields; a thread asks for the next one meanwhile, under the asker's limits.
 
     Raises what `blocks` raises, in its turn.
     """
+    context = copy_context()
+
+    def one() -> Block | None:
+        return next(blocks, None)
+
     with ThreadPoolExecutor(1, thread_name_prefix="lvmfast-read") as reader:
-        following: Future[Block | None] = reader.submit(next, blocks, None)
+        following: Future[Block | None] = reader.submit(context.run, one)
         while (block := following.result()) is not None:
-            following = reader.submit(next, blocks, None)
+            following = reader.submit(context.run, one)
             yield block

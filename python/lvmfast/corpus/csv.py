@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from lvmfast import _core
+from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import one_line
@@ -36,8 +37,8 @@ def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = T
 
     Raises:
         DataError: no header, a record with another number of fields, a quote that is never closed or that
-            stands before the end of its cell, a record of over 256 MiB, bytes that are not UTF-8 in a column
-            that is read (each with its line), or cells that do not fit their columns.
+            stands before the end of its cell, a record of over 256 MiB or that the memory limit has no room
+            for, bytes that are not UTF-8 in a column that is read, or cells that do not fit their columns.
     """
     source = as_source(path)
     path = source.name
@@ -71,7 +72,13 @@ class Records:
     def __init__(self, source: str | Source, fields: Sequence[str] = ()) -> None:
         """Nothing is read before `blocks` is asked."""
         self._source = as_source(source)
-        self._reader = _core.CsvReader(delimiter_of(self._source.name), _LONGEST_RECORD, fields)
+        self._reader = self._reader_of(fields)
+        self._budget = Budget()
+        self._size = min(_BLOCK_BYTES, self._budget.block_bytes)
+        self._fed = self._ended = 0  # bytes, and those before the record that is open
+
+    def _reader_of(self, fields: Sequence[str]) -> _core.CsvReader:
+        return _core.CsvReader(delimiter_of(self._source.name), _LONGEST_RECORD, fields)
 
     @property
     def header(self) -> list[str] | None:
@@ -85,7 +92,7 @@ class Records:
             DataError: as `decompressed`.
         """
         with decompressed(self._source) as stream:
-            while block := stream.read(_BLOCK_BYTES):
+            while block := stream.read(self._size):
                 yield block
         yield b""
 
@@ -93,18 +100,48 @@ class Records:
         """The number of rows that the block ends, and a large_string array of each field.
 
         Raises:
-            DataError: the block breaks a rule of csv, or it is empty and there was no header.
+            DataError: the block breaks a rule of csv, a record is more than there is room for, or the block
+                is empty and there was no header.
         """
-        try:
-            rows, texts = self._reader.feed(block)
-        except ValueError as error:
-            raise DataError(f"{self._source.name}: {error}") from error
+        rows, texts = self._read(self._reader, block)
+        self._check_open(block)
         if not block and self.header is None:
             raise DataError(f"{self._source.name}: expected a line of field names, found none")
         return rows, [
             pa.Array.from_buffers(pa.large_string(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
             for data, offsets in texts
         ]
+
+    def _read(self, reader: _core.CsvReader, block: bytes) -> Any:
+        try:
+            return reader.feed(block)
+        except ValueError as error:
+            raise DataError(f"{self._source.name}: {error}") from error
+
+    def _check_open(self, block: bytes) -> None:
+        """Refuses a record that goes on behind the last block where there is no room for it."""
+        self._fed += len(block)
+        spans = self.spans()
+        self._ended = int(spans[-1, 1]) if len(spans) else self._ended
+        try:
+            self._budget.check_row(self._fed - self._ended, self._source.name)
+        except DataError:
+            self._ended, end = self._open_record()  # which blank lines stand before, or is it so long
+            where = f"{self._source.name}: the record at byte {self._ended:,}"
+            self._budget.check_row(end - self._ended, where)
+
+    def _open_record(self) -> tuple[int, int]:
+        """Where the record that is open begins and ends; at the end of the file if there is none."""
+        reader = self._reader_of(())
+        size = 0
+        for block in self.blocks():
+            self._read(reader, block)
+            size += len(block)
+            spans = reader.spans()
+            behind = spans[spans[:, 0] >= self._ended]
+            if len(behind):
+                return int(behind[0, 0]), int(behind[0, 1])
+        return size, size
 
     def spans(self) -> Any:
         """(k, 2) uint64: where each record that the last block ended begins and ends in the file.

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 
-from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.columns import ALIASES, resolve
 from lvmfast.corpus.dataset import COLUMNS, Column, Rows
 from lvmfast.corpus.json_rows import Reading, objects, parsed
@@ -49,18 +48,13 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
         read = {**{name: columns[name] for name in asked}, **carried}
         integers = {name: type(fields.seen[name].value) is int for name in asked}
         reading = Reading(path, read, watched, contradicted, integers)
-        budget = Budget()  # of whoever asks, and not of the thread that reads ahead
-
-        def batches() -> Iterator[tuple[int, pa.RecordBatch]]:
-            row = 0
-            with decompressed(source) as stream:
-                for lines in line_blocks(path, stream, budget):
-                    batch = parsed(lines, reading)
-                    del lines  # what is made of a long line is larger than itself
-                    yield row, batch.select(asked)
-                    row += batch.num_rows
-
-        return batches()
+        row = 0
+        with decompressed(source) as stream:
+            for lines in line_blocks(path, stream):
+                batch = parsed(lines, reading)
+                del lines  # what is made of a long line is larger than itself
+                yield row, batch.select(asked)
+                row += batch.num_rows
 
     file = TableFile.over(source, None, fields.schema(), scan, mapping, strict=strict, rows_guess=guess)
     for column, refusal in file.unreadable.items():

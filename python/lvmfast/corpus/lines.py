@@ -42,9 +42,7 @@ class Lines:
             start, number = end + 1, number + 1
 
 
-def line_blocks(
-    path: str, stream: Readable, budget: Budget | None = None, *, whole: bool = True
-) -> Iterator[Lines]:
+def line_blocks(path: str, stream: Readable, *, whole: bool = True) -> Iterator[Lines]:
     """The records of `stream` to its end, without a byte order mark.
 
     A stream that begins with ``[`` is one list, whose records come as lines of their own; every other one is
@@ -53,13 +51,12 @@ def line_blocks(
     Args:
         path: names the file in errors.
         stream: is read forward.
-        budget: what may be held of it; None for that of whoever calls.
         whole: whether the stream ends where its file does; otherwise a record that is cut off is left out.
 
     Raises:
         DataError: a line is too long, or the list is broken; the line is named.
     """
-    pieces = _Pieces(path, stream, Budget() if budget is None else budget)
+    pieces = _Pieces(path, stream)
     first = pieces.read().removeprefix(_BOM)
     if begins_a_list(first):
         return _listed(pieces, first, whole)
@@ -69,9 +66,9 @@ def line_blocks(
 class _Pieces:
     """A stream, read in pieces of such a size that there is room for what is made of them."""
 
-    def __init__(self, path: str, stream: Readable, budget: Budget) -> None:
-        self.path, self._stream, self._budget = path, stream, budget
-        self.size = min(_BLOCK_BYTES, budget.block_bytes)
+    def __init__(self, path: str, stream: Readable) -> None:
+        self.path, self._stream, self._budget = path, stream, Budget()
+        self.size = min(_BLOCK_BYTES, self._budget.block_bytes)
 
     def read(self, size: int = 0) -> bytes:
         """The next piece, of `size` bytes if that is more; empty at the end."""

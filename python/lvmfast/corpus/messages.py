@@ -31,6 +31,7 @@ _LONGEST_METADATA = 256 << 20
 _V5 = 4
 #: A message in a footer: where it begins, the bytes of its metadata, and those of its buffers.
 _BLOCK = struct.Struct("<qi4xq")
+_REST_BYTES = 1 << 20
 #: Larger batches are read in pieces of about so much.
 PIECE_BYTES = 64 << 20
 #: Less is taken from memory that was used before.
@@ -95,17 +96,34 @@ def messages(path: str, raw: BinaryIO, size: int) -> list[Message]:
     of the schema at its beginning.
 
     Raises:
-        DataError: it is no Arrow file, or one that was cut short.
+        DataError: it is no Arrow file, one that was cut short, or a stream with more behind its end.
     """
     raw.seek(0)
     if raw.read(len(FILE_MAGIC)) == FILE_MAGIC:
         return _listed(path, raw, size)
     found: list[Message] = []
     at = 0
-    while at + 4 <= size and (message := _message_at(path, raw, at, size)) is not None:
+    while at + 4 <= size:
+        message = _message_at(path, raw, at, size)
+        if message is None:
+            at = raw.tell()
+            break
         found.append(message)
         at = message.stop
+    raw.seek(at)
+    refuse_more(f"{path}: expected the end of the file behind that of its stream", raw)
     return found
+
+
+def refuse_more(where: str, raw: Any) -> None:
+    """Refuses what follows in a file, unless it is NUL bytes: of two put together one would be lost.
+
+    Raises:
+        DataError: there is something; the message begins with `where`.
+    """
+    while piece := raw.read(_REST_BYTES):
+        if bytes(piece).strip(b"\0"):
+            raise DataError(f"{where}, got more: was it cut, or were several put together?")
 
 
 def _listed(path: str, raw: BinaryIO, size: int) -> list[Message]:
