@@ -199,3 +199,40 @@ def test_what_follows_a_short_gzip_stream(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(LINES.encode()) + b"more of it")
     assert refusal(path) == f"{path}: what follows the gzip data is no gzip data"
+
+
+@pytest.mark.parametrize("write", [to_arrow, to_stream, pq.write_table])
+@pytest.mark.parametrize("ids", ["numbers", "categories"])
+def test_batches_of_a_row_are_read_many_at_a_time(tmp_path, write, ids):
+    rows = 700
+    table = pa.table(
+        {
+            "doc_id": pa.array([None if n % 9 == 0 else n // 2 for n in range(rows)]),
+            "text": [None if n % 7 == 0 else f"text number {n}, naïve" * (n % 4) for n in range(rows)],
+            "vector": pa.array([[n, -n, 1.5] for n in range(rows)], pa.list_(pa.float32())),
+        }
+    )
+    if ids == "categories":
+        table = table.set_column(0, "doc_id", table["doc_id"].cast(pa.string()).dictionary_encode())
+    path = tmp_path / "a"
+    path = path.with_suffix(".parquet" if write is pq.write_table else ".arrow")
+    if write is pq.write_table:
+        with pq.ParquetWriter(path, table.schema) as out:
+            for n in range(rows):
+                out.write_table(table.slice(n, 1))
+    else:
+        new = pa.ipc.new_file if write is to_arrow else pa.ipc.new_stream
+        with new(str(path), table.schema) as out:
+            for n in range(rows):
+                out.write_table(table.slice(n, 1))
+    split = load_split(str(path))
+    batches = list(split.batches(("doc_id", "text", "vector"), 300))
+    assert [batch.start for batch in batches] == np.cumsum([0, *(b.rows for b in batches[:-1])]).tolist()
+    assert max(batch.rows for batch in batches) <= 300
+    assert ids == "categories" or len(batches) == 3
+    assert [text for batch in batches for text in batch.text.to_pylist()] == table["text"].to_pylist()
+    found = [None if i is None else str(i) for batch in batches for i in batch.doc_id.to_pylist()]
+    assert found == table["doc_id"].cast(pa.string()).to_pylist()
+    assert np.concatenate([batch.vector for batch in batches]).tolist() == table["vector"].to_pylist()
+    wanted = np.array([0, 3, 299, 300, 650])
+    assert split.take(wanted, ("text",))["text"].to_pylist() == table["text"].take(wanted).to_pylist()

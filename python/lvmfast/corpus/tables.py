@@ -16,6 +16,7 @@ from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.joined import joined
 from lvmfast.corpus.sliced import spans
 from lvmfast.corpus.values import (
     MAX_ROW_BYTES,
@@ -171,7 +172,7 @@ class TableFile:
         end = 0
         texts = list(dict.fromkeys(self.fields[c] for c in columns if c not in self._shapes))
         with reading(self.name):
-            for first, batch in ahead(scanned):
+            for first, batch in ahead(joined(scanned, step)):
                 end = first + batch.num_rows
                 for start, stop in spans(batch, texts, step, budget, self.name, first):
                     piece = batch.slice(start, stop - start)
