@@ -145,3 +145,17 @@ def test_what_is_printed_of_a_closing_scan_names_files_where_they_are(place):
     assert done.returncode == 0, done.stderr
     assert "cleaned/b.jsonl" in done.stdout
     assert ".part" not in done.stdout + done.stderr
+
+
+def test_data_beside_a_report_are_data(tmp_path, monkeypatch):
+    """A report that went to a folder of data takes none of them with it."""
+    monkeypatch.chdir(tmp_path)
+    for name, start in (("train/1", 0), ("train/2", 40), ("eval", 60)):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.jsonl").write_text("".join(map(row, range(start, start + 40))))
+    first = lvmfast.leakscan("train", "eval", levels=["text"])
+    first.save("train/2")
+    again = lvmfast.leakscan("train", "eval", levels=["text"])
+    assert again.findings.levels["text"].sides["eval"].matched == 20
+    notes = again.summary["inputs"]["train"]["notes"]
+    assert "train/2: a report of lvmfast, passed over" in notes

@@ -12,6 +12,7 @@ from lvmfast.corpus.formats import format_of, known_formats
 from lvmfast.corpus.leftovers import (
     CERTIFICATE,
     LEDGER,
+    OF_REPORTS,
     REPORT,
     is_cache,
     is_marker,
@@ -78,7 +79,7 @@ class Contents:
             names = [name for name in names if name not in (CERTIFICATE, LEDGER)]
         if names and REPORT.issubset(names):
             self._notes.append(f"{folder}: a report of lvmfast, passed over")
-            return
+            names = [name for name in names if name not in OF_REPORTS]
         if "state.json" in names and "dataset_info.json" in names:
             files = saved_dataset_files(folder, self._tree)
             self._files += files
