@@ -18,7 +18,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
-from lvmfast import leakscan
+from lvmfast import leakscan, split, verify
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 
@@ -236,3 +236,26 @@ def test_batches_of_a_row_are_read_many_at_a_time(tmp_path, write, ids):
     assert np.concatenate([batch.vector for batch in batches]).tolist() == table["vector"].to_pylist()
     wanted = np.array([0, 3, 299, 300, 650])
     assert split.take(wanted, ("text",))["text"].to_pylist() == table["text"].take(wanted).to_pylist()
+
+
+@pytest.mark.parametrize("place", ["part-0", "part-2"])
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_a_part_without_rows_is_divided_with_the_others(tmp_path, place, content):
+    folder = tmp_path / "all"
+    folder.mkdir()
+    (folder / f"{place}.json.gz").write_bytes(gzip.compress(content))
+    (folder / "part-1.json.gz").write_bytes(gzip.compress(LINES.encode()))
+    split(str(folder), eval_docs=3, min_chunks_per_doc=1, out=tmp_path / "out")
+    assert verify(tmp_path / "out").verified
+    sides = [gzip.decompress(path.read_bytes()).decode() for path in (tmp_path / "out").glob("*.gz")]
+    assert sorted("".join(sides).splitlines()) == sorted(LINES.splitlines())
+    assert sorted(side.count("\n") for side in sides) == [3, ROWS - 3]
+
+
+def test_a_part_without_rows_hides_no_null_ids(tmp_path):
+    folder = tmp_path / "all"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("")
+    (folder / "b.jsonl").write_text('{"doc_id": null, "text": "a text of some length"}\n')
+    with pytest.raises(DataError, match=r"b\.jsonl: doc_id: every id is null"):
+        split(str(folder), eval_docs=1, min_chunks_per_doc=1, out=tmp_path / "out")

@@ -41,7 +41,8 @@ def read_documents(split: Dataset, options: ScanOptions, progress: Progress) -> 
         DataError: a file has no document ids, or no row has one.
     """
     for file in split.files:
-        if "doc_id" not in file.fields:
+        empty = not file.fields and not file.unreadable and not file.estimated_rows()  # Spark writes such
+        if "doc_id" not in file.fields and not empty:
             why = file.unreadable.get("doc_id", f"{file.name}: no doc_id to split by")
             raise LackingError(f"{why}; --by FIELD or --column doc_id=FIELD names it")
     table = _core.KeyTable(2, options.threads)
@@ -62,7 +63,8 @@ def read_documents(split: Dataset, options: ScanOptions, progress: Progress) -> 
     if not len(of_row):
         raise DataError(f"{split.files[0].name}: no rows")
     if not ids:
-        raise DataError(f"{split.files[0].name}: {split.files[0].fields['doc_id']}: every id is null")
+        named = next(file for file in split.files if "doc_id" in file.fields)
+        raise DataError(f"{named.name}: {named.fields['doc_id']}: every id is null")
     unnamed = np.flatnonzero(of_row < 0)
     of_row[unnamed] = len(ids) + np.arange(len(unnamed))
     return Documents(of_row, tuple(ids), np.bincount(of_row), starts_of(file_rows))
