@@ -60,10 +60,10 @@ def test_headers_that_promise_too_much_are_refused(tmp_path, method, shape):
 def test_rows_without_bytes_are_refused(tmp_path, method):
     header = {"shape": (10**15,), "descr": "<U0"}
     path = write_zip(tmp_path / "a.npz", [("doc_id.npy", npy_bytes(header=header))], method)
-    refused(path, r"a\.npz: doc_id: expected .* ids")
+    refused(path, r"a\.npz: doc_id: the header promises .* 0 bytes, but 256 follow it")
     header = {"shape": (10**15, 0)}
     path = write_zip(tmp_path / "b.npz", [("vector.npy", npy_bytes(header=header))], method)
-    refused(path, r"b\.npz: vector: expected \(n, d\) float, got \(1000000000000000, 0\)")
+    refused(path, r"b\.npz: vector: the header promises .* 0 bytes, but 256 follow it")
 
 
 def test_a_row_too_wide_for_any_embedding_is_refused(tmp_path):

@@ -46,6 +46,8 @@ def bounded(raw: Any, start: int, info: zipfile.ZipInfo, where: str) -> BoundedM
         decompressor, head = _lzma(raw.read(size), info.file_size, where), 4 + size
     else:
         decompressor = _bzip2()
+    if head > info.compress_size:
+        raise zipfile.BadZipFile(f"expected at least {head} compressed bytes, got {info.compress_size}")
     return BoundedMember(raw, start + head, info.compress_size - head, decompressor, info)
 
 
@@ -73,7 +75,10 @@ def _lzma(properties: bytes, size: int, where: str) -> _Decompressor:
         "lp": code // 9 % 5,
         "pb": code // 45,
     }
-    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[filters])
+    try:
+        return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[filters])
+    except lzma.LZMAError as error:
+        raise zipfile.BadZipFile(f"lzma properties {code}") from error
 
 
 class BoundedMember:

@@ -16,6 +16,7 @@ from lvmfast.corpus.footer import ColumnChunk, column_chunks, footer_size
 from lvmfast.corpus.sliced import decoded_bytes
 from lvmfast.corpus.tables import TableFile
 from lvmfast.corpus.values import TEXT_BYTES
+from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import Stage, in_lockstep
 
@@ -70,6 +71,8 @@ def open_parquet(path: str | Source, mapping: dict[Column, str], *, strict: bool
                     first += batch.num_rows
                     if first >= end:
                         break
+                if first < end:  # columns of several lengths, say: pyarrow ends without a word
+                    raise DataError(f"{source.name}: row group {group}: {end - first} of its rows are missing")
 
     return TableFile.over(source, rows, schema, scan, mapping, strict=strict, starts=starts)
 
