@@ -221,7 +221,9 @@ def test_any_shape_in_any_batch_size(tmp_path, values, rows, compressed, fortran
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ids=st.lists(
-        st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5), min_size=1, max_size=20
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5).map("d{}".format),
+        min_size=1,
+        max_size=20,
     )
     | st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20),
     compressed=st.booleans(),

@@ -163,9 +163,9 @@ def test_the_ledger_and_the_certificate_are_never_data(leaky, tmp_path):
             load_split(tmp_path / source)
     assert load_split(tmp_path / "two" / "eval.npz").rows == 36
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "clean.json").write_text('{"somebody": "else"}')
+    (tmp_path / "mine" / "clean.json").write_text('{"vector": [1, 1]}')  # somebody else's name for data
     np.save(tmp_path / "mine" / "a.npy", np.eye(2, dtype=np.float32))
-    assert load_split(tmp_path / "mine").rows == 2
+    assert sum(batch.rows for batch in load_split(tmp_path / "mine").batches(["vector"])) == 3
 
 
 def test_files_in_folders_keep_their_places(tmp_path):
@@ -416,7 +416,7 @@ def test_verify_says_what_does_not_hold(leaky, tmp_path):
             2,
             "expected certificate_version 1",
         ),
-        (certificate[:500], 2, "expected a certificate in JSON"),
+        (certificate[:500], 2, "clean.json: expected JSON, cut off after 500 characters"),
     ):
         (out / "clean.json").write_text(altered)
         result = run("verify", str(out), "--train", str(moved))

@@ -16,6 +16,7 @@ from lvmfast.corpus.leftovers import (
     REPORT,
     is_cache,
     is_marker,
+    is_lock,
     is_of_a_tool,
     is_plainly_no_data,
 )
@@ -55,7 +56,8 @@ class Contents:
             self._none.append(path)
         elif format_of(name) is None:
             if is_plainly_no_data(name):
-                self._none.append(path)
+                if not is_lock(name):
+                    self._none.append(path)
             else:
                 self._refuse(_UNKNOWN, path)
         elif not listed:

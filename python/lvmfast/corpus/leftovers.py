@@ -46,6 +46,11 @@ def is_plainly_no_data(name: str) -> bool:
     return _like_one_of(name, _PLAINLY_NONE)
 
 
+def is_lock(name: str) -> bool:
+    """Whether a file is the lock of a command that writes beside it, which is worth no word."""
+    return name.startswith(".") and name.endswith(".lock")
+
+
 def is_of_a_tool(folder: str) -> bool:
     """Whether a folder of this name belongs to a tool."""
     return _like_one_of(folder, _OF_TOOLS)

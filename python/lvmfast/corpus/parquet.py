@@ -72,7 +72,8 @@ def open_parquet(path: str | Source, mapping: dict[Column, str], *, strict: bool
                     if first >= end:
                         break
                 if first < end:  # columns of several lengths, say: pyarrow ends without a word
-                    raise DataError(f"{source.name}: row group {group}: {end - first} of its rows are missing")
+                    missing = f"{end - first} of its rows are missing"
+                    raise DataError(f"{source.name}: row group {group}: {missing}")
 
     return TableFile.over(source, rows, schema, scan, mapping, strict=strict, starts=starts)
 
