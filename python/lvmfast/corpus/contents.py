@@ -15,8 +15,8 @@ from lvmfast.corpus.leftovers import (
     OF_REPORTS,
     REPORT,
     is_cache,
-    is_marker,
     is_lock,
+    is_marker,
     is_of_a_tool,
     is_plainly_no_data,
 )
