@@ -46,7 +46,11 @@ def spans(
 
 
 def decoded_bytes(array: pa.Array) -> npt.NDArray[np.int64] | None:
-    """What each value will take as plain text; None where its type says that."""
+    """What each value will take as plain text; None where its type says that.
+
+    Raises:
+        pyarrow.ArrowInvalid: a dictionary lacks what a value names, as in a corrupt file.
+    """
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     kind = array.type
@@ -54,9 +58,11 @@ def decoded_bytes(array: pa.Array) -> npt.NDArray[np.int64] | None:
         of_value = decoded_bytes(array.dictionary)
         if of_value is None or not len(of_value):
             return None
-        if not array.null_count:
-            return of_value[np.asarray(array.indices, np.int64)]
-        return np.where(array.is_valid(), of_value[np.asarray(array.indices.fill_null(0))], 0)
+        indices = np.asarray(array.indices.fill_null(0) if array.null_count else array.indices, np.int64)
+        if len(indices) and not (0 <= indices.min() and indices.max() < len(of_value)):
+            raise pa.ArrowInvalid("a value stands for an entry that its dictionary lacks")
+        sizes = of_value[indices]
+        return np.where(array.is_valid(), sizes, 0) if array.null_count else sizes
     if kind in _OFFSETS:
         buffer = array.buffers()[1]
         if buffer is None or not len(array):
