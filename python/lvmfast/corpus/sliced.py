@@ -59,7 +59,7 @@ def decoded_bytes(array: pa.Array) -> npt.NDArray[np.int64] | None:
         if of_value is None or not len(of_value):
             return None
         indices = np.asarray(array.indices.fill_null(0) if array.null_count else array.indices, np.int64)
-        if len(indices) and not (0 <= indices.min() and indices.max() < len(of_value)):
+        if len(indices) and not (indices.min() >= 0 and indices.max() < len(of_value)):
             raise pa.ArrowInvalid("a value stands for an entry that its dictionary lacks")
         sizes = of_value[indices]
         return np.where(array.is_valid(), sizes, 0) if array.null_count else sizes
