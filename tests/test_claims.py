@@ -193,10 +193,10 @@ def test_an_untrained_model_is_not_sold(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "named"),
-    [(0.5, 4, ["copy-last"]), (-1, 2, ["copy-last", "lag-mix"]), (-4, -1, ["copy-last", "lag-mix"])],
+    ("low", "high", "worse", "named"),
+    [(0.5, 4, "", ["copy-last"]), (-1, 2, "", ["copy-last", "lag-mix"]), (-4, -1, "lag-mix", ["copy-last"])],
 )
-def test_what_is_said_follows_from_every_baseline(tmp_path, low, high, named):
+def test_what_is_said_follows_from_every_baseline(tmp_path, low, high, worse, named):
     found = [record(name, "clean", 58.0) for name in ("con", "copy-last", "lag-mix")]
     for baseline in found[1:]:
         baseline["kind"] = "baseline"
@@ -207,6 +207,8 @@ def test_what_is_said_follows_from_every_baseline(tmp_path, low, high, named):
     words = {"copy-last": "repeating the last chunk", "lag-mix": "a fixed mix of the window"}
     end = f"it is not shown to be better than {' or '.join(words[name] for name in named)}."
     assert said.for_outside.endswith(end)
+    assert (f"; it is worse than {words.get(worse)}" in said.for_outside) == bool(worse)
+    assert (", worse than lag-mix" in absolute.text) == bool(worse)
     assert standing(said, "con is better than lag-mix") == (["valid"] if low > 0 else [])
     assert standing(said, "con is worse than lag-mix") == (["valid"] if high < 0 else [])
     alone = claims([write(tmp_path / "alone", found[:1])])

@@ -471,6 +471,9 @@ def test_the_command_lines(place):
     assert (listed.returncode, len(listed.stdout.splitlines())) == (0, 1)
     assert str(place / FOLDER / "eval.npz") in listed.stdout
     scan = ["leakscan", "--train", "train.npz", "--eval", f"{FOLDER}/eval.npz"]
+    gone = run("leakscan", "--train", "train.npz", "--eval", "eval.npz", cwd=place)
+    told = f"lvmfast: eval.npz: no such file: it was quarantined, as {place / FOLDER / 'eval.npz'}; "
+    assert (gone.returncode, gone.stderr.startswith(told), gone.stderr.count("\n")) == (2, True, 1)
     refused = run(*scan, cwd=place)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert len(refused.stderr.strip().splitlines()) == 1

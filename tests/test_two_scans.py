@@ -124,6 +124,21 @@ def test_a_killed_scan_holds_nothing(corpus: Path) -> None:
     assert not list(corpus.glob(".*"))
 
 
+def test_what_a_scan_that_was_killed_while_it_wrote_its_report_left_goes_with_the_next(corpus: Path) -> None:
+    killed = """
+import os, signal
+import lvmfast
+import lvmfast.report.write as write
+write.draw_page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+lvmfast.leakscan("a", "eval.parquet").save("out")
+"""
+    assert subprocess.run([sys.executable, "-c", killed], cwd=corpus).returncode == -signal.SIGKILL
+    assert len(list(corpus.glob("out/*"))) == 1
+    lvmfast.leakscan(str(corpus / "b"), str(corpus / "eval.parquet")).save(str(corpus / "out"))
+    whole = ["matched_rows.parquet", "matches.parquet", "report.html", "summary.json"]
+    assert sorted(os.listdir(corpus / "out")) == whole
+
+
 @pytest.mark.parametrize("first", ["a", "b"])
 @pytest.mark.parametrize("resumed", [False, True])
 def test_records_do_not_mix_where_nothing_can_be_locked(corpus: Path, first: str, resumed: bool) -> None:

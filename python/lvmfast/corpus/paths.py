@@ -11,6 +11,7 @@ from typing import Any
 from lvmfast.corpus.contents import Contents
 from lvmfast.corpus.formats import format_of, known_formats
 from lvmfast.corpus.leftovers import LEDGER
+from lvmfast.corpus.quarantined import moved_away
 from lvmfast.corpus.trees import DiskTree, StoreTree, Tree
 from lvmfast.errors import DataError
 from lvmfast.stores import FileInfo, is_uri, local_path, matching, object_or_folder, objects_under, same_place
@@ -78,7 +79,7 @@ def given_paths(source: Any) -> Sequence[Any]:
 
 def _add_file(path: str, expansion: Expansion) -> None:
     if not os.path.exists(path):
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file{moved_away(path)}")
     if not os.path.isfile(path):
         raise DataError(f"{path}: expected a file or a folder")
     _append(path, expansion)

@@ -249,6 +249,19 @@ def check_usable(path: str | os.PathLike[str]) -> None:
         leaked_among([os.fspath(path)], allow_leaked=None)
 
 
+def moved_away(path: str) -> str:
+    """Where a file lies that is not there, if it was moved into a quarantine: the end of a sentence.
+
+    Raises:
+        DataError: a manifest is broken.
+    """
+    place = os.path.realpath(path)
+    for entry in Quarantines().entries_near(os.path.dirname(place)):
+        if os.path.realpath(entry.original) == place:
+            return f": it was quarantined, as {entry.path}; `lvmfast quarantine restore` brings it back"
+    return ""
+
+
 def leak_sentence(entry: QuarantinedFile) -> str:
     """At which levels the file leaked, and how much of it."""
     rates = [

@@ -120,11 +120,16 @@ class EvaluationFiles:
         """Whether a run's best epoch is 0: the model as it starts."""
         return bool(self.details["models"][model].get("epoch") == 0)
 
-    def not_above(self, model: str) -> list[str]:
-        """The baselines of the table that the interval of the difference does not show to be beaten."""
-        found = {name: self.difference(model, name) for name in self.baselines}
-        return [name for name, metric in found.items() if metric is None or not _is_above(metric["interval"])]
-
-
-def _is_above(interval: Sequence[float | None]) -> bool:
-    return interval[0] is not None and interval[0] > 0
+    def not_above(self, model: str) -> dict[str, list[str]]:
+        """The baselines of the table that are not shown to be beaten, by what the intervals do show."""
+        worse: list[str] = []
+        unknown: list[str] = []
+        for name in self.baselines:
+            metric = self.difference(model, name)
+            low, high = metric["interval"] if metric else (None, None)
+            if high is not None and high < 0:
+                worse.append(name)
+            elif low is None or low <= 0:
+                unknown.append(name)
+        said = {"worse than": worse, "not shown to be better than": unknown}
+        return {how: names for how, names in said.items() if names}

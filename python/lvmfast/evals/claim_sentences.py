@@ -69,8 +69,10 @@ def for_outside(evaluations: Sequence[EvaluationFiles]) -> str:
 def _not_above(evaluation: EvaluationFiles, model: str) -> str:
     if not evaluation.baselines:
         return "; no baseline was scored beside it"
-    names = [IN_WORDS[name] for name in evaluation.not_above(model)]
-    return f"; it is not shown to be better than {' or '.join(names)}" if names else ""
+    return "".join(
+        f"; it is {how} {' or '.join(IN_WORDS[name] for name in names)}"
+        for how, names in evaluation.not_above(model).items()
+    )
 
 
 def _quotable(record: Mapping[str, Any]) -> bool:

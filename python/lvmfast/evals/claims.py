@@ -108,7 +108,7 @@ def _absolute(evaluation: EvaluationFiles, record: Mapping[str, Any]) -> Iterato
         why = f"its best epoch is 0: what is scored is the model before any training{same}"
         yield Claim("invalid", f"{model} learned something from its training", why, files)
     elif not_above:
-        text += f", not shown to be better than {', '.join(not_above)}"
+        text += "".join(f", {how} {', '.join(names)}" for how, names in not_above.items())
     if record["equals_oracle"]:
         names = ", ".join(record["equals_oracle"])
         yield Claim("invalid", text, f"its {names} is the oracle's: it knows the answers", files)

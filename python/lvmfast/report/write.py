@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import chain
@@ -16,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from lvmfast import _core
-from lvmfast.durable import flush
+from lvmfast.durable import flush, scratch_folder
 from lvmfast.errors import DataError
 from lvmfast.report.page import PAGE, draw_page
 from lvmfast.report.tables import GROUP_ROWS
@@ -72,33 +70,29 @@ def write_scan(
         _put(place, summary, tables, matches)
         return
     path = Path(place.path)
-    staging: Path | None = None
     try:
         path.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
-        for name, parts in tables.items():
-            _write_table(parts, staging / name)
-        digests = {name: _core.blake3_file(str(staging / name), 0) for name in tables}
-        text = _as_text({**summary, TABLES: digests})
-        (staging / SUMMARY).write_text(text, "utf-8")
-        # Drawn from the text and not from `summary`, as it is when it is drawn again.
-        (staging / PAGE).write_text(draw_page(json.loads(text), matches), "utf-8")
-        names = (*tables, PAGE, SUMMARY)
-        for name in names:
-            flush(staging / name)
-        (path / SUMMARY).unlink(missing_ok=True)
-        for name in {NEAREST, UNDECIDED} - tables.keys():
-            (path / name).unlink(missing_ok=True)  # an earlier scan's
-        for name in names:
-            os.replace(staging / name, path / name)
-        flush(path)
+        with scratch_folder(path) as staging:
+            for name, parts in tables.items():
+                _write_table(parts, staging / name)
+            digests = {name: _core.blake3_file(str(staging / name), 0) for name in tables}
+            text = _as_text({**summary, TABLES: digests})
+            (staging / SUMMARY).write_text(text, "utf-8")
+            # Drawn from the text and not from `summary`, as it is when it is drawn again.
+            (staging / PAGE).write_text(draw_page(json.loads(text), matches), "utf-8")
+            names = (*tables, PAGE, SUMMARY)
+            for name in names:
+                flush(staging / name)
+            (path / SUMMARY).unlink(missing_ok=True)
+            for name in {NEAREST, UNDECIDED} - tables.keys():
+                (path / name).unlink(missing_ok=True)  # an earlier scan's
+            for name in names:
+                os.replace(staging / name, path / name)
+            flush(path)
         if not place.alone and not _stand(path, text, digests):
             raise DataError(f"{path}: another process wrote its report there meanwhile; scan again")
     except OSError as error:
         raise DataError(f"{path}: cannot write the report: {error.strerror or error}") from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _stand(path: Path, text: str, digests: Mapping[str, str]) -> bool:
