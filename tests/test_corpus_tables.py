@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import lvmfast
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 from tests.corpus_reading import read, read_all
@@ -371,3 +372,17 @@ def test_wanted_rows_of_a_parquet_file_and_where_its_reading_can_begin(tmp_path,
         last = wanted[group_of_wanted == group].max()
         behind = [row for row, _ in came if np.searchsorted(file.starts, row, "right") == group]
         assert max(behind) - last < rows
+
+
+@pytest.mark.parametrize("name", ["Text", " text", "TEXT "])
+def test_a_field_that_is_almost_a_column_is_never_passed_over_in_silence(tmp_path, name):
+    text = "a sentence that is long enough to count"
+    pq.write_table(pa.table({"doc_id": ["a"], name: [text]}), tmp_path / "train.parquet")
+    pq.write_table(pa.table({"doc_id": ["b"], "text": [text]}), tmp_path / "eval.parquet")
+    sides = [str(tmp_path / f"{side}.parquet") for side in ("train", "eval")]
+    with pytest.raises(DataError, match=f"train.parquet: '{name}': names are compared letter by letter"):
+        lvmfast.leakscan(*sides)
+    assert lvmfast.leakscan(*sides, levels=["doc"]).passed
+    np.savez(tmp_path / "train.npz", doc_id=np.array(["a"]), **{name: np.array([text])})
+    with pytest.raises(DataError, match=f"train.npz: '{name}': names are compared letter by letter"):
+        lvmfast.leakscan(str(tmp_path / "train.npz"), sides[1])

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.blocks import read_ahead
-from lvmfast.corpus.columns import resolve
+from lvmfast.corpus.columns import MISSED, near_misses, resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.gathered import GatheredArray, opened_together
@@ -71,6 +71,9 @@ class ArraysFile:
                 self.unreadable[column] = f"{name}: {field}: {refusal}"
                 notes.append(f"{field}: not read as {column}: {refusal}")
                 del self.fields[column]
+        for column, field in near_misses(sources, self.fields | dict.fromkeys(self.unreadable, "")).items():
+            self.unreadable[column] = f"{name}: {field!r}: {MISSED}"
+            notes.append(f"{field!r}: not read as {column}: {MISSED}")
         self._sources = {field: sources[field] for field in dict.fromkeys(self.fields.values())}
         self._length = self._common_rows()
         self.rows: int | None = self._length

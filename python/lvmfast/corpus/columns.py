@@ -22,6 +22,10 @@ PAIR_FIELD = "truth_keys"
 _MAP = "map one of them: --column NAME=FIELD (in Python columns={...})"
 
 
+#: Why a field of `near_misses` is not its column.
+MISSED = "names are compared letter by letter; rename it, or map it on both sides (--column NAME=FIELD)"
+
+
 def check_mapping(mapping: Mapping[str, str] | None) -> dict[Column, str]:
     """The user's mapping, with its keys held to the five column names.
 
@@ -75,6 +79,18 @@ def resolve(
         asked = f"no field {lacking}, as mapped, and " if lacking else ""
         raise LackingError(f"{name}: {asked}no field is a known column; there is {_listed(fields)}; {_MAP}")
     return found
+
+
+def near_misses(fields: Collection[str], found: Mapping[Column, str]) -> dict[Column, str]:
+    """By column that was not found: a field that differs from one of its names in case or blanks alone."""
+    known = {*found.values(), *(alias for aliases in ALIASES.values() for alias in aliases)}
+    plain = {field.strip().casefold(): field for field in fields if field not in known}
+    missed = {
+        column: [plain[alias] for alias in ALIASES[column] if alias in plain]
+        for column in COLUMNS
+        if column not in found
+    }
+    return {column: candidates[0] for column, candidates in missed.items() if candidates}
 
 
 def _listed(fields: Collection[str]) -> str:

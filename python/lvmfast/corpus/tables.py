@@ -13,7 +13,7 @@ from lvmfast.corpus.arrow_types import first_shape, fixed_shape, leaf_of
 from lvmfast.corpus.arrow_values import id_note, id_type_of, ids_from_arrow, is_text_type, text_from_arrow
 from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.budget import Budget
-from lvmfast.corpus.columns import resolve
+from lvmfast.corpus.columns import MISSED, near_misses, resolve
 from lvmfast.corpus.dataset import Batch, Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.joined import joined
@@ -75,6 +75,9 @@ class TableFile:
                 self.unreadable[column] = f"{name}: {field}: {refusal}"
                 self._notes.append(f"{field}: not read as {column}: {refusal}")
                 del self.fields[column]
+        for column, field in near_misses(names, self.fields | dict.fromkeys(self.unreadable, "")).items():
+            self.unreadable[column] = f"{name}: {field!r}: {MISSED}"
+            self._notes.append(f"{field!r}: not read as {column}: {MISSED}")
         self.notes = tuple(self._notes)
         vector, context = self._shapes.get("vector"), self._shapes.get("context")
         self.dim = vector[0] if vector else context[1] if context else None
