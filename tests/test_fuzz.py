@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from tests.fuzz import campaign, readers
-from tests.fuzz.commands import build
+from tests.fuzz.commands import CommandTrials, build
 from tests.fuzz.grow import COMPRESS, PLAIN
 
 FOUND = Path(__file__).parent / "fuzz" / "found"
@@ -58,15 +58,14 @@ def test_a_wrong_reader_is_a_finding(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_readers_for_a_minute(tmp_path):
-    done, findings = campaign.run()
-    assert not findings, "\n".join(finding.what for finding in findings)
-    assert done > 1000
-
-
-@pytest.mark.slow
-def test_commands_for_a_minute(tmp_path):
-    build(tmp_path / "world")
-    done, findings = campaign.run()
-    assert not findings, "\n".join(finding.what for finding in findings)
-    assert done > 50
+@pytest.mark.parametrize(("what", "least"), [("readers", 1000), ("commands", 50)])
+def test_a_minute_finds_nothing(tmp_path, what, least):
+    seed = int(time.time())
+    if what == "commands":
+        build(tmp_path / "world")
+        trials = partial(CommandTrials, tmp_path / "world", seed)
+    else:
+        trials = partial(readers.ReaderTrials, seed)
+    done, findings = campaign.run(trials, seconds=60, most=10**9, jobs=2, keep=tmp_path / "kept")
+    assert not findings, f"seed {seed}: " + "\n".join(finding.what for finding in findings)
+    assert done > least
