@@ -128,7 +128,7 @@ def test_what_is_refused_is_named_and_counted(folder):
     with pytest.raises(DataError) as caught:
         load_split("data")
     assert str(caught.value) == (
-        "data: neither of a format that is read nor plainly no data: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 3 "
+        "data: in no format that is read, and not known to be no data: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 3 "
         "more; data under a name that hidden or unfinished files have: _part.npy; --ignore GLOB (in Python "
         "ignore=[...]) passes over what is not part of it"
     )
@@ -143,7 +143,7 @@ def test_a_pattern_means_hidden_names_that_it_matches(folder):
     np.save("data/_c.npy", np.eye(2, dtype=np.float32))
     assert expand(["data/*.npy"]).files == ["data/_c.npy", "data/a.npy", "data/b.npy"]
     (folder / "data" / "x.txt").write_text("x")
-    with pytest.raises(DataError, match=r"data/\*: neither of a format .*: data/x.txt; --ignore"):
+    with pytest.raises(DataError, match=r"data/\*: in no format .*: data/x.txt; --ignore"):
         expand(["data/*"])
     assert expand(["data/*"], ["*.txt"]).files[0] == "data/_c.npy"
 

@@ -224,10 +224,8 @@ def _csv(delimiter: str) -> Callable[[bytes], Reading]:
         for role, field in fields.items():
             cells = [_utf8(row[names.index(field)]) for row in rows]
             columns[role] = cells if role == "text" else [cell or None for cell in cells]
-            if role != "text" and any(
-                "." in cell or "e" in cell.lower() or "n" in cell.lower() for cell in cells
-            ):
-                raise Unsure("ids that may be floats")
+            if role != "text" and any(set(cell.lower()) & set(".en \t\r\n\v\f") for cell in cells):
+                raise Unsure("ids that may be numbers in another writing")
         return Reading(columns, exact=_valid(data))
 
     return read
@@ -268,6 +266,7 @@ def _npz(data: bytes) -> Reading:
             if len(set(names)) < len(names):
                 raise Unsure("names")
             held = {name.removesuffix(".npy"): archive.read(name) for name in names}
+            held = {name: data for name, data in held.items() if data.startswith(b"\x93NUMPY")}
     except Unsure:
         raise
     except Exception as error:

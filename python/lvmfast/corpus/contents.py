@@ -25,7 +25,7 @@ from lvmfast.errors import DataError
 from lvmfast.parse import parse_json
 
 _NAMED = 5  # files that a message names; how many more there are it says
-_UNKNOWN = "neither of a format that is read nor plainly no data"
+_UNKNOWN = "in no format that is read, and not known to be no data"
 _HIDDEN = "data under a name that hidden or unfinished files have"
 _UNLISTED = "data that state.json does not list"
 _NOWHERE = "links that lead nowhere"
