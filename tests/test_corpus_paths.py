@@ -129,8 +129,8 @@ def test_what_is_refused_is_named_and_counted(folder):
         load_split("data")
     assert str(caught.value) == (
         "data: in no format that is read, and not known to be no data: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt "
-        "and 3 more; data under a name that hidden or unfinished files have: _part.npy; --ignore GLOB (in Python "
-        "ignore=[...]) passes over what is not part of it"
+        "and 3 more; data under a name that hidden or unfinished files have: _part.npy; --ignore GLOB (in "
+        "Python ignore=[...]) passes over what is not part of it"
     )
     assert load_split("data", ignore=["?.txt", "_*"]).notes[1] == (
         "data: ignored as asked: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more"
