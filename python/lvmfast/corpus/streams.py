@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from lvmfast.corpus.codecs import CODECS, Codec, Decompressed
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.npy import Readable
@@ -46,7 +44,7 @@ def _decoder(path: str, raw: Any) -> Iterator[Readable]:
     if codec is None:
         yield raw
         return
-    with pa.PythonFile(Decompressed(path, codec, raw), mode="r") as stream:
+    with Decompressed(path, codec, raw) as stream:
         yield stream
 
 
