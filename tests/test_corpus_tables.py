@@ -1,5 +1,6 @@
 """Parquet, Arrow IPC and HF folders against pyarrow's own whole reading."""
 
+import json
 import os
 
 import numpy as np
@@ -384,5 +385,7 @@ def test_a_field_that_is_almost_a_column_is_never_passed_over_in_silence(tmp_pat
         lvmfast.leakscan(*sides)
     assert lvmfast.leakscan(*sides, levels=["doc"]).passed
     np.savez(tmp_path / "train.npz", doc_id=np.array(["a"]), **{name: np.array([text])})
-    with pytest.raises(DataError, match=f"train.npz: '{name}': names are compared letter by letter"):
-        lvmfast.leakscan(str(tmp_path / "train.npz"), sides[1])
+    (tmp_path / "train.jsonl").write_text(json.dumps({"doc_id": "a", name: text}))
+    for other in ("train.npz", "train.jsonl"):
+        with pytest.raises(DataError, match=f"{other}: '{name}': names are compared letter by letter"):
+            lvmfast.leakscan(str(tmp_path / other), sides[1])

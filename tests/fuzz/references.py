@@ -85,6 +85,9 @@ def _role_fields(names: set[str]) -> dict[str, str]:
             fields[role] = there[0]
     if names.intersection(_CONTEXT):
         raise Unsure("windows")
+    known = {alias for aliases in (*ROLES.values(), _CONTEXT) for alias in aliases}
+    if any(name.strip().casefold() in known for name in names - known):
+        raise Unsure("a name that is nearly one of ours")
     if not fields:
         raise Fault("no known field")
     return fields

@@ -57,8 +57,9 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
                 row += batch.num_rows
 
     file = TableFile.over(source, None, fields.schema(), scan, mapping, strict=strict, rows_guess=guess)
-    for column, refusal in file.unreadable.items():
-        file.unreadable[column] = f"{refusal}, in line {fields.line_of(column)}"
+    for column, line in fields.lines().items():
+        if column in file.unreadable:
+            file.unreadable[column] += f", in line {line}"
     late = [(name, fields.seen[name].line) for name in file.fields.values()]
     file.notes += tuple(f"{name}: first appears in line {line}" for name, line in late if line > looked_at)
     return file
@@ -124,9 +125,9 @@ class Fields:
         found = resolve(self._path, self.seen, self._mapping, strict=self._strict)
         return {name: column for column, name in found.items()}
 
-    def line_of(self, column: Column) -> int:
-        """The line at which a column first has a value."""
-        return next(self.seen[name].line for name, of in self.columns().items() if of == column)
+    def lines(self) -> dict[Column, int]:
+        """The line at which each column first has a value."""
+        return {column: self.seen[name].line for name, column in self.columns().items()}
 
     def unseen(self) -> frozenset[str]:
         """The fields that would change what the columns are if they had a value.
