@@ -61,8 +61,8 @@ def test_the_page_renders_in_a_browser(runs, tmp_path, scheme):
             "overflow": page.evaluate("document.documentElement.scrollWidth - innerWidth"),
             "paper": page.evaluate("getComputedStyle(document.querySelector('.paper')).fill"),
         }
-    assert (found["panels"], found["dots"]) == (5, 5 * 5 + 10)
-    assert (found["baselines"], found["gates"], found["lacking"]) == (3, 1, 4)
+    assert (found["panels"], found["dots"]) == (6, 5 * 5 + 10)
+    assert (found["baselines"], found["gates"], found["lacking"]) == (3, 1, 5)
     assert found["stamp"].startswith("LEAKED")
     assert (found["scripts"], found["overflow"] <= 0) == (0, True)
     dark = sum(map(int, found["paper"].removeprefix("rgb(").removesuffix(")").split(","))) < 200
@@ -86,7 +86,7 @@ def test_what_cannot_be_drawn_is_refused(runs, tmp_path):
         ([runs[0], "--out", str(tmp_path / "x.png")], ".svg or .html"),
         ([str(empty), "--out", str(tmp_path / "x.svg")], "nothing to draw"),
         ([runs[0], runs[0], "--out", str(tmp_path / "x.svg")], "named twice"),
-        ([runs[0], "--out", str(tmp_path / "no" / "x.svg")], "cannot write"),
+        ([runs[0], "--out", str(tmp_path / "no" / "x.svg")], "cannot be written"),
     ):
         done = plot(*arguments)
         assert (done.returncode, done.stdout) == (2, "")

@@ -265,7 +265,11 @@ def test_a_range_that_ends_past_the_end_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("{", "line 2: no JSON"), ("[]", "line 2: expected an object"), ('{"id": 1}', "line 2: text: expected")],
+    [
+        ("{", "line 2: expected JSON, cut off"),
+        ("[]", "line 2: expected an object"),
+        ('{"id": 1}', "line 2: text: expected"),
+    ],
 )
 def test_broken_records_are_named(tmp_path, line, message):
     path = tmp_path / "a.jsonl"

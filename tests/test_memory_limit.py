@@ -144,9 +144,9 @@ def test_millions_of_matched_rows_stay_within_the_limit(tmp_path):
 
 
 def test_too_little_for_any_way_is_refused_with_the_figure(folder, tmp_path):
-    done = scan(folder, tmp_path, "--levels", "text", limit=250 * MIB)
+    done = scan(folder, tmp_path, "--levels", "text", limit=205 * MIB)
     assert done.code == 2
-    assert "GiB, over the 0.24 GiB of --memory-limit" in done.stderr
+    assert "GiB, over the 0.20 GiB of --memory-limit" in done.stderr
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -317,6 +317,6 @@ def test_resuming_another_scan_is_refused(corpus: Path, tmp_path: Path) -> None:
         SavedScan.open(out)
     with pytest.raises(DataError, match=r"cannot be resumed: max_pairs was 50, now it is 51"):
         scan(resume=True, max_pairs=51)
-    (copy / "train" / "3.jsonl").write_text("{}\n")
+    (copy / "train" / "3.jsonl").write_text('{"doc_id": 1}\n')
     with pytest.raises(DataError, match=r"cannot be resumed: .*bytes was"):
         scan(resume=True)
