@@ -44,10 +44,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 def appearing(path: Path) -> Iterator[Path]:
     """A name to write under; what was written stands at `path` when the block ends, and nothing if it fails.
 
+    What a killed process left of an earlier attempt is removed.
+
     Raises:
         OSError: it cannot be written; what stood there still does.
     """
+    _sweep(path)
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    staged.touch()
+    lock = _locked(staged)
     try:
         yield staged
         flush(staged)
@@ -55,7 +60,19 @@ def appearing(path: Path) -> Iterator[Path]:
     except BaseException:
         staged.unlink(missing_ok=True)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
     flush(path.parent)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed processes left of earlier attempts at `path`: what is being written is locked."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):  # removed meanwhile, or another user's
+            if left.is_file() and (lock := _locked(left)) is not None:
+                left.unlink(missing_ok=True)
+                os.close(lock)
 
 
 class Stage:
