@@ -184,7 +184,8 @@ def _opened(
             except LackingError:
                 raise
             except DataError as error:
-                if guise := seems(source):
+                # Of an object no byte is asked for again: the store may have refused them.
+                if source.path is not None and (guise := seems(source)):
                     raise DataError(f"{error}{guise}") from error
                 raise
 
