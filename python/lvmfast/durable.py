@@ -7,7 +7,7 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,8 +49,8 @@ def appearing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; what stood there still does.
     """
-    _sweep(path)
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _sweep(_attempts(path))
+    staged = _attempt(path)
     staged.touch()
     lock = _locked(staged)
     try:
@@ -66,13 +66,27 @@ def appearing(path: Path) -> Iterator[Path]:
     flush(path.parent)
 
 
-def _sweep(path: Path) -> None:
-    """Removes what killed processes left of earlier attempts at `path`: what is being written is locked."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+def _attempt(place: Path) -> Path:
+    """What is filled by this process before it takes its place."""
+    return place.with_name(f".{place.name}.{os.getpid()}.part")
+
+
+def _attempts(place: Path) -> Iterator[Path]:
+    """What any process fills, or left, for that place."""
+    for path in place.parent.glob(f".{glob.escape(place.name)}.*.part"):
+        if path.name[len(place.name) + 2 : -len(".part")].isdigit():
+            yield path
+
+
+def _sweep(left: Iterable[Path]) -> None:
+    """Removes the files and folders that killed processes left: what is being filled is locked."""
+    for path in left:
         with suppress(OSError):  # removed meanwhile, or another user's
-            if left.is_file() and (lock := _locked(left)) is not None:
-                left.unlink(missing_ok=True)
-                os.close(lock)
+            if (lock := _locked(path)) is not None:
+                try:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                finally:
+                    os.close(lock)
 
 
 class Stage:
@@ -89,11 +103,8 @@ class Stage:
         """
         self._place = place
         place.parent.mkdir(parents=True, exist_ok=True)
-        for left in place.parent.glob(f".{glob.escape(place.name)}.*.part"):
-            if left.is_dir() and (lock := _locked(left)) is not None:  # nobody fills it any more
-                shutil.rmtree(left)
-                os.close(lock)
-        self.folder = place.with_name(f".{place.name}.{os.getpid()}.part")
+        _sweep(_attempts(place))
+        self.folder = _attempt(place)
         self.folder.mkdir()
         self._lock = _locked(self.folder)
 
@@ -159,14 +170,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         made = True
     except FileExistsError:
         made = False
-    for left in parent.glob(f"{SCRATCH}*"):
-        try:
-            lock = _locked(left)
-        except OSError:  # removed meanwhile, or another user's
-            continue
-        if lock is not None:  # nobody fills it any more
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(lock)
+    _sweep(parent.glob(f"{SCRATCH}*"))
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
     lock = _locked(folder)
     try:

@@ -31,20 +31,31 @@ _WINDOW_LOG = 31
 _XZ_BYTES = 1 << 20
 
 
-class _Decoder(Protocol):
+class Decoder(Protocol):
     """One stream, as the classes of bz2, lzma and zstd decode it."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether its end was met."""
+        ...
+
     @property
-    def needs_input(self) -> bool: ...
+    def needs_input(self) -> bool:
+        """Whether it gives nothing more without other compressed bytes."""
+        ...
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """What stands behind its end."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Some of what it holds, at most `max_length` bytes."""
+        ...
 
 
 class _Gzip:
-    """A `_Decoder` of a gzip member: zlib's class keeps the input that it had no room for outside."""
+    """A `Decoder` of a gzip member: zlib's class keeps the input that it had no room for outside."""
 
     def __init__(self, most: int | None) -> None:  # its window is always of 32 KiB
         self._inner = zlib.decompressobj(wbits=31)
@@ -72,14 +83,14 @@ def _zstd() -> Any:
     return zstd
 
 
-def _zstd_decoder(most: int | None) -> _Decoder:
+def _zstd_decoder(most: int | None) -> Decoder:
     zstd = _zstd()
     log = _WINDOW_LOG if most is None else min(_WINDOW_LOG, most.bit_length() - 1)
-    decoder: _Decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: log})
+    decoder: Decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: log})
     return decoder
 
 
-def _xz_decoder(most: int | None) -> _Decoder:
+def _xz_decoder(most: int | None) -> Decoder:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, None if most is None else most + _XZ_BYTES)
 
 
@@ -88,7 +99,7 @@ class Codec:
     """A way to compress: how a stream of it is decoded, and how a file is written."""
 
     name: str
-    decoder: Callable[[int | None], _Decoder]  #: of a window of at most so many bytes
+    decoder: Callable[[int | None], Decoder]  #: of a window of at most so many bytes
     writer: Callable[[Any], Any]  #: a binary file that compresses into the given one
 
 
@@ -113,7 +124,7 @@ class Decompressed(io.RawIOBase):
         super().__init__()
         self._name, self._codec, self._raw = name, codec, raw
         self._window = Budget().window_bytes
-        self._decoder: _Decoder | None = codec.decoder(self._window)
+        self._decoder: Decoder | None = codec.decoder(self._window)
         self._held = b""  # compressed, and not decoded yet
         self._streams = 0  # that were decoded to their end
         self._begun = False  # the one that is decoded now

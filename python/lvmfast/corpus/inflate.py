@@ -6,27 +6,20 @@ gigabytes.
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import struct
 import zipfile
 import zlib
-from typing import Any, Protocol
+from typing import Any
 
+from lvmfast.corpus.codecs import Decoder
 from lvmfast.errors import DataError
 
 _READ_BYTES = 64 << 10
 #: Of lzma: what a decoder holds, and so the most that a member may ask for.
 _LONGEST_DICTIONARY = 64 << 20
 _SHORTEST_DICTIONARY = 4 << 10
-
-
-class _Decompressor(Protocol):
-    """What `bz2` and `lzma` have in common."""
-
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def eof(self) -> bool: ...
-    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes: ...
 
 
 #: How the members that `bounded` reads are compressed.
@@ -45,21 +38,13 @@ def bounded(raw: Any, start: int, info: zipfile.ZipInfo, where: str) -> BoundedM
         _, size = struct.unpack("<HH", raw.read(4))
         decompressor, head = _lzma(raw.read(size), info.file_size, where), 4 + size
     else:
-        decompressor = _bzip2()
+        decompressor = bz2.BZ2Decompressor()
     if head > info.compress_size:
         raise zipfile.BadZipFile(f"expected at least {head} compressed bytes, got {info.compress_size}")
     return BoundedMember(raw, start + head, info.compress_size - head, decompressor, info)
 
 
-def _bzip2() -> _Decompressor:
-    import bz2
-
-    return bz2.BZ2Decompressor()
-
-
-def _lzma(properties: bytes, size: int, where: str) -> _Decompressor:
-    import lzma
-
+def _lzma(properties: bytes, size: int, where: str) -> Decoder:
     code, dictionary = struct.unpack("<BI", properties)
     if code >= 9 * 5 * 5:
         raise zipfile.BadZipFile(f"lzma properties {code}")
@@ -84,9 +69,7 @@ def _lzma(properties: bytes, size: int, where: str) -> _Decompressor:
 class BoundedMember:
     """A member read forward. At its end it is held to the size and checksum that the archive states."""
 
-    def __init__(
-        self, raw: Any, start: int, size: int, decompressor: _Decompressor, info: zipfile.ZipInfo
-    ) -> None:
+    def __init__(self, raw: Any, start: int, size: int, decompressor: Decoder, info: zipfile.ZipInfo) -> None:
         """`size` compressed bytes from `start` on; nothing is read yet."""
         self._raw, self._place, self._compressed = raw, start, size
         self._decompressor, self._info = decompressor, info
