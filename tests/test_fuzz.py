@@ -58,14 +58,21 @@ def test_a_wrong_reader_is_a_finding(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "least"), [("readers", 1000), ("commands", 50)])
+@pytest.mark.parametrize(("what", "least"), [("readers", 3000), ("commands", 50)])
 def test_a_minute_finds_nothing(tmp_path, what, least):
-    seed = int(time.time())
+    """In CI the same trials every time; elsewhere new ones each time."""
+    repeatable = "CI" in os.environ
+    seed = 0 if repeatable else int(time.time())
     if what == "commands":
         build(tmp_path / "world")
         trials = partial(CommandTrials, tmp_path / "world", seed)
     else:
         trials = partial(readers.ReaderTrials, seed)
-    done, findings = campaign.run(trials, seconds=60, most=10**9, jobs=2, keep=tmp_path / "kept")
+    bounds = (
+        {"seconds": 600, "most": least, "jobs": 1}
+        if repeatable
+        else {"seconds": 60, "most": 10**9, "jobs": 2}
+    )
+    done, findings = campaign.run(trials, keep=tmp_path / "kept", **bounds)
     assert not findings, f"seed {seed}: " + "\n".join(finding.what for finding in findings)
-    assert done > least
+    assert done >= least

@@ -129,7 +129,7 @@ def _equal(name: str, expected: list[Any], found: list[Any] | None) -> bool:
         return found is None and all(value is None for value in expected)
     if name != "vector":
         return bool(expected == found)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.array_equal(np.asarray(expected, np.float32), np.asarray(found, np.float32), equal_nan=True)
 
 

@@ -190,18 +190,20 @@ def _objects(values: list[Any]) -> Reading:
 
 
 def _jsonl(data: bytes) -> Reading:
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    return _objects([_json(_decoded(line)) for line in lines if line and not line.isspace()])
+    """One object a line, or one list of objects, whatever the file is called."""
+    text = data.removeprefix(b"\xef\xbb\xbf")
+    if text.lstrip(b" \t\r\n").startswith(b"["):
+        return _objects(_json(_decoded(text)))
+    return _objects([_json(_decoded(line)) for line in text.split(b"\n") if line and not line.isspace()])
 
 
 def _json_file(data: bytes) -> Reading:
-    text = data.removeprefix(b"\xef\xbb\xbf")
-    if not text.lstrip(b" \t\r\n").startswith(b"["):
-        try:
-            return Reading(_jsonl(data).columns)
-        except Fault as error:  # objects over several lines may be read or refused
-            raise Unsure("lines") from error
-    return _objects(_json(_decoded(text)))
+    if data.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").startswith(b"["):
+        return _jsonl(data)
+    try:
+        return Reading(_jsonl(data).columns)
+    except Fault as error:  # objects over several lines may be read or refused
+        raise Unsure("lines") from error
 
 
 def _csv(delimiter: str) -> Callable[[bytes], Reading]:
@@ -254,7 +256,7 @@ def _array(data: bytes) -> np.ndarray:
 def _vectors(array: Any) -> list[Any]:
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
         raise Unsure("no vectors")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float32).tolist()
 
 
