@@ -19,9 +19,9 @@ from lvmfast import clean, leakscan, split
 from lvmfast.corpus import load_split
 from lvmfast.corpus.arrow import record_batches
 from lvmfast.corpus.messages import messages
+from lvmfast.corpus.rewriters.taking import take
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite import rewrite
-from lvmfast.splits.rewrite.taking import take
 from tests.arrow_columns import IDS, TEXTS, VECTORS
 from tests.test_arrow_types import ROWS, kept_as, texts, to_file, to_parquet, to_stream, vectors
 
@@ -88,7 +88,7 @@ def read_table(path):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("lvmfast.splits.rewrite.tables.BLOCK_BYTES", 300)
+    monkeypatch.setattr("lvmfast.corpus.rewriters.table_files.BLOCK_BYTES", 300)
 
 
 @pytest.mark.parametrize("container", ["parquet", "file", "stream"])

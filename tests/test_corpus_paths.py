@@ -12,7 +12,7 @@ import pytest
 import lvmfast
 from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.columns import ALIASES
-from lvmfast.corpus.formats import FORMATS, format_of
+from lvmfast.corpus.formats import FORMATS, NPY, format_of
 from lvmfast.corpus.paths import expand
 from lvmfast.errors import DataError
 from tests.corpus_reading import read
@@ -114,7 +114,7 @@ def test_nothing_in_a_folder_is_passed_over_without_a_word(tmp_path, name, what,
             split = load_split(root, ignore=["nothing", pattern])
             assert [file.name for file in split.files] == [f"{root}/a.npy"]
             assert any(note.startswith(f"{root}: ignored as asked: ") for note in split.notes)
-        if format_of(name) == "npy":
+        if format_of(name) is NPY:
             both = load_split([root, f"{root}/{name}"], ignore=[os.path.basename(name)])
             assert [file.name for file in both.files] == [f"{root}/a.npy", f"{root}/{name}"]
     if place == "store":
@@ -269,11 +269,12 @@ def test_mappings_that_do_not_hold_are_refused(columns, message):
     assert str(caught.value) == message
 
 
+SUFFIXES = [suffix for format in FORMATS for suffix in format.suffixes]
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 146946961\n" % (b"ab" * 32)
 
 
 @pytest.mark.parametrize(("content", "says"), [(LFS, "Git LFS"), (b"/annex/objects/MD5-s9--a", "annex")])
-@pytest.mark.parametrize("suffix", [*FORMATS, ".jsonl.gz", ".csv.zst", ".json.xz", ".tsv.bz2", ".lvfp"])
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".jsonl.gz", ".csv.zst", ".json.xz", ".tsv.bz2", ".lvfp"])
 def test_a_pointer_is_named_as_such_in_every_format(tmp_path, suffix, content, says):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvmfast.corpus import load_split
+from lvmfast.corpus.rewriters import rows
+from lvmfast.corpus.rewriters.line_files import rewrite_csv
 from lvmfast.errors import DataError
-from lvmfast.splits.rewrite import rewrite, rows
-from lvmfast.splits.rewrite.lines import rewrite_csv
+from lvmfast.splits.rewrite import rewrite
 from tests.corpus_reading import read
 
 ROWS = 500
@@ -35,10 +36,10 @@ def part():
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of a few rows, so that every writer has to go round."""
-    for module in ("arrays", "tables"):
-        monkeypatch.setattr(f"lvmfast.splits.rewrite.{module}.BLOCK_BYTES", 1000)
+    for module in ("array_files", "table_files"):
+        monkeypatch.setattr(f"lvmfast.corpus.rewriters.{module}.BLOCK_BYTES", 1000)
     monkeypatch.setattr("lvmfast.corpus.csv._BLOCK_BYTES", 1000)
-    monkeypatch.setattr("lvmfast.splits.rewrite.tables.GROUP_BYTES", 4000)
+    monkeypatch.setattr("lvmfast.corpus.rewriters.table_files.GROUP_BYTES", 4000)
 
 
 def arrays(rows: int = ROWS, seed: int = 0) -> dict[str, np.ndarray]:

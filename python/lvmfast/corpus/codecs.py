@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import os
 import sys
 import zlib
 from collections.abc import Callable
@@ -110,6 +111,16 @@ CODECS = {
     ".bz2": Codec("bzip2", lambda most: bz2.BZ2Decompressor(), partial(bz2.BZ2File, mode="wb")),
     ".xz": Codec("xz", _xz_decoder, partial(lzma.LZMAFile, mode="wb")),
 }
+
+
+def codec_of(path: str) -> Codec | None:
+    """How the file of this name is compressed; None for a plain one."""
+    return CODECS.get(os.path.splitext(path.lower())[1])
+
+
+def without_codec(path: str) -> str:
+    """The name that the file has when it is decompressed."""
+    return path if codec_of(path) is None else os.path.splitext(path)[0]
 
 
 class Decompressed(io.RawIOBase):

@@ -17,6 +17,7 @@ from lvmfast.corpus.columns import ALIASES, PAIR_FIELD
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.fields import Field, depth_of, first_value, from_array, id_field, text_field, vector_field
+from lvmfast.corpus.formats import NPZ, format_of
 from lvmfast.corpus.npy import Readable, read_header
 from lvmfast.corpus.npz import PROVENANCE, Member, npz_members
 from lvmfast.corpus.quarantined import check_usable
@@ -58,7 +59,7 @@ def convert_payload(source: str | os.PathLike[str], target: str | os.PathLike[st
     source, target = os.fspath(source), os.fspath(target)
     check_usable(source)
     with ExitStack() as stack:
-        if source.lower().endswith(".npz"):
+        if format_of(source) is NPZ:
             rows, fields, left_out = _fields_of_members(source, stack)
         else:
             rows, fields = _fields_of_value(source, _load(source))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.budget import Budget
+from lvmfast.corpus.codecs import without_codec
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.formats import suffix_of
 from lvmfast.corpus.streams import Head, decompressed, head
 from lvmfast.corpus.tables import TableFile
 from lvmfast.errors import DataError
@@ -63,7 +64,7 @@ def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = T
 
 def delimiter_of(path: str) -> str:
     """What stands between the cells of the file of this name."""
-    return "\t" if (suffix_of(path) or "").startswith(".tsv") else ","
+    return "\t" if os.path.splitext(without_codec(path).lower())[1] == ".tsv" else ","
 
 
 class Records:

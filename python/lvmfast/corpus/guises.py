@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 
-from lvmfast.corpus.codecs import CODECS
+from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.formats import Format
 from lvmfast.stores import Source
 
 _BEGINNINGS = {
@@ -33,18 +33,9 @@ _BEGINNINGS = {
 }
 _KINDS = {kind: re.compile(pattern, re.DOTALL | re.IGNORECASE) for kind, pattern in _BEGINNINGS.items()}
 _MOST_BYTES = 64
-#: What a file of a suffix begins as, where it has a beginning.
-_EXPECTED = {
-    ".npz": "a zip archive",
-    ".npy": "an npy array",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".parq": "parquet",
-    **{suffix: f"{codec.name} data" for suffix, codec in CODECS.items()},
-}
 
 
-def seems(source: Source) -> str:
+def seems(source: Source, format: Format) -> str:
     """What the beginning of `source` is of, for the end of a message; empty where nothing can be told.
 
     Raises:
@@ -53,7 +44,6 @@ def seems(source: Source) -> str:
     with reading(source.name), source.open() as raw:
         start = bytes(raw.read(_MOST_BYTES))
     kind = next((kind for kind, pattern in _KINDS.items() if pattern.match(start)), None)
-    suffix = os.path.splitext(source.name.lower())[1]
-    text = suffix not in _EXPECTED and suffix not in (".arrow", ".arrows", ".ipc", ".feather")
-    usual = "plain text" if text else _EXPECTED.get(suffix, "Arrow IPC")
+    codec = codec_of(source.name)
+    usual = f"{codec.name} data" if codec else format.begins
     return "" if kind in (None, usual) else f"; the file begins as {kind}, whatever its name says"

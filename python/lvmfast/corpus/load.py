@@ -8,19 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
-from lvmfast.corpus.arrow import open_arrow
 from lvmfast.corpus.columns import check_mapping
-from lvmfast.corpus.csv import open_csv
 from lvmfast.corpus.dataset import Column, Dataset, SplitFile
 from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint, open_fingerprint
-from lvmfast.corpus.formats import format_of
+from lvmfast.corpus.formats import required_format
 from lvmfast.corpus.guises import seems
-from lvmfast.corpus.jsonl import open_jsonl
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.memory import open_memory
-from lvmfast.corpus.npy import open_npy
-from lvmfast.corpus.npz import open_npz
-from lvmfast.corpus.parquet import open_parquet
 from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.payload import Payload, join
 from lvmfast.corpus.pointers import refuse_pointer
@@ -30,15 +24,6 @@ from lvmfast.stores import as_source, is_uri
 
 #: Objects whose footers or first blocks are fetched side by side.
 OPENED_AT_ONCE = 16
-
-_OPENERS: dict[str, Callable[..., SplitFile]] = {
-    "arrow": open_arrow,
-    "csv": open_csv,
-    "jsonl": open_jsonl,
-    "npy": open_npy,
-    "npz": open_npz,
-    "parquet": open_parquet,
-}
 
 
 def load_split(
@@ -179,13 +164,14 @@ def _opened(
         def opened(path: str) -> SplitFile:
             source = as_source(path, expansion.listed.get(path))
             refuse_pointer(source)
+            format = required_format(path)
             try:
-                return _OPENERS[str(format_of(path))](source, mapping, strict=strict)
+                return format.open(source, mapping, strict=strict)
             except LackingError:
                 raise
             except DataError as error:
                 # Of an object no byte is asked for again: the store may have refused them.
-                if source.path is not None and (guise := seems(source)):
+                if source.path is not None and (guise := seems(source, format)):
                     raise DataError(f"{error}{guise}") from error
                 raise
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvmfast.corpus.contents import Contents
-from lvmfast.corpus.formats import format_of, known_formats
+from lvmfast.corpus.formats import required_format
 from lvmfast.corpus.leftovers import LEDGER
 from lvmfast.corpus.quarantined import moved_away
 from lvmfast.corpus.trees import DiskTree, StoreTree, Tree
@@ -88,8 +88,7 @@ def _add_file(path: str, expansion: Expansion) -> None:
 def _append(path: str, expansion: Expansion) -> None:
     if os.path.basename(path) == LEDGER:
         raise DataError(f"{path}: the ledger of what `lvmfast clean` dropped, never read as data")
-    if format_of(path) is None:
-        raise DataError(f"{path}: unknown format (known: {known_formats()})")
+    required_format(path)
     expansion.files.append(path)
 
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lvmfast.corpus.codecs import CODECS, Codec, Decompressed
+from lvmfast.corpus.codecs import Decompressed, codec_of
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.npy import Readable
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import in_order
 
 _HEAD_BYTES = 1 << 20
-
-
-def codec_of(path: str) -> Codec | None:
-    """How the file of this name is compressed; None for a plain one."""
-    return CODECS.get(os.path.splitext(path.lower())[1])
 
 
 @contextmanager

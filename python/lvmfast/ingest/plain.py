@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.formats import format_of
+from lvmfast.corpus.formats import PARQUET, format_of
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
 from lvmfast.ingest.wikitext import Section, is_boilerplate
@@ -48,7 +48,7 @@ def plain_articles(path: str) -> Iterator[PlainArticle]:
     Raises:
         DataError: the file is broken, or a record has no id or no text.
     """
-    records = _parquet(path) if format_of(path) == "parquet" else _jsonl(path)
+    records = _parquet(path) if format_of(path) is PARQUET else _jsonl(path)
     for index, (where, record) in enumerate(records):
         text = record.get("text")
         if not isinstance(text, str):

@@ -16,15 +16,15 @@ import pyarrow as pa
 from lvmfast.corpus.arrow import is_file_format, record_batches, schema_of
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.parquet import rows_of
-from lvmfast.errors import DataError
-from lvmfast.splits.rewrite.dictionaries import (
+from lvmfast.corpus.rewriters.dictionaries import (
     SharedDictionaries,
     common_schema,
     dictionary_fields,
     narrow_fields,
 )
-from lvmfast.splits.rewrite.rows import BLOCK_BYTES, GROUP_BYTES, Parts, check_rows, writing
-from lvmfast.splits.rewrite.taking import take_rows
+from lvmfast.corpus.rewriters.rows import BLOCK_BYTES, GROUP_BYTES, Parts, check_rows, writing
+from lvmfast.corpus.rewriters.taking import take_rows
+from lvmfast.errors import DataError
 
 _BUFFER_BYTES = 1 << 20
 #: Codecs as a writer takes them: pyarrow reads LZ4 in the frames of Hadoop, and has no name for it.

@@ -15,9 +15,9 @@ from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.npy import npy_array
 from lvmfast.corpus.npz import PROVENANCE, Member, npz_members
+from lvmfast.corpus.rewriters.rows import Parts, check_rows, writing
 from lvmfast.corpus.values import row_bytes
 from lvmfast.errors import DataError
-from lvmfast.splits.rewrite.rows import Parts, check_rows, writing
 
 #: A block stays in the cache while it is gathered, summed and written; larger ones took twice as long.
 BLOCK_BYTES = 512 << 10

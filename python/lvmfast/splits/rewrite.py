@@ -1,26 +1,14 @@
-"""`rewrite`: which writer goes with which format."""
+"""Rows of files into other files of the same format: each row to one target or to none, in order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.formats import format_of
+from lvmfast.corpus.formats import Format, required_format
+from lvmfast.corpus.rewriters.rows import Parts
 from lvmfast.errors import DataError
-from lvmfast.splits.rewrite.arrays import rewrite_npy, rewrite_npz
-from lvmfast.splits.rewrite.lines import rewrite_csv, rewrite_jsonl
-from lvmfast.splits.rewrite.rows import Parts
-from lvmfast.splits.rewrite.tables import rewrite_arrow, rewrite_parquet
-
-_WRITERS: dict[str, Callable[[Sequence[str], Sequence[Parts], Sequence[Path]], None]] = {
-    "arrow": rewrite_arrow,
-    "csv": rewrite_csv,
-    "jsonl": rewrite_jsonl,
-    "npy": rewrite_npy,
-    "npz": rewrite_npz,
-    "parquet": rewrite_parquet,
-}
 
 
 def rewrite(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
@@ -39,22 +27,22 @@ def rewrite(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Pa
             array that cannot be cut; or a target cannot be written.
     """
     try:
-        _WRITERS[common_format(sources)](sources, parts, targets)
+        common_format(sources).rewrite(sources, parts, targets)
     except OSError as error:
         names = " and ".join(target.name for target in targets)
         raise DataError(f"{names}: cannot write: {one_line(error.strerror or error)}") from error
 
 
-def common_format(sources: Sequence[str]) -> str:
+def common_format(sources: Sequence[str]) -> Format:
     """The format of all `sources`.
 
     Raises:
-        DataError: they have several.
+        DataError: they have several, or none.
     """
-    first = format_of(sources[0])
+    first = required_format(sources[0])
     for source in sources:
-        if format_of(source) != first:
+        if (other := required_format(source)) is not first:
             raise DataError(
-                f"{source}: {format_of(source)} beside the {first} of {sources[0]}: one output has one format"
+                f"{source}: {other.name} beside the {first.name} of {sources[0]}: one output has one format"
             )
-    return str(first)
+    return first

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.csv import Records, delimiter_of
 from lvmfast.corpus.lines import begins_a_list, line_blocks
-from lvmfast.corpus.streams import codec_of, decompressed
+from lvmfast.corpus.rewriters.rows import Parts, check_rows, writing
+from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
-from lvmfast.splits.rewrite.rows import Parts, check_rows, writing
 
 
 def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
