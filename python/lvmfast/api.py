@@ -20,6 +20,7 @@ from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.payload import Payload
+from lvmfast.corpus.sides import Side
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
@@ -28,7 +29,6 @@ from lvmfast.leaks.engine import Engine, scan
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.fingerprinted import scan_fingerprint
 from lvmfast.leaks.journal import HERE, Journal
-from lvmfast.leaks.levels import LEVELS, NEEDS, Side, parse_levels
 from lvmfast.leaks.options import (
     DEFAULT_MAX_PAIRS,
     DEFAULT_MIN_CHARS,
@@ -37,6 +37,7 @@ from lvmfast.leaks.options import (
     ScanOptions,
 )
 from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.levels import LEVELS, parse_levels
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import Inputs, OpenSplit, environment
@@ -282,7 +283,9 @@ def _unfinished(splits: Mapping[Side, OpenSplit], reason: str) -> Findings:
         for side, split in splits.items()
     }
     columns = [split.dataset.columns for split in splits.values()]
-    levels = [level for level in LEVELS if all(set(NEEDS[level]) <= of_side for of_side in columns)]
+    levels = [
+        name for name, level in LEVELS.items() if all(set(level.needs) <= of_side for of_side in columns)
+    ]
     return Findings({level: LevelFinding(level, "incomplete", reason=reason) for level in levels}, sides)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from lvmfast._core import __version__
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError, IncompleteError
 from lvmfast.leaks.cuts import Cut, Span, unpack
 from lvmfast.leaks.engine import judged_findings
 from lvmfast.leaks.findings import Findings, SideInfo
 from lvmfast.leaks.journal import INDEX, NAMED, RUN, check_same, digest_of, run_id, starts_of_files
-from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.named import named_rows
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.running import RunningLevels

@@ -12,8 +12,8 @@ from lvmfast.cli.render import render
 from lvmfast.cli.values import Ignore, assignments, behind, piece, rate, size
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
-from lvmfast.leaks.levels import LEVELS
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
+from lvmfast.levels import LEVELS
 from lvmfast.report.progress import announcer, progress_display
 from lvmfast.report.summary import EXIT_CODES
 from lvmfast.report.write import prepare_directory

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Batch, Dataset, SplitFile
 from lvmfast.corpus.load import load_split
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
 from lvmfast.engines.spread import spread
@@ -22,7 +23,6 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, pack, unpack
 from lvmfast.leaks.journal import Journal
-from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, read
 from lvmfast.leaks.running import RunningLevels

@@ -26,13 +26,12 @@ from lvmfast.evals.claim import (
 from lvmfast.evals.claim_sentences import for_colleagues, for_outside
 from lvmfast.evals.claims_of_runs import of_history
 from lvmfast.evals.write import DETAILS_FILE, METRICS_FILE
+from lvmfast.levels import LEVELS
 from lvmfast.models.config import BASELINES
 from lvmfast.parse import read_json
 from lvmfast.report.eval_sentences import figure, interval_text
 
 PAIRED = "the same queries, paired"
-#: Levels at which a chunk itself, and not its document alone, was seen.
-CHUNK_LEVELS = ("chunk", "text", "vector")
 
 
 def claims(folders: Sequence[str | PathLike[str]]) -> Claims:
@@ -138,7 +137,11 @@ def _levels(evaluation: EvaluationFiles, model: str) -> str:
 def _within(evaluation: EvaluationFiles, model: str) -> Claim:
     """Documents are shared: new places in known documents can still be judged, if the chunks are new."""
     levels = evaluation.details["models"][model]["split"]["levels"]
-    seen = [name for name in CHUNK_LEVELS if name in levels and levels[name]["matched"]]
+    seen = [
+        name
+        for name, level in LEVELS.items()
+        if level.of_chunks and name in levels and levels[name]["matched"]
+    ]
     text = f"{model} generalises within documents that it knows"
     if seen:
         return Claim("invalid", text, f"chunks themselves were seen: {', '.join(seen)}", (evaluation.file,))

@@ -15,6 +15,11 @@ from lvmfast.evals.domain_level import Domains, domain_reason
 from lvmfast.evals.queries import Queries
 from lvmfast.leaks.options import DEFAULT_THRESHOLD
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.levels import LEVELS
+from lvmfast.levels.context import CONTEXT
+from lvmfast.levels.doc import DOC
+from lvmfast.levels.oracle import ORACLE
+from lvmfast.levels.vector import VECTOR
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import undecided_count
 from lvmfast.splits.fingerprint import fingerprint_identity
@@ -25,9 +30,6 @@ WORST_FIRST: tuple[Status, ...] = ("LEAKED", "undecided", "unscanned", "clean")
 
 #: What a set shares with training decides what a score on it is about.
 Level = Literal["within-document", "cross-document", "cross-domain", "unknown"]
-
-#: A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
-SEEN = ("doc", "chunk", "text", "vector", "context")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class SplitStatus:
     @property
     def level(self) -> Level:
         """Whether documents or domains are shared with training: by ids, not by a file's name."""
-        found = self.levels.get("doc")
+        found = self.levels.get(DOC.name)
         if found is None or not found.checked:
             return "unknown"
         if found.matched:
@@ -148,14 +150,15 @@ def scan_split(
         levels = _rates(report)
         if identity is not None:
             levels |= _windows_against(train, queries, threshold, threads, progress)
-    seen = [level for level in SEEN if level in levels and levels[level].matched]
+    # A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
+    seen = [n for n, level in LEVELS.items() if level.two_sided and n in levels and levels[n].matched]
     if seen:
         reasons.append("seen in training at " + ", ".join(f"{k} ({levels[k].rate:.1%})" for k in seen))
     open_ = [f"{k} ({levels[k].undecided:,} rows)" for k in levels if levels[k].undecided]
     if open_:
         reasons.append(f"the fingerprint does not decide {', '.join(open_)}")
-    if "oracle" in levels and levels["oracle"].matched:
-        reasons.append(f"{levels['oracle'].matched:,} queries hold their own answer")
+    if ORACLE.name in levels and levels[ORACLE.name].matched:
+        reasons.append(f"{levels[ORACLE.name].matched:,} queries hold their own answer")
     status: Status = "unscanned" if train is None else "clean"
     if open_:
         status = "undecided"
@@ -203,12 +206,17 @@ def _windows_against(
 
     Rates count distinct or stored vectors of windows, not queries.
     """
-    if (found := as_fingerprint(train)) is None or "vector" not in found.columns:
+    if (found := as_fingerprint(train)) is None or not found.columns.issuperset(VECTOR.needs):
         return {}
     vectors = queries.context_vectors()
     if not len(vectors):
         return {}
     report = leakscan(
-        train, {"vector": vectors}, levels=["vector"], threshold=threshold, threads=threads, progress=progress
+        train,
+        {"vector": vectors},
+        levels=[VECTOR.name],
+        threshold=threshold,
+        threads=threads,
+        progress=progress,
     )
-    return {"context": _rates(report)["vector"]}
+    return {CONTEXT.name: _rates(report)[VECTOR.name]}

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.corpus.looks import LackingError
+from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.findings import named_files
-from lvmfast.leaks.levels import LEVELS, NEEDS, WITHIN_LEVELS, Level, Side
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import LevelName
 
 
 def checkable(
     train: Dataset, eval: Dataset | None, options: ScanOptions
-) -> tuple[tuple[Level, ...], dict[Level, str]]:
+) -> tuple[tuple[LevelName, ...], dict[LevelName, str]]:
     """The levels to run, and why the others among those wanted cannot be.
 
     Raises:
@@ -22,18 +24,18 @@ def checkable(
             could run but for a column that cannot be read; the vectors of the two sides differ in dimension;
             `max_df` has no documents to count.
     """
-    possible = LEVELS if eval else WITHIN_LEVELS
-    wanted = options.levels or possible
-    missing: dict[Level, str] = {}
+    possible = [name for name, level in LEVELS.items() if eval or level.within]
+    wanted = options.levels or tuple(possible)
+    missing: dict[LevelName, str] = {}
     sides: dict[Side, Dataset] = {"train": train} if eval is None else {"train": train, "eval": eval}
     for side, dataset in sides.items():
         # Where no column can be read, nobody counted the rows, and the levels say why.
         if dataset.rows == 0 if dataset.columns else not dataset.unreadable:
             raise no_rows(side, [file.name for file in dataset.files])
-    unreadable: dict[Level, str] = {}
+    unreadable: dict[LevelName, str] = {}
     for level in wanted:
         if level not in possible:
-            missing[level] = f"within one split only {' and '.join(WITHIN_LEVELS)} mean something"
+            missing[level] = f"within one split only {' and '.join(possible)} mean something"
             continue
         lacking = _lacking(sides, level)
         if not lacking:
@@ -48,7 +50,7 @@ def checkable(
         else:
             absent = [c for s, c in lacking if s == side and c not in broken]
             named = named_files([file.name for file in sides[side].files])
-            hint = "; a payload may have it" if absent == ["text"] else ""
+            hint = "; a payload may have it" if LEVELS[level].payload else ""
             missing[level] = f"{side} has no {' and no '.join(absent)} ({named}){hint}"
     if options.levels and missing:
         level, reason = next(iter(missing.items()))
@@ -57,17 +59,18 @@ def checkable(
     if unreadable:
         rest = f"; to scan without it: --levels {','.join(levels)}" if levels else ""
         raise DataError(next(iter(unreadable.values())) + rest)
-    if options.nearest and (eval is None or "vector" not in levels):
-        why = "there is no evaluation set" if eval is None else missing.get("vector", "it was left out")
-        raise LackingError(f"nearest: needs two sides and the level vector: {why}")
+    can = next(name for name, level in LEVELS.items() if level.nearest)
+    if options.nearest and (eval is None or can not in levels):
+        why = "there is no evaluation set" if eval is None else missing.get(can, "it was left out")
+        raise LackingError(f"nearest: needs two sides and the level {can}: {why}")
     if not levels:
         raise nothing_checkable(missing)
-    if eval and {"vector", "context"} & set(levels) and train.dim != eval.dim:
+    if eval and any(LEVELS[level].compares_vectors for level in levels) and train.dim != eval.dim:
         raise DataError(
             f"vectors differ in dimension: train {train.files[0].name} has {train.dim}, "
             f"eval {eval.files[0].name} has {eval.dim}"
         )
-    if options.max_df is not None and "text" in levels:
+    if options.max_df is not None and any(LEVELS[level].boilerplate for level in levels):
         for side, dataset in sides.items():
             if "doc_id" not in dataset.columns:
                 why = dataset.unreadable.get("doc_id", "no doc_id")
@@ -75,13 +78,13 @@ def checkable(
     return levels, missing
 
 
-def _lacking(sides: Mapping[Side, Dataset], level: Level) -> list[tuple[Side, Column]]:
+def _lacking(sides: Mapping[Side, Dataset], level: LevelName) -> list[tuple[Side, Column]]:
     """The columns that `level` would need, and which side does not have."""
     return [
         (side, column)
         for side, dataset in sides.items()
-        if level != "oracle" or side == "eval"
-        for column in NEEDS[level]
+        if side in LEVELS[level].sides
+        for column in LEVELS[level].needs
         if column not in dataset.columns
     ]
 
@@ -103,7 +106,7 @@ def no_rows(side: str, names: Sequence[str]) -> DataError:
     return LackingError(f"{side}: {named_files(names)}: no rows")
 
 
-def nothing_checkable(reasons: Mapping[Level, str | None]) -> DataError:
+def nothing_checkable(reasons: Mapping[LevelName, str | None]) -> DataError:
     """The error of a scan that has nothing to say."""
     listed = "; ".join(f"{level}: {reason}" for level, reason in reasons.items())
     return LackingError(f"no level can be checked: {listed}")

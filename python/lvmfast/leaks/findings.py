@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Evidence
-from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.nearest import NearestRows
 from lvmfast.leaks.tally import Rows, Scores, SideCount, starts_of
+from lvmfast.levels.base import LevelName
 
 Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
 Verdict = Literal["clean", "allowed", "leak", "incomplete", "part"]
@@ -32,7 +33,7 @@ class Undecided:
 class LevelFinding:
     """One level of one scan. Inside a single split only the side ``train`` is there."""
 
-    level: Level
+    level: LevelName
     status: Status
     reason: str | None = None  #: why the level is not checkable
     threshold: float | None = None
@@ -86,7 +87,7 @@ def named_files(names: Sequence[str]) -> str:
 class Findings:
     """Everything that a scan found."""
 
-    levels: Mapping[Level, LevelFinding]
+    levels: Mapping[LevelName, LevelFinding]
     sides: Mapping[Side, SideInfo]
     part: str | None = None  #: which part of a scan this is, and of how many
 
@@ -103,7 +104,7 @@ class Findings:
         return "clean"
 
 
-def judge(finding: LevelFinding, allow: Mapping[Level, float]) -> LevelFinding:
+def judge(finding: LevelFinding, allow: Mapping[LevelName, float]) -> LevelFinding:
     """The finding with the status that its counts and the tolerated rates give it."""
     for side, count in finding.sides.items():
         if count.checked == 0:

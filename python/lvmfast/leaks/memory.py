@@ -11,13 +11,13 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import cgroup
 from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, check_evidence_held
-from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import Keys, LevelName
 
 MOST_BLOCK_ROWS = 16_384
 #: A table holds each key (8 bytes a word), and slots at a load of 7/8, twice while it grows.
 SLOT_BYTES = 18
-WORDS = {"doc": 2, "chunk": 4, "text": 2}
 #: A list of keys or of texts is doubled when it is full.
 LISTED = 2
 #: Per row of the indexed side of a keyed level: its slot, and what the counting makes of all slots.
@@ -58,7 +58,9 @@ def working_bytes(options: ScanOptions) -> int:
     return BASE_BYTES + BLOCKS_HELD * options.block_bytes
 
 
-def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, options: ScanOptions) -> int:
+def index_bytes(
+    levels: Sequence[LevelName], indexed: Dataset, streamed: Dataset, options: ScanOptions
+) -> int:
     """Bytes that the index is expected to need, of a scan of two sides.
 
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
@@ -67,26 +69,31 @@ def index_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset, op
     return ahead + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
 
 
-def keyed_bytes(levels: Sequence[Level], indexed: Dataset, streamed: Dataset) -> int:
-    """The part of `index_bytes` for the levels doc, chunk and text."""
+def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed: Dataset) -> int:
+    """The part of `index_bytes` for the levels that compare keys."""
     rows = indexed.estimated_rows()
     need = 0
-    for level, words in WORDS.items():
-        if level in levels:
-            need += rows * (LISTED * 8 * words + SLOT_BYTES + COUNTED_BYTES)
-            if level == "text":
-                need += rows * LISTED * text_bytes(indexed)
-            else:
-                need += streamed.estimated_rows() * (LISTED * 8 * words + SLOT_BYTES)
+    for keys in keys_of(levels):
+        slot = LISTED * 8 * keys.words + SLOT_BYTES
+        need += rows * (slot + COUNTED_BYTES)
+        if keys.compared is None:
+            need += streamed.estimated_rows() * slot
+        else:
+            need += rows * LISTED * text_bytes(indexed)
     return need
 
 
-def vector_bytes(levels: Sequence[Level], indexed: Dataset, options: ScanOptions) -> int:
+def keys_of(levels: Sequence[LevelName]) -> list[Keys]:
+    """The keys of those of `levels` that compare keys."""
+    return [keys for level in levels if (keys := LEVELS[level].keys) is not None]
+
+
+def vector_bytes(levels: Sequence[LevelName], indexed: Dataset, options: ScanOptions) -> int:
     """The part of `index_bytes` for the levels that compare vectors."""
     rows, dim = indexed.estimated_rows(), indexed.dim or 0
     each = GROUP_BYTES + indexed_bytes(dim, options)
-    need = rows * each if "vector" in levels or "context" in levels else 0
-    if "context" in levels:
+    need = rows * each if any(LEVELS[level].compares_vectors for level in levels) else 0
+    if any(LEVELS[level].windows for level in levels):
         need += rows * each * (indexed.context_length or 0)
     return need
 
@@ -106,10 +113,12 @@ def text_bytes(dataset: Dataset) -> int:
     return TEXT_BYTES
 
 
-def evidence_bytes(levels: Sequence[Level], sides: Sequence[Dataset], options: ScanOptions) -> int:
+def evidence_bytes(levels: Sequence[LevelName], sides: Sequence[Dataset], options: ScanOptions) -> int:
     """Bytes that the texts of the evidence may need, of as many matches as there can be."""
     smaller = min(dataset.estimated_rows() for dataset in sides)
-    most = sum(min(options.max_pairs, smaller if level in WORDS else smaller**2) for level in levels)
+    most = sum(
+        min(options.max_pairs, smaller**2 if LEVELS[level].keys is None else smaller) for level in levels
+    )
     return TEXT_COPIES * most * sum(text_bytes(d) for d in sides if "text" in d.columns)
 
 
@@ -123,13 +132,15 @@ def join_bytes(dim: int) -> int:
     return 150 + 6 * min(dim, 384)
 
 
-def index_bytes_within(levels: Sequence[Level], split: Dataset, options: ScanOptions, beside: int = 0) -> int:
+def index_bytes_within(
+    levels: Sequence[LevelName], split: Dataset, options: ScanOptions, beside: int = 0
+) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
     rows = split.estimated_rows()
     text = split.ahead_bytes
-    if "text" in levels:
-        text += rows * (LISTED * (16 + text_bytes(split)) + SLOT_BYTES + COUNTED_BYTES)
-    if "vector" not in levels:
+    for keys in keys_of(levels):
+        text += rows * (LISTED * (8 * keys.words + text_bytes(split)) + SLOT_BYTES + COUNTED_BYTES)
+    if not any(LEVELS[level].compares_vectors for level in levels):
         return text
     dim = split.dim or 0
     compared = min(rows, vectors_per_pass(split, options, beside))

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.cuts import ROW_BITS, Cut, Rows, located, numbered
 from lvmfast.leaks.evidence import Named
-from lvmfast.leaks.levels import SIDES, Side
 
 LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
 

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 from lvmfast.corpus.budget import BLOCK_BYTES, share_of
 from lvmfast.errors import DataError
-from lvmfast.leaks.levels import LEVELS, Level
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import LevelName
 
 Normalization = Literal["default", "none", "strict"]
 
@@ -24,12 +25,12 @@ MOST_THREADS = 1024
 class ScanOptions:
     """Options of a scan. The first block changes the answer; the second changes only how it is found."""
 
-    levels: tuple[Level, ...] | None = None  #: None: every level whose columns are there
+    levels: tuple[LevelName, ...] | None = None  #: None: every level whose columns are there
     threshold: float = DEFAULT_THRESHOLD  #: cosine from which a pair is a match
     normalize: Normalization = "default"
     min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked
     max_df: int | None = None  #: a text in more documents than this is boilerplate, set apart
-    allow: Mapping[Level, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
+    allow: Mapping[LevelName, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
     nearest: bool = False  #: whether to find the nearest training row of every evaluation row
     max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut
 

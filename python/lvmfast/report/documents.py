@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Rows
+from lvmfast.corpus.sides import Side
 from lvmfast.leaks.findings import Findings
-from lvmfast.leaks.levels import Side
 from lvmfast.report.tables import LooksUp
 
 MOST_NAMED = 20  #: documents that the summary names; how many there are is never cut

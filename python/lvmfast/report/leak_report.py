@@ -13,8 +13,9 @@ import pyarrow as pa
 from lvmfast.errors import DataError, LeakError
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
 from lvmfast.leaks.journal import forget
-from lvmfast.leaks.levels import COSINE_LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import LevelName
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
@@ -42,7 +43,7 @@ class LeakReport:
         return self.findings.verdict in ("clean", "allowed")
 
     @property
-    def levels(self) -> Mapping[Level, LevelFinding]:
+    def levels(self) -> Mapping[LevelName, LevelFinding]:
         """The finding of each level."""
         return self.findings.levels
 
@@ -117,11 +118,12 @@ class LeakReport:
         options = replace(self.options, threshold=threshold)
         levels = {
             level: judge(self._raised(finding, threshold), options.allow)
-            if level in COSINE_LEVELS and finding.status != "not_checkable"
+            if LEVELS[level].cosine and finding.status != "not_checkable"
             else finding
             for level, finding in self.levels.items()
         }
-        cosine = pc.is_in(self.matches["level"], pa.array(COSINE_LEVELS))
+        by_cosine = [name for name, level in LEVELS.items() if level.cosine]
+        cosine = pc.is_in(self.matches["level"], pa.array(by_cosine))
         keep = pc.or_(pc.invert(cosine), pc.greater_equal(self.matches["score"], threshold))
         findings = replace(self.findings, levels=levels)
         return replace(self, findings=findings, options=options, matches=self.matches.filter(keep))

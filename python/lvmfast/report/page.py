@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lvmfast.levels import LEVELS
 from lvmfast.report.template import template
 
 PAGE = "report.html"
@@ -48,6 +49,7 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
         number=number,
         percent=percent,
         charts=charts,
+        registry=LEVELS,
         worst=worst_pairs(matches),
         near=pairs_near_threshold(matches),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lvmfast.leaks.levels import COSINE_LEVELS, LEVELS
+from lvmfast.levels import LEVELS
 from lvmfast.report.differences import Comparison, compare
 
 MOST_PER_LEVEL = 8
@@ -23,7 +23,7 @@ class Pair:
 
     scores: tuple[tuple[str, float], ...]  #: (level, score)
     match: dict[str, Any]  #: one of the rows of `matches.parquet` behind it
-    comparison: Comparison | None  #: None where a side has no text, or only the document is shared
+    comparison: Comparison | None  #: None where a side has no text, or theirs need not be alike
 
     @property
     def row_pairs(self) -> int:
@@ -43,7 +43,7 @@ def worst_pairs(matches: pa.Table) -> list[Pair]:
 def pairs_near_threshold(matches: pa.Table) -> list[Pair]:
     """The lowest scores of each cosine level, where it has more than the worst pairs show."""
     chosen = []
-    for level in COSINE_LEVELS:
+    for level in [name for name, level in LEVELS.items() if level.cosine]:
         worst_first = _sorted(matches, level, "descending")
         rest = worst_first.slice(MOST_PER_LEVEL)
         lowest = rest.slice(max(0, len(rest) - MOST_NEAR_THRESHOLD)).to_pylist()
@@ -72,8 +72,7 @@ def _merged(rows: Iterable[dict[str, Any]]) -> list[Pair]:
     for found in by_place.values():
         first = found[0]
         texts = first["train_text"], first["eval_text"]
-        # A shared document is named by the first row of each side: two chunks that need not be alike.
-        only_document = all(row["level"] == "doc" for row in found)
-        comparison = None if None in texts or only_document else compare(*texts)
+        alike = any(LEVELS[row["level"]].names_texts for row in found)
+        comparison = compare(*texts) if alike and None not in texts else None
         pairs.append(Pair(tuple((row["level"], row["score"]) for row in found), first, comparison))
     return sorted(pairs, key=lambda pair: (-len(pair.scores), -max(score for _, score in pair.scores)))

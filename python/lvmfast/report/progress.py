@@ -9,18 +9,15 @@ from contextlib import contextmanager
 
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.levels import LEVELS
 from lvmfast.shown import tell
 
 SECONDS_BETWEEN_LINES = 10.0
 
-#: What phases of a scan count that do not count rows.
-UNITS = {
-    **{f"join {level}": "parts" for level in ("doc", "chunk", "text")},
-    "compare text": "parts",
-    "join vector": "vectors",
-    **{f"part {level}": "spans" for level in ("doc", "chunk", "text")},  # of files, on a cluster
-    "read text": "spans",
-}
+
+def _of_a_scan() -> dict[str, str]:
+    """What phases of a scan count that do not count rows."""
+    return {f"{phase} {name}": unit for name, level in LEVELS.items() for phase, unit in level.phases.items()}
 
 
 @contextmanager
@@ -29,7 +26,7 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
 
     `units` names what a phase counts, where that is not rows; of those of a scan it is known.
     """
-    known = {**UNITS, **(units or {})}
+    known = {**_of_a_scan(), **(units or {})}
     if quiet:
         yield silent
     elif sys.stderr.isatty():

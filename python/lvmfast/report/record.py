@@ -15,9 +15,9 @@ from lvmfast.corpus import Dataset, SplitFile
 from lvmfast.corpus.dataset import InputFile
 from lvmfast.corpus.load import OPENED_AT_ONCE
 from lvmfast.corpus.payload import Payload
+from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.devices import device_name
-from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.stores import StoredObject
 

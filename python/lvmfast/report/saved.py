@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from lvmfast import _core
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.journal import RUN
-from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.parse import Fields, as_documented, parse_json
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA

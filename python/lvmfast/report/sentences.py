@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lvmfast.corpus.sides import SIDES
 from lvmfast.leaks.findings import Findings, LevelFinding
-from lvmfast.leaks.levels import CANNOT_SEE, SIDES
+from lvmfast.levels import LEVELS
 
 
 def closing_line(findings: Findings) -> str:
@@ -84,5 +85,5 @@ def _coverage(ran: list[LevelFinding], what: str) -> str:
                 unchecked.append(f"{n} {side} rows at {finding.level}")
     if unchecked:
         sentence += f"; not checked: {', '.join(unchecked)}"
-    blind = "; ".join(f"{level}: {CANNOT_SEE[level]}" for level in clean)
+    blind = "; ".join(f"{level}: {LEVELS[level].cannot_see}" for level in clean)
     return f"{sentence}. What these levels cannot see: {blind}."

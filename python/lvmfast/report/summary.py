@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
-from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import SideCount
 from lvmfast.report.documents import MatchedDocuments

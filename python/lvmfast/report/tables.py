@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
-from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.tally import Rows
+from lvmfast.levels.base import LevelName
 
 MATCHED_ROWS = pa.schema(
     [("level", pa.string()), ("side", pa.string()), ("file", pa.string()), ("row", pa.int64())]
@@ -84,10 +85,9 @@ def matched_row_groups(findings: Findings) -> Iterator[pa.Table]:
 
 def nearest_rows(findings: Findings) -> pa.Table | None:
     """The nearest training row of every eval row that was compared, by eval row; None if not asked for."""
-    finding = findings.levels.get("vector")
-    if finding is None or finding.nearest is None:
+    found = next((f.nearest for f in findings.levels.values() if f.nearest is not None), None)
+    if found is None:
         return None
-    found = finding.nearest
     columns = (
         *_locate(found.eval_row, findings.sides["eval"]),
         arrow_numbers(found.cosine),
@@ -185,5 +185,5 @@ def _locate(rows: Rows, info: SideInfo) -> tuple[pa.Array, pa.Array]:
     return arrow_texts(info.names, files, absent), arrow_numbers(rows - info.file_starts[files], absent)
 
 
-def _same(value: Level | Side, rows: int) -> pa.Array:
+def _same(value: LevelName | Side, rows: int) -> pa.Array:
     return arrow_texts([value], np.zeros(rows, np.int64))

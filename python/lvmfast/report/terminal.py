@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
-from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.tally import FileCount, SideCount
 from lvmfast.report.nearest import nearest_sentence
 from lvmfast.report.sentences import undecided_count

@@ -11,9 +11,9 @@ from typing import Any
 
 from lvmfast import _core
 from lvmfast.corpus.leftovers import CERTIFICATE
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
-from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.parse import Fields, as_documented, read_json
 from lvmfast.report.leak_report import LeakReport
 

@@ -16,11 +16,12 @@ from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.leftovers import LEDGER
 from lvmfast.corpus.paths import expanded, given_paths
+from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.durable import staged_folder
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
-from lvmfast.leaks.levels import SIDES, Side, other_side
 from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.levels import LEVELS
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.saved import SavedScan, ScannedFile
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
@@ -248,9 +249,10 @@ def _check_worth(leaked: Leaked, saved: SavedScan) -> None:
             f"{leaked.files[0]}: all {total} {leaked.side} rows leak ({by_level}): 0 rows would be left, "
             "so nothing was written"
         )
-    oracle = saved.summary["levels"].get("oracle")
-    if leaked.side == "train" and oracle and oracle["eval_rows_matched"]:
-        raise DataError(
-            f"--drop train: {oracle['eval_rows_matched']} eval rows hold their own answer (oracle), which "
-            "only --drop eval can mend"
-        )
+    for name in [name for name, level in LEVELS.items() if leaked.side not in level.sides]:
+        matched = saved.summary["levels"].get(name, {}).get("eval_rows_matched")
+        if matched:
+            raise DataError(
+                f"--drop train: {matched} eval rows hold their own answer ({name}), which "
+                "only --drop eval can mend"
+            )

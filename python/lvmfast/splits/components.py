@@ -18,18 +18,16 @@ from lvmfast.leaks import memory
 from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.duplicates import LEFT_OUT, Groups, SeenVectors, group_pairs
 from lvmfast.leaks.keyed import TextKeys
-from lvmfast.leaks.levels import Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, read
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
 from lvmfast.leaks.vectors import window_cosines
+from lvmfast.levels import LEVELS
 
 #: Edges that are gathered before they are joined, for each joining costs a pass over all nodes.
 EDGES_AT_ONCE = 1 << 20
 #: Bytes per vector of a split, target or window, that grouping and joining hold at their peak.
 CELL_BYTES = 64
-
-_COMPARED: tuple[Level, ...] = ("text", "vector")
 
 
 class Components:
@@ -102,7 +100,7 @@ def relate_documents(
     Raises:
         DataError: the memory limit is too low, or a file is broken.
     """
-    levels: list[Level] = [level for level in _COMPARED if level in split.columns]
+    levels = [n for n, level in LEVELS.items() if level.within and split.columns.issuperset(level.needs)]
     need = memory.index_bytes_within(levels, split, options, _cell_bytes(split))
     memory.check(memory.working_bytes(options) + need, options.memory_limit)
     components, with_answer = Components(documents), NO_ROWS

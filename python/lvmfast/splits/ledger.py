@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 
 from lvmfast.corpus import Dataset
 from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.sides import Side, other_side
 from lvmfast.errors import DataError
-from lvmfast.leaks.levels import LEVELS, Level, Side, other_side
 from lvmfast.leaks.tally import Rows
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import LevelName
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -50,7 +52,7 @@ class Leaked:
         return np.flatnonzero(self.at)
 
     @property
-    def by_level(self) -> Mapping[Level, int]:
+    def by_level(self) -> Mapping[LevelName, int]:
         """Rows per level, no zeros; a row counts at each level that it matched at."""
         counts = {level: int(np.count_nonzero(self.at & (1 << i))) for i, level in enumerate(LEVELS)}
         return {level: n for level, n in counts.items() if n}

@@ -16,10 +16,10 @@ from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import suffix_of
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import given_paths
+from lvmfast.corpus.sides import Side
 from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError
 from lvmfast.leaks.checkable import check_readable
-from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.record import Inputs, OpenSplit

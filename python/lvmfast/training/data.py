@@ -18,16 +18,14 @@ from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.selection import select_rows
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
-from lvmfast.leaks.levels import NEEDS, Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress
+from lvmfast.levels import LEVELS
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.splits.hold_out import HeldOut, hold_out
 from lvmfast.training.config import TrainConfig
 
 CLEAN, LEAKED = "clean", "LEAKED"
-#: What makes a validation set leak. A row that holds its own answer (oracle) was not thereby trained on.
-_SCANNED: tuple[Level, ...] = ("doc", "chunk", "text", "vector", "context")
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,8 @@ def scan_sides(config: TrainConfig, sides: Sides, progress: Progress) -> LeakRep
         DataError: as `leakscan`.
     """
     both = sides.train_split.columns & sides.val_split.columns
-    levels = [level for level in _SCANNED if both.issuperset(NEEDS[level])]
+    # A row that holds its own answer was not thereby trained on.
+    levels = [n for n, level in LEVELS.items() if level.two_sided and both.issuperset(level.needs)]
     return leakscan(
         sides.train_split,
         sides.val_split,

@@ -1,0 +1,16 @@
+"""Targets of one side inside context windows of the other."""
+
+from __future__ import annotations
+
+from lvmfast.levels.base import Level
+
+CONTEXT = Level(
+    name="context",
+    needs=("vector", "context"),
+    what="targets of one side inside context windows of the other, both ways",
+    cannot_see="windows that were built from other chunks",
+    by_fingerprint="not checkable: no window is kept",
+    cosine=True,
+    windows=True,
+    sketched=False,
+)

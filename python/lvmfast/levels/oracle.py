@@ -1,0 +1,15 @@
+"""Targets inside their own context window."""
+
+from __future__ import annotations
+
+from lvmfast.levels.base import Level
+
+ORACLE = Level(
+    name="oracle",
+    needs=("vector", "context"),
+    what="an evaluation row whose target stands in its own context: the query holds the answer",
+    cannot_see="targets that only nearly repeat their context",
+    by_fingerprint="as ever; it needs the evaluation set alone",
+    cosine=True,
+    sides=("eval",),
+)

@@ -1,0 +1,22 @@
+"""Target vectors of one direction, or nearly."""
+
+from __future__ import annotations
+
+from lvmfast.levels.base import Level
+
+VECTOR = Level(
+    name="vector",
+    needs=("vector",),
+    what="target vectors with cosine ≥ `--threshold` (0.995)",
+    cannot_see="text that another encoder embedded, or pairs below the threshold",
+    by_fingerprint=(
+        "equal vectors match. Every other row is **clean for certain**, or **undecided**: the bound below "
+        "does not rule out a match. `train_…` counts, `pairs` and evidence are those of equal vectors alone, "
+        "and there is no histogram"
+    ),
+    cosine=True,
+    nearest=True,
+    within=True,
+    of_chunks=True,
+    phases={"join": "vectors"},
+)
