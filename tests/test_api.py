@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
-from tests import data
+from tests.support import data
 
 
 @pytest.fixture(scope="module")
