@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.places import ROOT
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-ROOT = Path(__file__).parent.parent
 NEWEST_GLIBC = (2, 28)
 
 

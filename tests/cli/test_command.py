@@ -17,31 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support import data
+from tests.support.command import LVMFAST, refused, run
+from tests.support.places import SCHEMA
 
-LVMFAST = [sys.executable, "-m", "lvmfast"]
-SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "summary.schema.json").read_text())
 SCAN_FILES = ["matched_rows.parquet", "matches.parquet", "report.html", "summary.json"]
-
-
-def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LVMFAST, *arguments], capture_output=True, text=True, timeout=120, check=False, **options
-    )
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, str]:
     return data.leaky(tmp_path_factory.mktemp("leaky"))
-
-
-def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Exit code 2, nothing on stdout, one line on stderr that holds the words."""
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    for word in words:
-        assert word in lines[0], lines[0]
 
 
 def test_a_leak_is_exit_1_with_evidence_on_disk(files, tmp_path):

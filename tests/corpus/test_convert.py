@@ -14,6 +14,7 @@ from lvmfast.corpus import load_split
 from lvmfast.corpus.convert import convert_payload
 from lvmfast.corpus.unpickle import load_plain
 from lvmfast.errors import DataError
+from tests.support.raw_arrays import save_raw
 
 TEXTS = ["one", "zwei é", "𝄞"]
 VECTORS = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -44,13 +45,6 @@ def save(path, payload, protocol=None):
 
 def plain(data):
     return load_plain(io.BytesIO(data), len(data), "x")
-
-
-def save_raw(path, data, shape=()):
-    out = io.BytesIO()
-    np.lib.format.write_array_header_1_0(out, {"descr": "|O", "fortran_order": False, "shape": shape})
-    path.write_bytes(out.getvalue() + data)
-    return path
 
 
 @pytest.mark.parametrize("protocol", [None, 0, 1, 2, 3, 4, 5])

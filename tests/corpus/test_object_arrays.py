@@ -15,7 +15,7 @@ from lvmfast.corpus.convert import convert_payload
 from lvmfast.errors import DataError
 from tests.support.corpus_reading import read
 from tests.support.peaks import MIB, ran
-from tests.test_corpus_convert import save_raw
+from tests.support.raw_arrays import save_raw
 
 ROWS = 30
 TEXTS = [f"a sentence about subject number {row}" for row in range(ROWS)]

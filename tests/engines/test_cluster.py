@@ -24,9 +24,6 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.splits.directions import fitted_directions
 from lvmfast.splits.kept import Kept
 from lvmfast.splits.ray_fingerprint import SpanReader
-from tests.test_shards import corpus
-
-__all__ = ["corpus"]
 
 
 def cluster(*nodes: dict[str, float]) -> Any:

@@ -15,16 +15,15 @@ import pytest
 
 import lvmfast as lvmfast_api
 from tests.support import data
-from tests.test_shards import OPTIONS, assert_same, assert_same_within, corpus, random_table, whole
+from tests.support.places import ROOT
+from tests.support.shards import OPTIONS, assert_same, assert_same_within, random_table
 from tests.support.tiny_encoder import make_tiny_encoder
-
-__all__ = ["corpus", "whole"]
 
 pytestmark = pytest.mark.slow
 
 
 def on_cluster(work: str, what: str, *arguments: Path) -> str:
-    script = Path(__file__).with_name("ray_cluster.py")
+    script = ROOT / "tests" / "support" / "ray_cluster.py"
     run = subprocess.run(
         [sys.executable, str(script), work, what, *map(str, arguments)],
         capture_output=True,

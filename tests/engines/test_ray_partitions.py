@@ -19,7 +19,7 @@ from lvmfast.corpus import load_split
 from lvmfast.engines import ray_partitions
 from lvmfast.leaks.keyed import KeyedLevel, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
-from tests.test_large import COLUMNS, same, splits
+from tests.support.large import COLUMNS, same, splits
 
 
 def naive_group_by(

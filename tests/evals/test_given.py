@@ -14,7 +14,18 @@ import lvmfast
 from lvmfast.cli import app
 from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.hits import load_hits, load_truth, score_hits
-from tests.support.eval_world import CHUNKS, EVAL_DOCS, LENGTH, TRAIN_DOCS, copies, matrix, payload, run, save, world
+from tests.support.eval_world import (
+    CHUNKS,
+    EVAL_DOCS,
+    LENGTH,
+    TRAIN_DOCS,
+    copies,
+    matrix,
+    payload,
+    run,
+    save,
+    world,
+)
 
 ALL = [*TRAIN_DOCS, *EVAL_DOCS]
 FAST = {"resamples": 50}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from lvmfast.evals.audits import key_shift_audit
 from lvmfast.evals.search import open_pool
+from tests.support.places import ROOT
 
-REAL = Path(__file__).parents[1] / ".bench" / "enwiki" / "sequences.npz"
+REAL = ROOT / ".bench" / "enwiki" / "sequences.npz"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from tests.fuzz import campaign, readers
 from tests.fuzz.commands import CommandTrials, build
 from tests.fuzz.grow import COMPRESS, PLAIN
 
-FOUND = Path(__file__).parent / "fuzz" / "found"
+FOUND = Path(__file__).parent / "found"
 
 
 @pytest.mark.parametrize("path", sorted(FOUND.iterdir()), ids=lambda path: path.name)

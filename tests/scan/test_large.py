@@ -16,46 +16,15 @@ from hypothesis import strategies as st
 import lvmfast
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.leaks import cost, journal, large, memory, partitioned
-from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.tally import SideTally
 from lvmfast.stores import folder
-from tests.test_scan_oracle import DIM, LENGTH, as_arrays
-from tests.test_scan_oracle import splits as vector_splits
-
-COLUMNS = ("doc_id", "chunk_id", "text")
-
-#: Few values, so that keys repeat; one of them in most rows.
-DOCS = st.sampled_from([None, 1, 2, 3, 4, "seven", "8"])
-CHUNKS = st.sampled_from([None, 0, 1, 2])
-TEXTS = st.sampled_from([None, "", " ", "abc", *["One  text", "one TEXT"] * 3, *"defghijk", "ΑΣ", "ας"])
-
-
-@st.composite
-def splits(draw, largest: int = 40):
-    rows = draw(st.integers(1, largest))
-    column = lambda values: draw(st.lists(values, min_size=rows, max_size=rows))  # noqa: E731
-    return {
-        "doc_id": [None if v is None else str(v) for v in column(DOCS)],
-        "chunk_id": [None if v is None else str(v) for v in column(CHUNKS)],
-        "text": column(TEXTS),
-    }
-
-
-def same(one: KeyedResult, other: KeyedResult) -> None:
-    for field in ("match_count", "pairs", "keys", "shared_keys"):
-        assert getattr(one, field) == getattr(other, field), field
-    for name, array in vars(one.matches).items():
-        assert array.tolist() == getattr(other.matches, name).tolist(), name
-    for side, tally in one.tally.items():
-        left, right = tally.count(), other.tally[side].count()
-        assert left.matched_rows.tolist() == right.matched_rows.tolist(), side
-        assert left.best.tolist() == right.best.tolist()
-        assert left.file_rows.tolist() == right.file_rows.tolist()
-        assert left.unchecked == right.unchecked
+from tests.support.colliding import as_arrays
+from tests.support.colliding import splits as vector_splits
+from tests.support.large import COLUMNS, in_blocks, same, splits
 
 
 def partitioned_result(level, datasets, options, folder, budget) -> KeyedResult:
@@ -120,15 +89,6 @@ def test_partitions_find_what_memory_finds(
     folder = tmp_path_factory.mktemp("partitions")
     same(partitioned_result("text", {"train": opened["train"]}, options, folder, budget), duplicates.result())
     assert not list(folder.iterdir())
-
-
-def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3, journal=None):
-    read = lambda side, columns, phase: datasets[side].batches(columns, block_rows)  # noqa: E731
-    files = {side: len(dataset.files) for side, dataset in datasets.items()}
-    levels = ("vector", "context", "oracle")
-    return BlockedVectors(
-        levels, indexed, files, DIM, LENGTH, options, groups_per_block, read, journal
-    ).results()
 
 
 @settings(max_examples=60, deadline=None)

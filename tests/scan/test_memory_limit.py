@@ -16,8 +16,9 @@ from lvmfast.corpus import load_split
 from lvmfast.leaks import cgroup, memory
 from lvmfast.leaks.levels import parse_levels
 from lvmfast.leaks.options import ScanOptions
+from tests.support.places import ROOT
 
-sys.path.append(str(Path(__file__).parents[1] / "benches"))
+sys.path.append(str(ROOT / "benches"))
 from memory_limit import Finished, run
 
 MIB = 1 << 20

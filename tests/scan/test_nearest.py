@@ -14,10 +14,9 @@ import lvmfast
 from lvmfast.leaks import options
 from lvmfast.leaks.nearest import NearestRows
 from lvmfast.report.nearest import distribution
-from tests.test_cli import run
-from tests.test_near import DIMS, Rows, beside, brute_force, documented_dot, sides
-
-SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "summary.schema.json").read_text())
+from tests.support.command import run
+from tests.support.cosine import DIMS, Rows, beside, brute_force, documented_dot, sides
+from tests.support.places import SCHEMA
 
 
 def slow_nearest(train: Rows, eval: Rows) -> tuple[list[float], list[int]]:

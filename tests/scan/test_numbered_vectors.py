@@ -21,9 +21,9 @@ from lvmfast.splits.components import relate_documents
 from lvmfast.splits.documents import read_documents
 from lvmfast.splits.hold_out import hold_out
 from tests.support import oracle
-from tests.test_large import in_blocks
-from tests.test_scan_oracle import DIM, LENGTH, MIN_CHARS, VECTORS, check, evidence_of
-from tests.test_splits_split import THRESHOLD, naive_components
+from tests.support.colliding import DIM, LENGTH, MIN_CHARS, VECTORS, check, evidence_of
+from tests.support.divided import THRESHOLD, naive_components
+from tests.support.large import in_blocks
 
 LEVELS = ("doc", "chunk", "vector", "context", "oracle")
 

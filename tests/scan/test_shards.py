@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,51 +18,7 @@ import pytest
 import lvmfast
 from lvmfast.errors import DataError, IncompleteError
 from lvmfast.report.saved import SavedScan
-
-TABLES = ("matches.parquet", "matched_rows.parquet", "nearest.parquet")
-#: Of a summary: what may differ between machines.
-MACHINES = ("timings", "environment", "inputs")
-OPTIONS: dict[str, Any] = {"nearest": True, "max_pairs": 50, "max_df": 4}
-
-
-def random_table(seed: int, rows: int, first_doc: int, pool: np.ndarray) -> pa.Table:
-    rng = np.random.default_rng(seed)
-    docs = rng.integers(first_doc, first_doc + 60, rows)
-    vectors = pool[rng.integers(len(pool), size=rows)]
-    return pa.table(
-        {
-            "doc_id": pa.array([None if doc % 17 == 0 else int(doc) for doc in docs], pa.int64()),
-            "chunk_id": pa.array(rng.integers(0, 8, rows)),
-            "text": pa.array([f"a sentence of some length about {n}" for n in rng.integers(0, 400, rows)]),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), pool.shape[1]),
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Training files of four formats, one without rows, and an evaluation set that shares a good deal."""
-    root = tmp_path_factory.mktemp("corpus")
-    (root / "train").mkdir()
-    pool = np.random.default_rng(7).standard_normal((300, 8)).astype(np.float32)
-    pool[0], pool[1, 0] = 0, np.nan
-    for place, rows in enumerate((700, 0, 300)):
-        table = random_table(place, rows, 0, pool)
-        pq.write_table(table, root / "train" / f"{place}.parquet", row_group_size=150)
-    lines = random_table(3, 200, 20, pool).drop_columns(["vector"]).to_pylist()
-    (root / "train" / "3.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    arrays = random_table(4, 400, 30, pool)
-    vectors = np.stack(arrays["vector"].to_pylist()).astype(np.float32)
-    np.savez(root / "train" / "4.npz", doc_id=np.arange(400) % 50, chunk_id=np.arange(400), vector=vectors)
-    pq.write_table(random_table(9, 250, 40, pool), root / "eval.parquet")
-    return root
-
-
-@pytest.fixture(scope="module")
-def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("whole")
-    lvmfast.leakscan(corpus / "train", corpus / "eval.parquet", **OPTIONS).save(out)
-    return out
+from tests.support.shards import OPTIONS, assert_same, assert_same_within
 
 
 def scan_shards(corpus: Path, root: Path, shards: int, **options: Any) -> list[Path]:
@@ -81,17 +36,6 @@ def scan_shards(corpus: Path, root: Path, shards: int, **options: Any) -> list[P
         report.save(part)
         parts.append(part)
     return parts
-
-
-def assert_same(out: Path, whole: Path) -> None:
-    for name in TABLES:
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = (json.loads((place / "summary.json").read_text()) for place in (out, whole))
-    hashed = [[f["blake3"] for f in s["inputs"]["train"]["files"]] for s in (ours, theirs)]
-    assert hashed[0] == hashed[1]
-    for name in MACHINES:
-        del ours[name], theirs[name]
-    assert ours == theirs
 
 
 @pytest.mark.parametrize("shards", [1, 3, 23])
@@ -247,15 +191,6 @@ def kill_until_it_ends(command: list[str], out: Path) -> set[str | None]:
     assert process.returncode == 1, errors
     assert not (out / ".partial").exists()
     return told
-
-
-def assert_same_within(out: Path, whole: Path) -> None:
-    for name in ("matches.parquet", "matched_rows.parquet"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = (json.loads((place / "summary.json").read_text()) for place in (out, whole))
-    for name in MACHINES:
-        del ours[name], theirs[name]
-    assert ours == theirs
 
 
 def test_a_killed_scan_of_one_split_goes_on(corpus: Path, tmp_path: Path) -> None:

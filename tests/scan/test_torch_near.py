@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import lvmfast
 from lvmfast import _core
 from lvmfast.leaks import torch_near
-from tests.test_near import beside, sides
+from tests.support.cosine import beside, sides
 
 torch = pytest.importorskip("torch")
 

@@ -23,7 +23,7 @@ from lvmfast.corpus.rewriters.taking import take
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite import rewrite
 from tests.support.arrow_columns import IDS, TEXTS, VECTORS
-from tests.test_arrow_types import ROWS, kept_as, texts, to_file, to_parquet, to_stream, vectors
+from tests.support.arrow_files import ROWS, kept_as, texts, to_file, to_parquet, to_stream, vectors
 
 NULLABLE = st.one_of(st.none(), st.text(max_size=20))
 

@@ -24,9 +24,9 @@ from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
 from lvmfast.splits import clean as clean_module
 from tests.support import data, oracle
-from tests.test_cli import refused, run
-from tests.test_scan_oracle import MIN_CHARS
-from tests.test_splits_split import as_table, dataset, documents
+from tests.support.colliding import MIN_CHARS
+from tests.support.command import refused, run
+from tests.support.divided import as_table, dataset, documents
 
 THRESHOLD = 0.97
 

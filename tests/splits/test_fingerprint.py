@@ -24,7 +24,8 @@ from lvmfast import _core
 from lvmfast.corpus import lvfp
 from lvmfast.errors import DataError
 from tests.support import data
-from tests.test_cli import LVMFAST, SCHEMA, refused, run
+from tests.support.command import LVMFAST, refused, run
+from tests.support.places import SCHEMA
 
 # Few values, so that everything collides.
 INTEGERS = st.sampled_from([None, 0, 1, -7, 2**62])

@@ -19,9 +19,9 @@ import lvmfast
 from lvmfast.corpus.quarantined import Quarantines
 from lvmfast.splits import move as moving
 from tests.support import data
+from tests.support.places import SCHEMA
 
 LVMFAST = [sys.executable, "-m", "lvmfast"]
-SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "summary.schema.json").read_text())
 FOLDER, MANIFEST, WARNING = "LEAKED_EVAL_SETS", "manifest.json", "README_LEAK_WARNING.md"
 
 
