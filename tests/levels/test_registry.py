@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from lvmfast.errors import DataError
 from lvmfast.levels import LEVELS, columns_of, parse_levels
-
-ROOT = Path(__file__).parent.parent
+from tests.support.places import ROOT, SCHEMA
 
 
 def rows_of_table(file: str, heading: str) -> list[str]:
@@ -22,8 +18,7 @@ def rows_of_table(file: str, heading: str) -> list[str]:
 
 
 def test_the_schema_knows_the_levels():
-    schema = json.loads((ROOT / "docs" / "summary.schema.json").read_text())
-    assert list(schema["properties"]["levels"]["patternProperties"]) == [f"^({'|'.join(LEVELS)})$"]
+    assert list(SCHEMA["properties"]["levels"]["patternProperties"]) == [f"^({'|'.join(LEVELS)})$"]
 
 
 def test_the_readme_has_the_table_of_levels():
