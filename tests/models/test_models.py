@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lvmfast import DataError
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
-from lvmfast.models.config import BASELINES, LAYERS, MODELS, RESIDUALS, ModelConfig
+from lvmfast.models.config import BASELINES, RESIDUALS, ModelConfig
+from lvmfast.models.registry import MODELS
 
 torch = pytest.importorskip("torch")
 
@@ -20,7 +21,7 @@ WIDTHS = {"d_model": 32, "d_state": 8, "headdim": 8}
 ALL = [
     (model, block)
     for model in MODELS
-    for block in (("mamba2", "mamba") if model == "mamba_s" else ("mamba2",))
+    for block in (("mamba2", "mamba") if MODELS[model].forms else ("mamba2",))
 ]
 MIX = [0.1, -0.2, 0.3, 0.4, 0.8]
 
@@ -38,7 +39,7 @@ def test_config_comes_back_from_its_dict():
     for model in MODELS:
         config = ModelConfig(model, 768, 5, residual="lag-mix")
         assert ModelConfig.from_dict(config.to_dict()) == config
-        assert config.n_layers == LAYERS[model]
+        assert config.n_layers == MODELS[model].layers
     public = ModelConfig("mamba_s", 768, 5)
     assert (public.n_layers, public.d_model, public.d_state, public.d_conv, public.expand) == (
         8,

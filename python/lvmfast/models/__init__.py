@@ -1,4 +1,5 @@
 """Next-vector models: the embedding of the next chunk from the window before it. `build.py` makes them.
 
-`config.py` and `baselines.py` load no torch; everything else here does, so it is imported where it is needed.
+`registry.py`, `config.py` and `baselines.py` load no torch; everything else here does, so it is imported
+where it is needed.
 """

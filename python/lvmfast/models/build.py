@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from lvmfast.leaks.devices import device_name
-from lvmfast.models.attention_mixture import AttentionMixture
 from lvmfast.models.config import ModelConfig
-from lvmfast.models.forms import choose_form
-from lvmfast.models.gru import GRU
-from lvmfast.models.mamba_s import MambaS
-from lvmfast.models.mlp import MLP
 from lvmfast.models.next_vector import NextVectorModel
+from lvmfast.models.registry import MODELS
 
 
 def build(
@@ -33,15 +30,12 @@ def build(
     if isinstance(device, str):
         device_name(device)
     device = torch.device(device)
-    body: nn.Module
-    if config.model == "mamba_s":
-        body = MambaS(config, choose_form(config, device))
-    elif config.model == "amn":
-        body = AttentionMixture(config)
-    elif config.model == "gru":
-        body = GRU(config)
-    else:
-        body = MLP(config)
+    architecture, settled = MODELS[config.model], config
+    if architecture.forms:
+        from lvmfast.models.forms import choose_form
+
+        settled = replace(config, form=choose_form(config, device))
+    body = architecture.load()(settled)
     model = NextVectorModel(config, body, mix)
     model.to(device)
     return model

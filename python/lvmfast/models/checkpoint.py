@@ -17,6 +17,7 @@ from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.durable import write_bytes, write_text
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.models.config import ModelConfig
+from lvmfast.models.registry import MODELS
 from lvmfast.parse import parse_json, read_json
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def load_model(
     from lvmfast.models.build import build
 
     config = info.config
-    if form is not None and config.model == "mamba_s":
+    if form is not None and MODELS[config.model].forms:
         config = replace(config, form=form)
     try:
         model = build(config, device=device)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lvmfast.errors import DataError
+from lvmfast.models.registry import MODELS
 
-MODELS = ("mamba_s", "amn", "gru", "mlp")
 BASELINES = ("copy-last", "mean", "lag-mix")
 #: What a prediction may be a correction to, by the baseline that it equals while the correction is zero.
 RESIDUALS = {"last": "copy-last", "mean": "mean", "lag-mix": "lag-mix"}
 BLOCKS = ("mamba2", "mamba")
 FORMS = ("auto", "kernels", "reference")
-LAYERS = {"mamba_s": 8, "amn": 1, "gru": 1, "mlp": 2}
 
 
 @dataclass(frozen=True)
@@ -26,16 +25,15 @@ class ModelConfig:
         dim: components of an embedding.
         length: vectors in a window.
         d_model: width of the hidden state.
-        n_layers: blocks, layers of the GRU or of the MLP; 0 stands for the model's own (`LAYERS`) and is
-            replaced by it.
+        n_layers: blocks, layers of the GRU or of the MLP; 0 stands for the model's own and is replaced by it.
         d_state: state components of a Mamba block, per channel.
         d_conv: taps of a Mamba block's convolution.
         expand: inner width of a block over `d_model`, in Mamba blocks and in MLP layers.
         headdim: channels of a head, in Mamba2.
         dropout: share of each block's output that is dropped in training.
-        block: one of `BLOCKS`, for `mamba_s`.
-        form: one of `FORMS`, for `mamba_s`: the kernels of mamba-ssm, the reference in PyTorch, or whichever
-            of them suits the device.
+        block: one of `BLOCKS`, for models of Mamba blocks.
+        form: one of `FORMS`, for models of Mamba blocks: the kernels of mamba-ssm, the reference in PyTorch,
+            or whichever of them suits the device.
         residual: one of `RESIDUALS`: the model corrects that mix of its window instead of predicting whole.
     """
 
@@ -60,8 +58,9 @@ class ModelConfig:
             DataError: a field names nothing known, is of another type, or is out of its range.
         """
         one_of("model", self.model, MODELS)
+        architecture = MODELS[self.model]
         if self.n_layers == 0 and not isinstance(self.n_layers, bool):
-            object.__setattr__(self, "n_layers", LAYERS[self.model])
+            object.__setattr__(self, "n_layers", architecture.layers)
         for name in ("dim", "length", "d_model", "n_layers", "d_state", "d_conv", "expand", "headdim"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -72,13 +71,13 @@ class ModelConfig:
         one_of("block", self.block, BLOCKS)
         one_of("form", self.form, FORMS)
         if self.residual is not None:
-            one_of("residual", self.residual, tuple(RESIDUALS))
+            one_of("residual", self.residual, RESIDUALS)
         inner = self.expand * self.d_model
-        if self.model == "mamba_s" and self.block == "mamba2" and inner % self.headdim:
+        if architecture.forms and self.block == "mamba2" and inner % self.headdim:
             raise DataError(
                 f"model config: headdim: expected a divisor of expand * d_model = {inner}, got {self.headdim}"
             )
-        if self.model != "mamba_s" and self.form != "auto":
+        if not architecture.forms and self.form != "auto":
             raise DataError(f"model config: form: {self.model} has one form only, got {self.form!r}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +103,7 @@ class ModelConfig:
         return cls(**values)
 
 
-def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+def one_of(name: str, value: object, known: Collection[str]) -> None:
     """Raises a DataError where `value` is not among `known`."""
     if value not in known:
         raise DataError(f"model config: {name}: expected {' or '.join(known)}, got {value!r}")

@@ -13,11 +13,11 @@ from lvmfast.models.windows import at_last_real, leading_padding, padding_last
 class Layer(nn.Module):
     """x + dropout(block(rmsnorm(x)))."""
 
-    def __init__(self, config: ModelConfig, form: str) -> None:
-        """One layer whose block runs in `form`."""
+    def __init__(self, config: ModelConfig) -> None:
+        """One layer."""
         super().__init__()
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
-        self.block = make_block(config, form)
+        self.block = make_block(config, config.form)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -33,12 +33,12 @@ class MambaS(nn.Module):
         form: ``kernels`` or ``reference``, the form that its blocks run in.
     """
 
-    def __init__(self, config: ModelConfig, form: str) -> None:
-        """`n_layers` layers whose blocks run in `form`."""
+    def __init__(self, config: ModelConfig) -> None:
+        """`n_layers` layers whose blocks run in the config's form, which is not auto any more."""
         super().__init__()
-        self.form = form
+        self.form = config.form
         self.embed = nn.Linear(config.dim, config.d_model)
-        self.layers = nn.ModuleList(Layer(config, form) for _ in range(config.n_layers))
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_type_hints
 
 from lvmfast.errors import DataError
+from lvmfast.models.config import BLOCKS, FORMS, RESIDUALS
+from lvmfast.models.registry import MODELS
 
 Figure = bool | int | float | str | tuple[str, ...]
-Check = tuple[Callable[[Any], bool], str]
+Check = tuple[Callable[[Any], bool], object]  #: whether a value will do, and what is expected: its str
+
+#: What an epoch may be better by.
+HIGHER_IS_BETTER = {"val_loss": False, "val_mrr": True, "val_r5": True, "val_cosine": True}
 
 AT_LEAST_0: Check = (lambda v: v >= 0, "at least 0")
 AT_LEAST_1: Check = (lambda v: v >= 1, "at least 1")
@@ -28,9 +33,26 @@ DEVICE: Check = (
 )
 
 
-def one_of(*values: str) -> Check:
+@dataclass(frozen=True)
+class Words:
+    """Some words, as many as there are when a value is held to them."""
+
+    known: Collection[str]
+
+    def __str__(self) -> str:
+        """What is expected."""
+        return "one of " + ", ".join(self.known)
+
+
+def one_of(known: Collection[str]) -> Check:
     """Holds a figure to some words."""
-    return (lambda v: v in values, "one of " + ", ".join(values))
+    return known.__contains__, Words(known)
+
+
+def listed(words: Iterable[str]) -> str:
+    """Them in a sentence: a, b or c."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}"
 
 
 def figure(default: Any, group: str, meaning: str, check: Check | None = None) -> Any:
@@ -65,28 +87,31 @@ class TrainConfig:
         False, "data", "Train in spite of a leak, and stamp all that is written LEAKED."
     )
 
-    model: str = figure(
-        "mamba_s", "model", "mamba_s, amn, gru or mlp.", one_of("mamba_s", "amn", "gru", "mlp")
-    )
+    model: str = figure("mamba_s", "model", f"{listed(MODELS)}.", one_of(MODELS))
     d_model: int = figure(768, "model", "Width of the model.", AT_LEAST_1)
-    n_layers: int = figure(0, "model", "Layers; 0: as many as suit the model (mamba_s: 8).", AT_LEAST_0)
+    n_layers: int = figure(
+        0,
+        "model",
+        f"Layers; 0: as many as suit the model (mamba_s: {MODELS['mamba_s'].layers}).",
+        AT_LEAST_0,
+    )
     d_state: int = figure(128, "model", "State of a Mamba block.", AT_LEAST_1)
     d_conv: int = figure(4, "model", "Width of its convolution.", AT_LEAST_1)
     expand: int = figure(2, "model", "Its inner width over d_model.", AT_LEAST_1)
     headdim: int = figure(64, "model", "Width of a Mamba2 head.", AT_LEAST_1)
     dropout: float = figure(0.1, "model", "Dropout.", FRACTION)
-    block: str = figure("mamba2", "model", "mamba2 or mamba.", one_of("mamba2", "mamba"))
+    block: str = figure("mamba2", "model", "mamba2 or mamba.", one_of(BLOCKS))
     form: str = figure(
         "auto",
         "model",
         "auto, kernels (the package mamba-ssm) or reference.",
-        one_of("auto", "kernels", "reference"),
+        one_of(FORMS),
     )
     residual: str = figure(
         "none",
         "model",
         "Start from a baseline and learn what is missing: last, mean or lag-mix.",
-        one_of("none", "last", "mean", "lag-mix"),
+        one_of(("none", *RESIDUALS)),
     )
 
     infonce: float = figure(1.0, "objective", "Weight of InfoNCE.", AT_LEAST_0)
@@ -145,20 +170,20 @@ class TrainConfig:
         "val_loss",
         "optimiser",
         "What makes an epoch better.",
-        one_of("val_loss", "val_mrr", "val_r5", "val_cosine"),
+        one_of(HIGHER_IS_BETTER),
     )
 
     gate_epoch: int = figure(0, "gates", "Judge the run by its gates after this epoch; 0: never.", AT_LEAST_0)
     gates: str = figure("", "gates", "The gates, TOML or JSON; else those of `lvmfast gate`.")
-    on_fail: str = figure("warn", "gates", "stop, triage or warn.", one_of("stop", "triage", "warn"))
+    on_fail: str = figure("warn", "gates", "stop, triage or warn.", one_of(("stop", "triage", "warn")))
 
     seed: int = figure(0, "run", "Another seed, other weights, batches and corruption.", AT_LEAST_0)
     device: str = figure("auto", "run", "cpu, cuda, cuda:N; auto: a GPU where there is one.", DEVICE)
     precision: str = figure(
-        "auto", "run", "float32 or bf16; auto: bf16 on a GPU.", one_of("auto", "float32", "bf16")
+        "auto", "run", "float32 or bf16; auto: bf16 on a GPU.", one_of(("auto", "float32", "bf16"))
     )
     compile: str = figure(
-        "auto", "run", "torch.compile: on, off; auto: on a GPU.", one_of("auto", "on", "off")
+        "auto", "run", "torch.compile: on, off; auto: on a GPU.", one_of(("auto", "on", "off"))
     )
     threads: int = figure(
         0,

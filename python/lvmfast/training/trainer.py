@@ -19,7 +19,7 @@ from lvmfast.leaks.progress import Progress
 from lvmfast.models.checkpoint import CheckpointInfo, save_checkpoint
 from lvmfast.training.batches import DROPOUT, generator
 from lvmfast.training.compute import Compute
-from lvmfast.training.config import TrainConfig
+from lvmfast.training.config import HIGHER_IS_BETTER, TrainConfig
 from lvmfast.training.data import CLEAN
 from lvmfast.training.device import Place
 from lvmfast.training.heartbeat import FINISHED, STOPPED, Heartbeat
@@ -34,7 +34,6 @@ from lvmfast.training.steps import Step, StepReader
 
 #: Called with each row of history.json, once it is written.
 EpochDone = Callable[[Mapping[str, Any]], None]
-HIGHER_IS_BETTER = {"val_loss": False, "val_mrr": True, "val_r5": True, "val_cosine": True}
 
 
 class Trainer:
