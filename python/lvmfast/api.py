@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from tempfile import TemporaryDirectory
@@ -25,9 +24,7 @@ from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
-from lvmfast.leaks.engine import Engine, scan
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
-from lvmfast.leaks.fingerprinted import scan_fingerprint
 from lvmfast.leaks.journal import HERE, Journal
 from lvmfast.leaks.options import (
     DEFAULT_MAX_PAIRS,
@@ -44,6 +41,10 @@ from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord, summarize, summarized_options
 from lvmfast.report.tables import MATCHES, matches
 from lvmfast.report.write import PART, PARTIAL, write_summary
+from lvmfast.scan.context import ScanContext
+from lvmfast.scan.executors import LOCAL
+from lvmfast.scan.fingerprinted import scan_fingerprint
+from lvmfast.scan.run import scan
 from lvmfast.stores import folder, holds
 
 #: A shard of large files is made of about so many pieces, so that shards are even.
@@ -182,10 +183,11 @@ def leakscan(
         if out is None
         else _journal(splits, inputs, options, record, out, resume, shard, columns or {}, leaked)
     )
-    with _engine(engine, ray_address, columns or {}, journal, datasets) as (journal, scanner):
-        findings = _findings(
-            datasets["train"], datasets.get("eval"), options, progress, clock, announce, journal, scanner
-        )
+    context = ScanContext(options, LOCAL, progress, clock, announce, journal)
+    if on_ray(engine, ray_address):
+        findings = _on_ray(datasets, context, ray_address, columns or {})
+    else:
+        findings = _findings(datasets, context)
     records = "" if journal is None else journal.run
     if findings.part is not None:
         inputs.check_unchanged()
@@ -199,29 +201,19 @@ def leakscan(
     return LeakReport(findings, options, replace(record(), records=records), evidence, documents)
 
 
-@contextmanager
-def _engine(
-    engine: str,
-    address: str | None,
-    columns: Mapping[str, str],
-    journal: Journal | None,
-    datasets: Mapping[Side, Dataset],
-) -> Iterator[tuple[Journal | None, Engine | None]]:
-    """The journal that the engine needs, and who does the work (None: the scan itself)."""
-    if not on_ray(engine, address):
-        yield journal, None
-        return
+def _on_ray(
+    datasets: Mapping[Side, Dataset], context: ScanContext, address: str | None, columns: Mapping[str, str]
+) -> Findings:
+    """As `_findings`, on a cluster, whose cuts come back into a journal: if need be, one for this scan."""
     if isinstance(datasets["train"], Fingerprint):
         raise DataError("the engine ray reads files; a fingerprint is scanned locally")
-    from lvmfast.engines.ray import RayStreamer
-    from lvmfast.engines.ray_partitions import RayParter
+    from lvmfast.engines.ray import OnRay
 
-    scanner = Engine(RayStreamer(address, columns), RayParter(address, columns))
-    if journal is not None:
-        yield journal, scanner
-        return
+    context = replace(context, executor=OnRay(address, columns))
+    if context.journal is not None:
+        return _findings(datasets, context)
     with TemporaryDirectory(prefix="lvmfast-cuts-") as scratch:
-        yield Journal(folder(scratch)), scanner
+        return _findings(datasets, replace(context, journal=Journal(folder(scratch))))
 
 
 def _journal(
@@ -299,17 +291,9 @@ def check_shard(share: int, shares: int) -> None:
         raise DataError(f"shard: expected i/n with i from 1 to n, got {share}/{shares}")
 
 
-def _findings(
-    train: Dataset,
-    eval: Dataset | None,
-    options: ScanOptions,
-    progress: Progress,
-    clock: Clock,
-    announce: Announce,
-    journal: Journal | None,
-    engine: Engine | None,
-) -> Findings:
-    if journal is not None and journal.part:
+def _findings(datasets: Mapping[Side, Dataset], context: ScanContext) -> Findings:
+    train, eval = datasets["train"], datasets.get("eval")
+    if context.journal is not None and context.journal.part:
         if eval is None:
             raise DataError("a shard is scanned against an evaluation set; none was given")
         if isinstance(train, Fingerprint):
@@ -317,14 +301,16 @@ def _findings(
     if isinstance(eval, Fingerprint):
         raise DataError(f"{eval.path}: a fingerprint can only be the training side: it has no rows to check")
     if not isinstance(train, Fingerprint):
-        return scan(train, eval, options, progress, clock, announce, journal, engine)
+        return scan(train, eval, context)
     if eval is None:
         raise DataError(f"{train.path}: a fingerprint is scanned against an evaluation set; none was given")
-    if options.nearest:
+    if context.options.nearest:
         raise DataError(f"{train.path}: a fingerprint holds no vectors, so no nearest cosines can be told")
-    if options.device != "cpu":
-        raise DataError(f"{train.path}: a fingerprint is compared on the cpu, not on {options.device}")
-    return scan_fingerprint(train, eval, options, progress, clock)
+    if context.options.device != "cpu":
+        raise DataError(
+            f"{train.path}: a fingerprint is compared on the cpu, not on {context.options.device}"
+        )
+    return scan_fingerprint(train, eval, context)
 
 
 def _ignoring(source: Any, ignore: Sequence[str]) -> Any:

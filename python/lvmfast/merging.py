@@ -14,12 +14,10 @@ from lvmfast._core import __version__
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError, IncompleteError
 from lvmfast.leaks.cuts import Cut, Span, unpack
-from lvmfast.leaks.engine import judged_findings
 from lvmfast.leaks.findings import Findings, SideInfo
 from lvmfast.leaks.journal import INDEX, NAMED, RUN, check_same, digest_of, run_id, starts_of_files
 from lvmfast.leaks.named import named_rows
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.running import RunningLevels
 from lvmfast.parse import parse_json
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
@@ -27,6 +25,8 @@ from lvmfast.report.record import environment
 from lvmfast.report.summary import RunRecord
 from lvmfast.report.tables import matches
 from lvmfast.report.write import PART, SUMMARY
+from lvmfast.scan.judged import judged_findings
+from lvmfast.scan.running import Comparison, RunningLevels
 from lvmfast.stores import Folder, folder
 
 _KNOWN_BY = ("path", "bytes", "etag")
@@ -89,7 +89,7 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
     options = _options(run)
     starts = starts_of_files(headers, len(run["names"]["train"]))
     files: dict[Side, int] = {side: len(run["names"][side]) for side in ("train", "eval")}
-    running = RunningLevels(run["levels"], "eval", 1, files, options, cuts=True)
+    running = RunningLevels(Comparison(tuple(run["levels"]), "eval", 1, files, options), cuts=True)
     running.restore(first.index)
     for part, name, _ in cuts:
         running.fold(part.cut(name), starts)

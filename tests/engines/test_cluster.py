@@ -16,7 +16,7 @@ import lvmfast
 from lvmfast.corpus import load_split
 from lvmfast.corpus.fingerprint import KEYED
 from lvmfast.engines.cluster import gpus, workers
-from lvmfast.engines.ray import opened_span, span_items
+from lvmfast.engines.spans import opened_span, span_items
 from lvmfast.engines.spread import Worker
 from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import spans_of, unpack

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from lvmfast.corpus import load_split
 from lvmfast.engines import ray_partitions
+from lvmfast.engines.ray import OnRay
 from lvmfast.leaks.keyed import KeyedLevel, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.scan.context import ScanContext
 from tests.support.large import COLUMNS, same, splits
 
 
@@ -73,11 +75,10 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
     sides = {side: opened[side] for side in (first, second)}
     files = {side: len(split.files) for side, split in sides.items()}
     told = []
-    parter = ray_partitions.RayParter(None, {})
+    cluster = OnRay(None, {})
+    context = ScanContext(options, cluster, lambda *what: told.append(what))
     levels = ("doc", "chunk", "text")
-    for level, found in zip(
-        levels, parter(levels, sides, options, lambda *what: told.append(what)), strict=True
-    ):
+    for level, found in zip(levels, cluster.shuffle(levels, sides, context), strict=True):
         running = KeyedLevel(level, first, files, options)
         for batch in sides[first].batches(COLUMNS):
             running.index(batch)
@@ -85,7 +86,7 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
             running.stream(batch)
         same(found, running.result())
     assert all(done <= of for _, done, of in told)
-    (found,) = parter(["text"], {"train": opened["train"]}, options, lambda *_: None)
+    (found,) = cluster.shuffle(["text"], {"train": opened["train"]}, context)
     duplicates = TextDuplicates(files["train"], options)
     for batch in opened["train"].batches(COLUMNS):
         duplicates.index(batch)

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.errors import DataError
 from lvmfast.leaks import journal as journals
-from lvmfast.leaks.engine import scan
 from lvmfast.leaks.findings import Findings
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.progress import Clock, silent
 from lvmfast.report.summary import _level
 from lvmfast.report.tables import matched_rows, matches, nearest_rows
+from lvmfast.scan.context import ScanContext
+from lvmfast.scan.executors import LOCAL
+from lvmfast.scan.run import scan
 
 
 class Memory:
@@ -130,14 +131,14 @@ def test_a_scan_in_pieces_is_the_scan_in_one(
         threshold=threshold, max_pairs=max_pairs, max_df=max_df, nearest=nearest, threads=threads
     )
     try:
-        whole = scan(sides["train"], sides["eval"], options, silent, Clock())
+        whole = scan(sides["train"], sides["eval"], ScanContext(options, LOCAL))
     except DataError:  # by chance no row can be checked
         assume(False)
     monkeypatch.setattr(journals, "SECONDS", 0.0 if often else 60.0)
     place = Memory()
     first = Journal(place, span_bytes=256)
     first.open({})
-    pieces = scan(sides["train"], sides["eval"], options, silent, Clock(), journal=first)
+    pieces = scan(sides["train"], sides["eval"], ScanContext(options, LOCAL, journal=first))
     assert said(pieces, sides) == said(whole, sides)
 
     names = place.names()  # some records are lost, and one is torn: the rest is not scanned again
@@ -150,5 +151,5 @@ def test_a_scan_in_pieces_is_the_scan_in_one(
             place.write(torn, place.read(torn)[:-3])
     again = Journal(place, resume=True, span_bytes=256)
     again.open({})
-    pieces = scan(sides["train"], sides["eval"], options, silent, Clock(), journal=again)
+    pieces = scan(sides["train"], sides["eval"], ScanContext(options, LOCAL, journal=again))
     assert said(pieces, sides) == said(whole, sides)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast.corpus import Dataset, load_split
-from lvmfast.leaks import cost, journal, large, memory, partitioned
+from lvmfast.leaks import cost, journal, memory, partitioned
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.tally import SideTally
+from lvmfast.scan import beyond_memory
 from lvmfast.stores import folder
 from tests.support.colliding import as_arrays
 from tests.support.colliding import splits as vector_splits
@@ -200,7 +201,7 @@ def too_large(budget: int):
         patch.setattr(memory, "index_bytes", lambda *args: LARGE)
         within = lambda levels, *args: LARGE if "text" in levels else 0  # noqa: E731
         patch.setattr(memory, "index_bytes_within", within)
-        patch.setattr(large, "budget", lambda options, held=0: budget)
+        patch.setattr(beyond_memory, "budget", lambda options, held=0: budget)
         yield
 
 
@@ -268,9 +269,10 @@ def command(shards, *options):
 #: Runs the command line with an index that seems not to fit; the first argument says what happens meanwhile.
 FORCED = """
 import resource, signal, sys
-from lvmfast.leaks import cost, large, memory, partitioned
+from lvmfast.leaks import cost, memory, partitioned
+from lvmfast.scan import beyond_memory
 memory.index_bytes = lambda *args: 1 << 62
-large.budget = lambda options, held=0: 50_000
+beyond_memory.budget = lambda options, held=0: 50_000
 if sys.argv[1] == "full":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))

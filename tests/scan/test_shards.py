@@ -152,8 +152,8 @@ def test_a_killed_scan_goes_on(corpus: Path, whole: Path, tmp_path: Path) -> Non
 
 #: The command line, with a record after every pass and passes of a few vectors.
 EAGER_WITHIN = (
-    "import lvmfast.leaks.journal as j, lvmfast.leaks.engine as e; j.SECONDS = 0.0; "
-    "e.memory.vectors_per_pass = lambda *args: 25; "
+    "import lvmfast.leaks.journal as j, lvmfast.leaks.memory as m; j.SECONDS = 0.0; "
+    "m.vectors_per_pass = lambda *args: 25; "
     "from lvmfast.cli import main; main()"
 )
 
@@ -203,7 +203,7 @@ def test_a_killed_scan_of_one_split_goes_on(corpus: Path, tmp_path: Path) -> Non
 
 #: The command line where no index fits: a record after every keyed level and every block of a few vectors.
 EAGER_BEYOND = (
-    "import lvmfast.leaks.journal as j, lvmfast.leaks.large as l; from lvmfast.leaks import memory; "
+    "import lvmfast.leaks.journal as j, lvmfast.scan.beyond_memory as l; from lvmfast.leaks import memory; "
     "j.SECONDS = 0.0; memory.index_bytes = lambda *args: 1 << 62; "
     "memory.index_bytes_within = lambda levels, *args: (1 << 62) * ('text' in levels); "
     "memory.vectors_per_pass = lambda *args: 25; "

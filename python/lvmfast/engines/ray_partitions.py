@@ -7,7 +7,7 @@ go by numbers that hold their file and the row in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,18 +20,18 @@ from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.keys import Keys
 from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
 from lvmfast.engines.group_by import by_group
-from lvmfast.engines.ray import opened_span, span_items
+from lvmfast.engines.spans import opened_span, span_items
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut, Rows, Span, numbered, pack, spans_of, unpack
 from lvmfast.leaks.joins import Found, Join, JoinFound, joined_bytes, key_slots, text_slots
 from lvmfast.leaks.keyed import KeyedResult
-from lvmfast.leaks.large import Told
 from lvmfast.leaks.levels import SIDES, Level, Side, columns_of
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import Records
 from lvmfast.leaks.spill import key_hashes, partition_of
 from lvmfast.leaks.tally import NO_ROWS, SideTally, starts_of
+from lvmfast.scan.context import ScanContext
 
 #: Bytes of a file after which another task may read on.
 SPAN_BYTES = 64 << 20
@@ -58,33 +58,25 @@ class _Task:
     texts: bool = False  #: rows that share a key are compared as texts
 
 
-class RayParter:
-    """The keyed levels of a scan, on a cluster; see `large.Parter`."""
+def shuffled(
+    address: str | None,
+    fields: Mapping[str, str],
+    levels: Sequence[Level],
+    sides: Mapping[Side, Dataset],
+    context: ScanContext,
+) -> Generator[KeyedResult, None, None]:
+    """What each of the keyed `levels` finds, as `Executor.shuffle` says.
 
-    def __init__(self, address: str | None, fields: Mapping[str, str]) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            address: as `ray.init` takes it; None for a cluster of this machine that ends with the scan.
-            fields: column -> field, as the splits were opened with.
-        """
-        self._address, self._fields = address, fields
-
-    def __call__(
-        self, levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions, told: Told
-    ) -> Iterator[KeyedResult]:
-        """As `large.Parter`.
-
-        Raises:
-            DataError: no cluster is at the address, it cannot give a task the memory it needs, a worker has
-                another version or cannot read a file, or a side is no file that workers can open.
-        """
-        for side, dataset in sides.items():
-            if dataset.coverage is not None:
-                raise DataError(f"{side}: the engine ray has no texts by payload on a side that it reads")
-        with connected(self._address) as ray:
-            for level in levels:
-                yield _LevelOnRay(ray, level, sides, self._fields, options, told).result()
+    Raises:
+        DataError: no cluster is at the address, it cannot give a task the memory it needs, a worker has
+            another version or cannot read a file, or a side is no file that workers can open.
+    """
+    for side, dataset in sides.items():
+        if dataset.coverage is not None:
+            raise DataError(f"{side}: the engine ray has no texts by payload on a side that it reads")
+    with connected(address) as ray:
+        for level in levels:
+            yield _LevelOnRay(ray, level, sides, fields, context).result()
 
 
 class _LevelOnRay:
@@ -96,10 +88,10 @@ class _LevelOnRay:
         level: Level,
         sides: Mapping[Side, Dataset],
         fields: Mapping[str, str],
-        options: ScanOptions,
-        told: Told,
+        context: ScanContext,
     ) -> None:
-        self._ray, self._level, self._sides, self._told = ray, level, sides, told
+        self._ray, self._level, self._sides, self._told = ray, level, sides, context.progress
+        options = context.options
         need = memory.working_bytes(options) + WORKER_BYTES + COPIES * (SPAN_BYTES + GROUP_BYTES)
         self._workers = workers(ray, need, 1)
         self._spans = {side: spans_of(dataset, SPAN_BYTES) for side, dataset in sides.items()}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lvmfast.corpus import Column, Dataset
 from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
-from lvmfast.engines.ray import opened_span, span_items
+from lvmfast.engines.spans import opened_span, span_items
 from lvmfast.engines.spread import spread
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Cut, Span, pack, spans_of, unpack

@@ -15,32 +15,31 @@ from lvmfast.corpus.keys import Keys, is_keys, keys_of_array, text_bytes
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.checkable import checkable
-from lvmfast.leaks.engine import columns_read, judged_findings, side_info
 from lvmfast.leaks.findings import Findings, LevelFinding, Undecided
 from lvmfast.leaks.keyed import NO_TEXT, REASONS, KeyedLevel
 from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.progress import Clock, Progress, read
-from lvmfast.leaks.running import cosine_finding, keyed_finding
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
 from lvmfast.leaks.vectors import OracleLevel
+from lvmfast.scan.context import ScanContext
+from lvmfast.scan.judged import judged_findings
+from lvmfast.scan.running import columns_read, cosine_finding, keyed_finding, side_info
 
 #: The slot of a vector that cannot be compared is this less its usability code.
 UNUSABLE_SLOT = -10
 
 
-def scan_fingerprint(
-    train: Fingerprint, eval: Dataset, options: ScanOptions, progress: Progress, clock: Clock
-) -> Findings:
+def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) -> Findings:
     """Compares every row of `eval` with what a fingerprint keeps of every row of `train`.
 
     doc, chunk and text are what a scan of the training set itself would find (texts by their 128-bit hashes).
     At vector equal rows match, and every other row is proven to have no match or is undecided.
 
     Raises:
-        DataError: as `engine.scan`, and when the fingerprint's texts are normalised in another way.
+        DataError: as `run.scan`, and when the fingerprint's texts are normalised in another way.
     """
+    options = context.options
     _check_texts(train, options)
     if options.levels and "context" in options.levels:
         raise DataError(f"level context: {train.path}: a fingerprint holds no context windows")
@@ -62,25 +61,25 @@ def scan_fingerprint(
     if vectors:
         keyed.append(KeyedLevel("vector", "train", files, options, vectors))
     oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
-    with clock.phase("index"):
+    with context.clock.phase("index"):
         columns: list[Column] = [
             column
             for column in columns_read(levels, "train", options)
             if column in ("doc_id", "chunk_id", "text")
         ]
-        for batch in read(train, columns, "index train", options, progress):
+        for batch in context.read(train, columns, "index train"):
             seen["train"].see(batch)
             for level in keyed:
                 level.index(batch)
-    with clock.phase("scan"):
-        for batch in read(eval, columns_read(levels, "eval", options), "scan eval", options, progress):
+    with context.clock.phase("scan"):
+        for batch in context.read(eval, columns_read(levels, "eval", options), "scan eval"):
             seen["eval"].see(batch)
             for level in keyed:
                 level.stream(batch)
             if oracle:
                 oracle.check(batch)
     found: dict[Level, LevelFinding] = {}
-    with clock.phase("count"):
+    with context.clock.phase("count"):
         for level in keyed:
             found[level.level] = keyed_finding(level.level, level.result())
         if vectors:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast.corpus.dataset import COLUMNS, Batch
+from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.common_scan import BatchCells, CommonScan
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import Named
-from lvmfast.leaks.findings import LevelFinding
+from lvmfast.leaks.findings import LevelFinding, SideInfo
 from lvmfast.leaks.keyed import KeyedLevel, KeyedResult
-from lvmfast.leaks.levels import COSINE_LEVELS, Level, Side, other_side
+from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of, other_side
 from lvmfast.leaks.near import CommonIndex, IndexedVectors
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, SideTally
@@ -61,20 +62,50 @@ class IndexedContent:
         return " ".join(f"{name}:{self._columns[name].hexdigest()}" for name in sorted(self._columns))
 
 
+def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> tuple[Column, ...]:
+    """The columns of one side that `levels` need."""
+    read_by = [level for level in levels if level != "oracle" or side == "eval"]
+    columns = columns_of(read_by)
+    if options.max_df is not None and "text" in levels and "doc_id" not in columns:
+        columns = ("doc_id", *columns)
+    return columns
+
+
+def side_info(dataset: Dataset, seen: SideTally) -> SideInfo:
+    """The files of a side, with the rows that went by."""
+    return SideInfo(tuple(file.name for file in dataset.files), seen.count().file_rows)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two sides are compared by: all that a machine that takes part must know."""
+
+    levels: tuple[Level, ...]
+    indexed: Side
+    dim: int  #: of the vectors
+    files: Mapping[Side, int]  #: how many each side has
+    options: ScanOptions
+
+    @classmethod
+    def of(cls, sides: Mapping[Side, Dataset], levels: Sequence[Level], options: ScanOptions) -> Comparison:
+        """That of two sides, the indexed one first."""
+        indexed = next(iter(sides))
+        files: dict[Side, int] = {side: len(sides[side].files) for side in SIDES}  # so they are told
+        return cls(tuple(levels), indexed, sides[indexed].dim or 1, files, options)
+
+    def columns(self, side: Side) -> tuple[Column, ...]:
+        """The columns that a side is read for."""
+        return columns_read(self.levels, side, self.options)
+
+
 class RunningLevels:
     """The running levels of a two-sided scan, and the vectors that some of them share."""
 
-    def __init__(
-        self,
-        levels: Sequence[Level],
-        indexed: Side,
-        dim: int,
-        files: Mapping[Side, int],
-        options: ScanOptions,
-        *,
-        cuts: bool = False,
-    ) -> None:
-        """Nothing read yet; `dim` is that of the vectors, `files` counts those of each side."""
+    def __init__(self, comparison: Comparison, *, cuts: bool = False) -> None:
+        """Nothing read yet; with `cuts` what is found can be cut out."""
+        self.comparison = comparison
+        levels, indexed, options = comparison.levels, comparison.indexed, comparison.options
+        dim, files = comparison.dim, comparison.files
         self._indexed: Side = indexed
         self.streamed: Side = other_side(indexed)
         self.seen = {side: SideTally(n) for side, n in files.items()}

@@ -1,0 +1,1 @@
+"""A scan: what it is carried out with, what is planned, and who does it."""

@@ -1,0 +1,204 @@
+"""Scans whose index does not fit in memory: keyed levels by partitions on disk, vectors by blocks.
+
+The findings are those of a scan in memory. The two kinds of levels take turns, each with all the memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.durable import scratch_folder
+from lvmfast.errors import DataError
+from lvmfast.leaks import memory
+from lvmfast.leaks.blocked import BlockedVectors
+from lvmfast.leaks.findings import Findings
+from lvmfast.leaks.keyed import KeyedResult
+from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.partitioned import PartitionedLevel
+from lvmfast.leaks.tally import SideTally
+from lvmfast.leaks.vectors import CosineResult, OracleLevel
+from lvmfast.scan.context import ScanContext
+from lvmfast.scan.running import columns_read, cosine_finding, keyed_finding, side_info
+
+#: The least that a partition, or a block of vectors, is given.
+LEAST_BUDGET = 32 << 20
+#: Bytes on disk per row: its key, its number, and what the format adds.
+RECORD_BYTES = {"doc": 26, "chunk": 42, "text": 26}
+
+#: What a journal keeps of the keyed levels.
+KEYED = "keyed"
+
+
+def scan_beyond_memory(
+    levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
+) -> Findings:
+    """The findings of `levels` over two sides, the indexed one first, or over ``train`` alone.
+
+    The journal keeps the findings of keyed levels as they are there, and those of vectors block by block.
+
+    Raises:
+        DataError: there is no room on disk, or not even for one partition or block in memory.
+    """
+    keyed = [level for level in levels if level not in COSINE_LEVELS]
+    cosine = [level for level in levels if level in COSINE_LEVELS]
+    of_keys: dict[Level, KeyedResult] = {}
+    of_vectors: dict[Level, CosineResult] = {}
+    seen: dict[Side, SideTally] = {}
+    with context.clock.phase("scan"), context.resumable():
+        if keyed:
+            of_keys, seen = _by_keys(keyed, sides, context)
+        if cosine and context.executor.on_cluster:
+            context.announce(f"{', '.join(cosine)}: block by block on this machine alone")
+        if cosine == ["oracle"]:
+            of_vectors["oracle"] = _oracle(sides, context)
+        elif cosine:
+            of_vectors, seen = _by_blocks(cosine, sides, context)
+    findings = {level: keyed_finding(level, result) for level, result in of_keys.items()}
+    for level, found in of_vectors.items():
+        findings[level] = cosine_finding(level, found, context.options.threshold)
+    return Findings(findings, {side: side_info(sides[side], seen[side]) for side in SIDES if side in sides})
+
+
+def _by_keys(
+    levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
+) -> tuple[dict[Level, KeyedResult], dict[Side, SideTally]]:
+    """What the keyed `levels` found, those that the journal knows not again, and the rows that went by."""
+    found: dict[Level, KeyedResult] = {}
+    seen: dict[Side, SideTally] = {}
+    files = {side: len(dataset.files) for side, dataset in sides.items()}
+    journal = context.journal
+    if journal is not None and (state := journal.state(KEYED)) is not None:
+        seen = {side: SideTally.resumed(files[side], of) for side, of in state["seen"].items()}
+        found = {level: KeyedResult.resumed(files, of) for level, of in state["levels"].items()}
+    left = [level for level in levels if level not in found]
+    if not left:
+        return found, seen
+    with closing(context.executor.shuffle(left, sides, context)) as results:
+        for level, result in zip(left, results, strict=True):
+            found[level] = result
+            seen = {side: tally.rows_alone() for side, tally in result.tally.items()}
+            if journal is not None:
+                of_sides = {side: tally.state() for side, tally in seen.items()}
+                of_levels = {name: of.state() for name, of in found.items()}
+                how_far = f"done at {', '.join(found)}"
+                journal.keep(KEYED, {"seen": of_sides, "levels": of_levels}, how_far, seldom=True)
+    return found, seen
+
+
+def _oracle(sides: Mapping[Side, Dataset], context: ScanContext) -> CosineResult:
+    oracle = OracleLevel(len(sides["eval"].files), context.options)
+    for batch in context.read(sides["eval"], columns_of(["oracle"]), "scan eval"):
+        oracle.check(batch)
+    return oracle.result()
+
+
+def _by_blocks(
+    levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
+) -> tuple[dict[Level, CosineResult], dict[Side, SideTally]]:
+    """What the cosine `levels` found, and the rows that went by."""
+    indexed = next(iter(sides))
+    dataset = sides[indexed]
+    running = BlockedVectors(
+        levels,
+        indexed,
+        {side: len(sides[side].files) for side in SIDES},
+        dataset.dim or 0,
+        dataset.context_length,
+        context.options,
+        groups_per_block(dataset, levels, context.options),
+        lambda side, columns, phase: context.read(sides[side], columns, phase),
+        context.journal,
+    )
+    return running.results(), running.seen
+
+
+def by_partitions(
+    levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
+) -> Generator[KeyedResult, None, None]:
+    """What each of the keyed `levels` finds, by partitions on disk; the indexed side stands first in `sides`.
+
+    Raises:
+        DataError: there is no room on disk, or not even for one partition in memory.
+    """
+    options = context.options
+    room = budget(options)
+    rows = {side: dataset.estimated_rows() for side, dataset in sides.items()}
+    files = {side: len(dataset.files) for side, dataset in sides.items()}
+    on_disk = {level: RECORD_BYTES[level] * sum(rows.values()) for level in levels}
+    parent = Path(options.scratch or tempfile.gettempdir())
+    _check_disk(parent, sum(on_disk.values()))
+    with _scratch(parent) as folder:
+        running = [
+            PartitionedLevel(level, tuple(sides), files, rows, options, folder, room) for level in levels
+        ]
+        for level in running:
+            context.announce(
+                f"{level.level}: by {level.partitions} partitions on disk, "
+                f"about {gigabytes(on_disk[level.level])} under {folder}"
+            )
+        for side in sides:
+            for batch in context.read(sides[side], columns_read(levels, side, options), f"part {side}"):
+                for level in running:
+                    level.take(side, batch)
+        again: tuple[Column, ...] = ("text",) if options.max_df is None else ("doc_id", "text")
+        while running:
+            yield running.pop(0).result(
+                lambda side, wanted: context.read(sides[side], again, f"read {side} again", wanted),
+                context.progress,
+            )
+
+
+def _check_disk(parent: Path, need: int) -> None:
+    try:
+        free = shutil.disk_usage(parent if parent.exists() else parent.parent).free
+    except OSError as error:
+        raise DataError(f"{parent}: no folder for partitions: {error.strerror}") from error
+    if need > free:
+        raise DataError(
+            f"{parent}: partitions of the scan need about {gigabytes(need)}, and {gigabytes(free)} are "
+            "free; --out on another disk, or TMPDIR, moves them"
+        )
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder(parent))
+        except OSError as error:
+            raise DataError(f"{parent}: no folder for partitions: {error.strerror}") from error
+        yield folder
+
+
+def gigabytes(size: int) -> str:
+    """A size as it is said."""
+    return f"{size / 1e9:.1f} GB" if size >= 10**8 else f"{size / 1e6:.1f} MB"
+
+
+def groups_per_block(indexed: Dataset, levels: Sequence[Level], options: ScanOptions) -> int:
+    """Distinct vectors of the indexed side that fit in memory at a time.
+
+    Raises:
+        DataError: the bookkeeping of all its vectors alone does not fit.
+    """
+    cells = 1 + ((indexed.context_length or 0) if "context" in levels else 0)
+    held = indexed.estimated_rows() * cells * memory.GROUP_BYTES
+    return max(1, budget(options, held) // memory.indexed_bytes(indexed.dim or 0, options))
+
+
+def budget(options: ScanOptions, held: int = 0) -> int:
+    """Bytes that a partition or a block may hold beside `held` others.
+
+    Raises:
+        DataError: that is too little to work with.
+    """
+    room = memory.bound(options)
+    need = memory.working_bytes(options) + held
+    memory.check(need + LEAST_BUDGET, options.memory_limit, "raise the limit, or lower --max-pairs")
+    return LEAST_BUDGET if room is None else room - need

@@ -1,0 +1,68 @@
+"""The work of a scan in this process, on its disk."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+
+from lvmfast.corpus.dataset import Dataset
+from lvmfast.leaks import memory
+from lvmfast.leaks.cuts import Span, spans_read
+from lvmfast.leaks.keyed import KeyedResult
+from lvmfast.leaks.levels import Level, Side
+from lvmfast.scan.beyond_memory import by_partitions
+from lvmfast.scan.context import ScanContext
+from lvmfast.scan.running import RunningLevels
+
+
+class Local:
+    """See `context.Executor`."""
+
+    on_cluster = False
+
+    def stream(
+        self,
+        running: RunningLevels,
+        sides: Mapping[Side, Dataset],
+        todo: Sequence[Span],
+        context: ScanContext,
+        room: int | None,
+    ) -> bool:
+        """As `Executor.stream`, with `running`."""
+        journal, side = context.journal, running.streamed
+        assert journal is not None
+        dataset, columns = sides[side], running.comparison.columns(side)
+        phase, total, done = (
+            f"scan {side}",
+            dataset.rows if journal.share[1] == 1 else None,
+            journal.rows_done,
+        )
+        context.progress(phase, done, total)
+        pending: list[Span] = []
+        rows = memory.block_rows(dataset, columns, context.options)
+        with context.resumable():
+            for place, (span, batches) in enumerate(spans_read(dataset, todo, columns, rows)):
+                for batch in batches:
+                    running.take(side, batch)
+                    if room is not None and running.nbytes > room:
+                        return False
+                    done += batch.rows
+                    context.progress(phase, done, total)
+                pending.append(span)
+                following = todo[place + 1] if place + 1 < len(todo) else None
+                if following is None or journal.due(span, following):
+                    journal.add(pending, running.cut(), last=following is None)
+                    pending = []
+        return True
+
+    def shuffle(
+        self, levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
+    ) -> Generator[KeyedResult, None, None]:
+        """As `Executor.shuffle`, by partitions on disk.
+
+        Raises:
+            DataError: there is no room on disk, or not even for one partition in memory.
+        """
+        return by_partitions(levels, sides, context)
+
+
+LOCAL = Local()
