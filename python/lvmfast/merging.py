@@ -17,12 +17,11 @@ from lvmfast.leaks.cuts import Cut, Span, unpack
 from lvmfast.leaks.findings import Findings, SideInfo
 from lvmfast.leaks.journal import INDEX, NAMED, RUN, check_same, digest_of, run_id, starts_of_files
 from lvmfast.leaks.named import named_rows
-from lvmfast.leaks.options import ScanOptions
 from lvmfast.parse import parse_json
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import environment
-from lvmfast.report.summary import RunRecord
+from lvmfast.report.summary import RunRecord, options_of
 from lvmfast.report.tables import matches
 from lvmfast.report.write import PART, SUMMARY
 from lvmfast.scan.judged import judged_findings
@@ -86,7 +85,7 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
     _check_contiguous(
         [Span(*span) for header in headers for span in header["spans"]], len(run["names"]["train"])
     )
-    options = _options(run)
+    options = options_of(run["options"])
     starts = starts_of_files(headers, len(run["names"]["train"]))
     files: dict[Side, int] = {side: len(run["names"][side]) for side in ("train", "eval")}
     running = RunningLevels(Comparison(tuple(run["levels"]), "eval", 1, files, options), cuts=True)
@@ -186,12 +185,6 @@ def _check_contiguous(spans: Sequence[Span], files: int) -> None:
         expected = (span.file + 1, 0) if span.stop is None else (span.file, span.stop)
     if expected != (files, 0):
         raise DataError(f"merge: file {expected[0]} of the training side is not whole: a cut is missing")
-
-
-def _options(run: Cut) -> ScanOptions:
-    options = {name: value for name, value in run["options"].items() if name != "columns"}
-    options["levels"] = tuple(options["levels"]) if options["levels"] else None
-    return ScanOptions(**options)
 
 
 def _inputs(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

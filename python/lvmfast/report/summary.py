@@ -116,3 +116,10 @@ def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict
         "allow": dict(options.allow),
         "columns": dict(columns),
     }
+
+
+def options_of(summarized: Mapping[str, Any]) -> ScanOptions:
+    """The options that `summarized_options` told of: those that change the answer."""
+    names = [name for name in summarized_options(ScanOptions(), {}) if name != "columns"]
+    given = {name: summarized[name] for name in names}
+    return ScanOptions(**{**given, "levels": tuple(given["levels"]) if given["levels"] else None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -24,6 +25,7 @@ from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.levels import LEVELS
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.saved import SavedScan, ScannedFile
+from lvmfast.report.summary import options_of
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.layout import check_destination, local_files, names_below, write_saved_datasets
@@ -145,12 +147,10 @@ def clean(
                     other_side(drop): local_files(splits[other_side(drop)].files),
                 }
                 closing = closing_scan(
-                    sides["train"],
-                    sides["eval"],
+                    (sides["train"], sides["eval"]),
                     (payloads["train"], payloads["eval"]),
-                    options,
-                    threads=threads,
-                    memory_limit=memory_limit,
+                    replace(options_of(options), threads=threads, memory_limit=memory_limit),
+                    options["columns"],
                     progress=progress,
                     engine=engine,
                     ray_address=ray_address,

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from lvmfast.api import leakscan
-from lvmfast.corpus.budget import limited
+from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress
 from lvmfast.report.leak_report import LeakReport
 
+#: What a proof does not take over: it tolerates nothing, and nearest rows below the threshold prove nothing.
+OVERRIDDEN: Mapping[str, Any] = {"allow": {}, "nearest": False}
 
-@limited
+
 def closing_scan(
-    train: Sequence[str],
-    eval: Sequence[str],
+    sides: tuple[Sequence[str], Sequence[str]],
     payloads: tuple[Sequence[str] | None, Sequence[str] | None],
-    options: Mapping[str, Any],
+    options: ScanOptions,
+    columns: Mapping[str, str],
     *,
-    threads: int,
-    memory_limit: int | None,
     progress: Progress,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
 ) -> LeakReport:
-    """Scans two sides with the options of a summary, but tolerates nothing.
+    """Scans two sides with the options of another scan, all but those in `OVERRIDDEN`.
 
     Args:
-        train: files.
-        eval: files.
+        sides: files of train and of eval.
         payloads: the texts of train and of eval; read once where they are the same.
-        options: the part `options` of a summary.
-        threads: 0 for one per available core.
-        memory_limit: bytes; a scan that would need more is refused.
+        options: those of the command, or of the scan that is proven again.
+        columns: column -> field, where a field has an unusual name.
         progress: as for a scan.
         engine: likewise.
         ray_address: likewise.
@@ -42,21 +41,13 @@ def closing_scan(
     """
     one = payloads[0] == payloads[1]
     return leakscan(
-        train,
-        eval,
+        *sides,
         payload=payloads[0] if one else None,
         train_payload=None if one else payloads[0],
         eval_payload=None if one else payloads[1],
-        levels=options["levels"],
-        threshold=options["threshold"],
-        normalize=options["normalize"],
-        min_chars=options["min_chars"],
-        max_df=options["max_df"],
-        max_pairs=options["max_pairs"],
-        columns=options["columns"],
-        threads=threads,
-        memory_limit=memory_limit,
+        columns=columns,
         engine=engine,
         ray_address=ray_address,
         progress=progress,
+        **vars(replace(options, **OVERRIDDEN)),
     )

@@ -23,7 +23,6 @@ from lvmfast.leaks.checkable import check_readable
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.record import Inputs, OpenSplit
-from lvmfast.report.summary import summarized_options
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.components import relate_documents
@@ -134,12 +133,13 @@ def split(
             with clock.phase("scan"):
                 for train, held_out in combinations(("train", *shares.held_out), 2):
                     report = closing_scan(
-                        [str(stage.folder / names[PARTS.index(train)])],
-                        [str(stage.folder / names[PARTS.index(held_out)])],
+                        (
+                            [str(stage.folder / names[PARTS.index(train)])],
+                            [str(stage.folder / names[PARTS.index(held_out)])],
+                        ),
                         (payload_files, payload_files),
-                        summarized_options(options, fields),
-                        threads=threads,
-                        memory_limit=memory_limit,
+                        options,
+                        fields,
                         progress=progress,
                     )
                     sides: dict[Side, str] = {"train": train, "eval": held_out}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from lvmfast.corpus.paths import expanded
 from lvmfast.errors import DataError
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.parse import as_documented
+from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.summary import options_of
 from lvmfast.splits.certificate import intact, read_certificate, stated_levels
 from lvmfast.splits.closing import closing_scan
 
@@ -86,7 +88,16 @@ def verify(
         if not failures and not missing:
             for scan in certificate["scans"]:
                 sides = found[scan["train"]], found[scan["eval"]]
-                failures += _scan_again(folder, certificate, scan, *sides, threads, memory_limit, progress)
+                options = options_of(certificate["options"])
+                options = replace(options, threads=threads, memory_limit=memory_limit)
+                report = closing_scan(
+                    (sides[0].paths, sides[1].paths),
+                    (sides[0].payload, sides[1].payload),
+                    options,
+                    certificate["options"]["columns"],
+                    progress=progress,
+                )
+                failures += _differences(report, scan, folder)
     return Verification(certificate, tuple(failures), tuple(missing))
 
 
@@ -173,25 +184,8 @@ def _check_folder(folder: Path, certificate: Mapping[str, Any], threads: int) ->
                 yield f"{path}: data that the certificate does not know"
 
 
-def _scan_again(
-    folder: Path,
-    certificate: Mapping[str, Any],
-    scan: Mapping[str, Any],
-    train: _Side,
-    eval: _Side,
-    threads: int,
-    memory_limit: int | None,
-    progress: Progress,
-) -> Iterator[str]:
-    report = closing_scan(
-        train.paths,
-        eval.paths,
-        (train.payload, eval.payload),
-        certificate["options"],
-        threads=threads,
-        memory_limit=memory_limit,
-        progress=progress,
-    )
+def _differences(report: LeakReport, scan: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """What a scan now says, and the certificate says otherwise."""
     names = f"{scan['train']} and {scan['eval']}"
     if report.findings.verdict != scan["verdict"]:
         yield f"{names}: certified {scan['verdict']}, the scan now says {report.findings.verdict}"

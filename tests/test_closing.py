@@ -1,0 +1,57 @@
+"""The scan that certifies a split is asked what the command was asked: no option stays behind."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvmfast import DataError
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import silent
+from lvmfast.report.summary import options_of, summarized_options
+from lvmfast.splits.closing import OVERRIDDEN, closing_scan
+
+
+def unusual(folder: Path) -> ScanOptions:
+    """Options none of which is the default."""
+    return ScanOptions(
+        levels=("doc", "text"),
+        threshold=0.25,
+        normalize="strict",
+        min_chars=3,
+        max_df=7,
+        allow={"doc": 0.5},
+        nearest=True,
+        max_pairs=17,
+        threads=1,
+        device="cuda:77",
+        memory_limit=900 << 20,
+        scratch=str(folder),
+        most_seconds=1e6,
+    )
+
+
+def test_every_option_arrives_at_the_closing_scan(tmp_path: Path) -> None:
+    options, plain = unusual(tmp_path), ScanOptions()
+    assert all(getattr(options, field.name) != getattr(plain, field.name) for field in fields(options))
+    assert set(OVERRIDDEN) == {"allow", "nearest"}
+    sides = []
+    for name in ("train", "eval"):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, doc_id=np.arange(3) + 10 * len(name), text=np.array([f"{name} {n}" for n in range(3)]))
+        sides.append([str(path)])
+    scan = lambda asked: closing_scan(tuple(sides), (None, None), asked, {}, progress=silent)  # noqa: E731
+    with pytest.raises(DataError, match="cuda:77"):
+        scan(options)
+    report = scan(replace(options, device="cpu"))
+    assert report.options == replace(options, device="cpu", allow={}, nearest=False)
+
+
+def test_options_are_read_back_from_a_summary(tmp_path: Path) -> None:
+    options = unusual(tmp_path)
+    here = {"threads": 0, "device": "cpu", "memory_limit": None, "scratch": None, "most_seconds": None}
+    assert options_of(summarized_options(options, {"text": "body"})) == replace(options, **here)
+    assert options_of(summarized_options(ScanOptions(), {})) == ScanOptions()
