@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvmfast.errors import DataError
+from lvmfast.errors import naming
 
 DIMENSIONS = 256
 CONTEXT = 5
@@ -71,11 +71,9 @@ def build_demo(directory: Path) -> DemoSplits:
         "train": [i for i in range(len(documents)) if i % EVAL_EVERY],
         "eval": [i for i in range(len(documents)) if i % EVAL_EVERY == 0],
     }
-    try:
+    with naming(directory, "cannot write the demo"):
         directory.mkdir(parents=True, exist_ok=True)
         rows = {side: _write_split(directory, side, documents, members) for side, members in sides.items()}
-    except OSError as error:
-        raise DataError(f"{directory}: cannot write the demo: {error.strerror}") from error
     return DemoSplits(
         train=directory / "train.npz",
         eval=directory / "eval.npz",

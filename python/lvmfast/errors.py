@@ -1,5 +1,10 @@
 """The exceptions of lvmfast. The CLI turns them into exit codes."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from lvmfast.shown import line
 
 
@@ -32,6 +37,24 @@ class CoreError(LvmfastError):
 
 class OutputError(LvmfastError):
     """What was to be printed was not, so that nobody saw a verdict. The CLI's exit code 2."""
+
+
+def reason(error: OSError) -> str:
+    """What the system says, without its number and the path."""
+    return error.strerror or str(error)
+
+
+@contextmanager
+def naming(place: object, failure: str) -> Iterator[None]:
+    """Turns what the system says in the block into a DataError: `place`: `failure`: and why.
+
+    Raises:
+        DataError: as the block raises OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{place}: {failure}: {reason(error)}") from error
 
 
 def missing_extra(purpose: str, extra: str, error: ImportError) -> DataError:

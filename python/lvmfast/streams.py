@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from lvmfast.errors import OutputError
+from lvmfast.errors import OutputError, reason
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -40,7 +40,7 @@ class _Output(io.RawIOBase):
         except OSError as error:
             self.failed = error
             if self._needed:
-                raise OutputError(_unwritten(error.strerror or str(error))) from error
+                raise OutputError(_unwritten(reason(error))) from error
             return size
 
 
@@ -81,4 +81,4 @@ def flush_stdout() -> None:
     sys.stdout.flush()
     output = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(output, _Output) and output.failed is not None:  # and something swallowed the error
-        raise OutputError(_unwritten(output.failed.strerror or str(output.failed)))
+        raise OutputError(_unwritten(reason(output.failed)))

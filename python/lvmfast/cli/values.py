@@ -12,7 +12,7 @@ import typer
 from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.paths import expand
 from lvmfast.durable import write_text
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.shown import tell
 
 T = TypeVar("T")
@@ -89,7 +89,5 @@ def write_result(path: Path, text: str) -> None:
     Raises:
         DataError: it cannot be written; what stood there still does.
     """
-    try:
+    with naming(path, "cannot be written"):
         write_text(path, text)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error

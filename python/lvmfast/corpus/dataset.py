@@ -213,6 +213,13 @@ class Dataset:
         values = (getattr(file, attribute) for file in self.files)
         return None if self._disagreement(attribute, phrase) else next((v for v in values if v), None)
 
+    def require_rows(self, why: str) -> None:
+        """Nothing, where rows can be read; a split of which only keys are left refuses, and says `why`.
+
+        Raises:
+            DataError: it is such a split.
+        """
+
     @property
     def inputs(self) -> Sequence[InputFile]:
         """What was opened: the files, unless they are only described in another."""

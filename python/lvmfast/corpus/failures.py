@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, reason
 
 _LONGEST = 240
 
@@ -31,7 +31,7 @@ def reading(name: str) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise DataError(f"{name}: expected a name in UTF-8; rename it, or link to it") from error
     except OSError as error:
-        raise DataError(f"{name}: {one_line(error.strerror or error)}") from error
+        raise DataError(f"{name}: {one_line(reason(error))}") from error
     except (
         zipfile.BadZipFile,
         zlib.error,

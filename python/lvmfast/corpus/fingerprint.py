@@ -131,6 +131,10 @@ class Fingerprint(Dataset):
     texts: Texts | None = None
     sketches: Sketches | None = None
 
+    def require_rows(self, why: str) -> None:
+        """As `Dataset.require_rows`."""
+        raise DataError(f"{self.path}: {why}")
+
     @property
     def inputs(self) -> tuple[Source, ...]:
         """The one file behind the split."""

@@ -20,7 +20,6 @@ from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.dataset import Column, Dataset, Rows, SplitFile, Vectors
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import id_keys
 from lvmfast.corpus.load import load_split
@@ -93,8 +92,10 @@ class Sequences:
         """Reads the ids of all rows, and the vectors of files that cannot be read by row.
 
         Raises:
-            DataError: a column is missing, there are no rows, or files come from different encoders.
+            DataError: a column is missing, there are no rows, or files come from different encoders; or
+                `dataset` is a fingerprint.
         """
+        dataset.require_rows("a fingerprint holds no vectors to train on")
         for file in dataset.files:
             missing = [column for column in _COLUMNS if column not in file.fields]
             if missing:
@@ -221,8 +222,6 @@ def open_sequences(
         DataError: something is missing, broken or quarantined; or files of different encoders.
     """
     dataset = load_split(source, columns=columns, allow_leaked=allow_leaked)
-    if isinstance(dataset, Fingerprint):
-        raise DataError(f"{dataset.path}: a fingerprint holds no vectors to train on")
     return Sequences(dataset)
 
 

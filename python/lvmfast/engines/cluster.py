@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lvmfast.errors import DataError, missing_extra
+from lvmfast.errors import DataError, missing_extra, naming
 
 #: Of a worker, beside what the same work holds on one machine: Ray's own.
 WORKER_BYTES = 200 << 20
@@ -88,10 +88,8 @@ def _check_listening(address: str | None) -> None:
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if not (colon and port.isdigit()):
         return
-    try:
+    with naming("ray", f"no cluster at {address}"):
         socket.create_connection((host, int(port)), timeout=LISTENING_SECONDS).close()
-    except OSError as error:
-        raise DataError(f"ray: no cluster at {address}: {error.strerror or error}") from error
 
 
 def gpus(ray: Any) -> int:

@@ -12,7 +12,6 @@ from lvmfast import _core
 from lvmfast.corpus import load_split
 from lvmfast.corpus.arrays import ArraysFile
 from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
-from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys
 from lvmfast.corpus.provenance import check_same_encoder
@@ -45,8 +44,7 @@ def load_vector_payload(
         DataError: it holds texts alone, lacks an id, names a key twice, or is broken or quarantined.
     """
     dataset = load_split(source, columns=columns, allow_leaked=allow_leaked)
-    if isinstance(dataset, Fingerprint):
-        raise DataError(f"{dataset.path}: a fingerprint holds no vectors: it cannot be a pool")
+    dataset.require_rows("a fingerprint holds no vectors: it cannot be a pool")
     name = dataset.files[0].name
     _check_columns(dataset)
     keys, vectors = _chunk_matrix(dataset) if _is_chunk_matrix(dataset) else _rows(dataset)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from lvmfast.durable import staged_folder
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.evals.evaluation import Evaluation
 from lvmfast.report.eval_page import EVAL_PAGE, draw_evaluation
 
@@ -28,7 +28,7 @@ def check_place(out: str | PathLike[str]) -> Path:
         DataError: it holds something already, or cannot be made.
     """
     place = Path(out)
-    try:
+    with naming(place, "cannot write there"):
         if place.is_dir() and any(place.iterdir()):
             raise DataError(f"{place}: not empty: expected a new or an empty folder")
         if place.exists() and not place.is_dir():
@@ -36,8 +36,6 @@ def check_place(out: str | PathLike[str]) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         with staged_folder(place):
             pass
-    except OSError as error:
-        raise DataError(f"{place}: cannot write there: {error.strerror or error}") from error
     return place
 
 
@@ -48,18 +46,15 @@ def write_evaluation(out: str | PathLike[str], evaluation: Evaluation) -> None:
         DataError: it holds something already, cannot be written, or the disk is full.
     """
     place = check_place(out)
-    try:
-        with staged_folder(place) as stage:
-            _dump(stage.folder / METRICS_FILE, evaluation.records)
-            _dump(stage.folder / DETAILS_FILE, evaluation.details)
-            for name, table in ((HITS_FILE, evaluation.hits), (DOCUMENTS_FILE, evaluation.documents)):
-                pq.write_table(table, stage.folder / name, compression="zstd")
-            # Drawn from the texts and not from `evaluation`, as a program would read them.
-            page = draw_evaluation(*(json.loads((stage.folder / name).read_text("utf-8")) for name in STATED))
-            (stage.folder / EVAL_PAGE).write_text(page, "utf-8")
-            stage.publish()
-    except OSError as error:
-        raise DataError(f"{place}: cannot write the evaluation: {error.strerror or error}") from error
+    with naming(place, "cannot write the evaluation"), staged_folder(place) as stage:
+        _dump(stage.folder / METRICS_FILE, evaluation.records)
+        _dump(stage.folder / DETAILS_FILE, evaluation.details)
+        for name, table in ((HITS_FILE, evaluation.hits), (DOCUMENTS_FILE, evaluation.documents)):
+            pq.write_table(table, stage.folder / name, compression="zstd")
+        # Drawn from the texts and not from `evaluation`, as a program would read them.
+        page = draw_evaluation(*(json.loads((stage.folder / name).read_text("utf-8")) for name in STATED))
+        (stage.folder / EVAL_PAGE).write_text(page, "utf-8")
+        stage.publish()
 
 
 def _dump(path: Path, content: Any) -> None:

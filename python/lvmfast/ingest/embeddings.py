@@ -18,7 +18,7 @@ from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.quarantined import check_usable
 from lvmfast.durable import write_text
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.npz import Blocks, write_npz
 from lvmfast.ingest.tables import appearing
@@ -136,7 +136,7 @@ def _truncated(chunks: Path, encoder: Encoder) -> int:
 
 def _begin(parts: Path, run: dict[str, Any], resume: bool) -> None:
     record = parts / "run.json"
-    try:
+    with naming(parts, "cannot be written"):
         if record.exists() and resume:
             earlier = Fields(str(record), read_json(record)).values
             for what, value in run.items():
@@ -149,8 +149,6 @@ def _begin(parts: Path, run: dict[str, Any], resume: bool) -> None:
             shutil.rmtree(parts)
         parts.mkdir(parents=True)
         write_text(record, json.dumps(run, indent=2))
-    except OSError as error:
-        raise DataError(f"{parts}: cannot be written: {error.strerror or error}") from error
 
 
 def _texts(chunks: Path) -> Iterator[list[str]]:

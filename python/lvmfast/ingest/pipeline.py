@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from lvmfast.corpus.paths import expand
 from lvmfast.engines.cluster import on_ray
-from lvmfast.errors import DataError
+from lvmfast.errors import naming
 from lvmfast.ingest.articles import Domains, write_articles
 from lvmfast.ingest.chunks import ChunkOptions, write_chunks
 from lvmfast.ingest.embeddings import Embed, EmbedHere, write_embeddings
@@ -187,8 +187,6 @@ def _training_files(against: Training | None) -> list[str]:
 
 
 def _identity(source: str) -> dict[str, Any]:
-    try:
+    with naming(source, "cannot be read"):
         stat = os.stat(source)
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read: {error.strerror}") from error
     return {"path": os.path.abspath(source), "size": stat.st_size, "modified": stat.st_mtime_ns}

@@ -13,7 +13,7 @@ from lvmfast.api import leakscan
 from lvmfast.corpus import load_split
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.durable import staged_folder
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.sequences import Layout, read_sequences, store_sequences
 from lvmfast.leaks.progress import Progress, silent
@@ -102,21 +102,16 @@ def prove(
     done.dropped, done.sequences = int((~fresh).sum()), int(fresh.sum())
     if not done.sequences:
         raise DataError(f"{sequences}: all {done.scanned:,} sequences were seen in training: none is left")
-    try:
-        with staged_folder(out) as stage:
-            written = stage.folder / "sequences.npz"
-            store_sequences(written, kept.chosen(fresh), layout)
-            closing = _scan(training, written, chunks, progress)
-            if closing.findings.verdict != "clean":
-                raise DataError(
-                    f"{out}: the closing scan still finds a leak: {closing_line(closing.findings)}"
-                )
-            scans = (ClosingScan({"train": "training", "eval": "fresh"}, closing),)
-            details = {"dropped": {"rows": done.dropped, "levels": done.levels}}
-            write_certificate(stage.folder, certificate_of("ingest", scans, stage.folder, [], details, 0))
-            stage.publish()
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
+    with naming(out, "cannot be written"), staged_folder(out) as stage:
+        written = stage.folder / "sequences.npz"
+        store_sequences(written, kept.chosen(fresh), layout)
+        closing = _scan(training, written, chunks, progress)
+        if closing.findings.verdict != "clean":
+            raise DataError(f"{out}: the closing scan still finds a leak: {closing_line(closing.findings)}")
+        scans = (ClosingScan({"train": "training", "eval": "fresh"}, closing),)
+        details = {"dropped": {"rows": done.dropped, "levels": done.levels}}
+        write_certificate(stage.folder, certificate_of("ingest", scans, stage.folder, [], details, 0))
+        stage.publish()
     return done
 
 

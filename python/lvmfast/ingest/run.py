@@ -11,7 +11,7 @@ from typing import Any
 
 from lvmfast import __version__
 from lvmfast.durable import write_text
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.leaks.journal import stamp_text
 from lvmfast.parse import Fields, read_json
 from lvmfast.stores.locks import INSIDE
@@ -77,15 +77,13 @@ class Run:
         names = {name for stage in _MAKES if stage not in self.stages for name in _MAKES[stage]}
         if self.goes_on:
             names -= set(_MAKES["embeddings"])
-        try:
+        with naming(self.folder, "cannot write there"):
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in [*map(self.folder.joinpath, names), *_begun(self.folder)]:
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-        except OSError as error:
-            raise DataError(f"{self.folder}: cannot write there: {error.strerror or error}") from error
         self.save()
 
     def save(self) -> None:
@@ -96,10 +94,8 @@ class Run:
         """
         path = self.folder / RECORD
         record = {"version": __version__, "asked": self.asked, "stages": self.stages, "failed": self.failed}
-        try:
+        with naming(path, "cannot be written"):
             write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def begin(folder: Path, asked: dict[str, Any], resume: bool) -> Run:

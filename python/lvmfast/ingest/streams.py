@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.ingest.ordered import in_order
 
 _MARK = re.compile(rb"BZh[1-9]1AY&SY")
@@ -43,14 +43,11 @@ def decompressed(path: str, through: Through = lambda _: None) -> Iterator[bytes
     Raises:
         DataError: the file cannot be read, is broken, or ends early.
     """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_MARK_LENGTH)
-            file.seek(0)
-            blocks = _bz2(path, file, through) if head[:3] == b"BZh" else _plain(file, through)
-            yield from blocks
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with naming(path, "cannot be read"), open(path, "rb") as file:
+        head = file.read(_MARK_LENGTH)
+        file.seek(0)
+        blocks = _bz2(path, file, through) if head[:3] == b"BZh" else _plain(file, through)
+        yield from blocks
 
 
 def _plain(file: BinaryIO, through: Through) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lvmfast import durable
-from lvmfast.errors import DataError
+from lvmfast.errors import naming
 
 
 @contextmanager
@@ -20,12 +20,10 @@ def appearing(path: Path) -> Iterator[Path]:
     Raises:
         DataError: it cannot be written, or the disk is full.
     """
-    try:
+    with naming(path, "cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with durable.appearing(path) as staged:
             yield staged
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

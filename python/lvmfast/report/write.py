@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.durable import flush, scratch_folder
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.report.page import PAGE, draw_page
 from lvmfast.report.tables import GROUP_ROWS
 from lvmfast.stores import Folder, folder, is_uri
@@ -70,7 +70,7 @@ def write_scan(
         _put(place, summary, tables, matches)
         return
     path = Path(place.path)
-    try:
+    with naming(path, "cannot write the report"):
         path.mkdir(parents=True, exist_ok=True)
         with scratch_folder(path) as staging:
             for name, parts in tables.items():
@@ -91,8 +91,6 @@ def write_scan(
             flush(path)
         if not place.alone and not _stand(path, text, digests):
             raise DataError(f"{path}: another process wrote its report there meanwhile; scan again")
-    except OSError as error:
-        raise DataError(f"{path}: cannot write the report: {error.strerror or error}") from error
 
 
 def _stand(path: Path, text: str, digests: Mapping[str, str]) -> bool:

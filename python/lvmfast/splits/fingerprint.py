@@ -18,7 +18,7 @@ from lvmfast.corpus.looks import LackingError, begins_again
 from lvmfast.corpus.lvfp import SUFFIX, pack, unpack
 from lvmfast.durable import write_bytes
 from lvmfast.engines.cluster import on_ray
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, Normalization, ScanOptions
 from lvmfast.leaks.progress import Progress, read, silent
 from lvmfast.splits.directions import fitted_directions
@@ -74,8 +74,7 @@ def fingerprint(
     options = ScanOptions(normalize=normalize, min_chars=min_chars, threads=threads)
     texts = None if payload is None else load_payload(payload, columns=columns)
     dataset = load_split(train, columns=columns, payload=texts, lenient=True)
-    if isinstance(dataset, Fingerprint):
-        raise DataError(f"{dataset.path}: is a fingerprint already")
+    dataset.require_rows("is a fingerprint already")
     for column in KEYED:
         if column in dataset.unreadable:
             raise DataError(f"{dataset.unreadable[column]}: a fingerprint would be blind to it")
@@ -102,10 +101,8 @@ def fingerprint(
         raise DataError(f"{dataset.files[0].name}: no rows")
     if _stamps(dataset, () if texts is None else texts.files) != stamps:
         raise DataError(f"{dataset.files[0].name}: this or another file changed while it was read")
-    try:
+    with naming(path, "cannot write the fingerprint"):
         write_bytes(path, pack(content, arrays))
-    except OSError as error:
-        raise DataError(f"{path}: cannot write the fingerprint: {error.strerror or error}") from error
     return open_fingerprint(str(path))
 
 

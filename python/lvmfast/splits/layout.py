@@ -13,7 +13,7 @@ from lvmfast import _core
 from lvmfast.corpus import SplitFile
 from lvmfast.corpus.contents import saved_dataset_files
 from lvmfast.corpus.failures import reading
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.parse import read_json
 
 SAVED_DATASET = ("state.json", "dataset_info.json")
@@ -42,11 +42,9 @@ def check_destination(out: Path, sources: Sequence[Any]) -> Path:
     real = Path(os.path.realpath(out))
     if real.exists() and not real.is_dir():
         raise DataError(f"{out}: expected a folder, or nothing, to write to; this is a file")
-    try:
+    with naming(out, "cannot write there"):
         if real.is_dir() and any(real.iterdir()):
             raise DataError(f"{out}: not empty; nothing is written over")
-    except OSError as error:
-        raise DataError(f"{out}: cannot write there: {error.strerror}") from error
     for source in sources:
         if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
             folder = Path(os.path.realpath(source))

@@ -23,7 +23,7 @@ from lvmfast.corpus.quarantined import (
     read_manifest,
 )
 from lvmfast.durable import flush
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, reason
 from lvmfast.report.saved import SavedScan, ScannedFile
 from lvmfast.report.write import SUMMARY
 from lvmfast.splits.manifest import drop, locked, put, write_manifest
@@ -323,4 +323,4 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename2 or error.filename or folder
-        raise DataError(f"{folder}: cannot move: {where}: {one_line(error.strerror or error)}") from error
+        raise DataError(f"{folder}: cannot move: {where}: {one_line(reason(error))}") from error

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.formats import Format, required_format
 from lvmfast.corpus.rewriters.rows import Parts
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 
 
 def rewrite(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
@@ -26,11 +25,8 @@ def rewrite(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Pa
         DataError: the sources differ in format, fields or types, hold other rows than `parts` says, or an
             array that cannot be cut; or a target cannot be written.
     """
-    try:
+    with naming(" and ".join(target.name for target in targets), "cannot write"):
         common_format(sources).rewrite(sources, parts, targets)
-    except OSError as error:
-        names = " and ".join(target.name for target in targets)
-        raise DataError(f"{names}: cannot write: {one_line(error.strerror or error)}") from error
 
 
 def common_format(sources: Sequence[str]) -> Format:

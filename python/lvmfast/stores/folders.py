@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from lvmfast import durable
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 from lvmfast.stores.failures import with_retries
 from lvmfast.stores.filesystems import filesystem
 from lvmfast.stores.locks import alone_in
@@ -79,23 +79,20 @@ class LocalFolder:
         """As `Folder.check`."""
         place = Path(os.path.abspath(self.path))
         there = next(folder for folder in (place, *place.parents) if folder.exists())
-        try:
-            with tempfile.TemporaryFile(dir=there):
-                pass
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot write there: {error.strerror}") from error
+        with naming(self.path, "cannot write there"), tempfile.TemporaryFile(dir=there):
+            pass
 
     def write(self, name: str, data: bytes) -> None:
         """As `Folder.write`; on disk when it returns."""
         place = Path(self.path, name)
-        with _naming(place, "cannot be written"):
+        with naming(place, "cannot be written"):
             place.parent.mkdir(parents=True, exist_ok=True)
             durable.write_bytes(place, data)
 
     def read(self, name: str) -> bytes:
         """As `Folder.read`."""
         place = Path(self.path, name)
-        with _naming(place, "cannot be read"):
+        with naming(place, "cannot be read"):
             return place.read_bytes()
 
     def exists(self, name: str) -> bool:
@@ -105,7 +102,7 @@ class LocalFolder:
     def names(self, prefix: str = "") -> list[str]:
         """As `Folder.names`; what is still being written has no name yet."""
         top = Path(self.path)
-        with _naming(top, "cannot be listed"):
+        with naming(top, "cannot be listed"):
             if not top.is_dir():
                 return []
             files = [place for place in (*top.iterdir(), *top.glob("*/*")) if place.is_file()]
@@ -115,7 +112,7 @@ class LocalFolder:
     def remove(self, name: str) -> None:
         """As `Folder.remove`."""
         place = Path(self.path, name)
-        with _naming(place, "cannot be removed"):
+        with naming(place, "cannot be removed"):
             place.unlink(missing_ok=True)
         if "/" in name:
             with suppress(OSError):  # holds other files
@@ -191,11 +188,3 @@ class StoreFolder:
 
     def _asked(self, name: str, call: Callable[[], Value]) -> Value:
         return with_retries(joined(self.path, name) if name else self.path, call)
-
-
-@contextmanager
-def _naming(place: Path, failure: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{place}: {failure}: {error.strerror or error}") from error

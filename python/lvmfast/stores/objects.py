@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, reason
 from lvmfast.stores.ahead import AHEAD_BYTES, Stage, in_order
 from lvmfast.stores.failures import with_retries
 from lvmfast.stores.filesystems import filesystem
@@ -49,7 +49,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
         try:
             status = os.stat(path)
         except OSError as error:
-            raise DataError(f"{path}: {error.strerror}") from error
+            raise DataError(f"{path}: {reason(error)}") from error
         return FileInfo(status.st_size, None, str(status.st_mtime_ns))
     fs, inner = filesystem(path)
     return info_from(path, with_retries(path, lambda: fs.info(inner)))
@@ -108,7 +108,7 @@ class LocalFile:
         try:
             return pa.OSFile(self.name)
         except OSError as error:
-            raise DataError(f"{self.name}: {error.strerror or error}") from error
+            raise DataError(f"{self.name}: {reason(error)}") from error
 
 
 class StoredObject:

@@ -30,8 +30,3 @@ def local_path(path: str | os.PathLike[str]) -> str:
 def joined(folder: str, name: str) -> str:
     """The path or URI of `name` in a folder."""
     return f"{folder.rstrip('/')}/{name}"
-
-
-def name_of(path: str) -> str:
-    """The last part of a path or URI."""
-    return path.rstrip("/").rpartition("/")[2] if is_uri(path) else os.path.basename(path)

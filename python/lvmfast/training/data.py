@@ -14,7 +14,6 @@ from lvmfast import _core
 from lvmfast.api import leakscan
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.dataset import Rows
-from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.selection import select_rows
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
@@ -142,8 +141,6 @@ def content_hash(files: list[dict[str, Any]]) -> str:
 def _opened(paths: tuple[str, ...], config: TrainConfig) -> tuple[Sequences, Dataset]:
     columns = dict(_assignment(item) for item in config.columns)
     plain = load_split(list(paths), columns=columns, allow_leaked=config.allow_leaked, ignore=config.ignore)
-    if isinstance(plain, Fingerprint):
-        raise DataError(f"{plain.path}: a fingerprint holds no vectors to train on")
     if not config.payload:
         return Sequences(plain), plain
     texts = load_payload(

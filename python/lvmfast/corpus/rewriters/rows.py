@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.corpus.failures import one_line
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, naming
 
 #: For each row of a file the place of its target, negative for a row that is dropped.
 Parts = npt.NDArray[np.int8]
@@ -31,14 +29,10 @@ def check_rows(path: str, parts: Parts, found: int) -> None:
         raise DataError(f"{path}: expected the {len(parts)} rows that were scanned, found {found}")
 
 
-@contextmanager
-def writing(target: Path) -> Iterator[None]:
+def writing(target: Path) -> AbstractContextManager[None]:
     """Turns what the system says about `target` into a DataError that names it, and not the file it is from.
 
     Raises:
         DataError: the disk is full, or the like.
     """
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{target.name}: cannot write: {one_line(error.strerror or error)}") from error
+    return naming(target.name, "cannot write")
