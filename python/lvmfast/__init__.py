@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lvmfast.splits.result import CleanSplit
     from lvmfast.splits.split import split
     from lvmfast.splits.verify import Verification, verify
-    from lvmfast.training.train import TrainedRun, train
+    from lvmfast.training.run_folder import TrainedRun
+    from lvmfast.training.train import train
 
 __all__ = [
     "CleanSplit",
@@ -86,7 +87,7 @@ _HOMES = {
     "split": ("lvmfast.splits.split", "split"),
     "Verification": ("lvmfast.splits.verify", "Verification"),
     "verify": ("lvmfast.splits.verify", "verify"),
-    "TrainedRun": ("lvmfast.training.train", "TrainedRun"),
+    "TrainedRun": ("lvmfast.training.run_folder", "TrainedRun"),
     "train": ("lvmfast.training.train", "train"),
 }
 

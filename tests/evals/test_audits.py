@@ -22,6 +22,7 @@ from lvmfast.evals.density import density, final_ranks, rerank_by_density, store
 from lvmfast.evals.domains import Gating, assign_domains, fit_domains, gated_ranks
 from lvmfast.evals.gated import gated_name
 from lvmfast.evals.ranks import truth_ranks
+from lvmfast.evals.request import TopK
 from lvmfast.evals.rerank import (
     _gradients,
     _loss,
@@ -31,7 +32,7 @@ from lvmfast.evals.rerank import (
     load_reranker,
     save_reranker,
 )
-from lvmfast.evals.search import TopK, open_pool, top_k
+from lvmfast.evals.search import open_pool, top_k
 
 
 @pytest.fixture(scope="module")

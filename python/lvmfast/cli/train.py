@@ -19,7 +19,7 @@ from lvmfast.training.config import TrainConfig
 from lvmfast.training.history import read_run
 from lvmfast.training.presets import PRESETS
 from lvmfast.training.processes import FollowedInterrupt, is_first_process
-from lvmfast.training.train import TrainedRun
+from lvmfast.training.run_folder import TrainedRun
 from lvmfast.training.train import train as run_train
 
 

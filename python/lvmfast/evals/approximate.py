@@ -12,8 +12,8 @@ from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.metrics import retrieval_metrics
 from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.ranks import unit_rows
+from lvmfast.evals.request import TopK
 from lvmfast.evals.scoring import Context
-from lvmfast.evals.search import TopK
 
 #: What an approximate index may change.
 TOLD = ("R@5", f"Contain@{DEPTH}")

@@ -13,7 +13,7 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError
 from lvmfast.evals.exclusion import Excluded, excluded_pairs
 from lvmfast.evals.ranks import truth_ranks
-from lvmfast.evals.search import Pool, TopK
+from lvmfast.evals.request import OpenPool, TopK
 from lvmfast.evals.vectors import float_rows, pair_scores
 
 SHIFTS = (-1, 0, 1)
@@ -69,7 +69,7 @@ def separation_check(predicted: Vectors, targets: Vectors, documents: Any = None
     return Audit("separation", auc > 0.5, sentence, found)
 
 
-def oracle_check(targets: Vectors, pool: Pool, pool_vectors: Vectors, truth: Rows) -> Audit:
+def oracle_check(targets: Vectors, pool: OpenPool, pool_vectors: Vectors, truth: Rows) -> Audit:
     """The true targets as queries, through the very index that is scored: R@1 must be 100%.
 
     A target whose equal stands in the pool under another key is found if its own row scores as high.
@@ -94,7 +94,7 @@ def oracle_check(targets: Vectors, pool: Pool, pool_vectors: Vectors, truth: Row
 
 
 def key_shift_audit(
-    targets: Vectors, keys: Rows, pool: Pool, pool_vectors: Vectors, pool_keys: Rows
+    targets: Vectors, keys: Rows, pool: OpenPool, pool_vectors: Vectors, pool_keys: Rows
 ) -> Audit:
     """Do the keys name the rows that hold the targets, and not their neighbours?
 
@@ -206,7 +206,7 @@ def acceptance_region(trials: int, chance: float, level: float) -> tuple[int, in
     return low, high
 
 
-def _through(pool: Pool, targets: Vectors, pool_vectors: Vectors, truth: Rows) -> tuple[TopK, Any]:
+def _through(pool: OpenPool, targets: Vectors, pool_vectors: Vectors, truth: Rows) -> tuple[TopK, Any]:
     targets = float_rows("targets", targets)
     own = pair_scores(targets, np.arange(len(targets)), pool_vectors, np.asarray(truth, np.int64))
     return pool.top_k(targets, 1), own

@@ -17,9 +17,8 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.failures import reading
 from lvmfast.durable import appearing
 from lvmfast.errors import DataError
-from lvmfast.evals.exclusion import Excluded
-from lvmfast.evals.ranks import truth_ranks
-from lvmfast.evals.search import Scores, TopK, top_k
+from lvmfast.evals.request import Scores, TopK
+from lvmfast.evals.search import top_k
 from lvmfast.evals.vectors import float_rows, pair_scores
 
 NEIGHBOURS = 10
@@ -102,23 +101,6 @@ def final_ranks(found: TopK, truth: Rows, retrieved: Rows) -> Rows:
     ranks = (found.scores >= own[:, None]).sum(axis=1)
     final: Rows = np.where(there, ranks, np.maximum(retrieved, found.rows.shape[1] + 1)).astype(np.int64)
     return final
-
-
-def reranked_by_density(
-    queries: Vectors,
-    pool: Vectors,
-    truth: Rows,
-    densities: Scores,
-    *,
-    depth: int = 50,
-    weight: float = WEIGHT,
-    exclude: Excluded = None,
-    threads: int = 0,
-) -> tuple[Rows, Rows]:
-    """Ranks (q,) of the true rows after the first `depth` were ordered by density, and as retrieved."""
-    retrieved = truth_ranks(queries, pool, truth, exclude=exclude, threads=threads)
-    found = top_k(queries, pool, depth, exclude=exclude, threads=threads)
-    return final_ranks(rerank_by_density(found, densities, weight), truth, retrieved), retrieved
 
 
 def candidate_similarities(vectors: Vectors, candidates: Rows, pool: Vectors, threads: int = 0) -> Scores:

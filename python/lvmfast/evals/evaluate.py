@@ -19,7 +19,7 @@ from lvmfast.evals.approximate import with_latency as with_both_latencies
 from lvmfast.evals.checks import audit_pool, separations
 from lvmfast.evals.domain_level import Domains
 from lvmfast.evals.evaluation import STAMP, Evaluation
-from lvmfast.evals.gated import Gate, gated_name, open_gate, with_latency
+from lvmfast.evals.gated import DomainSource, gated_name, open_source, with_latency
 from lvmfast.evals.given import audit_texts, audit_vectors
 from lvmfast.evals.histories import histories
 from lvmfast.evals.judgement import (
@@ -181,7 +181,7 @@ def evaluate(
             dataset, queries.targets, queries.keys, vectors, threads=threads, device=device
         )
     densities = densities_of(built, reorderings, threads)
-    gate = None if gate_domains is None else open_gate(gate_domains, opened, seed=seed)
+    gate = None if gate_domains is None else open_source(gate_domains, opened, seed=seed)
     indexes: dict[str, FaissPool] = {
         pool.name: FaissPool(approximate, pool.vectors, threads)
         for pool in built
@@ -300,7 +300,7 @@ def _timings(
     pool: Pool,
     *,
     orders: Mapping[Callable[[str], str], Order],
-    gate: Gate | None,
+    gate: DomainSource | None,
     index: FaissPool | None,
     threads: int,
     device: str,

@@ -34,7 +34,7 @@ CLUSTERS = "clusters:"
 TOLD = ("R@5", f"Contain@{DEPTH}")
 
 
-class Gate(Protocol):
+class DomainSource(Protocol):
     """Domains from one source."""
 
     @property
@@ -52,7 +52,7 @@ class Gate(Protocol):
 
 
 @dataclass(frozen=True)
-class ClusterGate:
+class Clusters:
     """Clusters of training chunks: the nearest centroid of a prediction tells."""
 
     centroids: Vectors
@@ -68,7 +68,7 @@ class ClusterGate:
 
 
 @dataclass(frozen=True)
-class TableGate:
+class DomainTable:
     """Domains of documents: that of a query's window is known to whoever asks."""
 
     domains: Domains
@@ -93,14 +93,14 @@ class TableGate:
         return found
 
 
-def open_gate(source: str, train: Sequences | None, *, seed: int = 0) -> Gate:
+def open_source(source: str, train: Sequences | None, *, seed: int = 0) -> DomainSource:
     """The gate that `clusters:K`, or a parquet table with doc_id and domain, stands for.
 
     Raises:
         DataError: no number of clusters, or no training vectors to fit them to; an unreadable table.
     """
     if not source.startswith(CLUSTERS):
-        return TableGate(Domains(Path(source)))
+        return DomainTable(Domains(Path(source)))
     given = source.removeprefix(CLUSTERS)
     if not given.isdecimal() or int(given) < 2:
         raise DataError(
@@ -111,7 +111,7 @@ def open_gate(source: str, train: Sequences | None, *, seed: int = 0) -> Gate:
             f"gate by domain: {source} are fitted to training chunks: --train names the training set "
             "(a fingerprint holds no vectors)"
         )
-    return ClusterGate(fit_domains(training_chunks(train), int(given), seed=seed))
+    return Clusters(fit_domains(training_chunks(train), int(given), seed=seed))
 
 
 def training_chunks(train: Sequences) -> Vectors:
@@ -130,7 +130,7 @@ def gated_name(model: str, by: By) -> str:
     return f"{model} + domain by {by}{oracle}"
 
 
-def gatings(gate: Gate, predicted: Vectors, queries: Queries, pool: Pool) -> list[Gating]:
+def gatings(gate: DomainSource, predicted: Vectors, queries: Queries, pool: Pool) -> list[Gating]:
     """The domains of queries and candidates, by everything that may tell them."""
     of_row = gate.of_pool(pool)
     told = gate.of_predictions(predicted, queries, np.arange(queries.n))

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.dataset import Rows, Vectors
-from lvmfast.evals.gated import Gate
+from lvmfast.evals.gated import DomainSource
 from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.predictors import Predictor
 from lvmfast.evals.queries import Queries
 from lvmfast.evals.reordering import Order
-from lvmfast.evals.search import TopK, open_pool
+from lvmfast.evals.request import TopK
+from lvmfast.evals.search import open_pool
 from lvmfast.models.baselines import evenly_spaced
 
 WARM_UP, TIMED = 10, 200
@@ -35,7 +36,7 @@ def latency(
     pool: Pool,
     *,
     order: Order | None = None,
-    gate: Gate | None = None,
+    gate: DomainSource | None = None,
     indexes: Mapping[int, Index],
     seconds: float,
     device: str = "cpu",
@@ -137,7 +138,7 @@ class Index:
         return found
 
 
-def open_indexes(pool: Pool, gate: Gate | None, threads: int, device: str) -> dict[int, Index]:
+def open_indexes(pool: Pool, gate: DomainSource | None, threads: int, device: str) -> dict[int, Index]:
     """The whole pool as domain 0, or with a gate the rows of each domain."""
     if gate is None:
         return {0: Index(open_pool(pool.vectors, threads=threads, device=device), None)}

@@ -16,8 +16,8 @@ from lvmfast.errors import DataError
 from lvmfast.evals.density import density, rerank_by_density
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
+from lvmfast.evals.request import Scores, TopK
 from lvmfast.evals.rerank import Reranker, load_reranker
-from lvmfast.evals.search import Scores, TopK
 
 #: Queries whose windows are in memory together.
 BATCH = 512

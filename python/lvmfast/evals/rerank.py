@@ -20,7 +20,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.durable import write_bytes
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.density import candidate_similarities, reordered
-from lvmfast.evals.search import Scores, TopK
+from lvmfast.evals.request import Scores, TopK
 from lvmfast.parse import parse_json
 
 KIND, VERSION = "reranker", 1

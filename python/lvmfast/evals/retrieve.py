@@ -6,8 +6,9 @@ import numpy as np
 
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.evals.pools import DEPTH, Pool
+from lvmfast.evals.request import TopK
 from lvmfast.evals.scoring import Context, excluded
-from lvmfast.evals.search import TopK, top_k
+from lvmfast.evals.search import top_k
 
 
 def retrieve(

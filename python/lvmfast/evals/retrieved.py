@@ -12,9 +12,9 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
+from lvmfast.evals.request import TopK
 from lvmfast.evals.retrieve import retrieve
 from lvmfast.evals.scoring import Context
-from lvmfast.evals.search import TopK
 from lvmfast.evals.table import ScoreTable, contexts_of
 from lvmfast.leaks.progress import Progress
 

@@ -14,11 +14,12 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.evals.approximate import FaissPool
 from lvmfast.evals.approximate import told as found_nearby
 from lvmfast.evals.density import final_ranks
-from lvmfast.evals.gated import Gate, gated_name, gatings, ranks_within, told
+from lvmfast.evals.gated import DomainSource, gated_name, gatings, ranks_within, told
 from lvmfast.evals.metrics import METRICS, document_metrics
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
 from lvmfast.evals.reordering import Reordering, reordered_lists
+from lvmfast.evals.request import Scores
 from lvmfast.evals.retrieve import retrieve
 from lvmfast.evals.scoring import (
     Bootstrap,
@@ -32,7 +33,6 @@ from lvmfast.evals.scoring import (
     score,
     truth_cosines,
 )
-from lvmfast.evals.search import Scores
 from lvmfast.evals.split_status import SplitStatus
 from lvmfast.leaks.progress import Progress
 
@@ -69,7 +69,7 @@ def score_all(
     *,
     reorderings: Sequence[Reordering] = (),
     densities: Mapping[str, Scores] | None = None,
-    gate: Gate | None = None,
+    gate: DomainSource | None = None,
     indexes: Mapping[str, FaissPool] | None = None,
 ) -> ScoreTable:
     """Ranks and scores every prediction in every pool; the true vectors among them, as the oracle.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError
 from lvmfast.evals.exclusion import Excluded
-from lvmfast.evals.search import Request, Scores, TopK
+from lvmfast.evals.request import Request, Scores, TopK
 from lvmfast.evals.vectors import pair_scores, usability
 from lvmfast.leaks.torch_near import MOST_COMPONENTS, UNIT_ROUNDOFF, most_products, product, sums_in_float32
 

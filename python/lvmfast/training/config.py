@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from lvmfast.errors import DataError
 from lvmfast.models.config import BLOCKS, FORMS, RESIDUALS
@@ -223,7 +223,8 @@ TYPES: Mapping[str, Any] = get_type_hints(TrainConfig)
 GROUPS: Mapping[str, str] = {spec.name: spec.metadata["group"] for spec in fields(TrainConfig)}
 DEFAULTS: Mapping[str, Any] = {spec.name: spec.default for spec in fields(TrainConfig)}
 
-Kind = Literal["flag", "number", "words"]
+#: Figures that do not change what comes out, so that a run may go on with others.
+FREE = ("save_every", "threads", "device")
 
 
 def typed(where: str, name: str, value: Any) -> Figure:

@@ -7,11 +7,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
+from lvmfast.gates import Verdicts
 from lvmfast.models.checkpoint import BEST, CHECKPOINTS, SUFFIX
 from lvmfast.parse import read_json
 from lvmfast.stores import holding
@@ -160,3 +162,22 @@ class RunFolder:
         if not isinstance(content, dict):
             raise DataError(f"{path}: expected a JSON object, got {type(content).__name__}")
         return content
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run left behind."""
+
+    path: Path
+    history: list[dict[str, Any]]  #: as in history.json
+    best_epoch: int | None
+    leak_status: str  #: clean or LEAKED
+    leak: str | None  #: the leak that kept the run from starting, in a sentence; None where it ran
+    stopped: str | None  #: why it ended before its last epoch
+    run: Mapping[str, Any]  #: what run.json says
+    verdicts: Verdicts | None = None  #: of the gates, if this call came past their epoch
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything was trained: no leak stood in the way."""
+        return self.leak is None

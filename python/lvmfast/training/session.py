@@ -42,10 +42,9 @@ from lvmfast.training.identities import identify
 from lvmfast.training.interrupts import stop_flag
 from lvmfast.training.optimiser import warmup_steps
 from lvmfast.training.ranks import Ranks, joined_ranks
-from lvmfast.training.run_folder import RunFolder
+from lvmfast.training.run_folder import RunFolder, TrainedRun
 from lvmfast.training.steps import StepReader
-from lvmfast.training.toml import config_text
-from lvmfast.training.train import TrainedRun, identity_of
+from lvmfast.training.toml import config_text, identity_of
 from lvmfast.training.trainer import EpochDone, Trainer
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lvmfast import _core
 from lvmfast.errors import DataError
 from lvmfast.parse import read_toml
-from lvmfast.training.config import GROUPS, TYPES, Figure, TrainConfig, typed
+from lvmfast.training.config import FREE, GROUPS, TYPES, Figure, TrainConfig, typed
 
 
 def read_config(path: str | Path) -> dict[str, Figure]:
@@ -50,3 +51,9 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):  # JSON's escapes are TOML's, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value)
+
+
+def identity_of(config: TrainConfig) -> str:
+    """What the figures that change the outcome are known by."""
+    fixed = replace(config, **{name: getattr(TrainConfig(), name) for name in FREE})
+    return _core.blake3_bytes(config_text(fixed).encode(), 1)

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from lvmfast import _core
 from lvmfast.errors import DataError, missing_extra
-from lvmfast.gates import Verdicts, gate_set
+from lvmfast.gates import gate_set
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.models.threads import wait_quietly
-from lvmfast.training.config import TrainConfig
+from lvmfast.training.config import FREE, TrainConfig
 from lvmfast.training.presets import settle
 from lvmfast.training.processes import one_voice_a_machine
-from lvmfast.training.run_folder import RunFolder
-from lvmfast.training.toml import config_text, read_config
-
-#: Figures that do not change what comes out, so that a run may go on with others.
-_FREE = ("save_every", "threads", "device")
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """What a run left behind."""
-
-    path: Path
-    history: list[dict[str, Any]]  #: as in history.json
-    best_epoch: int | None
-    leak_status: str  #: clean or LEAKED
-    leak: str | None  #: the leak that kept the run from starting, in a sentence; None where it ran
-    stopped: str | None  #: why it ended before its last epoch
-    run: Mapping[str, Any]  #: what run.json says
-    verdicts: Verdicts | None = None  #: of the gates, if this call came past their epoch
-
-    @property
-    def trained(self) -> bool:
-        """Whether anything was trained: no leak stood in the way."""
-        return self.leak is None
+from lvmfast.training.run_folder import RunFolder, TrainedRun
+from lvmfast.training.toml import read_config
 
 
 def train(
@@ -98,15 +75,9 @@ def _settle(
     now = settle("train", asdict(before), stated, figures)
     for name, old in asdict(before).items():
         new = getattr(now, name)
-        if old != new and name not in _FREE:
+        if old != new and name not in FREE:
             raise DataError(
                 f"{folder.config}: {name}: the run has {old!r}, --resume was asked for {new!r}; "
                 "other figures are another run"
             )
     return now
-
-
-def identity_of(config: TrainConfig) -> str:
-    """What the figures that change the outcome are known by."""
-    fixed = replace(config, **{name: getattr(TrainConfig(), name) for name in _FREE})
-    return _core.blake3_bytes(config_text(fixed).encode(), 1)
