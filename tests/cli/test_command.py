@@ -79,7 +79,7 @@ def test_quiet_prints_the_closing_line_alone(files):
 def test_the_same_bytes_for_any_thread_count_block_size_and_kernel(files, tmp_path):
     script = (
         "import sys; from lvmfast.leaks import options; options.BLOCK_BYTES = int(sys.argv.pop(1));"
-        "from lvmfast.cli import main; main()"
+        "from lvmfast.__main__ import main; main()"
     )
     written = []
     for threads, block, kernel in (("1", "900", "scalar"), ("2", "20000", ""), ("3", "67108864", "")):

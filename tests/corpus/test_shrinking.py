@@ -64,7 +64,7 @@ def test_a_scan_of_a_file_that_shrinks_ends_with_exit_code_2(tmp_path):
     code = """
 import os, sys
 import lvmfast.report.record as record
-from lvmfast.cli import main
+from lvmfast.__main__ import main
 whole = record.Inputs.__init__
 def cut(self, *args):
     whole(self, *args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from tests.support.places import ROOT
 from tests.support.shards import OPTIONS, assert_same, assert_same_within, random_table
 from tests.support.tiny_encoder import make_tiny_encoder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+#: A node may take a while to start beside other tests: Ray itself gives up after 30 seconds.
+PATIENT = {**os.environ, "RAY_raylet_start_wait_time_s": "120"}
 
 
 def on_cluster(work: str, what: str, *arguments: Path) -> str:
@@ -28,8 +31,9 @@ def on_cluster(work: str, what: str, *arguments: Path) -> str:
         [sys.executable, str(script), work, what, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=400,
-        cwd=script.parent.parent,
+        timeout=500,
+        cwd=ROOT,
+        env=PATIENT,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     return run.stdout.strip().splitlines()[-1]
@@ -37,7 +41,7 @@ def on_cluster(work: str, what: str, *arguments: Path) -> str:
 
 #: The command with batch files so small that there are many.
 LVMFAST = """
-from lvmfast.cli import main
+from lvmfast.__main__ import main
 from lvmfast.ingest import embeddings
 embeddings.PART_ROWS = 50
 main()

@@ -248,7 +248,7 @@ def run(arguments: Sequence[str], work: Path, folder: Path) -> tuple[int, str, s
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), handle)
             sys.argv = ["lvmfast", *arguments]
             atexit._clear()  # what the fuzzer registered is not the command's to do
-            from lvmfast.cli import main
+            from lvmfast.__main__ import main
 
             try:
                 main()

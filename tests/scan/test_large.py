@@ -283,7 +283,7 @@ if sys.argv[1] == "long":
 if sys.argv[1] == "killed":
     import os
     partitioned.PartitionedLevel.result = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
-from lvmfast.cli import main
+from lvmfast.__main__ import main
 sys.argv = ["lvmfast", *sys.argv[2:]]
 main()
 """

@@ -118,7 +118,7 @@ def test_a_damaged_part_is_refused(corpus: Path, tmp_path: Path) -> None:
 EAGER = (
     "import lvmfast.leaks.cuts as c, lvmfast.leaks.journal as j; j.SECONDS = 0.0; "
     "j.Journal.__init__.__kwdefaults__['span_bytes'] = 2000; "
-    "from lvmfast.cli import main; main()"
+    "from lvmfast.__main__ import main; main()"
 )
 
 
@@ -154,7 +154,7 @@ def test_a_killed_scan_goes_on(corpus: Path, whole: Path, tmp_path: Path) -> Non
 EAGER_WITHIN = (
     "import lvmfast.leaks.journal as j, lvmfast.leaks.memory as m; j.SECONDS = 0.0; "
     "m.vectors_per_pass = lambda *args: 25; "
-    "from lvmfast.cli import main; main()"
+    "from lvmfast.__main__ import main; main()"
 )
 
 
@@ -208,7 +208,7 @@ EAGER_BEYOND = (
     "memory.index_bytes_within = lambda levels, *args: (1 << 62) * ('text' in levels); "
     "memory.vectors_per_pass = lambda *args: 25; "
     "l.budget = lambda options, held=0: 20000; l.groups_per_block = lambda *args: 25; "
-    "from lvmfast.cli import main; main()"
+    "from lvmfast.__main__ import main; main()"
 )
 
 

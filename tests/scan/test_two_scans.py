@@ -47,7 +47,7 @@ if locks == "no locks":
     def flock(handle, how):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
     fcntl.flock = flock
-from lvmfast.cli import main
+from lvmfast.__main__ import main
 main()
 """
 

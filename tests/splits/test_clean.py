@@ -326,9 +326,9 @@ def test_a_full_disk_leaves_nothing(leaky, tmp_path, command, limit):
 
 def test_a_crash_leaves_no_half_written_folder(leaky, tmp_path):
     script = (
-        "import sys, time, lvmfast.splits.clean as clean, lvmfast.cli;"
+        "import sys, time, lvmfast.splits.clean as clean, lvmfast.__main__ as main;"
         "clean.closing_scan = lambda *a, **o: (print('written', flush=True), time.sleep(60));"
-        "lvmfast.cli.main()"
+        "main.main()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments(leaky)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

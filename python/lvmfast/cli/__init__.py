@@ -3,7 +3,6 @@
 A module hangs its command on the app when it is imported, which `lvmfast.cli.app` does when it is asked for.
 """
 
-from lvmfast.__main__ import main
 from lvmfast.cli.app import app
 
-__all__ = ["app", "main"]
+__all__ = ["app"]

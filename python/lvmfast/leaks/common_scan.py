@@ -14,8 +14,8 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Vectors
 from lvmfast.corpus.vector_column import VectorColumn, narrowed
 from lvmfast.leaks.cells import Cells
-from lvmfast.leaks.devices import NearIndex, Scanned
 from lvmfast.leaks.near import BoundedScan, most_hits
+from lvmfast.leaks.near_index import NearIndex, Scanned
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
 

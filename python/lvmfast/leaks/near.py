@@ -14,9 +14,10 @@ from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
 from lvmfast.leaks.cells import Cells, Codes, shared_out
 from lvmfast.leaks.cuts import Cut, located
-from lvmfast.leaks.devices import NearIndex, Scanned, near_index
+from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.levels import Side, other_side
+from lvmfast.leaks.near_index import NearIndex, Scanned
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 

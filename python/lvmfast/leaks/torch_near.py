@@ -17,7 +17,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError
 from lvmfast.leaks.cells import shared_out
-from lvmfast.leaks.devices import Scanned
+from lvmfast.leaks.near_index import Scanned
 from lvmfast.leaks.tally import NO_ROWS, Scores, first_rows
 
 #: The product of bfloat16 matrices in float32 is in torch from here on.
