@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from lvmfast.models.config import ModelConfig
-
-#: Makes a body, (batch, length, dim) -> (batch, d_model), from a config whose form is settled.
-Body = Callable[["ModelConfig"], "nn.Module"]
+#: Makes a body, (batch, length, dim) -> (batch, d_model), from a `ModelConfig` whose form is settled; the
+#: type is not named here, because a config asks this list which models there are.
+Body = Callable[..., "nn.Module"]
 
 
 @dataclass(frozen=True)
