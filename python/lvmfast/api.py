@@ -14,7 +14,7 @@ import numpy as np
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
-from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint
+from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import expanded, given_paths
@@ -205,7 +205,7 @@ def _on_ray(
     datasets: Mapping[Side, Dataset], context: ScanContext, address: str | None, columns: Mapping[str, str]
 ) -> Findings:
     """As `_findings`, on a cluster, whose cuts come back into a journal: if need be, one for this scan."""
-    if isinstance(datasets["train"], Fingerprint):
+    if as_fingerprint(datasets["train"]) is not None:
         raise DataError("the engine ray reads files; a fingerprint is scanned locally")
     from lvmfast.engines.ray import OnRay
 
@@ -296,21 +296,24 @@ def _findings(datasets: Mapping[Side, Dataset], context: ScanContext) -> Finding
     if context.journal is not None and context.journal.part:
         if eval is None:
             raise DataError("a shard is scanned against an evaluation set; none was given")
-        if isinstance(train, Fingerprint):
-            raise DataError(f"{train.path}: a fingerprint is scanned in one piece; leave out the shard")
-    if isinstance(eval, Fingerprint):
-        raise DataError(f"{eval.path}: a fingerprint can only be the training side: it has no rows to check")
-    if not isinstance(train, Fingerprint):
+        train.require_rows("a fingerprint is scanned in one piece; leave out the shard")
+    if eval is not None:
+        eval.require_rows("a fingerprint can only be the training side: it has no rows to check")
+    if (fingerprint := as_fingerprint(train)) is None:
         return scan(train, eval, context)
     if eval is None:
-        raise DataError(f"{train.path}: a fingerprint is scanned against an evaluation set; none was given")
+        raise DataError(
+            f"{fingerprint.path}: a fingerprint is scanned against an evaluation set; none was given"
+        )
     if context.options.nearest:
-        raise DataError(f"{train.path}: a fingerprint holds no vectors, so no nearest cosines can be told")
+        raise DataError(
+            f"{fingerprint.path}: a fingerprint holds no vectors, so no nearest cosines can be told"
+        )
     if context.options.device != "cpu":
         raise DataError(
-            f"{train.path}: a fingerprint is compared on the cpu, not on {context.options.device}"
+            f"{fingerprint.path}: a fingerprint is compared on the cpu, not on {context.options.device}"
         )
-    return scan_fingerprint(train, eval, context)
+    return scan_fingerprint(fingerprint, eval, context)
 
 
 def _ignoring(source: Any, ignore: Sequence[str]) -> Any:

@@ -19,7 +19,7 @@ from lvmfast.corpus.dataset import Rows
 from lvmfast.corpus.formats import FORMATS, Format, format_of, suffix_of
 from lvmfast.corpus.rewriters.rows import Parts, check_rows
 from lvmfast.corpus.streams import decompressed
-from lvmfast.corpus.tables import TableFile
+from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
 from tests.support.places import ROOT

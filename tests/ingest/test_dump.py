@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvmfast.errors import DataError
-from lvmfast.ingest import streams
+from lvmfast.ingest import dump_streams
 from lvmfast.ingest.dump import Dump
 
 NAMESPACE = "http://www.mediawiki.org/xml/export-0.10/"
@@ -88,19 +88,19 @@ def test_streams_of_all_sizes_are_put_together_in_order(tmp_path, monkeypatch):
     path = tmp_path / "x.bz2"
     path.write_bytes(b"".join(map(bz2.compress, blocks)))
     for size in (1 << 10, 1 << 14, 1 << 22):
-        monkeypatch.setattr(streams, "_READ", size)
-        assert b"".join(streams.decompressed(str(path))) == b"".join(blocks)
+        monkeypatch.setattr(dump_streams, "_READ", size)
+        assert b"".join(dump_streams.decompressed(str(path))) == b"".join(blocks)
 
 
 def test_a_mark_inside_a_stream_is_no_stream(tmp_path, monkeypatch):
     """Data whose compressed form holds the mark cannot be made at will, so the mark is made a common byte."""
     import re
 
-    monkeypatch.setattr(streams, "_MARK", re.compile(rb"[AZ]"))
+    monkeypatch.setattr(dump_streams, "_MARK", re.compile(rb"[AZ]"))
     data = random.Random(1).randbytes(200_000)
     path = tmp_path / "x.bz2"
     path.write_bytes(bz2.compress(data[:100_000]) + bz2.compress(data[100_000:]))
-    assert b"".join(streams.decompressed(str(path))) == data
+    assert b"".join(dump_streams.decompressed(str(path))) == data
 
 
 def test_the_site_names_its_file_and_category_links(tmp_path):

@@ -11,7 +11,7 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.messages import FILE_MAGIC, RECORDS, Message, all_plain, messages, read_rows, refuse_more
-from lvmfast.corpus.tables import TableFile
+from lvmfast.corpus.table_file import TableFile
 from lvmfast.stores import Source, StoredObject, as_source
 from lvmfast.stores.ahead import in_order
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from lvmfast.corpus.values import (
     is_vector_dtype,
     row_bytes,
 )
+from lvmfast.durable import appearing
 from lvmfast.errors import DataError
 
 _ROWS_PER_GROUP = 8192
@@ -237,26 +238,10 @@ def _spans(rows: int, fields: Iterable[Field]) -> Iterator[tuple[int, int]]:
 def _write(target: str, rows: int, fields: Mapping[str, Field]) -> None:
     import pyarrow.parquet as pq
 
-    folder, name = os.path.split(os.path.abspath(target))
-    with reading(target), ExitStack() as stack:
-        descriptor, partial = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=folder)
-        os.close(descriptor)
-        try:
-            writer = None
-            for start, stop in _spans(rows, fields.values()):
-                table = pa.table({key: field.read(start, stop) for key, field in fields.items()})
-                if writer is None:
-                    writer = stack.enter_context(pq.ParquetWriter(partial, table.schema))
-                writer.write_table(table)
-            stack.close()
-            os.chmod(partial, 0o666 & ~_umask())
-            os.replace(partial, target)
-        except BaseException:
-            os.unlink(partial)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with reading(target), appearing(Path(target)) as staged, ExitStack() as stack:
+        writer = None
+        for start, stop in _spans(rows, fields.values()):
+            table = pa.table({key: field.read(start, stop) for key, field in fields.items()})
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(staged, table.schema))
+            writer.write_table(table)

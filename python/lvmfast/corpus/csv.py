@@ -17,7 +17,7 @@ from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.streams import Head, decompressed, head
-from lvmfast.corpus.tables import TableFile
+from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
 

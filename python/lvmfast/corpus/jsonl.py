@@ -18,7 +18,7 @@ from lvmfast.corpus.json_rows import Reading, objects, parsed
 from lvmfast.corpus.lines import line_blocks
 from lvmfast.corpus.looks import SampleContradicted, by_sample
 from lvmfast.corpus.streams import decompressed, head
-from lvmfast.corpus.tables import TableFile
+from lvmfast.corpus.table_file import TableFile
 from lvmfast.stores import Source, as_source
 
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.array_source import ArraySource, ReadRows
-from lvmfast.corpus.arrays import ArraysFile
+from lvmfast.corpus.arrays_file import ArraysFile
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows, SplitFile
 from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.tables import TableFile
+from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
 from lvmfast.parse import parse_json, without_nan
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.array_source import ReadRows
-from lvmfast.corpus.arrays import ArraysFile, convert_advice
+from lvmfast.corpus.arrays_file import ArraysFile, convert_advice
 from lvmfast.corpus.blocks import BlockMemory, read_into
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lvmfast.corpus.array_source import ArraySource
-from lvmfast.corpus.arrays import ArraysFile
+from lvmfast.corpus.arrays_file import ArraysFile
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.failures import one_line, reading
 from lvmfast.corpus.inflate import BOUNDED, bounded

@@ -14,7 +14,7 @@ from lvmfast.corpus.dataset import Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.footer import ColumnChunk, column_chunks, footer_size
 from lvmfast.corpus.sliced import decoded_bytes
-from lvmfast.corpus.tables import TableFile
+from lvmfast.corpus.table_file import TableFile
 from lvmfast.corpus.values import TEXT_BYTES
 from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.array_source import ArraySource
-from lvmfast.corpus.arrays import ArraysFile
+from lvmfast.corpus.arrays_file import ArraysFile
 from lvmfast.corpus.dataset import Column, Dataset, Rows, SplitFile, Vectors
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.gathered import GatheredArray

@@ -10,7 +10,7 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus import load_split
-from lvmfast.corpus.arrays import ArraysFile
+from lvmfast.corpus.arrays_file import ArraysFile
 from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
 from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.quarantined import check_usable
 from lvmfast.errors import DataError, missing_extra
-from lvmfast.ingest.tables import parquet_writer
+from lvmfast.ingest.parquet_files import parquet_writer
 from lvmfast.ingest.wikitext import is_boilerplate
 from lvmfast.leaks.progress import Progress, silent
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lvmfast.errors import DataError, missing_extra
-from lvmfast.ingest.streams import Through, decompressed
+from lvmfast.ingest.dump_streams import Through, decompressed
 
 #: What may stand before the root element. A document type could declare entities, and no dump has one.
 _HEAD = re.compile(

@@ -20,8 +20,8 @@ from lvmfast.corpus.quarantined import check_usable
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError, naming
 from lvmfast.ingest.encoder import Encoder
-from lvmfast.ingest.npz import Blocks, write_npz
-from lvmfast.ingest.tables import appearing
+from lvmfast.ingest.npz_files import Blocks, write_npz
+from lvmfast.ingest.parquet_files import appearing
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.parse import Fields, read_json
 

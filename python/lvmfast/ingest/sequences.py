@@ -15,7 +15,7 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.npz import npz_members
 from lvmfast.corpus.windows import KEYS, VECTORS, WINDOWS
 from lvmfast.errors import DataError
-from lvmfast.ingest.npz import Blocks, write_npz
+from lvmfast.ingest.npz_files import Blocks, write_npz
 
 #: ``chunks`` stores each vector once; ``seed`` is the customary layout of copied contexts.
 Layout = Literal["chunks", "seed"]

@@ -20,7 +20,7 @@ from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.durable import staged_folder
 from lvmfast.engines.cluster import on_ray
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, reason
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.levels import LEVELS
 from lvmfast.report.record import Inputs, OpenSplit
@@ -171,7 +171,7 @@ def clean(
             write_certificate(stage.folder, certificate)
             stage.publish()
     except OSError as error:
-        raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
+        raise DataError(f"{out}: cannot write there: {reason(error)}") from error
     return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), certificate, clock.seconds)
 
 

@@ -18,7 +18,7 @@ from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import given_paths
 from lvmfast.corpus.sides import Side
 from lvmfast.durable import staged_folder
-from lvmfast.errors import DataError
+from lvmfast.errors import DataError, reason
 from lvmfast.leaks.checkable import check_readable
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
@@ -155,7 +155,7 @@ def split(
             write_certificate(stage.folder, certificate)
             stage.publish()
     except OSError as error:
-        raise DataError(f"{out}: cannot write there: {error.strerror or error}") from error
+        raise DataError(f"{out}: cannot write there: {reason(error)}") from error
     return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), certificate, clock.seconds)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.dataset import Vectors
-from lvmfast.ingest.tables import appearing
+from lvmfast.ingest.parquet_files import appearing
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day that a zip file knows
 
