@@ -54,7 +54,7 @@ def test_config_comes_back_from_its_dict():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "lstm"}, r"model: expected mamba_s or amn or gru or mlp, got 'lstm'"),
+        ({"model": "lstm"}, r"model: expected mamba_s or .*, got 'lstm'"),
         ({"d_model": 0}, r"d_model: expected a whole number above 0, got 0"),
         ({"d_model": True}, r"d_model: expected a whole number above 0, got True"),
         ({"n_layers": -1}, r"n_layers: expected a whole number above 0, got -1"),

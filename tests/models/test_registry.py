@@ -71,7 +71,7 @@ def test_a_name_without_a_model_is_an_error(tmp_path):
     known = ", ".join(MODELS)
     with pytest.raises(DataError, match=f"model: expected one of {known}, got 'toy'"):
         lvmfast.train("train.npz", out=tmp_path / "run", model="toy")
-    with pytest.raises(DataError, match="model: expected mamba_s or amn or gru or mlp, got 'toy'"):
+    with pytest.raises(DataError, match=f"model: expected {' or '.join(MODELS)}, got 'toy'"):
         ModelConfig("toy", 8, 3)
     with pytest.raises(ValueError, match="'gru' is registered already"):
         register(MODELS["gru"])
