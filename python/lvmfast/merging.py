@@ -15,7 +15,17 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError, IncompleteError
 from lvmfast.leaks.cuts import Cut, Span, unpack
 from lvmfast.leaks.findings import Findings, SideInfo
-from lvmfast.leaks.journal import INDEX, NAMED, RUN, check_same, digest_of, run_id, starts_of_files
+from lvmfast.leaks.journal import (
+    FORM,
+    INDEX,
+    NAMED,
+    RECORDS,
+    RUN,
+    check_same,
+    digest_of,
+    run_id,
+    starts_of_files,
+)
 from lvmfast.leaks.named import named_rows
 from lvmfast.parse import parse_json
 from lvmfast.report.documents import matched_documents
@@ -157,6 +167,8 @@ def _all_of_one_scan(parts: Sequence[Part]) -> list[Part]:
     first = parts[0]
     if first.run["version"] != __version__:
         raise DataError(f"{first.path}: written by lvmfast {first.run['version']}, this is {__version__}")
+    if first.run.get(FORM) != RECORDS:
+        raise DataError(f"{first.path}: written by an older lvmfast {__version__}: scan its shards again")
     by_share: dict[int, Part] = {}
     for part in parts:
         asked = {name: value for name, value in first.run.items() if name != "share"}

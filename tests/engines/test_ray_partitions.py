@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lvmfast.corpus import load_split
 from lvmfast.engines import ray_partitions
 from lvmfast.engines.ray import OnRay
-from lvmfast.leaks.keyed import KeyedLevel, TextDuplicates
+from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.scan.context import ScanContext
 from tests.support.large import COLUMNS, same, splits
@@ -87,7 +87,7 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
         same(found, running.result())
     assert all(done <= of for _, done, of in told)
     (found,) = cluster.shuffle(["text"], {"train": opened["train"]}, context)
-    duplicates = TextDuplicates(files["train"], options)
+    duplicates = KeyedLevel("text", "train", {"train": files["train"]}, options)
     for batch in opened["train"].batches(COLUMNS):
         duplicates.index(batch)
     same(found, duplicates.result())

@@ -17,10 +17,11 @@ import lvmfast
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.leaks import cost, journal, memory, partitioned
 from lvmfast.leaks.journal import Journal
-from lvmfast.leaks.keyed import KeyedLevel, KeyedResult, TextDuplicates
+from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
-from lvmfast.leaks.tally import SideTally
+from lvmfast.leaks.results import LevelResult
+from lvmfast.leaks.tally import Tally
 from lvmfast.scan import beyond_memory
 from lvmfast.stores import folder
 from tests.support.colliding import as_arrays
@@ -28,7 +29,7 @@ from tests.support.colliding import splits as vector_splits
 from tests.support.large import COLUMNS, in_blocks, same, splits
 
 
-def partitioned_result(level, datasets, options, folder, budget) -> KeyedResult:
+def partitioned_result(level, datasets, options, folder, budget) -> LevelResult:
     sides = tuple(datasets)
     running = PartitionedLevel(
         level,
@@ -84,7 +85,7 @@ def test_partitions_find_what_memory_finds(
         folder = tmp_path_factory.mktemp("partitions")
         same(partitioned_result(level, datasets, options, folder, budget), running.result())
         assert not list(folder.iterdir())
-    duplicates = TextDuplicates(files["train"], options)
+    duplicates = KeyedLevel("text", "train", {"train": files["train"]}, options)
     for batch in opened["train"].batches(COLUMNS):
         duplicates.index(batch)
     folder = tmp_path_factory.mktemp("partitions")
@@ -121,7 +122,7 @@ def test_blocks_find_what_memory_finds(train, eval_, threshold, groups_per_block
             assert found.padding == expected.padding
             for name, array in vars(expected.matches).items():
                 assert getattr(found.matches, name).tolist() == array.tolist(), (level, name)
-            for side, tally in found.tally.items():
+            for side, tally in found.sides.items():
                 count, of = tally.count(), expected.sides[side]
                 assert count.matched_rows.tolist() == of.matched_rows.tolist()
                 assert count.best.tolist() == of.best.tolist()
@@ -182,7 +183,7 @@ def test_blocks_go_on_where_they_died(
 
 def plain(value):
     """Arrays as lists and objects as what they hold, so that results can be compared."""
-    if isinstance(value, SideTally):
+    if isinstance(value, Tally):
         value = value.count()
     if isinstance(value, np.ndarray):
         return value.tolist()
@@ -356,5 +357,5 @@ def test_a_key_in_a_million_rows_is_one_key(tmp_path, monkeypatch):
     sevens = {side: int((ids[start:] == 7).sum()) for side, start in (("train", 0), ("eval", 500))}
     assert found.pairs == sevens["train"] * sevens["eval"] + 500
     assert found.keys == {"train": 1000, "eval": 501}
-    assert found.shared_keys == 501
-    assert len(found.tally["train"].count().matched_rows) == sevens["train"] + 500
+    assert found.match_count == 501
+    assert len(found.sides["train"].count().matched_rows) == sevens["train"] + 500

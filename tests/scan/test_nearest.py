@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast.leaks import options
-from lvmfast.leaks.nearest import NearestRows
+from lvmfast.leaks.results import NearestRows
 from lvmfast.report.nearest import distribution
 from tests.support.command import run
 from tests.support.cosine import DIMS, Rows, beside, brute_force, documented_dot, sides

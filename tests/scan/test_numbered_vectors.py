@@ -118,8 +118,8 @@ def test_blocks_and_nearest_rows_are_those_of_copies(
         for level, found in numbered_.items():
             other = copies[level]
             assert (found.pairs, found.match_count) == (other.pairs, other.match_count)
-            for side, tally in found.tally.items():
-                mine, theirs = tally.count(), other.tally[side].count()
+            for side, tally in found.sides.items():
+                mine, theirs = tally.count(), other.sides[side].count()
                 assert mine.matched_rows.tolist() == theirs.matched_rows.tolist()
                 assert mine.best.tolist() == theirs.best.tolist()
                 assert mine.unchecked == theirs.unchecked

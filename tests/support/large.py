@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from lvmfast.leaks.blocked import BlockedVectors
-from lvmfast.leaks.keyed import KeyedResult
+from lvmfast.leaks.results import LevelResult
 from tests.support.colliding import DIM, LENGTH
 
 COLUMNS = ("doc_id", "chunk_id", "text")
@@ -26,13 +26,13 @@ def splits(draw, largest: int = 40):
     }
 
 
-def same(one: KeyedResult, other: KeyedResult) -> None:
-    for field in ("match_count", "pairs", "keys", "shared_keys"):
+def same(one: LevelResult, other: LevelResult) -> None:
+    for field in ("match_count", "pairs", "keys"):
         assert getattr(one, field) == getattr(other, field), field
     for name, array in vars(one.matches).items():
         assert array.tolist() == getattr(other.matches, name).tolist(), name
-    for side, tally in one.tally.items():
-        left, right = tally.count(), other.tally[side].count()
+    for side, tally in one.sides.items():
+        left, right = tally.count(), other.sides[side].count()
         assert left.matched_rows.tolist() == right.matched_rows.tolist(), side
         assert left.best.tolist() == right.best.tolist()
         assert left.file_rows.tolist() == right.file_rows.tolist()

@@ -20,7 +20,7 @@ from lvmfast.engines.spread import spread
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, pack, unpack
-from lvmfast.leaks.keyed import KeyedResult
+from lvmfast.leaks.results import LevelResult
 from lvmfast.levels.base import LevelName
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.running import Comparison, RunningLevels
@@ -106,7 +106,7 @@ class OnRay:
 
     def shuffle(
         self, levels: Sequence[LevelName], sides: Mapping[Side, Dataset], context: ScanContext
-    ) -> Generator[KeyedResult, None, None]:
+    ) -> Generator[LevelResult, None, None]:
         """As `Executor.shuffle`, by Ray's group-by; see `ray_partitions.shuffled`."""
         context.announce(f"{', '.join(levels)}: parted on the cluster")
         return shuffled(self._address, self._fields, levels, sides, context)

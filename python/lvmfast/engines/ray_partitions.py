@@ -23,14 +23,15 @@ from lvmfast.engines.group_by import by_group
 from lvmfast.engines.spans import opened_span, span_items
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
-from lvmfast.leaks.cuts import AS_THEY_ARE, Cut, Rows, Span, numbered, pack, spans_of, unpack
-from lvmfast.leaks.joins import Found, Join, JoinFound, joined_bytes, key_slots, text_slots
-from lvmfast.leaks.keyed import KeyedResult
+from lvmfast.leaks.cuts import Rows, Span, numbered, pack, spans_of, unpack
+from lvmfast.leaks.joins import PartitionJoin, joined_bytes, keyed_result, merged_partitions
 from lvmfast.leaks.levels import SIDES, Level, Side, columns_of
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import Records
+from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.spill import key_hashes, partition_of
-from lvmfast.leaks.tally import NO_ROWS, SideTally, starts_of
+from lvmfast.leaks.tally import NO_ROWS, SideTally, Tally, starts_of
+from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
 from lvmfast.scan.context import ScanContext
 
 #: Bytes of a file after which another task may read on.
@@ -64,7 +65,7 @@ def shuffled(
     levels: Sequence[Level],
     sides: Mapping[Side, Dataset],
     context: ScanContext,
-) -> Generator[KeyedResult, None, None]:
+) -> Generator[LevelResult, None, None]:
     """What each of the keyed `levels` finds, as `Executor.shuffle` says.
 
     Raises:
@@ -111,23 +112,21 @@ class _LevelOnRay:
         """So many that each fits, and that every worker has some."""
         return max(2 * self._workers.count, need // GROUP_BYTES + 1)
 
-    def result(self) -> KeyedResult:
+    def result(self) -> LevelResult:
         """What was found."""
-        found = Found(self._task.sides, self._task.options)
         items = [item for side, spans in self._spans.items() for item in self._items(side, spans)]
-        if self._level != "text":
-            for tree in self._run(self._task, items):
-                found.add(JoinFound.of_tree(tree))
-        else:
-            sharing: dict[Side, list[Rows]] = {side: [NO_ROWS] for side in self._sides}
-            for tree in self._run(self._task, items):
-                for side, of_side in sharing.items():
-                    of_side.append(tree[side])
-            wanted = {side: np.sort(np.concatenate(sharing.pop(side))) for side in self._sides}
-            for tree in self._compare(wanted):
-                found.add(JoinFound.of_tree(tree))
+        found = self._run(self._task, items) if self._level != "text" else self._texts_found(items)
+        merged = merged_partitions((from_arrays(LevelResult, tree) for tree in found), self._task.options)
         starts = {side: starts_of(tally.count().file_rows) for side, tally in self._tally.items()}
-        return found.result(self._level, self._tally, starts)
+        return keyed_result(self._tally, [merged.relocated(starts)], self._task.options)
+
+    def _texts_found(self, items: Sequence[pa.Table]) -> Iterator[Tree]:
+        sharing: dict[Side, list[Rows]] = {side: [NO_ROWS] for side in self._sides}
+        for tree in self._run(self._task, items):
+            for side, of_side in sharing.items():
+                of_side.append(tree[side])
+        wanted = {side: np.sort(np.concatenate(sharing.pop(side))) for side in self._sides}
+        yield from self._compare(wanted)
 
     def _items(
         self, side: Side, spans: Sequence[Span], wanted: Sequence[Rows] | None = None
@@ -140,7 +139,7 @@ class _LevelOnRay:
             for item, of in zip(items, rows, strict=True)
         ]
 
-    def _compare(self, wanted: Mapping[Side, Rows]) -> Iterator[Cut]:
+    def _compare(self, wanted: Mapping[Side, Rows]) -> Iterator[Tree]:
         """What the groups of rows that share a key yield, compared as texts."""
         items: list[pa.Table] = []
         for side, numbers in wanted.items():
@@ -161,7 +160,7 @@ class _LevelOnRay:
             groups = self._groups(sum(map(len, wanted.values())) * each)
             yield from self._run(replace(self._task, groups=groups, texts=True), items)
 
-    def _run(self, task: _Task, items: Sequence[pa.Table]) -> Iterator[Cut]:
+    def _run(self, task: _Task, items: Sequence[pa.Table]) -> Iterator[Tree]:
         """What the groups yield; what is told of the spans is counted."""
         doing, joining = ("read", "compare") if task.texts else ("part", "join")
 
@@ -178,7 +177,7 @@ class _LevelOnRay:
                 self._told(f"{joining} {self._level}", done, task.groups)
                 yield tree
             elif not task.texts:
-                self._tally[header["side"]].fold(tree, AS_THEY_ARE)
+                self._tally[header["side"]].add(from_arrays(Tally, tree))
                 self._texts += header["texts"]
                 self._text_bytes += header["text_bytes"]
 
@@ -199,7 +198,10 @@ def _part(task: _Task, item: dict[str, Any]) -> pa.Table:
             tables.append(_grouped(task, side, *records.of(batch, tally)))
     header = {"side": side, "texts": records.texts, "text_bytes": records.text_bytes}
     told = pa.table(
-        {"group": pa.array([TOLD], pa.int32()), "told": pa.array([pack(header, tally.cut())], pa.binary())}
+        {
+            "group": pa.array([TOLD], pa.int32()),
+            "told": pa.array([pack(header, to_arrays(tally.part()))], pa.binary()),
+        }
     )
     schema = records.text_schema if task.texts else records.schema
     first = _grouped(task, side, np.empty((0, 1), np.uint64), pa.RecordBatch.from_pylist([], schema))
@@ -256,9 +258,8 @@ def _join(task: _Task, rows: pa.Table) -> list[bytes]:
         side: _Held(rows.filter(pc.equal(rows["side"], SIDES.index(side))).drop_columns(["side"]))
         for side in task.sides
     }
-    slots = text_slots(task.options) if task.texts else key_slots(task.level, task.options)
-    join = Join(task.sides, parts, slots, task.options)
+    join = PartitionJoin(task.level, task.sides, parts, task.options, texts=task.texts)
     join.count(None)
     if task.level == "text" and not task.texts:
         return [pack({}, {str(side): numbers for side, numbers in join.sharing().items()})]
-    return [pack({}, join.found().tree())]
+    return [pack({}, to_arrays(join.result()))]

@@ -9,6 +9,7 @@ What the blocks yield adds up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,17 +18,18 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.leaks.cells import Cells, Codes
-from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.duplicates import Groups, first_vectors, group_rows
-from lvmfast.leaks.evidence import NO_POSITION, Evidence
+from lvmfast.leaks.evidence import NO_POSITION
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.levels import Level, Side, columns_of, other_side
-from lvmfast.leaks.near import NearJoin, NearResult
-from lvmfast.leaks.nearest import NearestRows, of_rows
+from lvmfast.leaks.near import NearJoin
+from lvmfast.leaks.nearest import of_rows
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
-from lvmfast.leaks.vectors import CosineResult, OracleLevel, see_vectors, see_windows
+from lvmfast.leaks.results import LevelResult, NearestRows
+from lvmfast.leaks.tally import Rows, Scores, SideTally, Tally
+from lvmfast.leaks.trees import from_arrays, to_arrays
+from lvmfast.leaks.vectors import OracleLevel, see_vectors, see_windows
 
 #: Streams a side: (side, columns, what for).
 Read = Callable[[Side, Sequence[Column], str], Iterable[Batch]]
@@ -92,62 +94,17 @@ class BlockVectors:
         return NearestRows(row[known], found.cosine[known], found.train_row[known])
 
 
-class _Sum:
-    """What the joins of a level found, added up."""
+@dataclass(frozen=True)
+class BlocksPart:
+    """What the blocks found so far, as it is saved; the indexed side is read again in any case."""
 
-    def __init__(self, options: ScanOptions) -> None:
-        self._most = options.max_pairs
-        self.matches = Evidence.empty()
-        self.match_count = self.pairs = 0
-        self.pairs_at: dict[float, int] = {}
-        self.matched: dict[Side, tuple[Rows, Scores]] = {}
-
-    def add(self, found: NearResult) -> None:
-        self.matches = Evidence.concat([self.matches, found.matches]).best(self._most)
-        self.match_count += found.match_count
-        self.pairs += found.pairs
-        for edge, pairs in found.pairs_at.items():
-            self.pairs_at[edge] = self.pairs_at.get(edge, 0) + pairs
-        for side, (rows, best) in found.matched.items():
-            known = self.matched.get(side, (NO_ROWS, np.empty(0)))
-            self.matched[side] = best_of_rows(np.r_[known[0], rows], np.r_[known[1], best])
-
-    def state(self) -> Cut:
-        return {
-            "matches": self.matches.tree(),
-            "match_count": self.match_count,
-            "pairs": self.pairs,
-            "pairs_at": {str(edge): pairs for edge, pairs in self.pairs_at.items()},
-            "matched": {side: {"rows": rows, "best": best} for side, (rows, best) in self.matched.items()},
-        }
-
-    def resume(self, state: Cut) -> None:
-        self.matches = Evidence.of_tree(state["matches"])
-        self.match_count, self.pairs = state["match_count"], state["pairs"]
-        self.pairs_at = {float(edge): pairs for edge, pairs in state["pairs_at"].items()}
-        self.matched = {side: (of["rows"], of["best"]) for side, of in state["matched"].items()}
-
-    def result(
-        self,
-        tally: Mapping[Side, SideTally],
-        padding: Mapping[Side, int] | None = None,
-        nearest: NearestRows | None = None,
-    ) -> CosineResult:
-        for side, matched in self.matched.items():
-            tally[side].match(*matched)
-        return CosineResult(
-            tally, self.matches.sorted(), self.match_count, self.pairs, self.pairs_at, padding, nearest
-        )
-
-
-def best_of_rows(rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
-    """Each row once, ascending, with its highest score."""
-    if len(rows) == 0:
-        return rows, scores
-    order = np.argsort(rows, kind="stable")
-    rows, scores = rows[order], scores[order]
-    starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-    return rows[starts], np.maximum.reduceat(scores, starts)
+    kind: str  #: of the next block
+    start: int  #: its first group
+    found: Mapping[Level, LevelResult]  #: by the joins
+    seen: Tally  #: the streamed side
+    tally: Mapping[Level, Tally]  #: of the streamed side
+    padding: int  #: of the streamed side
+    oracle: LevelResult | None  #: if that is the side it is about
 
 
 class BlockedVectors:
@@ -192,17 +149,17 @@ class BlockedVectors:
         #: rows of each side, as they went by
         self.seen = {side: SideTally(n) for side, n in files.items()}
 
-    def results(self) -> dict[Level, CosineResult]:
+    def results(self) -> dict[Level, LevelResult]:
         """What was found."""
         kinds: tuple[Kind, ...] = ("targets", "windows") if self._context else ("targets",)
         groups = {kind: self._group(kind, first=kind == "targets") for kind in kinds}
-        sums = {level: _Sum(self._options) for level in self._tally}
-        nearest: list[NearestRows] = []
+        found = {level: LevelResult({}) for level in self._tally}
         kept = None if self._journal is None else self._journal.state(BLOCKS)
         at, begin = 0, 0
         if kept is not None:
-            at, begin = kinds.index(kept["kind"]), kept["start"]
-            nearest = self._resume(kept, sums)
+            part = from_arrays(BlocksPart, kept)
+            at, begin = kinds.index(part.kind), part.start
+            self._resume(part, found)
         blocks = [
             (kind, start)
             for kind in kinds[at:]
@@ -218,64 +175,50 @@ class BlockedVectors:
             cells = self._cells(kind, f"index {self._indexed}, {which}")
             length = self._length if kind == "windows" else None
             vectors = BlockVectors(cells, groups[kind], self._dim, length, start, stop, self._options)
-            self._stream(
-                kind, vectors, sums, f"scan {self._streamed}, {which}", first=place == 0 and kept is None
-            )
-            if self._options.nearest and kind == "targets":
-                nearest.append(vectors.nearest())
+            phase = f"scan {self._streamed}, {which}"
+            for level, part_ in self._stream(kind, vectors, phase, first=place == 0 and kept is None).items():
+                found[level] = LevelResult.merged([found[level], part_], self._options)
             del vectors
             if self._journal is not None and place + 1 < len(blocks):
                 following, start = blocks[place + 1]
-                state = {"kind": following, "start": start, **self._state(sums, nearest)}
                 done = before[following] + start
+                state = to_arrays(self._part(following, start, found))
                 self._journal.keep(BLOCKS, state, f"{done:,} of {in_all:,} distinct vectors are compared")
-        found: dict[Level, CosineResult] = {}
-        if "vector" in sums:
-            found["vector"] = sums["vector"].result(
-                self._tally["vector"], nearest=together(nearest) if self._options.nearest else None
-            )
-        if "context" in sums:
-            found["context"] = sums["context"].result(self._tally["context"], self._padding)
+        for level, tallies in self._tally.items():
+            padding = self._padding if level == "context" else None
+            seen = LevelResult({side: tally.part() for side, tally in tallies.items()}, padding=padding)
+            found[level] = LevelResult.merged([seen, found[level]], self._options)
         if self._oracle is not None:
             found["oracle"] = self._oracle.result()
         return found
 
-    def _state(self, sums: Mapping[Level, _Sum], nearest: Sequence[NearestRows]) -> Cut:
-        """What the blocks found so far; the indexed side is read and counted again in any case."""
+    def _part(self, kind: str, start: int, found: Mapping[Level, LevelResult]) -> BlocksPart:
         side = self._streamed
-        oracle = None
-        if self._oracle is not None and side == "eval":
-            oracle = self._oracle.cut()
-            self._oracle.fold(oracle, AS_THEY_ARE)
-        return {
-            "sums": {level: found.state() for level, found in sums.items()},
-            "nearest": vars(together(nearest)) if nearest else None,
-            "seen": self.seen[side].state(),
-            "tally": {level: tally[side].state() for level, tally in self._tally.items()},
-            "padding": self._padding[side],
-            "oracle": oracle,
-        }
+        return BlocksPart(
+            kind,
+            start,
+            found,
+            self.seen[side].part(),
+            {level: tally[side].part() for level, tally in self._tally.items()},
+            self._padding[side],
+            self._oracle.result() if self._oracle is not None and side == "eval" else None,
+        )
 
-    def _resume(self, kept: Cut, sums: Mapping[Level, _Sum]) -> list[NearestRows]:
-        """Takes what `_state` gave, and gives the nearest rows of the blocks that are through."""
+    def _resume(self, part: BlocksPart, found: dict[Level, LevelResult]) -> None:
         side = self._streamed
-        for level, state in kept["sums"].items():
-            sums[level].resume(state)
-        self.seen[side].fold(kept["seen"], AS_THEY_ARE)
-        for level, state in kept["tally"].items():
-            self._tally[level][side].fold(state, AS_THEY_ARE)
-        self._padding[side] = kept["padding"]
-        if self._oracle is not None and kept["oracle"] is not None:
-            self._oracle.fold(kept["oracle"], AS_THEY_ARE)
-        return [] if kept["nearest"] is None else [NearestRows(**kept["nearest"])]
+        found.update(part.found)
+        self.seen[side].add(part.seen)
+        for level, tally in part.tally.items():
+            self._tally[level][side].add(tally)
+        self._padding[side] = part.padding
+        if self._oracle is not None and part.oracle is not None:
+            self._oracle.add(part.oracle)
 
-    def _stream(
-        self, kind: Kind, vectors: BlockVectors, sums: Mapping[Level, _Sum], phase: str, first: bool
-    ) -> None:
-        """Lets the streamed side go by one block."""
+    def _stream(self, kind: Kind, vectors: BlockVectors, phase: str, first: bool) -> dict[Level, LevelResult]:
+        """What is found when the streamed side goes by one block."""
         among: dict[Level, NearJoin] = {}
         for level in ("vector", "context") if kind == "targets" else ("context",):
-            if level in sums:
+            if level in self._tally:
                 among[level] = NearJoin(self._indexed, vectors, self._options)
         columns = self._columns if first else columns_of(list(among))
         for batch in self._read(self._streamed, columns, phase):
@@ -288,8 +231,10 @@ class BlockedVectors:
                 among["context"].stream(Cells.of(column, batch.start))
             if first:
                 self._see(self._streamed, batch)
-        for level, join in among.items():
-            sums[level].add(join.result())
+        found = {level: join.result() for level, join in among.items()}
+        if "vector" in among and self._options.nearest:
+            found["vector"] = replace(found["vector"], nearest=vectors.nearest())
+        return found
 
     def _group(self, kind: Kind, first: bool) -> Groups:
         return group_rows(self._cells(kind, f"group {self._indexed} {kind}", first), self._dim, self._options)
@@ -327,14 +272,3 @@ class BlockedVectors:
         """The code of every cell."""
         cells = Cells.of(column, 0)
         return cells.of_each(self._describe(cells.vectors)[0])
-
-
-def together(parts: Sequence[NearestRows]) -> NearestRows:
-    """The nearest rows of all blocks, by row."""
-    row = np.concatenate([part.eval_row for part in parts])
-    order = np.argsort(row)
-    return NearestRows(
-        row[order],
-        np.concatenate([part.cosine for part in parts])[order],
-        np.concatenate([part.train_row for part in parts])[order],
-    )

@@ -52,6 +52,8 @@ def numbered(file: int, row: int) -> int:
 
 def located(numbers: Rows, starts: Rows) -> Rows:
     """The dataset rows of `numbers`, given the dataset row at which each file starts."""
+    if starts is AS_THEY_ARE:
+        return numbers
     return np.asarray(starts[numbers >> ROW_BITS] + (numbers & ((1 << ROW_BITS) - 1)), np.int64)
 
 

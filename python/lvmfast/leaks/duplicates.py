@@ -17,11 +17,13 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.devices import near_index
-from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
+from lvmfast.leaks.evidence import NO_POSITION, Evidence
 from lvmfast.leaks.journal import Journal
-from lvmfast.leaks.near import EDGES, BoundedScan, most_hits
+from lvmfast.leaks.near import BoundedScan, most_hits, no_pairs_at, pairs_at
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
+from lvmfast.leaks.results import LevelResult, Merging
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, Tally, first_rows
+from lvmfast.leaks.trees import from_arrays, to_arrays
 
 #: The vectors of a set in order, again and again; blocks with none of the wanted cells may be left out.
 Blocks = Callable[[Rows], Iterable[Cells]]
@@ -156,14 +158,12 @@ def first_vectors(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iter
 
 
 @dataclass(frozen=True)
-class DuplicateResult:
-    """The near-duplicates of one set; `matches` is cut to the evidence limit, nothing else is."""
+class PassesPart:
+    """What the passes of `vector_duplicates` found so far, as it is saved."""
 
-    matches: Evidence
-    match_count: int
-    pairs: int
-    pairs_at: dict[float, int]
-    matched: tuple[Rows, Scores]  #: rows with a duplicate, ascending, and their best scores
+    done: int  #: groups that are through
+    found: LevelResult  #: no side yet
+    best: Scores  #: the highest score of each group, NaN for none
 
 
 def vector_duplicates(
@@ -174,39 +174,35 @@ def vector_duplicates(
     joined: Callable[[int, int], None] = lambda done, of: None,
     groups_per_pass: int | None = None,
     journal: Journal | None = None,
-) -> DuplicateResult:
+) -> LevelResult:
     """Every pair inside the set at or above the threshold, the lower row on the train side.
 
     A group of n equal vectors is one match of n (n - 1) / 2 pairs, named by its first two rows. With a
     `journal`, what was found is kept after each pass over the set, and passes that it knows are not repeated.
     """
     kept = None if journal is None else journal.state("passes")
-    buffer = EvidenceBuffer(options)
+    merging = Merging(options)
+    merging.add(LevelResult({}, pairs_at=no_pairs_at(options)))
     best = np.full(len(groups.first), np.nan)
-    pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
-    pairs = begin = 0
-    if kept is not None:
-        buffer = EvidenceBuffer.resumed(options, kept["buffer"])
-        best, pairs, begin = kept["best"], kept["pairs"], kept["done"]
-        pairs_at = dict(zip(pairs_at, kept["pairs_at"].tolist(), strict=True))
+    begin = 0
 
     def passed(done: int, of: int) -> None:
         if journal is not None and done < of:
-            counted = np.array(list(pairs_at.values()), np.int64)
-            state = {"buffer": buffer.state(), "best": best, "pairs": pairs, "done": done}
-            journal.keep(
-                "passes", {**state, "pairs_at": counted}, f"{done:,} of {of:,} distinct vectors are compared"
-            )
+            state = to_arrays(PassesPart(done, merging.result(), best))
+            journal.keep("passes", state, f"{done:,} of {of:,} distinct vectors are compared")
 
     def add(left: Rows, right: Rows, score: Scores, counts: tuple[Rows, Rows], weight: Rows) -> None:
-        nonlocal pairs
-        pairs += int(weight.sum())
-        for edge in pairs_at:
-            pairs_at[edge] += int(weight[score >= edge].sum())
         none = np.full(len(left), NO_POSITION, np.int64)
-        buffer.add(Evidence(left, none, right, none, score, *counts, weight))
+        matches = Evidence(left, none, right, none, score, *counts, weight)
+        at = pairs_at(no_pairs_at(options), score, weight)
+        merging.add(LevelResult({}, matches, len(matches), int(weight.sum()), at))
+        merging.check()
 
-    if kept is None:
+    if kept is not None:
+        part = from_arrays(PassesPart, kept)
+        begin, best = part.done, part.best
+        merging.add(part.found)
+    else:
         repeated = np.flatnonzero(groups.size > 1)
         count = groups.size[repeated]
         best[repeated] = 1.0
@@ -234,4 +230,5 @@ def vector_duplicates(
     rows = np.flatnonzero(groups.group >= 0)
     of_row = best[groups.group[rows]]
     hit: npt.NDArray[np.bool_] = ~np.isnan(of_row)
-    return DuplicateResult(buffer.result(), buffer.total, pairs, pairs_at, (rows[hit], of_row[hit]))
+    merging.add(LevelResult({"train": Tally.of_matches(rows[hit], of_row[hit])}))
+    return merging.result()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lvmfast.corpus.budget import fixed_bytes
 from lvmfast.errors import DataError
-from lvmfast.leaks.cuts import Cut, located
+from lvmfast.leaks.cuts import located
 from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
@@ -41,15 +41,6 @@ class Evidence:
         """No match."""
         none = np.empty(0, np.int64)
         return cls(none, none, none, none, np.empty(0, np.float64), none, none, none)
-
-    def tree(self) -> Cut:
-        """As it is saved."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @classmethod
-    def of_tree(cls, tree: Cut) -> Evidence:
-        """As it was saved."""
-        return cls(**tree)
 
     def relocated(self, side: Side, starts: Rows) -> Evidence:
         """With dataset rows on a side where rows had numbers."""
@@ -141,18 +132,21 @@ class EvidenceBuffer:
         self.total = 0  #: matches that were added
 
     def add(self, matches: Evidence, found: int | None = None) -> None:
-        """Adds a block of matches; `found` is how many there were, where some were left out already.
-
-        Raises:
-            DataError: the memory limit has no room for so many.
-        """
+        """Adds a block of matches; `found` is how many there were, where some were left out already."""
         self.total += len(matches) if found is None else found
         hopeful = matches.take(matches.score >= self._floor)
         self._pending += len(hopeful)
         self._new.append(hopeful)
-        check_evidence_held(self.held, 0, self._options)
         if self._pending > self._limit:
             self._prune()
+
+    def check(self) -> None:
+        """Holds the matches against the memory limit.
+
+        Raises:
+            DataError: it has no room for so many.
+        """
+        check_evidence_held(self.held, 0, self._options)
 
     @property
     def held(self) -> int:
@@ -164,18 +158,6 @@ class EvidenceBuffer:
         self._new, self._pending = [], 0
         if len(self._kept) == self._limit:
             self._floor = self._kept.score.min()
-
-    def state(self) -> Cut:
-        """What was collected so far."""
-        self._prune()
-        return {"total": self.total, **{f.name: getattr(self._kept, f.name) for f in fields(Evidence)}}
-
-    @classmethod
-    def resumed(cls, options: ScanOptions, state: Cut) -> EvidenceBuffer:
-        """A buffer with what `state` said was collected."""
-        buffer = cls(options)
-        buffer.add(Evidence(*(state[f.name] for f in fields(Evidence))), found=state["total"])
-        return buffer
 
     def result(self) -> Evidence:
         """The kept matches, sorted by rows."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Evidence
-from lvmfast.leaks.nearest import NearestRows
+from lvmfast.leaks.results import NearestRows
 from lvmfast.leaks.tally import Rows, Scores, SideCount, starts_of
 from lvmfast.levels.base import LevelName
 

@@ -1,139 +1,46 @@
-"""The keyed levels where keys stand in partitions: each is joined alone, and what they yield adds up.
+"""The arithmetic of keyed levels: both sides, or one with itself, are joined slot by slot, with multiplicity.
 
-What is equal stands in one partition. It is held as counts by key: memory grows with its distinct keys, and a
-key that stands in millions of rows is one of them. The arithmetic is that of `keyed.py`.
+What is equal stands in one partition, and what partitions yield adds up; a scan in memory is one partition.
+It is held as counts by slot: memory grows with its distinct keys, and a key that stands in millions of rows
+is one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from lvmfast import _core
-from lvmfast.corpus.keys import Keys, Valid, newly_inserted, text_bytes
+from lvmfast.corpus.keys import Keys, Valid, newly_inserted
 from lvmfast.leaks import memory
-from lvmfast.leaks.cuts import AS_THEY_ARE, Cut, located
-from lvmfast.leaks.evidence import NO_POSITION, Evidence, EvidenceBuffer
-from lvmfast.leaks.keyed import BOILERPLATE, KeyedResult
+from lvmfast.leaks.evidence import NO_POSITION, Evidence
 from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import keys_of, row_numbers
-from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
+from lvmfast.leaks.results import LevelResult, Merging
+from lvmfast.leaks.slots import DistinctKeys, KeySlots, Slots, TextSlots, words_of
+from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, together
+
+BOILERPLATE = "boilerplate"
 
 #: Bytes per distinct key of a join beside its table: counts, first and second rows of two sides, marks.
 COUNT_BYTES = 64
 #: A table of keys of so many words: the keys, and slots at a load of 7/8 while the table doubles.
 SLOT_BYTES = 18
 
+#: Of a slot in which no row stands.
+_NO_ROW = np.iinfo(np.int64).max
+
+#: Some rows of one side, ascending or not, and the slot of each.
+Slotted = tuple[Side, Rows, Rows]
+
 
 def joined_bytes(level: Level) -> int:
     """Bytes that the join of a partition holds per row of its indexed side (doc, chunk: of either side)."""
-    words = 4 if level == "chunk" else 2
-    return 8 * words + SLOT_BYTES + COUNT_BYTES
-
-
-class Part(Protocol):
-    """The rows of one side in one partition."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Of its rows."""
-        ...
-
-    def read(self) -> Iterator[pa.RecordBatch]:
-        """Its rows, as often as is asked, in the same order."""
-        ...
-
-
-class Slots(Protocol):
-    """Numbers for the distinct keys of one partition."""
-
-    def add(self, rows: pa.RecordBatch) -> Rows:
-        """The slot of each row of the indexed side, new keys given one."""
-        ...
-
-    def find(self, rows: pa.RecordBatch) -> Rows:
-        """The slot of each row, -1 where no row with its key was added."""
-        ...
-
-    def see(self, rows: pa.RecordBatch) -> None:
-        """Counts the distinct keys of the other side, where they are asked for."""
-        ...
-
-    @property
-    def distinct(self) -> tuple[int, int]:
-        """Distinct keys that were added, and that were seen."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        ...
-
-
-class _KeySlots:
-    """Slots of 128-bit keys, or of pairs of them."""
-
-    def __init__(self, level: Level, options: ScanOptions) -> None:
-        words = 4 if level == "chunk" else 2
-        self._table = _core.KeyTable(words, options.threads)
-        self._others = None if level == "text" else _core.KeyTable(words, options.threads)
-
-    def add(self, rows: pa.RecordBatch) -> Rows:
-        return self._table.insert(keys_of(rows))
-
-    def find(self, rows: pa.RecordBatch) -> Rows:
-        return self._table.find(keys_of(rows))
-
-    def see(self, rows: pa.RecordBatch) -> None:
-        if self._others is not None:
-            self._others.insert(keys_of(rows))
-
-    @property
-    def distinct(self) -> tuple[int, int]:
-        return len(self._table), len(self._others or ())
-
-    @property
-    def nbytes(self) -> int:
-        return self._table.nbytes + (self._others.nbytes if self._others else 0)
-
-
-class _TextSlots:
-    """Slots of texts, compared as texts."""
-
-    def __init__(self, options: ScanOptions) -> None:
-        self._index = _core.TextIndex(options.normalize, options.min_chars, options.threads)
-
-    def add(self, rows: pa.RecordBatch) -> Rows:
-        return self._index.add(*text_bytes(rows.column("text")))
-
-    def find(self, rows: pa.RecordBatch) -> Rows:
-        return self._index.find(*text_bytes(rows.column("text")))
-
-    def see(self, rows: pa.RecordBatch) -> None:
-        pass
-
-    @property
-    def distinct(self) -> tuple[int, int]:
-        return len(self._index), 0
-
-    @property
-    def nbytes(self) -> int:
-        return self._index.nbytes
-
-
-def key_slots(level: Level, options: ScanOptions) -> Slots:
-    """Slots of keys; of texts equal keys are not proof."""
-    return _KeySlots(level, options)
-
-
-def text_slots(options: ScanOptions) -> Slots:
-    """Slots of texts."""
-    return _TextSlots(options)
+    return 8 * words_of(level) + SLOT_BYTES + COUNT_BYTES
 
 
 class _Counts:
@@ -151,22 +58,24 @@ class _Counts:
         if slot_count > len(self.count):
             room = max(slot_count, 5 * len(self.count) // 4) - len(self.count)
             self.count = np.append(self.count, np.zeros(room, np.int64))
-            self.first = np.append(self.first, np.full(room, np.iinfo(np.int64).max))
+            self.first = np.append(self.first, np.full(room, _NO_ROW))
 
     def close(self, slot_count: int) -> None:
         self._grow(slot_count)
         self.count, self.first = self.count[:slot_count], self.first[:slot_count]
 
 
-class _Frequency:
+class DocumentFrequency:
     """Slots that stand in more than `limit` documents; a slot that does is no longer counted."""
 
     def __init__(self, limit: int, options: ScanOptions) -> None:
+        """No document yet."""
         self._limit = limit
         self._seen = _core.KeyTable(4, options.threads)
         self._documents = NO_ROWS
 
     def add(self, slots: Rows, documents: Keys) -> None:
+        """Takes slots with the documents (n, 3) that they stand in; a pair may come again."""
         if len(slots) == 0:
             return
         grown = int(slots.max()) + 1 - len(self._documents)
@@ -179,67 +88,180 @@ class _Frequency:
         np.add.at(self._documents, slots[newly_inserted(places, known)], 1)
 
     def above(self, slot_count: int) -> Valid:
+        """Whether each slot stands in more."""
         above = np.zeros(slot_count, np.bool_)
         above[: len(self._documents)] = self._documents > self._limit
         return above
 
     @property
     def nbytes(self) -> int:
+        """Bytes held."""
         return self._seen.nbytes
 
 
-class Join:
-    """The distinct keys of one partition, with what is known of each."""
+class SlotJoin:
+    """What is known of each slot: the first of `sides` is the indexed one, and may be alone."""
 
     def __init__(
-        self, sides: Sequence[Side], parts: Mapping[Side, Part], slots: Slots, options: ScanOptions
+        self, sides: Sequence[Side], options: ScanOptions, frequency: DocumentFrequency | None = None
     ) -> None:
-        """Nothing read yet; the indexed side is the first of `sides`."""
-        self._sides, self._parts, self._slots, self._options = sides, parts, slots, options
-        with_documents = "document" in parts[sides[0]].schema.names and options.max_df is not None
-        self._frequency = _Frequency(options.max_df or 0, options) if with_documents else None
-        self.counts = {side: _Counts() for side in sides}
-        self.keys: dict[Side, int] = {}
+        """Nothing counted yet; slots above `frequency`, where it is given, are boilerplate."""
+        self._options, self._frequency = options, frequency
+        self._counts = {side: _Counts() for side in sides}
+
+    def count(self, side: Side, rows: Rows, slots: Rows, slot_count: int) -> None:
+        """Takes the next rows of a side; so many slots were given so far."""
+        self._counts[side].add(rows, slots, slot_count)
+
+    def close(self, slot_count: int) -> None:
+        """Every row was counted."""
+        for of_side in self._counts.values():
+            of_side.close(slot_count)
+        first, *others = (of_side.count for of_side in self._counts.values())
+        #: slots that stand on both sides, or twice on the only one
+        self.shared: Valid = (first > 0) & (others[0] > 0) if others else first > 1
+        self.boilerplate: Valid = np.zeros(slot_count, np.bool_)
+        if self._frequency is not None:
+            self.boilerplate = self.shared & self._frequency.above(slot_count)
+            self.shared &= ~self.boilerplate
+
+    def result(self, rows_again: Iterable[Slotted], keys: Mapping[Side, int] | None) -> LevelResult:
+        """What the slots come to.
+
+        Args:
+            rows_again: all rows whose slot is shared or boilerplate, once more; others may be among them.
+            keys: distinct keys of each side.
+        """
+        matched: dict[Side, list[Rows]] = {side: [] for side in self._counts}
+        boilerplate: dict[Side, list[Rows]] = {side: [] for side in self._counts}
+        first = {side: of_side.first for side, of_side in self._counts.items()}
+        second = np.full(len(self.shared) if len(first) == 1 else 0, _NO_ROW)
+        for side, rows, slots in rows_again:
+            shared = self.shared[slots]
+            matched[side].append(rows if shared.all() else rows[shared])
+            boilerplate[side].append(rows[self.boilerplate[slots]])
+            if len(first) == 1:
+                later = rows != first[side][slots]
+                np.minimum.at(second, slots[later], rows[later])
+        rows_of = {side: of_slots[self.shared] for side, of_slots in first.items()}
+        count = {side: of_side.count[self.shared] for side, of_side in self._counts.items()}
+        if len(first) == 1:
+            rows_of["eval"], count["eval"] = second[self.shared], count["train"]
+            pairs = count["train"] * (count["train"] - 1) // 2
+        else:
+            pairs = count["train"] * count["eval"]
+        none, ones = np.full(len(pairs), NO_POSITION, np.int64), np.ones(len(pairs))
+        matches = Evidence(
+            rows_of["train"], none, rows_of["eval"], none, ones, count["train"], count["eval"], pairs
+        )
+        return LevelResult(
+            {side: _found(matched[side], boilerplate[side]) for side in self._counts},
+            matches.best(self._options.max_pairs),
+            len(matches),
+            int(pairs.sum()),
+            keys=keys,
+        )
+
+
+def _found(matched: list[Rows], boilerplate: list[Rows]) -> Tally:
+    rows, left_out = together(matched or [NO_ROWS]), together(boilerplate or [NO_ROWS])
+    doubtful = {BOILERPLATE: left_out} if len(left_out) else {}
+    return Tally.of_matches(rows, np.broadcast_to(1.0, rows.shape), doubtful)
+
+
+def keyed_result(
+    tallies: Mapping[Side, SideTally], found: Iterable[LevelResult], options: ScanOptions
+) -> LevelResult:
+    """What a keyed level found, given the rows that went by and what its partitions came to."""
+    merging = Merging(options)
+    merging.add(LevelResult({side: tally.part() for side, tally in tallies.items()}))
+    for part in found:
+        merging.add(part)
+    merging.settle()
+    return merging.result()
+
+
+def merged_partitions(parts: Iterable[LevelResult], options: ScanOptions) -> LevelResult:
+    """What partitions come to, held against the memory limit while they come.
+
+    Raises:
+        DataError: there are more matches, or matched rows, than it has room for.
+    """
+    merging, matched = Merging(options), 0
+    for part in parts:
+        matched += sum(len(tally.matched) for tally in part.sides.values())
+        memory.check_matched(matched, 0, options, merging.held)
+        merging.add(part)
+        merging.check()
+    return merging.result()
+
+
+class Part(Protocol):
+    """The rows of one side in one partition."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of its rows."""
+        ...
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """Its rows, as often as is asked, in the same order."""
+        ...
+
+
+class PartitionJoin:
+    """The join of one partition, whose rows are read again instead of being held."""
+
+    def __init__(
+        self,
+        level: Level,
+        sides: Sequence[Side],
+        parts: Mapping[Side, Part],
+        options: ScanOptions,
+        *,
+        texts: bool = False,
+    ) -> None:
+        """Nothing read yet; rows are compared by their keys or, with `texts`, as texts."""
+        self._sides, self._parts = sides, parts
+        words = words_of(level)
+        self._slots: Slots[Any] = TextSlots(options) if texts else KeySlots(words, options)
+        self._values: Callable[[pa.RecordBatch], Any] = _texts_of if texts else keys_of
+        #: of the other side, where they are asked for
+        self._others = None if level == "text" else DistinctKeys(words, options, kept=False)
+        self._frequency = None
+        if texts and options.max_df is not None:
+            self._frequency = DocumentFrequency(options.max_df, options)
+        self._join = SlotJoin(sides, options, self._frequency)
 
     def count(self, budget: int | None) -> bool:
         """Reads the partition; False where its keys take more than `budget` bytes."""
         for side in self._sides:
+            indexed = side == self._sides[0]
             for rows in self._parts[side].read():
-                indexed = side == self._sides[0]
-                if not indexed:
-                    self._slots.see(rows)
-                slots = self._slots.add(rows) if indexed else self._slots.find(rows)
+                values = self._values(rows)
+                if self._others is not None and not indexed:
+                    self._others.add(values)
+                slots = self._slots.add(values) if indexed else self._slots.find(values)
                 hit = np.flatnonzero(slots >= 0)
-                self.counts[side].add(row_numbers(rows)[hit], slots[hit], self._slots.distinct[0])
+                self._join.count(side, row_numbers(rows)[hit], slots[hit], len(self._slots))
                 if self._frequency is not None:
                     self._frequency.add(slots[hit], keys_of(rows, "document")[hit])
                 if budget is not None and self._nbytes() > budget:
                     return False
-        distinct = self._slots.distinct
-        self.keys = dict(zip(self._sides, distinct, strict=False))
-        for counts in self.counts.values():
-            counts.close(distinct[0])
-        shared = [counts.count > 0 for counts in self.counts.values()]
-        self.shared: Valid = (
-            shared[0] & shared[1] if len(shared) == 2 else self.counts[self._sides[0]].count > 1
-        )
-        self.boilerplate: Valid = np.zeros(distinct[0], np.bool_)
-        if self._frequency is not None:
-            self.boilerplate = self.shared & self._frequency.above(distinct[0])
-            self.shared &= ~self.boilerplate
+        self._join.close(len(self._slots))
         return True
 
     def _nbytes(self) -> int:
-        counted = COUNT_BYTES * self._slots.distinct[0]
-        return self._slots.nbytes + counted + (self._frequency.nbytes if self._frequency else 0)
+        held = (self._slots, self._others, self._frequency)
+        return COUNT_BYTES * len(self._slots) + sum(one.nbytes for one in held if one is not None)
 
-    def rows_of(self, marked: Valid) -> Iterator[tuple[Side, Rows, Rows]]:
-        """Side, rows and slots of all rows whose slot is marked, in order."""
+    def _rows_of(self, marked: Valid) -> Iterator[Slotted]:
+        """All rows whose slot is marked, in order."""
         if not marked.any():
             return
         for side in self._sides:
             for rows in self._parts[side].read():
-                slots = self._slots.find(rows)
+                slots = self._slots.find(self._values(rows))
                 hit = np.flatnonzero(slots >= 0)
                 hit = hit[marked[slots[hit]]]
                 if len(hit):
@@ -248,122 +270,17 @@ class Join:
     def sharing(self) -> dict[Side, Rows]:
         """The rows whose key is shared."""
         found: dict[Side, list[Rows]] = {side: [NO_ROWS] for side in self._sides}
-        for side, rows, _ in self.rows_of(self.shared):
+        for side, rows, _ in self._rows_of(self._join.shared):
             found[side].append(rows)
         return {side: np.concatenate(rows) for side, rows in found.items()}
 
-    def found(self) -> JoinFound:
+    def result(self) -> LevelResult:
         """What the partition yields."""
-        within = len(self._sides) == 1
-        matched: dict[Side, list[Rows]] = {side: [NO_ROWS] for side in self._sides}
-        boilerplate: dict[Side, list[Rows]] = {side: [NO_ROWS] for side in self._sides}
-        first = {side: counts.first for side, counts in self.counts.items()}
-        second = np.full(len(self.shared) if within else 0, np.iinfo(np.int64).max)
-        for side, rows, slots in self.rows_of(self.shared | self.boilerplate):
-            shared = self.shared[slots]
-            matched[side].append(rows[shared])
-            boilerplate[side].append(rows[~shared])
-            if within:
-                later = rows != first[side][slots]
-                np.minimum.at(second, slots[later], rows[later])
-        count = {side: counts.count[self.shared] for side, counts in self.counts.items()}
-        rows_of = {side: first[side][self.shared] for side in self._sides}
-        if within:
-            rows_of["eval"], count["eval"] = second[self.shared], count["train"]
-        pairs = count["train"] * (count["train"] - 1) // 2 if within else count["train"] * count["eval"]
-        none = np.full(len(pairs), NO_POSITION, np.int64)
-        matches = Evidence(
-            rows_of["train"],
-            none,
-            rows_of["eval"],
-            none,
-            np.ones(len(none)),
-            count["train"],
-            count["eval"],
-            pairs,
-        )
-        return JoinFound(
-            self.keys,
-            {side: np.concatenate(rows) for side, rows in matched.items()},
-            {side: np.concatenate(rows) for side, rows in boilerplate.items()},
-            matches.best(self._options.max_pairs),
-            len(matches),
-            int(pairs.sum()),
-        )
+        keys: dict[Side, int] | None = None
+        if self._others is not None:
+            keys = dict(zip(self._sides, (len(self._slots), len(self._others)), strict=False))
+        return self._join.result(self._rows_of(self._join.shared | self._join.boilerplate), keys)
 
 
-@dataclass(frozen=True)
-class JoinFound:
-    """What one partition yields; `matches` is cut to the evidence limit, nothing else is."""
-
-    keys: Mapping[Side, int]
-    matched: Mapping[Side, Rows]
-    boilerplate: Mapping[Side, Rows]
-    matches: Evidence
-    match_count: int
-    pairs: int
-
-    def tree(self) -> Cut:
-        """As it is sent."""
-        return {**vars(self), "matches": self.matches.tree()}
-
-    @classmethod
-    def of_tree(cls, tree: Cut) -> JoinFound:
-        """As it was sent."""
-        return cls(**{**tree, "matches": Evidence.of_tree(tree["matches"])})
-
-
-class Found:
-    """What the partitions yield, added up."""
-
-    def __init__(self, sides: Sequence[Side], options: ScanOptions) -> None:
-        """Nothing found yet."""
-        self._options, self._buffer = options, EvidenceBuffer(options)
-        self._pairs = self._held = 0
-        self._keys: dict[Side, int] = dict.fromkeys(sides, 0)
-        self._matched: dict[Side, list[Rows]] = {side: [] for side in sides}
-        self._boilerplate: dict[Side, list[Rows]] = {side: [] for side in sides}
-
-    def add(self, part: JoinFound) -> None:
-        """Adds a partition.
-
-        Raises:
-            DataError: there are more matched rows than the memory limit has room for.
-        """
-        for side in self._keys:
-            self._keys[side] += part.keys[side]
-            self._matched[side].append(part.matched[side])
-            self._boilerplate[side].append(part.boilerplate[side])
-            self._held += len(part.matched[side])
-        memory.check_matched(self._held, 0, self._options, self._buffer.held)
-        self._pairs += part.pairs
-        self._buffer.add(part.matches, found=part.match_count)
-
-    def result(
-        self, level: Level, tally: Mapping[Side, SideTally], starts: Mapping[Side, Rows] | None = None
-    ) -> KeyedResult:
-        """What was found; no partition can be added any more.
-
-        Args:
-            level: doc, chunk or text.
-            tally: counts the rows that went by, and gets those that matched.
-            starts: the dataset row at which each file starts, where rows went by numbers (`cuts.numbered`).
-        """
-        matches = self._buffer.result()
-        for side, of_side in tally.items():
-            of_files = AS_THEY_ARE if starts is None else starts[side]
-            while self._matched[side]:
-                of_side.match(located(self._matched[side].pop(0), of_files))
-            for rows in self._boilerplate[side]:
-                of_side.uncheck_rows(located(rows, of_files), BOILERPLATE)
-            matches = matches.relocated(side, of_files)
-            if len(tally) == 1:
-                matches = matches.relocated("eval", of_files)
-        return KeyedResult(
-            tally=tally,
-            matches=matches,
-            match_count=self._buffer.total,
-            pairs=self._pairs,
-            keys=None if level == "text" else self._keys,
-            shared_keys=self._buffer.total,
-        )
+def _texts_of(rows: pa.RecordBatch) -> pa.Array:
+    return rows.column("text")

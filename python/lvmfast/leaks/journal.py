@@ -21,6 +21,8 @@ from lvmfast.stores import Folder
 
 RUN, INDEX, NAMED = "run-", "index", "rows"
 CUT, STATE = ".cut", ".state"
+#: How records are written: what another lvmfast of the same version wrote in another way is none of them.
+FORM, RECORDS = "form of records", 2
 #: What makes a scan of data in memory another than any before.
 HERE = "here"
 #: What a stopped scan loses at most, beside the span that it was in.
@@ -131,7 +133,7 @@ class Journal:
         Raises:
             DataError: what is recorded is of another scan, or cannot be read or removed.
         """
-        self._run = {**self._identity, **found_out}
+        self._run = {FORM: RECORDS, **self._identity, **found_out}
         self._id = run_id(self._run)
         runs = [name for name in self._folder.names(self._prefix) if name.startswith(self._prefix + RUN)]
         if not self._resume:

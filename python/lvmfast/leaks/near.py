@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,13 +13,15 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
 from lvmfast.leaks.cells import Cells, Codes, shared_out
-from lvmfast.leaks.cuts import Cut, located
+from lvmfast.leaks.cuts import located
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.near_index import NearIndex, Scanned
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
+from lvmfast.leaks.results import LevelResult, add_up
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, Tally, first_rows
+from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
 
 #: Lower edges of the histogram of matches; those below a scan's threshold are left out.
 EDGES = (0.90, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -30,6 +32,18 @@ UNUSABLE: Mapping[int, str] = {1: "zero", 2: "nan", 3: "infinite", 4: "denormal"
 BYTES_PER_HIT = 16
 LEAST_ROWS = 16
 GROWTH = 8
+
+
+def no_pairs_at(options: ScanOptions) -> dict[float, int]:
+    """No pair at or above each edge that the threshold leaves."""
+    return {edge: 0 for edge in EDGES if edge >= options.threshold}
+
+
+def pairs_at(edges: Iterable[float], score: Scores, weight: Rows | None = None) -> dict[float, int]:
+    """How many of the scores, each of them for `weight` pairs, are at or above each edge."""
+    if weight is None:
+        return {edge: int(np.count_nonzero(score >= edge)) for edge in edges}
+    return {edge: int(weight[score >= edge].sum()) for edge in edges}
 
 
 class VectorGroups(Protocol):
@@ -62,6 +76,17 @@ class CommonIndex:
         """Adds (n, d) vectors; the usability code of each."""
         self.count += len(vectors)
         return self.near.add(vectors)
+
+
+@dataclass(frozen=True)
+class IndexedPart:
+    """Vectors of the indexed side as they are saved, without the vectors."""
+
+    rows: Rows  #: of each vector
+    group: Rows  #: of each vector, -1 for an unusable one
+    size: Rows  #: vectors in each group
+    first_row: Rows  #: of each group
+    first_position: Rows
 
 
 class IndexedVectors:
@@ -106,20 +131,16 @@ class IndexedVectors:
         self.first_row = self._rows[0][first]
         self.first_position = self._positions[0][first]
 
-    def indexed(self) -> Cut:
+    def indexed(self) -> Tree:
         """What was added, without the vectors, once closed."""
-        return {
-            "rows": self._rows[0],
-            "group": self.group,
-            "size": self.size,
-            "first_row": self.first_row,
-            "first_position": self.first_position,
-        }
+        part = IndexedPart(self._rows[0], self.group, self.size, self.first_row, self.first_position)
+        return to_arrays(part)
 
-    def restore(self, tree: Cut) -> None:
+    def restore(self, tree: Tree) -> None:
         """Takes the place of vectors that `indexed` tells of: nothing can be compared with them any more."""
-        self._rows, self.group, self.size = [tree["rows"]], tree["group"], tree["size"]
-        self.first_row, self.first_position = tree["first_row"], tree["first_position"]
+        part = from_arrays(IndexedPart, tree)
+        self._rows, self.group, self.size = [part.rows], part.group, part.size
+        self.first_row, self.first_position = part.first_row, part.first_position
 
     @property
     def rows(self) -> Rows:
@@ -229,24 +250,29 @@ class StreamedGroups:
         self._matches.append(matches[first])
         return groups, first
 
-    def tree(self) -> Cut:
-        """As it is saved."""
-        return {
-            "keys": np.concatenate([np.empty((0, 2), np.uint64), *self._keys]),
-            "matches": np.concatenate([NO_ROWS, *self._matches]),
-            "size": self.size,
-        }
+    def keys(self) -> Keys:
+        """(groups, 2)."""
+        return np.concatenate([np.empty((0, 2), np.uint64), *self._keys])
+
+    def matches(self) -> Rows:
+        """(groups,) the indexed groups that match each."""
+        return np.concatenate([NO_ROWS, *self._matches])
 
 
 @dataclass(frozen=True)
-class NearResult:
-    """What a join found; `matches` is cut to the evidence limit, nothing else is."""
+class NearPart:
+    """What consecutive vectors of the streamed side yield, as it is saved."""
 
-    matches: Evidence
-    match_count: int
+    keys: Keys  #: of its groups
+    matches: Rows  #: indexed groups that match each of them
+    size: Rows  #: vectors in each of them
+    evidence: Evidence  #: of which one count is the number of a group here, the other that of an indexed one
+    best_group: Rows  #: indexed groups that match
+    best: Scores  #: the highest score of each of them
+    rows: Rows  #: that match; a row may repeat
+    scores: Scores
     pairs: int
-    pairs_at: Mapping[float, int]  #: pairs at or above each edge
-    matched: Mapping[Side, tuple[Rows, Scores]]  #: rows (a row may repeat) and their scores
+    pairs_at: Mapping[float, int]
 
 
 class NearJoin:
@@ -269,7 +295,7 @@ class NearJoin:
         self._rows: list[Rows] = []
         self._scores: list[Scores] = []
         self._pairs = 0
-        self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
+        self._pairs_at = no_pairs_at(options)
 
     def stream(self, cells: Cells, found: Scanned | None = None) -> Codes:
         """Scans the next cells of the streamed side; the usability code of each.
@@ -293,8 +319,7 @@ class NearJoin:
         cell, group, score = hits.cell, hits.group, hits.score
         weight = self._vectors.size[group]
         self._pairs += int(weight.sum())
-        for edge in self._pairs_at:
-            self._pairs_at[edge] += int(weight[score >= edge].sum())
+        add_up(self._pairs_at, pairs_at(self._pairs_at, score, weight))
         np.fmax.at(self._best, group, score)
         starts = np.flatnonzero(np.diff(cell, prepend=-1))  # hits come sorted by cell
         self._rows.append(cells.rows(cell[starts]))
@@ -305,6 +330,7 @@ class NearJoin:
         named = np.repeat(is_first, hits_per_cell)
         groups = np.repeat(streamed_group, hits_per_cell)[named]
         self._buffer.add(self._named(cells, cell[named], groups, group[named], score[named]))
+        self._buffer.check()
 
     def _named(
         self, cells: Cells, cell: Rows, streamed_group: Rows, indexed_group: Rows, score: Scores
@@ -324,37 +350,38 @@ class NearJoin:
         """Matches held for a report."""
         return self._buffer.held
 
-    def cut(self) -> Cut:
+    def cut(self) -> NearPart:
         """What was streamed since the last cut; nothing of it is left."""
         best = np.flatnonzero(~np.isnan(self._best))
-        tree: Cut = {
-            "groups": self._groups.tree(),
-            "evidence": self._buffer.result().tree(),
-            "best": {"group": best, "score": self._best[best]},
-            "rows": np.concatenate(self._rows or [NO_ROWS]),
-            "scores": np.concatenate(self._scores or [np.empty(0)]),
-            "pairs": self._pairs,
-            "pairs_at": np.array(list(self._pairs_at.values()), np.int64),
-        }
+        part = NearPart(
+            self._groups.keys(),
+            self._groups.matches(),
+            self._groups.size,
+            self._buffer.result(),
+            best,
+            self._best[best],
+            np.concatenate(self._rows or [NO_ROWS]),
+            np.concatenate(self._scores or [np.empty(0)]),
+            self._pairs,
+            self._pairs_at,
+        )
         self._forget()
-        return tree
+        return part
 
-    def fold(self, tree: Cut, starts: Rows) -> None:
+    def fold(self, part: NearPart, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        of = tree["groups"]
-        groups, named_here = self._groups.add(of["keys"], of["matches"], of["size"])
-        evidence = Evidence.of_tree(tree["evidence"]).relocated(self._streamed, starts)
+        groups, named_here = self._groups.add(part.keys, part.matches, part.size)
+        evidence = part.evidence.relocated(self._streamed, starts)
         counted = f"{self._streamed}_count"  # the groups of a cut, until they are all of a scan
         local = getattr(evidence, counted)
         evidence = replace(evidence, **{counted: groups[local]}).take(named_here[local])
-        self._buffer.add(evidence, int(of["matches"][named_here].sum()))
-        best = tree["best"]
-        self._best[best["group"]] = np.fmax(self._best[best["group"]], best["score"])
-        self._rows.append(located(tree["rows"], starts))
-        self._scores.append(tree["scores"])
-        self._pairs += tree["pairs"]
-        for edge, pairs in zip(self._pairs_at, tree["pairs_at"].tolist(), strict=True):
-            self._pairs_at[edge] += pairs
+        self._buffer.add(evidence, int(part.matches[named_here].sum()))
+        self._buffer.check()
+        self._best[part.best_group] = np.fmax(self._best[part.best_group], part.best)
+        self._rows.append(located(part.rows, starts))
+        self._scores.append(part.scores)
+        self._pairs += part.pairs
+        add_up(self._pairs_at, part.pairs_at)
 
     def named(self) -> Named:
         """The rows that the evidence may name, and those of the indexed side that match."""
@@ -362,21 +389,21 @@ class NearJoin:
         rows: dict[Side, Rows] = {"train": matches.train_row, "eval": matches.eval_row}
         return Named(rows, self._vectors.rows_of(self._best)[0])
 
-    def result(self) -> NearResult:
-        """What was found, once the streamed side went by."""
+    def result(self) -> LevelResult:
+        """What was found, once the streamed side went by; the rows of its sides are counted elsewhere."""
         matches = self._buffer.result()
         size = {self._indexed: self._vectors.size, self._streamed: self._groups.size}
-        matches = matches.counted(size["train"][matches.train_count], size["eval"][matches.eval_count])
-        return NearResult(
-            matches=matches,
-            match_count=self._buffer.total,
-            pairs=self._pairs,
-            pairs_at=self._pairs_at,
-            matched={
-                self._indexed: self._vectors.rows_of(self._best),
-                self._streamed: (
-                    np.concatenate(self._rows or [NO_ROWS]),
-                    np.concatenate(self._scores or [np.empty(0)]),
-                ),
+        streamed = (
+            np.concatenate(self._rows or [NO_ROWS]),
+            np.concatenate(self._scores or [np.empty(0)]),
+        )
+        return LevelResult(
+            {
+                self._indexed: Tally.of_matches(*self._vectors.rows_of(self._best)),
+                self._streamed: Tally.of_matches(*streamed),
             },
+            matches.counted(size["train"][matches.train_count], size["eval"][matches.eval_count]),
+            self._buffer.total,
+            self._pairs,
+            dict(self._pairs_at),
         )

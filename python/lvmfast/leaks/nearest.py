@@ -9,9 +9,10 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.errors import DataError
-from lvmfast.leaks.cuts import Cut, located
+from lvmfast.leaks.cuts import located
 from lvmfast.leaks.near import IndexedVectors
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.results import NearestRows
 from lvmfast.leaks.tally import Rows, Scores
 from lvmfast.leaks.vector_input import open_vectors, read_cells
 
@@ -60,6 +61,15 @@ def of_rows(cosine: Scores, train_row: Rows, group: Rows) -> Nearest:
     return found
 
 
+@dataclass(frozen=True)
+class NearestPart:
+    """What some groups found among some training rows, as it is saved."""
+
+    group: Rows
+    cosine: Scores
+    row: Rows
+
+
 class NearestGroups:
     """The highest cosine of every group of equal evaluation vectors, and the first row that has it."""
 
@@ -72,16 +82,16 @@ class NearestGroups:
         """Nothing was compared yet."""
         return cls(np.full(groups, np.nan), np.full(groups, -1, np.int64))
 
-    def changed(self, before: NearestGroups) -> Cut:
+    def changed(self, before: NearestGroups) -> NearestPart:
         """The groups that found something better since."""
         if len(before._row) == 0:
             before = NearestGroups.none(len(self._row))
         group = np.flatnonzero(self._row != before._row)
-        return {"group": group, "cosine": self._cosine[group], "row": self._row[group]}
+        return NearestPart(group, self._cosine[group], self._row[group])
 
-    def fold(self, tree: Cut, starts: Rows) -> None:
+    def fold(self, part: NearestPart, starts: Rows) -> None:
         """Takes what is better, or the same at an earlier row."""
-        group, cosine, row = tree["group"], tree["cosine"], located(tree["row"], starts)
+        group, cosine, row = part.group, part.cosine, located(part.row, starts)
         mine, at = self._cosine[group], self._row[group]
         better = ~(mine > cosine) & ((at < 0) | (mine < cosine) | (row < at))
         self._cosine[group[better]], self._row[group[better]] = cosine[better], row[better]
@@ -91,12 +101,3 @@ class NearestGroups:
         found = of_rows(self._cosine, self._row, vectors.group)
         known = np.flatnonzero(found.train_row >= 0)
         return NearestRows(vectors.rows[known], found.cosine[known], found.train_row[known])
-
-
-@dataclass(frozen=True)
-class NearestRows:
-    """The nearest training row of every evaluation row of a scan that was compared."""
-
-    eval_row: Rows  #: (n,) dataset rows, ascending
-    cosine: Scores  #: (n,)
-    train_row: Rows  #: (n,) the first dataset row with that cosine

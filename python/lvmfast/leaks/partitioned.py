@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.dataset import Batch
-from lvmfast.leaks.joins import Found, Join, Slots, joined_bytes, key_slots, text_slots
-from lvmfast.leaks.keyed import KeyedResult
+from lvmfast.leaks.joins import PartitionJoin, joined_bytes, keyed_result, merged_partitions
 from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import Records, keys_of
+from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.spill import MOST_PARTITIONS, Spill, key_hashes
-from lvmfast.leaks.tally import Rows, SideTally
+from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
 
 #: The largest partition is this much larger than the mean, at most, while keys are many.
 UNEVEN = 1.3
@@ -33,6 +34,9 @@ SPLIT_AGAIN = 16
 
 #: Rows of one side again: those asked for, ascending, and others of their blocks.
 Again = Callable[[Side, Rows], Iterable[Batch]]
+#: Told of partitions that are done: (phase, how many, of how many).
+Joined = Callable[[str, int, int], None]
+Found = TypeVar("Found")
 
 
 class PartitionedLevel:
@@ -87,35 +91,29 @@ class PartitionedLevel:
         keys, rows = self._records.of(batch, self._tally[side])
         self._spills[side].add(key_hashes(keys, 0), rows)
 
-    def result(
-        self, again: Again, joined: Callable[[str, int, int], None] = lambda phase, done, of: None
-    ) -> KeyedResult:
+    def result(self, again: Again, joined: Joined = lambda phase, done, of: None) -> LevelResult:
         """What was found, once every row went by; `joined` is told of partitions that are done.
 
         Args:
             again: reads rows once more, for texts that are to be compared.
             joined: (phase, partitions done, of how many).
         """
-        found = Found(self._sides, self._options)
-        sharing: dict[Side, list[Rows]] = {side: [] for side in self._sides}
-
-        def add(join: Join) -> None:
-            found.add(join.found())
-
-        def name_sharing(join: Join) -> None:
-            for side, rows in join.sharing().items():
-                sharing[side].append(rows)
-
         if self.level != "text":
-            self._join_all(self._spills, self._id_slots, f"join {self.level}", joined, add)
-            return found.result(self.level, self._tally)
-        self._join_all(self._spills, self._id_slots, "join text", joined, name_sharing)
+            found = self._joined(self._spills, f"join {self.level}", joined, PartitionJoin.result)
+        else:
+            found = self._joined_texts(again, joined)
+        return keyed_result(self._tally, [merged_partitions(found, self._options)], self._options)
+
+    def _joined_texts(self, again: Again, joined: Joined) -> Iterator[LevelResult]:
+        sharing: dict[Side, list[Rows]] = {side: [NO_ROWS] for side in self._sides}
+        for part in self._joined(self._spills, "join text", joined, PartitionJoin.sharing):
+            for side, rows in part.items():
+                sharing[side].append(rows)
         wanted = {side: np.sort(np.concatenate(sharing.pop(side))) for side in self._sides}
         if any(len(rows) for rows in wanted.values()):
             texts = self._spill_texts(wanted, again)
             del wanted
-            self._join_all(texts, self._text_slots, "compare text", joined, add)
-        return found.result(self.level, self._tally)
+            yield from self._joined(texts, "compare text", joined, PartitionJoin.result, texts=True)
 
     def _spill_texts(self, candidates: Mapping[Side, Rows], again: Again) -> dict[Side, Spill]:
         """The texts of the rows that share a key, in partitions of their own."""
@@ -131,44 +129,41 @@ class PartitionedLevel:
                 spills[side].add(key_hashes(keys, 0), rows)
         return spills
 
-    def _id_slots(self) -> Slots:
-        return key_slots(self.level, self._options)
-
-    def _text_slots(self) -> Slots:
-        return text_slots(self._options)
-
-    def _join_all(
+    def _joined(
         self,
         spills: Mapping[Side, Spill],
-        slots: Callable[[], Slots],
         phase: str,
-        joined: Callable[[str, int, int], None],
-        use: Callable[[Join], None],
-    ) -> None:
-        """Calls `use` with the join of every partition; only one is alive at a time."""
+        joined: Joined,
+        found: Callable[[PartitionJoin], Found],
+        *,
+        texts: bool = False,
+    ) -> Iterator[Found]:
+        """What is `found` by the join of every partition; only one is alive at a time."""
         for spill in spills.values():
             spill.close()
         partitions = len(next(iter(spills.values())).rows)
         joined(phase, 0, partitions)
         for place in range(partitions):
-            self._join({side: SpilledPart(spill, place) for side, spill in spills.items()}, slots, 0, use)
+            parts = {side: SpilledPart(spill, place) for side, spill in spills.items()}
+            yield from self._joined_part(parts, found, texts, 0)
             joined(phase, place + 1, partitions)
 
-    def _join(
+    def _joined_part(
         self,
         parts: Mapping[Side, SpilledPart],
-        slots: Callable[[], Slots],
+        found: Callable[[PartitionJoin], Found],
+        texts: bool,
         depth: int,
-        use: Callable[[Join], None],
-    ) -> None:
-        join: Join | None = Join(self._sides, parts, slots(), self._options)
-        assert join is not None
-        if join.count(self._budget if depth < DEEPEST else None):
-            use(join)
+    ) -> Iterator[Found]:
+        join = PartitionJoin(self.level, self._sides, parts, self._options, texts=texts)
+        small = join.count(self._budget if depth < DEEPEST else None)
+        of_join = found(join) if small else None
+        del join  # its memory is needed by the joins of the smaller parts, and of the next
+        if of_join is not None:
+            yield of_join
         else:
-            join = None  # its memory is needed by the joins of the smaller parts
             for smaller in self._split(parts, depth + 1):
-                self._join(smaller, slots, depth + 1, use)
+                yield from self._joined_part(smaller, found, texts, depth + 1)
         for part in parts.values():
             part.remove()
 

@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
-from lvmfast.corpus.keys import Keys, id_keys, pair_keys, text_bytes
-from lvmfast.leaks.keyed import NO_TEXT, NULL_ID, see
-from lvmfast.leaks.levels import SIDES, Level, Side
+from lvmfast.corpus.keys import Keys, text_bytes
+from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.slots import documents_of, keys_of_batch, see, text_keys
 from lvmfast.leaks.tally import Rows, SideTally
 
 
@@ -40,7 +39,9 @@ class Records:
 
     def of(self, batch: Batch, tally: SideTally) -> tuple[Keys, pa.RecordBatch]:
         """The rows that can be checked, and their keys; all are counted in `tally`."""
-        found = self._keys(batch)
+        found = keys_of_batch(self._level, batch, self._options)
+        if self._level == "text" and batch.text is not None:
+            self._measure(batch.text)
         keys, codes = found if found is not None else (np.empty((batch.rows, 0), np.uint64), None)
         rows = np.flatnonzero(see(tally, batch, codes) >= 0)
         keys = np.ascontiguousarray(keys[rows])
@@ -53,32 +54,17 @@ class Records:
         """The `rows` of a batch with their texts, and their keys."""
         assert batch.text is not None  # the rows were read before
         text = batch.text.take(pa.array(rows))
-        keys = self._text_keys(text)[0]
+        self._measure(text)
+        keys, _ = text_keys(text, self._options)
         columns = [pa.array(batch.start + rows), fixed(keys), text]
         if self._options.max_df is not None:
-            columns.append(fixed(_documents(side, batch, rows)))
+            columns.append(fixed(documents_of(side, batch, rows)))
         return keys, pa.RecordBatch.from_arrays(columns, schema=self.text_schema)
 
-    def _keys(self, batch: Batch) -> tuple[Keys, Rows] | None:
-        """The key of each row, and a negative code where it cannot be checked; None without the column."""
-        if self._level == "text":
-            return None if batch.text is None else self._text_keys(batch.text)
-        if batch.doc_id is None or (self._level == "chunk" and batch.chunk_id is None):
-            return None
-        keys, valid = (
-            id_keys(batch.doc_id) if self._level == "doc" else pair_keys(batch.doc_id, batch.chunk_id)
-        )
-        return keys, np.where(valid, 0, NULL_ID)
-
-    def _text_keys(self, text: pa.Array) -> tuple[Keys, Rows]:
-        options = self._options
-        data, offsets = text_bytes(text.fill_null(""))
-        keys = _core.text_keys(data, offsets, options.normalize, options.min_chars, options.threads)
-        codes = np.where(keys[:, 0] == 0, -keys[:, 1].astype(np.int64), 0)
-        codes[text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
+    def _measure(self, text: pa.Array) -> None:
+        _, offsets = text_bytes(text.fill_null(""))
         self.text_bytes += int(offsets[-1] - offsets[0])
         self.texts += len(text)
-        return keys, codes
 
 
 def fixed(words: npt.NDArray[np.uint64]) -> pa.Array:
@@ -98,16 +84,3 @@ def row_numbers(rows: pa.RecordBatch) -> Rows:
     """The column `row`."""
     numbers: Rows = rows.column("row").to_numpy()
     return numbers
-
-
-def _documents(side: Side, batch: Batch, rows: Rows) -> Keys:
-    """Three words (n, 3) for the document of each row; a row without an id is its own document."""
-    words = np.zeros((len(rows), 3), np.uint64)
-    words[:, 0] = 1 + SIDES.index(side)
-    words[:, 2] = batch.start + rows
-    if batch.doc_id is not None:
-        docs, valid = id_keys(batch.doc_id)
-        docs, valid = docs[rows], valid[rows]
-        words[valid, 0] = 0
-        words[valid, 1:] = docs[valid]
-    return words

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.dataset import Batch
-from lvmfast.leaks.cuts import AS_THEY_ARE, Cut, located
+from lvmfast.leaks.cuts import located
 
 Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -113,12 +113,50 @@ def count_by_file(rows: Rows, file_starts: Rows) -> Rows:
     return np.bincount(files, minlength=len(file_starts)).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Tally:
+    """The rows of one side, or some of them, at one level, as they are saved and added up."""
+
+    file_count: int  #: files of the dataset; 0 where none was counted here
+    files: Rows  #: places of those that rows came from
+    rows: Rows  #: rows of each of them
+    faulty: Mapping[str, Rows]  #: reason -> rows of each of them that cannot be checked
+    doubtful: Mapping[str, Rows]  #: reason -> rows that are checked only if they match
+    matched: Rows  #: a row may come again
+    best: Scores  #: the score of each of them
+
+    @classmethod
+    def of_matches(cls, matched: Rows, best: Scores, doubtful: Mapping[str, Rows] | None = None) -> Tally:
+        """Matched rows that were counted elsewhere."""
+        return cls(0, NO_ROWS, NO_ROWS, {}, doubtful or {}, matched, best)
+
+    def rows_alone(self) -> Tally:
+        """The rows that went by, and nothing of what was found."""
+        return Tally(self.file_count, self.files, self.rows, {}, {}, NO_ROWS, np.empty(0))
+
+    def relocated(self, starts: Rows) -> Tally:
+        """With rows of the dataset where rows had numbers, given the row at which each file starts."""
+        doubtful = {reason: located(rows, starts) for reason, rows in self.doubtful.items()}
+        return replace(self, doubtful=doubtful, matched=located(self.matched, starts))
+
+    def count(self) -> SideCount:
+        """What the rows come to."""
+        return SideTally.of(self).count()
+
+
 class SideTally:
     """Gathers the counts of one side while its batches go by in order."""
 
     def __init__(self, files: int) -> None:
         """Nothing seen yet of a dataset of `files` files."""
         self._forget(files)
+
+    @classmethod
+    def of(cls, part: Tally) -> SideTally:
+        """A tally that gathered `part`."""
+        tally = cls(part.file_count)
+        tally.add(part)
+        return tally
 
     def _forget(self, files: int) -> None:
         self._file_rows = np.zeros(files, np.int64)
@@ -157,52 +195,40 @@ class SideTally:
             self._matched.append(rows)
             self._best.append(np.broadcast_to(np.asarray(best, np.float64), rows.shape))
 
-    def cut(self) -> Cut:
-        """What was gathered; nothing is left."""
+    def part(self) -> Tally:
+        """What was gathered; it stays."""
         files = np.flatnonzero(self._file_rows)
-        rows, best = self._matches()
-        tree: Cut = {
-            "files": files,
-            "rows": self._file_rows[files],
-            "faulty": {reason: by_file[files] for reason, by_file in self._faulty.items()},
-            "doubtful": {reason: np.concatenate(parts) for reason, parts in self._doubtful.items()},
-            "matched": rows,
-            "best": np.ascontiguousarray(best),
-        }
+        return Tally(
+            len(self._file_rows),
+            files,
+            self._file_rows[files],
+            {reason: by_file[files] for reason, by_file in self._faulty.items()},
+            {reason: together(parts) for reason, parts in self._doubtful.items()},
+            *self._matches(),
+        )
+
+    def forget(self) -> None:
+        """Begins anew."""
         self._forget(len(self._file_rows))
-        return tree
 
-    def fold(self, tree: Cut, starts: Rows) -> None:
-        """Adds what was cut elsewhere, given the dataset row at which each file starts."""
-        self._file_rows[tree["files"]] += tree["rows"]
-        for reason, counts in tree["faulty"].items():
-            self._reason(reason)[tree["files"]] += counts
-        for reason, rows in tree["doubtful"].items():
-            self._doubtful.setdefault(reason, []).append(located(rows, starts))
-        self.match(located(tree["matched"], starts), tree["best"])
+    def add(self, part: Tally) -> None:
+        """Adds what was gathered elsewhere, by rows of the dataset."""
+        self._file_rows[part.files] += part.rows
+        for reason, counts in part.faulty.items():
+            self._reason(reason)[part.files] += counts
+        for reason, rows in part.doubtful.items():
+            self._doubtful.setdefault(reason, []).append(rows)
+        self.match(part.matched, part.best)
 
-    def state(self) -> Cut:
-        """What was gathered by rows of the dataset; it stays."""
-        tree = self.cut()
-        self.fold(tree, AS_THEY_ARE)
-        return tree
-
-    @classmethod
-    def resumed(cls, files: int, state: Cut) -> SideTally:
-        """A tally of a dataset of `files` files that gathered what `state` tells of."""
-        tally = cls(files)
-        tally.fold(state, AS_THEY_ARE)
-        return tally
-
-    def rows_alone(self) -> SideTally:
-        """The rows that went by, and nothing of what was found."""
-        tally = SideTally(len(self._file_rows))
-        tally._file_rows += self._file_rows
-        return tally
+    def settle(self) -> None:
+        """Rows in doubt count as unchecked for good; none of them matches."""
+        for reason, parts in self._doubtful.items():
+            self.uncheck_rows(together(parts), reason)
+        self._doubtful = {}
 
     def count(self) -> SideCount:
         """What was gathered."""
-        doubtful = {reason: np.concatenate(rows) for reason, rows in self._doubtful.items()}
+        doubtful = {reason: together(rows) for reason, rows in self._doubtful.items()}
         return SideCount(self._file_rows, self._faulty, doubtful, *self._matches())
 
     def _matches(self) -> tuple[Rows, Scores]:

@@ -12,14 +12,15 @@ from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.common_scan import BatchCells
-from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
-from lvmfast.leaks.keyed import MISSING_COLUMN
 from lvmfast.leaks.levels import Side, other_side
-from lvmfast.leaks.near import EDGES, UNUSABLE, IndexedVectors, NearJoin, NearResult
-from lvmfast.leaks.nearest import NearestGroups, NearestRows
+from lvmfast.leaks.near import UNUSABLE, IndexedVectors, NearJoin, NearPart, no_pairs_at, pairs_at
+from lvmfast.leaks.nearest import NearestGroups, NearestPart
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
+from lvmfast.leaks.results import LevelResult, add_up
+from lvmfast.leaks.slots import MISSING_COLUMN
+from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally, Tally
+from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
 
 #: The code of a row whose whole window is padding; the core's usability codes end well below.
 NO_CONTEXT = 100
@@ -27,16 +28,30 @@ WINDOW_FAULTS = {**UNUSABLE, NO_CONTEXT: "no_context"}
 
 
 @dataclass(frozen=True)
-class CosineResult:
-    """What a cosine level found; `matches` is cut to the evidence limit, nothing else is."""
+class VectorPart:
+    """What streamed rows yield at the level vector, as it is saved."""
 
-    tally: Mapping[Side, SideTally]
-    matches: Evidence
-    match_count: int
-    pairs: int
-    pairs_at: Mapping[float, int]
-    padding: Mapping[Side, int] | None = None  #: zero vectors in windows, which are no rows of anything
-    nearest: NearestRows | None = None  #: if asked for
+    tally: Tally
+    join: NearPart
+    nearest: NearestPart | None  #: if asked for
+
+
+@dataclass(frozen=True)
+class ContextPart:
+    """What streamed rows yield at the level context, as it is saved."""
+
+    tally: Tally
+    padding: int
+    windows: NearPart  #: among the indexed windows
+    targets: NearPart  #: among the indexed targets
+
+
+@dataclass(frozen=True)
+class IndexedRows:
+    """What the indexed side is at a cosine level, beside its vectors, as it is saved."""
+
+    tally: Tally
+    padding: int = 0
 
 
 class VectorLevel:
@@ -67,32 +82,34 @@ class VectorLevel:
             self._targets.near.seek(batch.vector, batch.start)
         see_vectors(self._tally[self._streamed], batch, codes)
 
-    def indexed(self) -> Cut:
+    def indexed(self) -> Tree:
         """What the indexed side is for `result`, beside its vectors; it stays."""
-        return indexed_tally(self._tally[self._indexed])
+        return to_arrays(IndexedRows(self._tally[self._indexed].part()))
 
-    def restore(self, tree: Cut) -> None:
+    def restore(self, tree: Tree) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
-        self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
+        self._tally[self._indexed].add(from_arrays(IndexedRows, tree).tally)
 
-    def cut(self) -> Cut:
+    def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
-        tree: Cut = {"tally": self._tally[self._streamed].cut(), "join": self._joined().cut()}
+        nearest = None
         if self._options.nearest:
             # The search goes on from the best ones: what it found since the last cut is what is better.
             found = NearestGroups(*self._targets.near.nearest())
-            tree["nearest"] = found.changed(self._told)
-            self._told = found
-        return tree
+            nearest, self._told = found.changed(self._told), found
+        part = VectorPart(self._tally[self._streamed].part(), self._joined().cut(), nearest)
+        self._tally[self._streamed].forget()
+        return to_arrays(part)
 
-    def fold(self, tree: Cut, starts: Rows) -> None:
+    def fold(self, tree: Tree, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        self._tally[self._streamed].fold(tree["tally"], starts)
-        self._joined().fold(tree["join"], starts)
-        if self._options.nearest:
+        part = from_arrays(VectorPart, tree)
+        self._tally[self._streamed].add(part.tally.relocated(starts))
+        self._joined().fold(part.join, starts)
+        if part.nearest is not None:
             if self._nearest is None:
                 self._nearest = NearestGroups.none(len(self._targets.size))
-            self._nearest.fold(tree["nearest"], starts)
+            self._nearest.fold(part.nearest, starts)
 
     def named(self) -> Named:
         """The rows that the evidence may name, and those of the indexed side that match."""
@@ -108,18 +125,14 @@ class VectorLevel:
             self._join = NearJoin(self._indexed, self._targets, self._options)
         return self._join
 
-    def result(self) -> CosineResult:
+    def result(self) -> LevelResult:
         """What was found, once both sides went by."""
-        found = self._joined().result()
-        for side, (rows, best) in found.matched.items():
-            self._tally[side].match(rows, best)
         nearest = None
         if self._options.nearest:
             groups = self._nearest or NearestGroups(*self._targets.near.nearest())
             nearest = groups.by_row(self._targets)
-        return CosineResult(
-            self._tally, found.matches, found.match_count, found.pairs, found.pairs_at, nearest=nearest
-        )
+        seen = LevelResult({side: tally.part() for side, tally in self._tally.items()}, nearest=nearest)
+        return LevelResult.merged([seen, self._joined().result()], self._options)
 
 
 def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:
@@ -129,13 +142,6 @@ def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:
         tally.uncheck_all(batch, MISSING_COLUMN)
     else:
         tally.uncheck(batch, codes, UNUSABLE)
-
-
-def indexed_tally(tally: SideTally) -> Cut:
-    """What `tally` holds, which stays there."""
-    tree = tally.cut()
-    tally.fold(tree, AS_THEY_ARE)
-    return {"tally": tree}
 
 
 def see_windows(tally: SideTally, batch: Batch, targets: Codes, windows: Codes) -> int:
@@ -187,34 +193,37 @@ class ContextLevel:
             windows = among_targets.stream(cells.windows, cells.found)
         self._see(self._streamed, batch, targets, windows)
 
-    def indexed(self) -> Cut:
+    def indexed(self) -> Tree:
         """What the indexed side is for `result`, beside its vectors; it stays."""
-        return {**indexed_tally(self._tally[self._indexed]), "padding": self._padding[self._indexed]}
+        return to_arrays(IndexedRows(self._tally[self._indexed].part(), self._padding[self._indexed]))
 
-    def restore(self, tree: Cut) -> None:
+    def restore(self, tree: Tree) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
-        self._tally[self._indexed].fold(tree["tally"], AS_THEY_ARE)
-        self._padding[self._indexed] = tree["padding"]
+        part = from_arrays(IndexedRows, tree)
+        self._tally[self._indexed].add(part.tally)
+        self._padding[self._indexed] = part.padding
 
-    def cut(self) -> Cut:
+    def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
         among_windows, among_targets = self._joined()
-        tree: Cut = {
-            "tally": self._tally[self._streamed].cut(),
-            "padding": self._padding[self._streamed],
-            "windows": among_windows.cut(),
-            "targets": among_targets.cut(),
-        }
+        part = ContextPart(
+            self._tally[self._streamed].part(),
+            self._padding[self._streamed],
+            among_windows.cut(),
+            among_targets.cut(),
+        )
+        self._tally[self._streamed].forget()
         self._padding[self._streamed] = 0
-        return tree
+        return to_arrays(part)
 
-    def fold(self, tree: Cut, starts: Rows) -> None:
+    def fold(self, tree: Tree, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        part = from_arrays(ContextPart, tree)
         among_windows, among_targets = self._joined()
-        self._tally[self._streamed].fold(tree["tally"], starts)
-        self._padding[self._streamed] += tree["padding"]
-        among_windows.fold(tree["windows"], starts)
-        among_targets.fold(tree["targets"], starts)
+        self._tally[self._streamed].add(part.tally.relocated(starts))
+        self._padding[self._streamed] += part.padding
+        among_windows.fold(part.windows, starts)
+        among_targets.fold(part.targets, starts)
 
     def _see(self, side: Side, batch: Batch, targets: Codes | None, windows: Codes | None) -> None:
         tally = self._tally[side]
@@ -240,20 +249,10 @@ class ContextLevel:
             )
         return self._joins
 
-    def result(self) -> CosineResult:
+    def result(self) -> LevelResult:
         """What was found, once both sides went by."""
-        found: tuple[NearResult, ...] = tuple(join.result() for join in self._joined())
-        for one in found:
-            for side, (rows, best) in one.matched.items():
-                self._tally[side].match(rows, best)
-        return CosineResult(
-            self._tally,
-            Evidence.concat([one.matches for one in found]).best(self._options.max_pairs).sorted(),
-            sum(one.match_count for one in found),
-            sum(one.pairs for one in found),
-            {edge: sum(one.pairs_at[edge] for one in found) for edge in found[0].pairs_at},
-            self._padding,
-        )
+        seen = LevelResult({side: tally.part() for side, tally in self._tally.items()}, padding=self._padding)
+        return LevelResult.merged([seen, *(join.result() for join in self._joined())], self._options)
 
 
 def window_cosines(
@@ -284,7 +283,7 @@ class OracleLevel:
         self._tally = SideTally(self._files)
         self._padding = 0
         self._buffer = EvidenceBuffer(options)
-        self._pairs_at = {edge: 0 for edge in EDGES if edge >= options.threshold}
+        self._pairs_at = no_pairs_at(options)
 
     def check(self, batch: Batch) -> None:
         """Takes the next eval rows."""
@@ -295,47 +294,44 @@ class OracleLevel:
         self._padding += see_windows(self._tally, batch, targets, windows)
         row, position = np.nonzero(scores >= self._options.threshold)  # NaN compares as no
         score = scores[row, position]
-        for edge in self._pairs_at:
-            self._pairs_at[edge] += int(np.count_nonzero(score >= edge))
+        add_up(self._pairs_at, pairs_at(self._pairs_at, score))
         self._tally.match(batch.start + row, score)
         none, one = np.full(len(row), NO_ROW, np.int64), np.ones(len(row), np.int64)
         missing = np.full(len(row), NO_POSITION, np.int64)
         self._buffer.add(Evidence(none, missing, batch.start + row, position, score, none, one, one))
+        self._buffer.check()
 
-    def cut(self) -> Cut:
+    def cut(self) -> Tree:
         """What was found since the last cut; nothing of it is left."""
-        tree: Cut = {
-            "tally": self._tally.cut(),
-            "padding": self._padding,
-            "found": self._buffer.total,
-            "evidence": self._buffer.result().tree(),
-            "pairs_at": np.array(list(self._pairs_at.values()), np.int64),
-        }
+        result = self.result()
         self._forget()
-        return tree
+        return to_arrays(result)
 
-    def fold(self, tree: Cut, starts: Rows) -> None:
+    def fold(self, tree: Tree, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        self._tally.fold(tree["tally"], starts)
-        self._padding += tree["padding"]
-        evidence = Evidence.of_tree(tree["evidence"]).relocated("eval", starts)
-        self._buffer.add(evidence, tree["found"])
-        for edge, pairs in zip(self._pairs_at, tree["pairs_at"].tolist(), strict=True):
-            self._pairs_at[edge] += pairs
+        self.add(from_arrays(LevelResult, tree).relocated({"eval": starts}))
+
+    def add(self, part: LevelResult) -> None:
+        """Adds what was found in other rows."""
+        self._tally.add(part.sides["eval"])
+        self._padding += (part.padding or {}).get("eval", 0)
+        self._buffer.add(part.matches, part.match_count)
+        self._buffer.check()
+        add_up(self._pairs_at, part.pairs_at)
 
     def named(self) -> Named:
         """The rows that the evidence may name, and those that match."""
         rows = self._buffer.result().eval_row
         return Named({"train": NO_ROWS, "eval": rows}, self._tally.count().matched_rows)
 
-    def result(self) -> CosineResult:
+    def result(self) -> LevelResult:
         """What was found, once every eval row went by."""
         pairs = self._buffer.total
-        return CosineResult(
-            {"eval": self._tally},
+        return LevelResult(
+            {"eval": self._tally.part()},
             self._buffer.result(),
             pairs,
             pairs,
-            self._pairs_at,
-            {"eval": self._padding},
+            dict(self._pairs_at),
+            padding={"eval": self._padding},
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lvmfast.leaks.findings import LevelFinding
-from lvmfast.leaks.nearest import NearestRows
+from lvmfast.leaks.results import NearestRows
 
 BINS = 400
 #: Edge k is (k - 200) / 200, rounded once; the last bin holds 1.0 as well.

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lvmfast.corpus.dataset import Column, Dataset
@@ -17,14 +18,15 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.findings import Findings
-from lvmfast.leaks.keyed import KeyedResult
 from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
-from lvmfast.leaks.tally import SideTally
-from lvmfast.leaks.vectors import CosineResult, OracleLevel
+from lvmfast.leaks.results import LevelResult
+from lvmfast.leaks.tally import SideTally, Tally
+from lvmfast.leaks.trees import from_arrays, to_arrays
+from lvmfast.leaks.vectors import OracleLevel
 from lvmfast.scan.context import ScanContext
-from lvmfast.scan.running import columns_read, cosine_finding, keyed_finding, side_info
+from lvmfast.scan.running import columns_read, level_finding, side_info
 
 #: The least that a partition, or a block of vectors, is given.
 LEAST_BUDGET = 32 << 20
@@ -33,6 +35,14 @@ RECORD_BYTES = {"doc": 26, "chunk": 42, "text": 26}
 
 #: What a journal keeps of the keyed levels.
 KEYED = "keyed"
+
+
+@dataclass(frozen=True)
+class KeyedLevels:
+    """What the keyed levels found that are done, as a journal keeps it."""
+
+    seen: Mapping[Side, Tally]
+    levels: Mapping[Level, LevelResult]
 
 
 def scan_beyond_memory(
@@ -47,8 +57,8 @@ def scan_beyond_memory(
     """
     keyed = [level for level in levels if level not in COSINE_LEVELS]
     cosine = [level for level in levels if level in COSINE_LEVELS]
-    of_keys: dict[Level, KeyedResult] = {}
-    of_vectors: dict[Level, CosineResult] = {}
+    of_keys: dict[Level, LevelResult] = {}
+    of_vectors: dict[Level, LevelResult] = {}
     seen: dict[Side, SideTally] = {}
     with context.clock.phase("scan"), context.resumable():
         if keyed:
@@ -59,39 +69,38 @@ def scan_beyond_memory(
             of_vectors["oracle"] = _oracle(sides, context)
         elif cosine:
             of_vectors, seen = _by_blocks(cosine, sides, context)
-    findings = {level: keyed_finding(level, result) for level, result in of_keys.items()}
+    findings = {level: level_finding(level, result) for level, result in of_keys.items()}
     for level, found in of_vectors.items():
-        findings[level] = cosine_finding(level, found, context.options.threshold)
+        findings[level] = level_finding(level, found, context.options.threshold)
     return Findings(findings, {side: side_info(sides[side], seen[side]) for side in SIDES if side in sides})
 
 
 def _by_keys(
     levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
-) -> tuple[dict[Level, KeyedResult], dict[Side, SideTally]]:
+) -> tuple[dict[Level, LevelResult], dict[Side, SideTally]]:
     """What the keyed `levels` found, those that the journal knows not again, and the rows that went by."""
-    found: dict[Level, KeyedResult] = {}
+    found: dict[Level, LevelResult] = {}
     seen: dict[Side, SideTally] = {}
-    files = {side: len(dataset.files) for side, dataset in sides.items()}
     journal = context.journal
     if journal is not None and (state := journal.state(KEYED)) is not None:
-        seen = {side: SideTally.resumed(files[side], of) for side, of in state["seen"].items()}
-        found = {level: KeyedResult.resumed(files, of) for level, of in state["levels"].items()}
+        kept = from_arrays(KeyedLevels, state)
+        seen = {side: SideTally.of(tally) for side, tally in kept.seen.items()}
+        found = dict(kept.levels)
     left = [level for level in levels if level not in found]
     if not left:
         return found, seen
     with closing(context.executor.shuffle(left, sides, context)) as results:
         for level, result in zip(left, results, strict=True):
             found[level] = result
-            seen = {side: tally.rows_alone() for side, tally in result.tally.items()}
+            rows = {side: tally.rows_alone() for side, tally in result.sides.items()}
+            seen = {side: SideTally.of(tally) for side, tally in rows.items()}
             if journal is not None:
-                of_sides = {side: tally.state() for side, tally in seen.items()}
-                of_levels = {name: of.state() for name, of in found.items()}
-                how_far = f"done at {', '.join(found)}"
-                journal.keep(KEYED, {"seen": of_sides, "levels": of_levels}, how_far, seldom=True)
+                state = to_arrays(KeyedLevels(rows, found))
+                journal.keep(KEYED, state, f"done at {', '.join(found)}", seldom=True)
     return found, seen
 
 
-def _oracle(sides: Mapping[Side, Dataset], context: ScanContext) -> CosineResult:
+def _oracle(sides: Mapping[Side, Dataset], context: ScanContext) -> LevelResult:
     oracle = OracleLevel(len(sides["eval"].files), context.options)
     for batch in context.read(sides["eval"], columns_of(["oracle"]), "scan eval"):
         oracle.check(batch)
@@ -100,7 +109,7 @@ def _oracle(sides: Mapping[Side, Dataset], context: ScanContext) -> CosineResult
 
 def _by_blocks(
     levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
-) -> tuple[dict[Level, CosineResult], dict[Side, SideTally]]:
+) -> tuple[dict[Level, LevelResult], dict[Side, SideTally]]:
     """What the cosine `levels` found, and the rows that went by."""
     indexed = next(iter(sides))
     dataset = sides[indexed]
@@ -120,7 +129,7 @@ def _by_blocks(
 
 def by_partitions(
     levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
-) -> Generator[KeyedResult, None, None]:
+) -> Generator[LevelResult, None, None]:
     """What each of the keyed `levels` finds, by partitions on disk; the indexed side stands first in `sides`.
 
     Raises:

@@ -12,10 +12,10 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import Span
 from lvmfast.leaks.journal import Journal
-from lvmfast.leaks.keyed import KeyedResult
 from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, read, silent
+from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Rows
 from lvmfast.scan.running import RunningLevels
 
@@ -45,7 +45,7 @@ class Executor(Protocol):
 
     def shuffle(
         self, levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
-    ) -> Generator[KeyedResult, None, None]:
+    ) -> Generator[LevelResult, None, None]:
         """What each of the keyed `levels` finds, in order, by bringing together the rows of equal keys.
 
         `sides` has the indexed side first, or ``train`` alone.

@@ -7,8 +7,8 @@ from collections.abc import Generator, Mapping, Sequence
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, spans_read
-from lvmfast.leaks.keyed import KeyedResult
 from lvmfast.leaks.levels import Level, Side
+from lvmfast.leaks.results import LevelResult
 from lvmfast.scan.beyond_memory import by_partitions
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.running import RunningLevels
@@ -56,7 +56,7 @@ class Local:
 
     def shuffle(
         self, levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
-    ) -> Generator[KeyedResult, None, None]:
+    ) -> Generator[LevelResult, None, None]:
         """As `Executor.shuffle`, by partitions on disk.
 
         Raises:

@@ -6,25 +6,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.fingerprint import NO_WORD, Fingerprint, vector_keys
-from lvmfast.corpus.keys import Keys, is_keys, keys_of_array, text_bytes
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.checkable import checkable
 from lvmfast.leaks.findings import Findings, LevelFinding, Undecided
-from lvmfast.leaks.keyed import NO_TEXT, REASONS, KeyedLevel
+from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.slots import NO_TEXT, REASONS, DistinctKeys, HashedRows
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
 from lvmfast.leaks.vectors import OracleLevel
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
-from lvmfast.scan.running import columns_read, cosine_finding, keyed_finding, side_info
+from lvmfast.scan.running import columns_read, level_finding, side_info
 
 #: The slot of a vector that cannot be compared is this less its usability code.
 UNUSABLE_SLOT = -10
@@ -54,7 +53,7 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     seen = {side: SideTally(n) for side, n in files.items()}
     vectors = SketchedVectors(train, options) if "vector" in levels else None
     keyed = [
-        KeyedLevel(level, "train", files, options, _HashedTexts(options) if level == "text" else None)
+        KeyedLevel(level, "train", files, options, HashedRows(level, options) if level == "text" else None)
         for level in levels
         if level in ("doc", "chunk", "text")
     ]
@@ -81,13 +80,13 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     found: dict[Level, LevelFinding] = {}
     with context.clock.phase("count"):
         for level in keyed:
-            found[level.level] = keyed_finding(level.level, level.result())
+            found[level.level] = level_finding(level.level, level.result())
         if vectors:
             found["vector"] = replace(
                 found["vector"], threshold=options.threshold, undecided=vectors.undecided()
             )
         if oracle:
-            found["oracle"] = cosine_finding("oracle", oracle.result(), options.threshold)
+            found["oracle"] = level_finding("oracle", oracle.result(), options.threshold)
     info = {side: side_info(sides[side], seen[side]) for side in SIDES}
     return judged_findings(Findings(found, info), missing, options)
 
@@ -110,46 +109,6 @@ def _check_texts(train: Fingerprint, options: ScanOptions) -> None:
         )
 
 
-class _HashedTexts:
-    """Slots of texts by the 128-bit hash of what normalisation leaves of them."""
-
-    reasons = REASONS
-
-    def __init__(self, options: ScanOptions) -> None:
-        self._table = _core.KeyTable(2, options.threads)
-        self._options = options
-
-    def add(self, batch: Batch) -> Rows | None:
-        return self._slots(batch, add=True)
-
-    def find(self, batch: Batch) -> Rows | None:
-        return self._slots(batch, add=False)
-
-    def _slots(self, batch: Batch, *, add: bool) -> Rows | None:
-        if batch.text is None:
-            return None
-        keys = self._keys(batch.text)
-        slots = np.full(batch.rows, NO_TEXT, np.int64)
-        present = np.asarray(batch.text.is_valid())
-        hashed = present & (keys[:, 0] != NO_WORD)
-        faulty = present & ~hashed
-        slots[faulty] = -keys[faulty, 1].astype(np.int64)
-        chosen = np.ascontiguousarray(keys[hashed])
-        slots[hashed] = self._table.insert(chosen) if add else self._table.find(chosen)
-        return slots
-
-    def _keys(self, text: pa.Array) -> Keys:
-        if is_keys(text):
-            return keys_of_array(text)
-        asked = self._options
-        data, offsets = text_bytes(text.fill_null(""))
-        return _core.text_keys(data, offsets, asked.normalize, asked.min_chars, asked.threads)
-
-    @property
-    def nbytes(self) -> int:
-        return self._table.nbytes
-
-
 class SketchedVectors:
     """Slots of vectors by the hash of their bytes, and bounds of their cosines from sketches."""
 
@@ -157,6 +116,7 @@ class SketchedVectors:
         **REASONS,
         **{UNUSABLE_SLOT - code: reason for code, reason in UNUSABLE.items()},
     }
+    streamed: DistinctKeys | None = None
 
     def __init__(self, train: Fingerprint, options: ScanOptions) -> None:
         """Every vector of `train`, which has some.
@@ -210,6 +170,10 @@ class SketchedVectors:
         return Undecided(
             np.concatenate(self._rows or [NO_ROWS]), np.concatenate(self._bounds or [np.empty(0)])
         )
+
+    def __len__(self) -> int:
+        """Distinct vectors of the training rows."""
+        return len(self._table)
 
     @property
     def nbytes(self) -> int:

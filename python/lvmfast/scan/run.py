@@ -15,13 +15,14 @@ from lvmfast.leaks.checkable import checkable
 from lvmfast.leaks.cuts import numbers_of
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
-from lvmfast.leaks.keyed import MISSING_COLUMN, TextDuplicates
+from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, other_side
 from lvmfast.leaks.named import named_values
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.results import LevelResult
+from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import SideTally
-from lvmfast.leaks.vectors import CosineResult
 from lvmfast.scan.beyond_memory import groups_per_block, scan_beyond_memory
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
@@ -29,8 +30,7 @@ from lvmfast.scan.running import (
     Comparison,
     RunningLevels,
     columns_read,
-    cosine_finding,
-    keyed_finding,
+    level_finding,
     side_info,
 )
 
@@ -238,7 +238,7 @@ def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Fi
         seen = SideTally(len(train.files))
         with context.clock.phase("scan"), context.resumable():
             result = _vector_duplicates(train, seen, context)
-        found["vector"] = cosine_finding("vector", result, options.threshold)
+        found["vector"] = level_finding("vector", result, options.threshold)
         info["train"] = side_info(train, seen)
     return Findings(found, info)
 
@@ -246,18 +246,18 @@ def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Fi
 def _text_in_memory(train: Dataset, context: ScanContext, room: int | None) -> Findings | None:
     """The repeated texts; None where the index turns out to be larger than `room`."""
     seen = SideTally(len(train.files))
-    duplicates = TextDuplicates(len(train.files), context.options)
+    duplicates = KeyedLevel("text", "train", {"train": len(train.files)}, context.options)
     with context.clock.phase("scan"):
         for batch in context.read(train, columns_read(["text"], "train", context.options), "scan text"):
             duplicates.index(batch)
             seen.see(batch)
             if room is not None and duplicates.nbytes > room:
                 return None
-    finding = keyed_finding("text", duplicates.result())
+    finding = level_finding("text", duplicates.result())
     return Findings({"text": finding}, {"train": side_info(train, seen)})
 
 
-def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -> CosineResult:
+def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -> LevelResult:
     dim, options = train.dim or 0, context.options
     groups = group_rows(_cells(train, context, tally), dim, options)
     result = vector_duplicates(
@@ -271,8 +271,7 @@ def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -
     )
     for code, reason in UNUSABLE.items():
         tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)
-    tally.match(*result.matched)
-    return CosineResult({"train": tally}, result.matches, result.match_count, result.pairs, result.pairs_at)
+    return LevelResult.merged([LevelResult({"train": tally.part()}), result], options)
 
 
 def _cells(dataset: Dataset, context: ScanContext, tally: SideTally | None = None) -> Iterator[Cells]:

@@ -18,18 +18,14 @@ from lvmfast.leaks.common_scan import BatchCells, CommonScan
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import LevelFinding, SideInfo
-from lvmfast.leaks.keyed import KeyedLevel, KeyedResult
+from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of, other_side
 from lvmfast.leaks.near import CommonIndex, IndexedVectors
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.tally import Rows, SideTally
-from lvmfast.leaks.vectors import (
-    ContextLevel,
-    CosineResult,
-    OracleLevel,
-    VectorLevel,
-    indexed_tally,
-)
+from lvmfast.leaks.results import LevelResult
+from lvmfast.leaks.tally import Rows, SideTally, Tally
+from lvmfast.leaks.trees import from_arrays, to_arrays
+from lvmfast.leaks.vectors import ContextLevel, OracleLevel, VectorLevel
 
 
 class IndexedContent:
@@ -192,32 +188,32 @@ class RunningLevels:
 
     def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""
-        tree: Cut = {"seen": self.seen[self.streamed].cut()}
+        tree: Cut = {"seen": to_arrays(self.seen[self.streamed].part())}
+        self.seen[self.streamed].forget()
         tree |= {name: level.cut() for name, level in self._cut_at(self.streamed).items()}
         return tree
 
     def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        self.seen[self.streamed].fold(tree["seen"], starts)
+        self.seen[self.streamed].add(from_arrays(Tally, tree["seen"]).relocated(starts))
         for name, level in self._cut_at(self.streamed).items():
             level.fold(tree[name], starts)
 
     def indexed(self) -> Cut:
         """What the index is for `findings`, once closed; it stays."""
-        tree: Cut = {"seen": indexed_tally(self.seen[self._indexed])}
+        tree: Cut = {"seen": to_arrays(self.seen[self._indexed].part())}
         if self._content:
             tree["content"] = self._content.digest()
         tree |= {name: level.indexed() for name, level in self._two_sided().items()}
         for name, vectors in self._vectors().items():
             tree[name] = vectors.indexed()
         if self._oracle and self._indexed == "eval":
-            tree["oracle"] = self._oracle.cut()
-            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+            tree["oracle"] = to_arrays(self._oracle.result())
         return tree
 
     def restore(self, tree: Cut) -> None:
         """Takes the place of levels that indexed what `indexed` tells of."""
-        self.seen[self._indexed].fold(tree["seen"]["tally"], AS_THEY_ARE)
+        self.seen[self._indexed].add(from_arrays(Tally, tree["seen"]))
         for name, vectors in self._vectors().items():
             vectors.restore(tree[name])
         for name, level in self._two_sided().items():
@@ -250,36 +246,24 @@ class RunningLevels:
         """The findings, not yet judged."""
         found: dict[Level, LevelFinding] = {}
         for keyed in self._keyed:
-            found[keyed.level] = keyed_finding(keyed.level, keyed.result())
+            found[keyed.level] = level_finding(keyed.level, keyed.result())
         for name in COSINE_LEVELS:
             level = {"vector": self._vector, "context": self._context, "oracle": self._oracle}[name]
             if level:
-                found[name] = cosine_finding(name, level.result(), self._threshold)
+                found[name] = level_finding(name, level.result(), self._threshold)
         return found
 
 
-def keyed_finding(level: Level, result: KeyedResult) -> LevelFinding:
-    """The finding of a keyed level, not yet judged."""
-    return LevelFinding(
-        level,
-        "clean",
-        pairs=result.pairs,
-        sides={side: tally.count() for side, tally in result.tally.items()},
-        keys=result.keys,
-        shared_keys=result.shared_keys if result.keys else None,
-        matches=result.matches,
-        match_count=result.match_count,
-    )
-
-
-def cosine_finding(level: Level, result: CosineResult, threshold: float) -> LevelFinding:
-    """The finding of a cosine level, not yet judged."""
+def level_finding(level: Level, result: LevelResult, threshold: float | None = None) -> LevelFinding:
+    """The finding of a level, not yet judged; `threshold` is that of a level that compares by cosine."""
     return LevelFinding(
         level,
         "clean",
         threshold=threshold,
         pairs=result.pairs,
-        sides={side: tally.count() for side, tally in result.tally.items()},
+        sides={side: tally.count() for side, tally in result.sides.items()},
+        keys=result.keys,
+        shared_keys=result.match_count if result.keys else None,
         pairs_at=result.pairs_at,
         padding=result.padding,
         nearest=result.nearest,

@@ -17,9 +17,9 @@ from lvmfast.corpus.dataset import Column
 from lvmfast.leaks import memory
 from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.duplicates import LEFT_OUT, Groups, SeenVectors, group_pairs
-from lvmfast.leaks.keyed import TextKeys
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, read
+from lvmfast.leaks.slots import TextRows
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
 from lvmfast.leaks.vectors import window_cosines
 from lvmfast.levels import LEVELS
@@ -120,7 +120,7 @@ def _cell_bytes(split: Dataset) -> int:
 def _join_texts(
     components: Components, split: Dataset, document: Rows, options: ScanOptions, progress: Progress
 ) -> None:
-    keys = TextKeys(options)
+    keys = TextRows(options)
     slots = [NO_ROWS]
     for batch in read(split, ("text",), "join text", options, progress):
         found = keys.add(batch)
