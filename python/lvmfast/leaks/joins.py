@@ -8,20 +8,21 @@ is one of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from lvmfast import _core
+from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, Valid, newly_inserted
 from lvmfast.leaks import memory
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
 from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.records import keys_of, row_numbers
+from lvmfast.leaks.records import batch_of, keys_of, row_numbers
 from lvmfast.leaks.results import LevelResult, Merging
-from lvmfast.leaks.slots import DistinctKeys, KeySlots, Slots, TextSlots, words_of
+from lvmfast.leaks.slots import HashedRows, KeySource, TextRows, words_of
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, together
 
 BOILERPLATE = "boilerplate"
@@ -222,12 +223,9 @@ class PartitionJoin:
         texts: bool = False,
     ) -> None:
         """Nothing read yet; rows are compared by their keys or, with `texts`, as texts."""
-        self._sides, self._parts = sides, parts
-        words = words_of(level)
-        self._slots: Slots[Any] = TextSlots(options) if texts else KeySlots(words, options)
-        self._values: Callable[[pa.RecordBatch], Any] = _texts_of if texts else keys_of
-        #: of the other side, where they are asked for
-        self._others = None if level == "text" else DistinctKeys(words, options, kept=False)
+        self._level, self._sides, self._parts = level, sides, parts
+        self._source: KeySource = TextRows(options) if texts else HashedRows(level, options)
+        self._keys: dict[Side, int] | None = None
         self._frequency = None
         if texts and options.max_df is not None:
             self._frequency = DocumentFrequency(options.max_df, options)
@@ -236,36 +234,42 @@ class PartitionJoin:
     def count(self, budget: int | None) -> bool:
         """Reads the partition; False where its keys take more than `budget` bytes."""
         for side in self._sides:
-            indexed = side == self._sides[0]
-            for rows in self._parts[side].read():
-                values = self._values(rows)
-                if self._others is not None and not indexed:
-                    self._others.add(values)
-                slots = self._slots.add(values) if indexed else self._slots.find(values)
-                hit = np.flatnonzero(slots >= 0)
-                self._join.count(side, row_numbers(rows)[hit], slots[hit], len(self._slots))
+            slots_of = self._source.add if side == self._sides[0] else self._source.find
+            for rows, numbers, slots, hit in self._read(side, slots_of):
+                self._join.count(side, numbers, slots, len(self._source))
                 if self._frequency is not None:
-                    self._frequency.add(slots[hit], keys_of(rows, "document")[hit])
+                    self._frequency.add(slots, keys_of(rows, "document")[hit])
                 if budget is not None and self._nbytes() > budget:
                     return False
-        self._join.close(len(self._slots))
+        self._join.close(len(self._source))
+        if (streamed := self._source.streamed) is not None:
+            self._keys = dict(zip(self._sides, (len(self._source), len(streamed)), strict=False))
+            self._source.streamed = None  # what is read again was counted
         return True
 
+    def _read(
+        self, side: Side, slots_of: Callable[[Batch], Rows | None]
+    ) -> Iterator[tuple[pa.RecordBatch, Rows, Rows, Rows]]:
+        """Rows of a side, and of those that have a slot the numbers, the slots and the places."""
+        for rows in self._parts[side].read():
+            slots = slots_of(batch_of(self._level, rows))
+            assert slots is not None  # the column is there
+            hit = np.flatnonzero(slots >= 0)
+            yield rows, row_numbers(rows)[hit], slots[hit], hit
+
     def _nbytes(self) -> int:
-        held = (self._slots, self._others, self._frequency)
-        return COUNT_BYTES * len(self._slots) + sum(one.nbytes for one in held if one is not None)
+        held = self._source.nbytes + COUNT_BYTES * len(self._source)
+        return held + (self._frequency.nbytes if self._frequency else 0)
 
     def _rows_of(self, marked: Valid) -> Iterator[Slotted]:
         """All rows whose slot is marked, in order."""
         if not marked.any():
             return
         for side in self._sides:
-            for rows in self._parts[side].read():
-                slots = self._slots.find(self._values(rows))
-                hit = np.flatnonzero(slots >= 0)
-                hit = hit[marked[slots[hit]]]
-                if len(hit):
-                    yield side, row_numbers(rows)[hit], slots[hit]
+            for _, numbers, slots, _ in self._read(side, self._source.find):
+                hit = marked[slots]
+                if hit.any():
+                    yield side, numbers[hit], slots[hit]
 
     def sharing(self) -> dict[Side, Rows]:
         """The rows whose key is shared."""
@@ -276,11 +280,5 @@ class PartitionJoin:
 
     def result(self) -> LevelResult:
         """What the partition yields."""
-        keys: dict[Side, int] | None = None
-        if self._others is not None:
-            keys = dict(zip(self._sides, (len(self._slots), len(self._others)), strict=False))
-        return self._join.result(self._rows_of(self._join.shared | self._join.boilerplate), keys)
-
-
-def _texts_of(rows: pa.RecordBatch) -> pa.Array:
-    return rows.column("text")
+        marked = self._join.shared | self._join.boilerplate
+        return self._join.result(self._rows_of(marked), self._keys)

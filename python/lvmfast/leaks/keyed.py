@@ -21,10 +21,11 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import (
     DistinctKeys,
+    HashedRows,
     KeySource,
+    TextRows,
     documents_of,
     relocated_documents,
-    rows_source,
     see,
 )
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, first_rows, together
@@ -70,7 +71,9 @@ class KeyedLevel:
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)
         self._options = options
-        self._source: KeySource = source or rows_source(level, options, cuts=cuts)
+        if source is None:
+            source = TextRows(options) if level == "text" else HashedRows(level, options, cuts=cuts)
+        self._source: KeySource = source
         self._tally = {side: SideTally(n) for side, n in files.items()}
         counts_documents = level == "text" and options.max_df is not None
         self._documents = {side: DistinctKeys(4, options, kept=True) for side in files if counts_documents}

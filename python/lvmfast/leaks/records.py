@@ -80,6 +80,17 @@ def keys_of(rows: pa.RecordBatch, column: str = "key") -> Keys:
     return words[array.offset : array.offset + len(array)]
 
 
+def batch_of(level: Level, rows: pa.RecordBatch) -> Batch:
+    """Rows as a batch: with their texts, or with keys in the place of ids and texts."""
+    if "text" in rows.schema.names:
+        return Batch(0, 0, 0, len(rows), text=rows.column("text"))
+    if level == "chunk":
+        doc, chunk = (fixed(np.ascontiguousarray(half)) for half in np.hsplit(keys_of(rows), 2))
+        return Batch(0, 0, 0, len(rows), doc, chunk)
+    key = rows.column("key")
+    return Batch(0, 0, 0, len(rows), text=key) if level == "text" else Batch(0, 0, 0, len(rows), key)
+
+
 def row_numbers(rows: pa.RecordBatch) -> Rows:
     """The column `row`."""
     numbers: Rows = rows.column("row").to_numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,6 @@ NO_TEXT = -5
 REASONS: Mapping[int, str] = {-2: "empty_text", -3: "short_text", NULL_ID: "null_id", NO_TEXT: "no_text"}
 
 MISSING_COLUMN = "missing_column"
-
-Values = TypeVar("Values", contravariant=True)
 
 
 def words_of(level: Level) -> int:
@@ -93,82 +91,6 @@ def see(tally: SideTally, batch: Batch, slots: Rows | None, reasons: Mapping[int
         return np.full(batch.rows, NULL_ID, np.int64)
     tally.uncheck(batch, slots, reasons)
     return slots
-
-
-class Slots(Protocol[Values]):
-    """Slots of distinct values, in the order in which they come."""
-
-    def add(self, values: Values) -> Rows:
-        """The slot of each value, new ones given one; negative for one that cannot be compared."""
-        ...
-
-    def find(self, values: Values) -> Rows:
-        """The slot of each value, -1 for one that was never added."""
-        ...
-
-    def __len__(self) -> int:
-        """Distinct values."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        ...
-
-
-class KeySlots:
-    """Slots of keys (n, words)."""
-
-    def __init__(self, words: int, options: ScanOptions) -> None:
-        """No key yet."""
-        self._table = _core.KeyTable(words, options.threads)
-
-    def add(self, values: Keys) -> Rows:
-        """The slot of each key, new ones given one."""
-        return self._table.insert(np.ascontiguousarray(values))
-
-    def find(self, values: Keys) -> Rows:
-        """The slot of each key, -1 for one that was never added."""
-        return self._table.find(np.ascontiguousarray(values))
-
-    def __len__(self) -> int:
-        """Distinct keys."""
-        return len(self._table)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self._table.nbytes
-
-
-class TextSlots:
-    """Slots of normalised texts, compared with the texts themselves."""
-
-    def __init__(self, options: ScanOptions) -> None:
-        """No text yet."""
-        self._index = _core.TextIndex(options.normalize, options.min_chars, options.threads)
-
-    def add(self, values: pa.Array) -> Rows:
-        """The slot of each text, new ones given one; a code of `REASONS` for one that is none."""
-        return self._where_present(values, self._index.add)
-
-    def find(self, values: pa.Array) -> Rows:
-        """The slot of each text, -1 for one that was never added; a code for one that is none."""
-        return self._where_present(values, self._index.find)
-
-    def _where_present(self, texts: pa.Array, slots_of: Callable[..., Rows]) -> Rows:
-        slots = slots_of(*text_bytes(texts.fill_null("")))
-        slots[texts.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
-        return slots
-
-    def __len__(self) -> int:
-        """Distinct texts."""
-        return len(self._index)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self._index.nbytes
 
 
 class DistinctKeys:
@@ -238,13 +160,13 @@ class HashedRows:
     def __init__(self, level: Level, options: ScanOptions, *, cuts: bool = False) -> None:
         """No key yet; with `cuts` the keys of the streamed side can be taken out."""
         self._level, self._options = level, options
-        self._slots = KeySlots(words_of(level), options)
+        self._table = _core.KeyTable(words_of(level), options.threads)
         self.streamed = None if level == "text" else DistinctKeys(words_of(level), options, kept=cuts)
 
     def add(self, batch: Batch) -> Rows | None:
         """The slot of each row, new keys given one; None when the file lacks a column."""
         found = keys_of_batch(self._level, batch, self._options)
-        return None if found is None else _where_valid(*found, self._slots.add)
+        return None if found is None else _where_valid(*found, self._table.insert)
 
     def find(self, batch: Batch) -> Rows | None:
         """The slot of each row among the keys that were added, -1 for none."""
@@ -254,53 +176,55 @@ class HashedRows:
         if self.streamed is not None:
             keys, codes = found
             self.streamed.add(keys[codes >= 0])
-        return _where_valid(*found, self._slots.find)
+        return _where_valid(*found, self._table.find)
 
     def __len__(self) -> int:
         """Distinct keys that were added."""
-        return len(self._slots)
+        return len(self._table)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self._slots.nbytes + (0 if self.streamed is None else self.streamed.nbytes)
+        return self._table.nbytes + (0 if self.streamed is None else self.streamed.nbytes)
 
 
 def _where_valid(keys: Keys, codes: Rows, slots_of: Callable[[Keys], Rows]) -> Rows:
     valid = codes >= 0
     slots: Rows = codes.copy()
-    slots[valid] = slots_of(keys[valid])
+    slots[valid] = slots_of(np.ascontiguousarray(keys[valid]))
     return slots
 
 
 class TextRows:
-    """Slots of texts, compared as texts."""
+    """Slots of normalised texts, compared with the texts themselves."""
 
     reasons = REASONS
     streamed: DistinctKeys | None = None
 
     def __init__(self, options: ScanOptions) -> None:
         """No text yet."""
-        self._slots = TextSlots(options)
+        self._index = _core.TextIndex(options.normalize, options.min_chars, options.threads)
 
     def add(self, batch: Batch) -> Rows | None:
         """The slot of each row, new texts given one; None when the file has no text."""
-        return None if batch.text is None else self._slots.add(batch.text)
+        return self._slots(batch, self._index.add)
 
     def find(self, batch: Batch) -> Rows | None:
         """The slot of each row among the texts that were added, -1 for none."""
-        return None if batch.text is None else self._slots.find(batch.text)
+        return self._slots(batch, self._index.find)
+
+    def _slots(self, batch: Batch, slots_of: Callable[..., Rows]) -> Rows | None:
+        if batch.text is None:
+            return None
+        slots = slots_of(*text_bytes(batch.text.fill_null("")))
+        slots[batch.text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
+        return slots
 
     def __len__(self) -> int:
         """Distinct texts that were added."""
-        return len(self._slots)
+        return len(self._index)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self._slots.nbytes
-
-
-def rows_source(level: Level, options: ScanOptions, *, cuts: bool = False) -> KeySource:
-    """The slots of rows at the level doc, chunk or text, where both sides are at hand."""
-    return TextRows(options) if level == "text" else HashedRows(level, options, cuts=cuts)
+        return self._index.nbytes
