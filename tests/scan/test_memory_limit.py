@@ -14,8 +14,8 @@ import pytest
 
 from lvmfast.corpus import load_split
 from lvmfast.leaks import cgroup, memory
-from lvmfast.leaks.levels import parse_levels
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.levels import parse_levels
 from tests.support.places import ROOT
 
 sys.path.append(str(ROOT / "benches"))

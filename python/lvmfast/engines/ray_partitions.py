@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.keys import Keys
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
 from lvmfast.engines.group_by import by_group
 from lvmfast.engines.spans import opened_span, span_items
@@ -25,13 +26,15 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Rows, Span, numbered, pack, spans_of, unpack
 from lvmfast.leaks.joins import PartitionJoin, joined_bytes, keyed_result, merged_partitions
-from lvmfast.leaks.levels import SIDES, Level, Side, columns_of
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import Records
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.spill import key_hashes, partition_of
 from lvmfast.leaks.tally import NO_ROWS, SideTally, Tally, starts_of
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import Level, LevelName
+from lvmfast.levels.keys import KeyedBy
 from lvmfast.scan.context import ScanContext
 
 #: Bytes of a file after which another task may read on.
@@ -50,7 +53,8 @@ TOLD = -1
 class _Task:
     """What the workers are told of a level."""
 
-    level: Level
+    keys: KeyedBy
+    columns: tuple[Column, ...]  #: that keys are made of
     sides: tuple[Side, ...]  #: the indexed one first
     files: Mapping[Side, int]
     fields: Mapping[str, str]
@@ -62,7 +66,7 @@ class _Task:
 def shuffled(
     address: str | None,
     fields: Mapping[str, str],
-    levels: Sequence[Level],
+    levels: Sequence[LevelName],
     sides: Mapping[Side, Dataset],
     context: ScanContext,
 ) -> Generator[LevelResult, None, None]:
@@ -77,7 +81,7 @@ def shuffled(
             raise DataError(f"{side}: the engine ray has no texts by payload on a side that it reads")
     with connected(address) as ray:
         for level in levels:
-            yield _LevelOnRay(ray, level, sides, fields, context).result()
+            yield _LevelOnRay(ray, LEVELS[level], sides, fields, context).result()
 
 
 class _LevelOnRay:
@@ -91,19 +95,21 @@ class _LevelOnRay:
         fields: Mapping[str, str],
         context: ScanContext,
     ) -> None:
-        self._ray, self._level, self._sides, self._told = ray, level, sides, context.progress
+        assert level.keys is not None
+        self._ray, self._level, self._sides, self._told = ray, level.name, sides, context.progress
         options = context.options
         need = memory.working_bytes(options) + WORKER_BYTES + COPIES * (SPAN_BYTES + GROUP_BYTES)
         self._workers = workers(ray, need, 1)
         self._spans = {side: spans_of(dataset, SPAN_BYTES) for side, dataset in sides.items()}
         rows = sum(dataset.estimated_rows() for dataset in sides.values())
         self._task = _Task(
-            level,
+            level.keys,
+            level.needs,
             tuple(sides),
             {side: len(dataset.files) for side, dataset in sides.items()},
             dict(fields),
             replace(options, threads=1, scratch=None),
-            self._groups(rows * (ROW_BYTES + joined_bytes(level))),
+            self._groups(rows * (ROW_BYTES + joined_bytes(level.keys))),
         )
         self._tally = {side: SideTally(files) for side, files in self._task.files.items()}
         self._texts = self._text_bytes = 0
@@ -115,7 +121,7 @@ class _LevelOnRay:
     def result(self) -> LevelResult:
         """What was found."""
         items = [item for side, spans in self._spans.items() for item in self._items(side, spans)]
-        found = self._run(self._task, items) if self._level != "text" else self._texts_found(items)
+        found = self._texts_found(items) if self._task.keys.texts else self._run(self._task, items)
         merged = merged_partitions((from_arrays(LevelResult, tree) for tree in found), self._task.options)
         starts = {side: starts_of(tally.count().file_rows) for side, tally in self._tally.items()}
         return keyed_result(self._tally, [merged.relocated(starts)], self._task.options)
@@ -156,7 +162,7 @@ class _LevelOnRay:
             ]
             items += self._items(side, [spans[place] for place in some], rows)
         if items:
-            each = self._text_bytes // max(1, self._texts) + ROW_BYTES + joined_bytes("text")
+            each = self._text_bytes // max(1, self._texts) + ROW_BYTES + joined_bytes(self._task.keys)
             groups = self._groups(sum(map(len, wanted.values())) * each)
             yield from self._run(replace(self._task, groups=groups, texts=True), items)
 
@@ -186,8 +192,8 @@ def _part(task: _Task, item: dict[str, Any]) -> pa.Table:
     """The rows of a span with their keys, each with the group that its key belongs to."""
     span, dataset = opened_span(item, task.fields)
     side: Side = item["side"]
-    tally, records = SideTally(task.files[side]), Records(task.level, task.options)
-    columns = columns_of([task.level])
+    tally, records = SideTally(task.files[side]), Records(task.keys, task.options)
+    columns = task.columns
     tables = []
     if task.texts:
         columns = columns if task.options.max_df is None else ("doc_id", *columns)
@@ -258,8 +264,8 @@ def _join(task: _Task, rows: pa.Table) -> list[bytes]:
         side: _Held(rows.filter(pc.equal(rows["side"], SIDES.index(side))).drop_columns(["side"]))
         for side in task.sides
     }
-    join = PartitionJoin(task.level, task.sides, parts, task.options, texts=task.texts)
+    join = PartitionJoin(task.keys, task.sides, parts, task.options, texts=task.texts)
     join.count(None)
-    if task.level == "text" and not task.texts:
+    if task.keys.texts and not task.texts:
         return [pack({}, {str(side): numbers for side, numbers in join.sharing().items()})]
     return [pack({}, to_arrays(join.result()))]

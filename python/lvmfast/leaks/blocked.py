@@ -16,13 +16,13 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column
+from lvmfast.corpus.sides import Side, other_side
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.duplicates import Groups, first_vectors, group_rows
 from lvmfast.leaks.evidence import NO_POSITION
 from lvmfast.leaks.journal import Journal
-from lvmfast.leaks.levels import Level, Side, columns_of, other_side
 from lvmfast.leaks.near import NearJoin
 from lvmfast.leaks.nearest import of_rows
 from lvmfast.leaks.options import ScanOptions
@@ -30,6 +30,8 @@ from lvmfast.leaks.results import LevelResult, NearestRows
 from lvmfast.leaks.tally import Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.leaks.vectors import OracleLevel, see_vectors, see_windows
+from lvmfast.levels import columns_of
+from lvmfast.levels.base import LevelName as Level
 
 #: Streams a side: (side, columns, what for).
 Read = Callable[[Side, Sequence[Column], str], Iterable[Batch]]

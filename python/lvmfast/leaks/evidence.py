@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.budget import fixed_bytes
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import located
-from lvmfast.leaks.levels import SIDES, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores
 

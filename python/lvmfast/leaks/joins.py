@@ -8,6 +8,7 @@ is one of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,14 +17,15 @@ import pyarrow as pa
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, Valid, newly_inserted
+from lvmfast.corpus.sides import Side
 from lvmfast.leaks import memory
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
-from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.records import batch_of, keys_of, row_numbers
+from lvmfast.leaks.records import batch_of, keys_of, row_numbers, stored_keys
 from lvmfast.leaks.results import LevelResult, Merging
-from lvmfast.leaks.slots import HashedRows, KeySource, TextRows, words_of
+from lvmfast.leaks.slots import HashedRows, KeySource, TextRows
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, together
+from lvmfast.levels.keys import KeyedBy
 
 BOILERPLATE = "boilerplate"
 
@@ -39,9 +41,9 @@ _NO_ROW = np.iinfo(np.int64).max
 Slotted = tuple[Side, Rows, Rows]
 
 
-def joined_bytes(level: Level) -> int:
-    """Bytes that the join of a partition holds per row of its indexed side (doc, chunk: of either side)."""
-    return 8 * words_of(level) + SLOT_BYTES + COUNT_BYTES
+def joined_bytes(keys: KeyedBy) -> int:
+    """Bytes that the join of a partition holds per row of its indexed side, or of either (no texts)."""
+    return 8 * keys.words + SLOT_BYTES + COUNT_BYTES
 
 
 class _Counts:
@@ -215,7 +217,7 @@ class PartitionJoin:
 
     def __init__(
         self,
-        level: Level,
+        keys: KeyedBy,
         sides: Sequence[Side],
         parts: Mapping[Side, Part],
         options: ScanOptions,
@@ -223,8 +225,10 @@ class PartitionJoin:
         texts: bool = False,
     ) -> None:
         """Nothing read yet; rows are compared by their keys or, with `texts`, as texts."""
-        self._level, self._sides, self._parts = level, sides, parts
-        self._source: KeySource = TextRows(options) if texts else HashedRows(level, options)
+        self._sides, self._parts = sides, parts
+        self._source: KeySource = (
+            TextRows(options) if texts else HashedRows(replace(keys, of=stored_keys), options)
+        )
         self._keys: dict[Side, int] | None = None
         self._frequency = None
         if texts and options.max_df is not None:
@@ -252,7 +256,7 @@ class PartitionJoin:
     ) -> Iterator[tuple[pa.RecordBatch, Rows, Rows, Rows]]:
         """Rows of a side, and of those that have a slot the numbers, the slots and the places."""
         for rows in self._parts[side].read():
-            slots = slots_of(batch_of(self._level, rows))
+            slots = slots_of(batch_of(rows))
             assert slots is not None  # the column is there
             hit = np.flatnonzero(slots >= 0)
             yield rows, row_numbers(rows)[hit], slots[hit], hit

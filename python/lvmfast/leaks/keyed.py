@@ -13,10 +13,10 @@ import numpy as np
 
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys
+from lvmfast.corpus.sides import Side, other_side
 from lvmfast.leaks.cuts import located
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.joins import DocumentFrequency, SlotJoin, keyed_result
-from lvmfast.leaks.levels import Level, Side, other_side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import (
@@ -30,6 +30,7 @@ from lvmfast.leaks.slots import (
 )
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, first_rows, together
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
+from lvmfast.levels.base import Level
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,16 @@ class KeyedLevel:
             source: of slots, if they are not those of the level.
             cuts: whether what is streamed can be cut.
         """
-        self.level: Level = level
+        self.level = level.name
         self._indexed: Side = indexed
         self._streamed: Side = other_side(indexed)
         self._options = options
         if source is None:
-            source = TextRows(options) if level == "text" else HashedRows(level, options, cuts=cuts)
+            assert level.keys is not None
+            source = TextRows(options) if level.keys.texts else HashedRows(level.keys, options, cuts=cuts)
         self._source: KeySource = source
         self._tally = {side: SideTally(n) for side, n in files.items()}
-        counts_documents = level == "text" and options.max_df is not None
+        counts_documents = level.boilerplate and options.max_df is not None
         self._documents = {side: DistinctKeys(4, options, kept=True) for side in files if counts_documents}
         self._key_count = 0  #: of an indexed side that was restored
         self._index_slots: list[Rows] = []

@@ -13,7 +13,8 @@ from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, check_evidence_held
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import Keys, LevelName
+from lvmfast.levels.base import LevelName
+from lvmfast.levels.keys import KeyedBy
 
 MOST_BLOCK_ROWS = 16_384
 #: A table holds each key (8 bytes a word), and slots at a load of 7/8, twice while it grows.
@@ -76,14 +77,11 @@ def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed: Dataset
     for keys in keys_of(levels):
         slot = LISTED * 8 * keys.words + SLOT_BYTES
         need += rows * (slot + COUNTED_BYTES)
-        if keys.compared is None:
-            need += streamed.estimated_rows() * slot
-        else:
-            need += rows * LISTED * text_bytes(indexed)
+        need += rows * LISTED * text_bytes(indexed) if keys.texts else streamed.estimated_rows() * slot
     return need
 
 
-def keys_of(levels: Sequence[LevelName]) -> list[Keys]:
+def keys_of(levels: Sequence[LevelName]) -> list[KeyedBy]:
     """The keys of those of `levels` that compare keys."""
     return [keys for level in levels if (keys := LEVELS[level].keys) is not None]
 
@@ -139,7 +137,8 @@ def index_bytes_within(
     rows = split.estimated_rows()
     text = split.ahead_bytes
     for keys in keys_of(levels):
-        text += rows * (LISTED * (8 * keys.words + text_bytes(split)) + SLOT_BYTES + COUNTED_BYTES)
+        listed = 8 * keys.words + (text_bytes(split) if keys.texts else 0)
+        text += rows * (LISTED * listed + SLOT_BYTES + COUNTED_BYTES)
     if not any(LEVELS[level].compares_vectors for level in levels):
         return text
     dim = split.dim or 0

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.keys import Keys, newly_inserted
+from lvmfast.corpus.sides import Side, other_side
 from lvmfast.leaks.cells import Cells, Codes, shared_out
 from lvmfast.leaks.cuts import located
 from lvmfast.leaks.devices import near_index
 from lvmfast.leaks.evidence import Evidence, EvidenceBuffer, Named
-from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.near_index import NearIndex, Scanned
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult, add_up

@@ -18,13 +18,14 @@ import pyarrow as pa
 
 from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.dataset import Batch
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.joins import PartitionJoin, joined_bytes, keyed_result, merged_partitions
-from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import Records, keys_of
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.spill import MOST_PARTITIONS, Spill, key_hashes
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
+from lvmfast.levels.base import Level
 
 #: The largest partition is this much larger than the mean, at most, while keys are many.
 UNEVEN = 1.3
@@ -40,7 +41,7 @@ Found = TypeVar("Found")
 
 
 class PartitionedLevel:
-    """The level doc, chunk or text over two sides, or text over one, within a budget of memory.
+    """A keyed level over two sides, or within one, within a budget of memory.
 
     Both sides go by once, in any order of sides; `result` then joins.
     """
@@ -58,7 +59,7 @@ class PartitionedLevel:
         """`sides` are the indexed and the streamed one, or ``train`` alone; `rows` estimates their rows.
 
         Args:
-            level: doc, chunk or text.
+            level: that is found.
             sides: the side that is indexed, then the other.
             files: files of each side.
             rows: rows of each side, about.
@@ -69,14 +70,15 @@ class PartitionedLevel:
         Raises:
             DataError: the partitions cannot be written, here and wherever rows are taken.
         """
-        self.level: Level = level
+        assert level.keys is not None
+        self.level, self._keys = level.name, level.keys
         self._sides, self._options, self._folder, self._budget = tuple(sides), options, folder, budget
         self._tally = {side: SideTally(files[side]) for side in SIDES if side in sides}
-        need = joined_bytes(level) * (sum(rows.values()) if level != "text" else rows[sides[0]])
+        need = joined_bytes(self._keys) * (rows[sides[0]] if self._keys.texts else sum(rows.values()))
         self.partitions = max(1, min(MOST_PARTITIONS, int(UNEVEN * need / budget) + 1))
-        self._records = Records(level, options)
+        self._records = Records(level.keys, options)
         schema = self._records.schema
-        self._spills = {side: self._spill(f"{level}-{side}", schema, self.partitions) for side in sides}
+        self._spills = {side: self._spill(f"{level.name}-{side}", schema, self.partitions) for side in sides}
 
     def _spill(self, name: str, schema: pa.Schema, partitions: int) -> Spill:
         return Spill(self._folder, name, schema, partitions, self._options.block_bytes // 2)
@@ -98,26 +100,26 @@ class PartitionedLevel:
             again: reads rows once more, for texts that are to be compared.
             joined: (phase, partitions done, of how many).
         """
-        if self.level != "text":
-            found = self._joined(self._spills, f"join {self.level}", joined, PartitionJoin.result)
-        else:
+        if self._keys.texts:
             found = self._joined_texts(again, joined)
+        else:
+            found = self._joined(self._spills, f"join {self.level}", joined, PartitionJoin.result)
         return keyed_result(self._tally, [merged_partitions(found, self._options)], self._options)
 
     def _joined_texts(self, again: Again, joined: Joined) -> Iterator[LevelResult]:
         sharing: dict[Side, list[Rows]] = {side: [NO_ROWS] for side in self._sides}
-        for part in self._joined(self._spills, "join text", joined, PartitionJoin.sharing):
+        for part in self._joined(self._spills, f"join {self.level}", joined, PartitionJoin.sharing):
             for side, rows in part.items():
                 sharing[side].append(rows)
         wanted = {side: np.sort(np.concatenate(sharing.pop(side))) for side in self._sides}
         if any(len(rows) for rows in wanted.values()):
             texts = self._spill_texts(wanted, again)
             del wanted
-            yield from self._joined(texts, "compare text", joined, PartitionJoin.result, texts=True)
+            yield from self._joined(texts, f"compare {self.level}", joined, PartitionJoin.result, texts=True)
 
     def _spill_texts(self, candidates: Mapping[Side, Rows], again: Again) -> dict[Side, Spill]:
         """The texts of the rows that share a key, in partitions of their own."""
-        each = self._records.text_bytes // max(1, self._records.texts) + joined_bytes("text")
+        each = self._records.text_bytes // max(1, self._records.texts) + joined_bytes(self._keys)
         need = UNEVEN * len(candidates[self._sides[0]]) * each
         partitions = max(1, min(MOST_PARTITIONS, int(need / self._budget) + 1))
         schema = self._records.text_schema
@@ -155,7 +157,7 @@ class PartitionedLevel:
         texts: bool,
         depth: int,
     ) -> Iterator[Found]:
-        join = PartitionJoin(self.level, self._sides, parts, self._options, texts=texts)
+        join = PartitionJoin(self._keys, self._sides, parts, self._options, texts=texts)
         small = join.count(self._budget if depth < DEEPEST else None)
         of_join = found(join) if small else None
         del join  # its memory is needed by the joins of the smaller parts, and of the next

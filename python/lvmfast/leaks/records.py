@@ -8,26 +8,26 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, text_bytes
-from lvmfast.leaks.levels import Level, Side
+from lvmfast.corpus.sides import Side
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.slots import documents_of, keys_of_batch, see, text_keys
+from lvmfast.leaks.slots import documents_of, see
 from lvmfast.leaks.tally import Rows, SideTally
+from lvmfast.levels.keys import Comparable, KeyedBy, text_keys
 
 
 class Records:
     """Rows as they are parted: their numbers and keys at one level, and later their texts."""
 
-    def __init__(self, level: Level, options: ScanOptions) -> None:
+    def __init__(self, keys: KeyedBy, options: ScanOptions) -> None:
         """Nothing read yet."""
-        self._level, self._options = level, options
+        self._keys, self._options = keys, options
         #: texts that were read, and their bytes
         self.texts = self.text_bytes = 0
 
     @property
     def schema(self) -> pa.Schema:
         """Of rows with their keys."""
-        key = pa.binary(32 if self._level == "chunk" else 16)
-        return pa.schema([("row", pa.int64()), ("key", key)])
+        return pa.schema([("row", pa.int64()), ("key", pa.binary(8 * self._keys.words))])
 
     @property
     def text_schema(self) -> pa.Schema:
@@ -39,8 +39,8 @@ class Records:
 
     def of(self, batch: Batch, tally: SideTally) -> tuple[Keys, pa.RecordBatch]:
         """The rows that can be checked, and their keys; all are counted in `tally`."""
-        found = keys_of_batch(self._level, batch, self._options)
-        if self._level == "text" and batch.text is not None:
+        found = self._keys.of(batch, self._options)
+        if self._keys.texts and batch.text is not None:
             self._measure(batch.text)
         keys, codes = found if found is not None else (np.empty((batch.rows, 0), np.uint64), None)
         rows = np.flatnonzero(see(tally, batch, codes) >= 0)
@@ -72,23 +72,28 @@ def fixed(words: npt.NDArray[np.uint64]) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(8 * words.shape[1]), len(words), [None, pa.py_buffer(words)])
 
 
-def keys_of(rows: pa.RecordBatch, column: str = "key") -> Keys:
+def words_of(array: pa.Array) -> Keys:
     """The words (n, width) behind `fixed`."""
-    array = rows.column(column)
     width = array.type.byte_width // 8
     words = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, width)
     return words[array.offset : array.offset + len(array)]
 
 
-def batch_of(level: Level, rows: pa.RecordBatch) -> Batch:
-    """Rows as a batch: with their texts, or with keys in the place of ids and texts."""
+def keys_of(rows: pa.RecordBatch, column: str = "key") -> Keys:
+    """The words (n, width) of a column that `fixed` made."""
+    return words_of(rows.column(column))
+
+
+def batch_of(rows: pa.RecordBatch) -> Batch:
+    """Rows as a batch: with their texts, or with their keys in the place of document ids."""
     if "text" in rows.schema.names:
         return Batch(0, 0, 0, len(rows), text=rows.column("text"))
-    if level == "chunk":
-        doc, chunk = (fixed(np.ascontiguousarray(half)) for half in np.hsplit(keys_of(rows), 2))
-        return Batch(0, 0, 0, len(rows), doc, chunk)
-    key = rows.column("key")
-    return Batch(0, 0, 0, len(rows), text=key) if level == "text" else Batch(0, 0, 0, len(rows), key)
+    return Batch(0, 0, 0, len(rows), rows.column("key"))
+
+
+def stored_keys(batch: Batch, options: Comparable) -> tuple[Keys, Rows]:
+    """As `KeysOf`, of rows that have only their keys (`batch_of`)."""
+    return words_of(batch.doc_id), np.zeros(batch.rows, np.int64)
 
 
 def row_numbers(rows: pa.RecordBatch) -> Rows:

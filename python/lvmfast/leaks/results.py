@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Evidence, EvidenceBuffer
-from lvmfast.leaks.levels import Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, Scores, SideTally, Tally
 

@@ -6,60 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import (
     Keys,
     id_keys,
-    is_keys,
-    keys_of_array,
     newly_inserted,
-    pair_keys,
     text_bytes,
 )
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.cuts import located
-from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, SideTally
-
-NULL_ID = -4
-NO_TEXT = -5
+from lvmfast.levels.keys import NO_TEXT, NULL_ID, KeyedBy
 
 REASONS: Mapping[int, str] = {-2: "empty_text", -3: "short_text", NULL_ID: "null_id", NO_TEXT: "no_text"}
 
 MISSING_COLUMN = "missing_column"
-
-
-def words_of(level: Level) -> int:
-    """Words of a key of the level doc, chunk or text."""
-    return 4 if level == "chunk" else 2
-
-
-def keys_of_batch(level: Level, batch: Batch, options: ScanOptions) -> tuple[Keys, Rows] | None:
-    """The key of each row (n, 2 or 4), and 0 or the negative code of why it has none.
-
-    Of texts it is the hash of what normalisation leaves of them. None where the file lacks a column.
-    """
-    if level == "text":
-        return None if batch.text is None else text_keys(batch.text, options)
-    if batch.doc_id is None or (level == "chunk" and batch.chunk_id is None):
-        return None
-    keys, valid = id_keys(batch.doc_id) if level == "doc" else pair_keys(batch.doc_id, batch.chunk_id)
-    return keys, np.where(valid, 0, NULL_ID)
-
-
-def text_keys(text: pa.Array, options: ScanOptions) -> tuple[Keys, Rows]:
-    """As `keys_of_batch`, of texts or of what a fingerprint keeps of them."""
-    if is_keys(text):
-        keys = keys_of_array(text)
-    else:
-        data, offsets = text_bytes(text.fill_null(""))
-        keys = _core.text_keys(data, offsets, options.normalize, options.min_chars, options.threads)
-    codes = np.where(keys[:, 0] == 0, -keys[:, 1].astype(np.int64), 0)
-    codes[text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
-    return keys, codes
 
 
 def documents_of(side: Side, batch: Batch, rows: Rows) -> Keys:
@@ -153,24 +117,24 @@ class KeySource(Protocol):
 
 
 class HashedRows:
-    """Slots of document ids, of (document, chunk) pairs, or of hashes of texts."""
+    """Slots of the keys of rows."""
 
     reasons = REASONS
 
-    def __init__(self, level: Level, options: ScanOptions, *, cuts: bool = False) -> None:
+    def __init__(self, keys: KeyedBy, options: ScanOptions, *, cuts: bool = False) -> None:
         """No key yet; with `cuts` the keys of the streamed side can be taken out."""
-        self._level, self._options = level, options
-        self._table = _core.KeyTable(words_of(level), options.threads)
-        self.streamed = None if level == "text" else DistinctKeys(words_of(level), options, kept=cuts)
+        self._keys, self._options = keys, options
+        self._table = _core.KeyTable(keys.words, options.threads)
+        self.streamed = None if keys.texts else DistinctKeys(keys.words, options, kept=cuts)
 
     def add(self, batch: Batch) -> Rows | None:
         """The slot of each row, new keys given one; None when the file lacks a column."""
-        found = keys_of_batch(self._level, batch, self._options)
+        found = self._keys.of(batch, self._options)
         return None if found is None else _where_valid(*found, self._table.insert)
 
     def find(self, batch: Batch) -> Rows | None:
         """The slot of each row among the keys that were added, -1 for none."""
-        found = keys_of_batch(self._level, batch, self._options)
+        found = self._keys.of(batch, self._options)
         if found is None:
             return None
         if self.streamed is not None:

@@ -9,11 +9,11 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch
+from lvmfast.corpus.sides import Side, other_side
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.common_scan import BatchCells
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
-from lvmfast.leaks.levels import Side, other_side
 from lvmfast.leaks.near import UNUSABLE, IndexedVectors, NearJoin, NearPart, no_pairs_at, pairs_at
 from lvmfast.leaks.nearest import NearestGroups, NearestPart
 from lvmfast.leaks.options import ScanOptions

@@ -7,22 +7,10 @@ from dataclasses import dataclass, field
 
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.sides import SIDES, Side
+from lvmfast.levels.keys import KeyedBy
 
 #: A key of `LEVELS`: as the command line, the summary and the tables have it.
 LevelName = str
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Rows match by equal keys of a fixed width."""
-
-    words: int  #: of 64 bits in a key
-    compared: Column | None = None  #: what is compared where keys are equal; None: the key says it all
-
-    @property
-    def record_bytes(self) -> int:
-        """On disk per row that is parted: its key, its number, and what the format adds."""
-        return 8 * self.words + 10
 
 
 @dataclass(frozen=True)
@@ -34,7 +22,7 @@ class Level:
     what: str  #: what matches
     cannot_see: str  #: what may be alike and does not match
     by_fingerprint: str  #: what a scan against a fingerprint says
-    keys: Keys | None = None  #: where rows match by equal keys
+    keys: KeyedBy | None = None  #: where rows match by equal keys
     cosine: bool = False  #: whether rows match by a cosine, from a threshold on
     windows: bool = False  #: whether it is vectors of windows, too, that match those of the other side
     nearest: bool = False  #: whether the nearest training row of every evaluation row can be asked for
@@ -43,7 +31,6 @@ class Level:
     sketched: bool = True  #: whether a fingerprint keeps what it needs
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
-    boilerplate: bool = False  #: whether what stands in more than `max_df` documents is set apart
     payload: bool = False  #: whether a payload may have what it needs
     phases: Mapping[str, str] = field(default_factory=dict)  #: what its phases count that do not count rows
 
@@ -56,3 +43,8 @@ class Level:
     def compares_vectors(self) -> bool:
         """Whether vectors of one side are compared with those of the other."""
         return self.cosine and self.two_sided
+
+    @property
+    def boilerplate(self) -> bool:
+        """Whether `max_df` sets apart what stands in many documents."""
+        return self.keys is not None and self.keys.texts

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from lvmfast.levels.base import Keys, Level
+import numpy as np
+
+from lvmfast.corpus.dataset import Batch, Rows
+from lvmfast.corpus.keys import Keys, pair_keys
+from lvmfast.levels.base import Level
 from lvmfast.levels.doc import DOC
+from lvmfast.levels.keys import NULL_ID, Comparable, KeyedBy
+
+
+def chunk_keys(batch: Batch, options: Comparable) -> tuple[Keys, Rows] | None:
+    """The key (n, 4) of each row's document and chunk."""
+    if batch.doc_id is None or batch.chunk_id is None:
+        return None
+    keys, valid = pair_keys(batch.doc_id, batch.chunk_id)
+    return keys, np.where(valid, 0, NULL_ID)
+
 
 CHUNK = Level(
     name="chunk",
@@ -11,7 +25,7 @@ CHUNK = Level(
     what="the same (document, chunk)",
     cannot_see="the same chunk under other ids",
     by_fingerprint=DOC.by_fingerprint,
-    keys=Keys(words=4),
+    keys=KeyedBy(words=4, of=chunk_keys),
     of_chunks=True,
     phases={"join": "parts", "part": "spans"},
 )

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from lvmfast.levels.base import Keys, Level
+import numpy as np
+
+from lvmfast.corpus.dataset import Batch, Rows
+from lvmfast.corpus.keys import Keys, id_keys
+from lvmfast.levels.base import Level
+from lvmfast.levels.keys import NULL_ID, Comparable, KeyedBy
+
+
+def document_keys(batch: Batch, options: Comparable) -> tuple[Keys, Rows] | None:
+    """The key (n, 2) of each row's document."""
+    if batch.doc_id is None:
+        return None
+    keys, valid = id_keys(batch.doc_id)
+    return keys, np.where(valid, 0, NULL_ID)
+
 
 DOC = Level(
     name="doc",
@@ -12,7 +26,7 @@ DOC = Level(
     by_fingerprint=(
         "exactly what a scan of the training set says: counts, rates, pairs, matched rows of both sides"
     ),
-    keys=Keys(words=2),
+    keys=KeyedBy(words=2, of=document_keys),
     names_texts=False,  # a shared document is named by the first row of each side: two chunks
     phases={"join": "parts", "part": "spans"},
 )

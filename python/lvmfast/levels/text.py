@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from lvmfast.levels.base import Keys, Level
+from lvmfast.corpus.dataset import Batch, Rows
+from lvmfast.corpus.keys import Keys
+from lvmfast.levels.base import Level
+from lvmfast.levels.keys import Comparable, KeyedBy, text_keys
+
+
+def hashes(batch: Batch, options: Comparable) -> tuple[Keys, Rows] | None:
+    """The hash (n, 2) of each row's text."""
+    return None if batch.text is None else text_keys(batch.text, options)
+
 
 TEXT = Level(
     name="text",
@@ -17,10 +26,9 @@ TEXT = Level(
         "`--normalize` and `--min-chars` that the fingerprint was made with, and its lvmfast must lower-case "
         "by the same version of Unicode; else it is refused"
     ),
-    keys=Keys(words=2, compared="text"),
+    keys=KeyedBy(words=2, of=hashes, texts=True),
     within=True,
     of_chunks=True,
-    boilerplate=True,
     payload=True,
     phases={"join": "parts", "compare": "parts", "part": "spans", "read": "spans"},
 )

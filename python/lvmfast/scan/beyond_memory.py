@@ -13,25 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.durable import scratch_folder
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.findings import Findings
-from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.leaks.vectors import OracleLevel
+from lvmfast.levels import LEVELS, columns_of
+from lvmfast.levels.base import LevelName as Level
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.running import columns_read, level_finding, side_info
 
 #: The least that a partition, or a block of vectors, is given.
 LEAST_BUDGET = 32 << 20
 #: Bytes on disk per row: its key, its number, and what the format adds.
-RECORD_BYTES = {"doc": 26, "chunk": 42, "text": 26}
+RECORD_BYTES = {name: level.keys.record_bytes for name, level in LEVELS.items() if level.keys}
 
 #: What a journal keeps of the keyed levels.
 KEYED = "keyed"
@@ -55,8 +57,8 @@ def scan_beyond_memory(
     Raises:
         DataError: there is no room on disk, or not even for one partition or block in memory.
     """
-    keyed = [level for level in levels if level not in COSINE_LEVELS]
-    cosine = [level for level in levels if level in COSINE_LEVELS]
+    keyed = [level for level in levels if not LEVELS[level].cosine]
+    cosine = [level for level in levels if LEVELS[level].cosine]
     of_keys: dict[Level, LevelResult] = {}
     of_vectors: dict[Level, LevelResult] = {}
     seen: dict[Side, SideTally] = {}
@@ -144,7 +146,8 @@ def by_partitions(
     _check_disk(parent, sum(on_disk.values()))
     with _scratch(parent) as folder:
         running = [
-            PartitionedLevel(level, tuple(sides), files, rows, options, folder, room) for level in levels
+            PartitionedLevel(LEVELS[level], tuple(sides), files, rows, options, folder, room)
+            for level in levels
         ]
         for level in running:
             context.announce(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 
 from lvmfast.corpus.dataset import Dataset
+from lvmfast.corpus.sides import Side
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, spans_read
-from lvmfast.leaks.levels import Level, Side
 from lvmfast.leaks.results import LevelResult
+from lvmfast.levels.base import LevelName as Level
 from lvmfast.scan.beyond_memory import by_partitions
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.running import RunningLevels

@@ -10,17 +10,20 @@ import numpy as np
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.fingerprint import NO_WORD, Fingerprint, vector_keys
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.checkable import checkable
 from lvmfast.leaks.findings import Findings, LevelFinding, Undecided
 from lvmfast.leaks.keyed import KeyedLevel
-from lvmfast.leaks.levels import SIDES, Level, Side
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.slots import NO_TEXT, REASONS, DistinctKeys, HashedRows
+from lvmfast.leaks.slots import REASONS, DistinctKeys, HashedRows
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally
 from lvmfast.leaks.vectors import OracleLevel
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import LevelName as Level
+from lvmfast.levels.keys import NO_TEXT
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
 from lvmfast.scan.running import columns_read, level_finding, side_info
@@ -53,12 +56,12 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     seen = {side: SideTally(n) for side, n in files.items()}
     vectors = SketchedVectors(train, options) if "vector" in levels else None
     keyed = [
-        KeyedLevel(level, "train", files, options, HashedRows(level, options) if level == "text" else None)
+        KeyedLevel(LEVELS[level], "train", files, options, HashedRows(keys, options))
         for level in levels
-        if level in ("doc", "chunk", "text")
+        if (keys := LEVELS[level].keys) is not None
     ]
     if vectors:
-        keyed.append(KeyedLevel("vector", "train", files, options, vectors))
+        keyed.append(KeyedLevel(LEVELS["vector"], "train", files, options, vectors))
     oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
     with context.clock.phase("index"):
         columns: list[Column] = [

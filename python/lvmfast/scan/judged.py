@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from lvmfast.errors import DataError
 from lvmfast.leaks.checkable import no_rows, nothing_checkable
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
-from lvmfast.leaks.levels import LEVELS, Level
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import LevelName as Level
 
 
 def judged_findings(found: Findings, missing: Mapping[Level, str], options: ScanOptions) -> Findings:

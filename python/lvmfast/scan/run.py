@@ -8,6 +8,7 @@ import numpy as np
 
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.corpus.provenance import check_same_encoder
+from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.cells import Cells
@@ -16,13 +17,14 @@ from lvmfast.leaks.cuts import numbers_of
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.keyed import KeyedLevel
-from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, other_side
 from lvmfast.leaks.named import named_values
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import SideTally
+from lvmfast.levels import LEVELS
+from lvmfast.levels.base import LevelName as Level
 from lvmfast.scan.beyond_memory import groups_per_block, scan_beyond_memory
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
@@ -47,7 +49,7 @@ def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings
             longer than the options allow.
     """
     levels, missing = checkable(train, eval, context.options)
-    if any(level in COSINE_LEVELS for level in levels):
+    if any(LEVELS[level].cosine for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
     if context.executor.on_cluster and eval is None and "vector" in levels:
         raise DataError(
@@ -246,7 +248,7 @@ def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Fi
 def _text_in_memory(train: Dataset, context: ScanContext, room: int | None) -> Findings | None:
     """The repeated texts; None where the index turns out to be larger than `room`."""
     seen = SideTally(len(train.files))
-    duplicates = KeyedLevel("text", "train", {"train": len(train.files)}, context.options)
+    duplicates = KeyedLevel(LEVELS["text"], "train", {"train": len(train.files)}, context.options)
     with context.clock.phase("scan"):
         for batch in context.read(train, columns_read(["text"], "train", context.options), "scan text"):
             duplicates.index(batch)

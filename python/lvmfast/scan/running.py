@@ -13,19 +13,21 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.leaks.cells import Cells, Codes
 from lvmfast.leaks.common_scan import BatchCells, CommonScan
 from lvmfast.leaks.cuts import AS_THEY_ARE, Cut
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import LevelFinding, SideInfo
 from lvmfast.leaks.keyed import KeyedLevel
-from lvmfast.leaks.levels import COSINE_LEVELS, SIDES, Level, Side, columns_of, other_side
 from lvmfast.leaks.near import CommonIndex, IndexedVectors
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Rows, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.leaks.vectors import ContextLevel, OracleLevel, VectorLevel
+from lvmfast.levels import LEVELS, columns_of
+from lvmfast.levels.base import LevelName as Level
 
 
 class IndexedContent:
@@ -114,7 +116,7 @@ class RunningLevels:
         self._windows = IndexedVectors(of_windows) if of_windows and "context" in levels else None
         self._scan: CommonScan | None = None
         self._keyed = [
-            KeyedLevel(level, indexed, files, options, cuts=cuts)
+            KeyedLevel(LEVELS[level], indexed, files, options, cuts=cuts)
             for level in levels
             if level in ("doc", "chunk", "text")
         ]
@@ -247,7 +249,7 @@ class RunningLevels:
         found: dict[Level, LevelFinding] = {}
         for keyed in self._keyed:
             found[keyed.level] = level_finding(keyed.level, keyed.result())
-        for name in COSINE_LEVELS:
+        for name in [name for name, level in LEVELS.items() if level.cosine]:
             level = {"vector": self._vector, "context": self._context, "oracle": self._oracle}[name]
             if level:
                 found[name] = level_finding(name, level.result(), self._threshold)
