@@ -20,6 +20,7 @@ from lvmfast.engines import ray_partitions
 from lvmfast.engines.ray import OnRay
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.levels import LEVELS
 from lvmfast.scan.context import ScanContext
 from tests.support.large import COLUMNS, same, splits
 
@@ -79,7 +80,7 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
     context = ScanContext(options, cluster, lambda *what: told.append(what))
     levels = ("doc", "chunk", "text")
     for level, found in zip(levels, cluster.shuffle(levels, sides, context), strict=True):
-        running = KeyedLevel(level, first, files, options)
+        running = KeyedLevel(LEVELS[level], first, files, options)
         for batch in sides[first].batches(COLUMNS):
             running.index(batch)
         for batch in sides[second].batches(COLUMNS):
@@ -87,7 +88,7 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
         same(found, running.result())
     assert all(done <= of for _, done, of in told)
     (found,) = cluster.shuffle(["text"], {"train": opened["train"]}, context)
-    duplicates = KeyedLevel("text", "train", {"train": files["train"]}, options)
+    duplicates = KeyedLevel(LEVELS["text"], "train", {"train": files["train"]}, options)
     for batch in opened["train"].batches(COLUMNS):
         duplicates.index(batch)
     same(found, duplicates.result())

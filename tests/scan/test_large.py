@@ -22,6 +22,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Tally
+from lvmfast.levels import LEVELS
 from lvmfast.scan import beyond_memory
 from lvmfast.stores import folder
 from tests.support.colliding import as_arrays
@@ -32,7 +33,7 @@ from tests.support.large import COLUMNS, in_blocks, same, splits
 def partitioned_result(level, datasets, options, folder, budget) -> LevelResult:
     sides = tuple(datasets)
     running = PartitionedLevel(
-        level,
+        LEVELS[level],
         sides,
         {side: len(d.files) for side, d in datasets.items()},
         {side: d.rows or 1 for side, d in datasets.items()},
@@ -77,7 +78,7 @@ def test_partitions_find_what_memory_finds(
     datasets = {side: opened[side] for side in (indexed, streamed)}
     files = {side: len(d.files) for side, d in datasets.items()}
     for level in ("doc", "chunk", "text"):
-        running = KeyedLevel(level, indexed, files, options)
+        running = KeyedLevel(LEVELS[level], indexed, files, options)
         for batch in datasets[indexed].batches(COLUMNS):
             running.index(batch)
         for batch in datasets[streamed].batches(COLUMNS):
@@ -85,7 +86,7 @@ def test_partitions_find_what_memory_finds(
         folder = tmp_path_factory.mktemp("partitions")
         same(partitioned_result(level, datasets, options, folder, budget), running.result())
         assert not list(folder.iterdir())
-    duplicates = KeyedLevel("text", "train", {"train": files["train"]}, options)
+    duplicates = KeyedLevel(LEVELS["text"], "train", {"train": files["train"]}, options)
     for batch in opened["train"].batches(COLUMNS):
         duplicates.index(batch)
     folder = tmp_path_factory.mktemp("partitions")
@@ -348,7 +349,7 @@ def test_a_key_in_a_million_rows_is_one_key(tmp_path, monkeypatch):
     datasets = {"train": load_split({"doc_id": ids}), "eval": load_split({"doc_id": ids[500:]})}
     files = {"train": 1, "eval": 1}
     running = PartitionedLevel(
-        "doc", ("eval", "train"), files, {"train": 1, "eval": 1}, ScanOptions(), tmp_path, 200_000
+        LEVELS["doc"], ("eval", "train"), files, {"train": 1, "eval": 1}, ScanOptions(), tmp_path, 200_000
     )
     for side, dataset in datasets.items():
         for batch in dataset.batches(("doc_id",), 65_536):

@@ -32,6 +32,9 @@ from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.leaks.vectors import OracleLevel, see_vectors, see_windows
 from lvmfast.levels import columns_of
 from lvmfast.levels.base import LevelName as Level
+from lvmfast.levels.context import CONTEXT
+from lvmfast.levels.oracle import ORACLE
+from lvmfast.levels.vector import VECTOR
 
 #: Streams a side: (side, columns, what for).
 Read = Callable[[Side, Sequence[Column], str], Iterable[Batch]]
@@ -141,12 +144,14 @@ class BlockedVectors:
         self._dim, self._length, self._options = dim, length, options
         self._per_block, self._read, self._journal = groups_per_block, read, journal
         self._columns = columns_of(levels)
-        self._context = "context" in levels
+        self._context = CONTEXT.name in levels
         self._tally: dict[Level, dict[Side, SideTally]] = {
-            level: {side: SideTally(n) for side, n in files.items()} for level in levels if level != "oracle"
+            level: {side: SideTally(n) for side, n in files.items()}
+            for level in levels
+            if level != ORACLE.name
         }
         self._padding: dict[Side, int] = dict.fromkeys(files, 0)
-        self._oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
+        self._oracle = OracleLevel(files["eval"], options) if ORACLE.name in levels else None
         self._describe = _core.NearIndex(dim, options.threshold, options.threads).describe
         #: rows of each side, as they went by
         self.seen = {side: SideTally(n) for side, n in files.items()}
@@ -187,11 +192,11 @@ class BlockedVectors:
                 state = to_arrays(self._part(following, start, found))
                 self._journal.keep(BLOCKS, state, f"{done:,} of {in_all:,} distinct vectors are compared")
         for level, tallies in self._tally.items():
-            padding = self._padding if level == "context" else None
+            padding = self._padding if level == CONTEXT.name else None
             seen = LevelResult({side: tally.part() for side, tally in tallies.items()}, padding=padding)
             found[level] = LevelResult.merged([seen, found[level]], self._options)
         if self._oracle is not None:
-            found["oracle"] = self._oracle.result()
+            found[ORACLE.name] = self._oracle.result()
         return found
 
     def _part(self, kind: str, start: int, found: Mapping[Level, LevelResult]) -> BlocksPart:
@@ -219,23 +224,23 @@ class BlockedVectors:
     def _stream(self, kind: Kind, vectors: BlockVectors, phase: str, first: bool) -> dict[Level, LevelResult]:
         """What is found when the streamed side goes by one block."""
         among: dict[Level, NearJoin] = {}
-        for level in ("vector", "context") if kind == "targets" else ("context",):
+        for level in (VECTOR.name, CONTEXT.name) if kind == "targets" else (CONTEXT.name,):
             if level in self._tally:
                 among[level] = NearJoin(self._indexed, vectors, self._options)
         columns = self._columns if first else columns_of(list(among))
         for batch in self._read(self._streamed, columns, phase):
-            if "vector" in among and batch.targets is not None:
-                among["vector"].stream(Cells.of(batch.targets, batch.start))
+            if VECTOR.name in among and batch.targets is not None:
+                among[VECTOR.name].stream(Cells.of(batch.targets, batch.start))
                 if self._options.nearest and batch.vector is not None:
                     vectors.near.seek(batch.vector, batch.start)
-            if "context" in among and batch.targets is not None and batch.windows is not None:
+            if CONTEXT.name in among and batch.targets is not None and batch.windows is not None:
                 column = batch.windows if kind == "targets" else batch.targets
-                among["context"].stream(Cells.of(column, batch.start))
+                among[CONTEXT.name].stream(Cells.of(column, batch.start))
             if first:
                 self._see(self._streamed, batch)
         found = {level: join.result() for level, join in among.items()}
-        if "vector" in among and self._options.nearest:
-            found["vector"] = replace(found["vector"], nearest=vectors.nearest())
+        if VECTOR.name in among and self._options.nearest:
+            found[VECTOR.name] = replace(found[VECTOR.name], nearest=vectors.nearest())
         return found
 
     def _group(self, kind: Kind, first: bool) -> Groups:
@@ -243,7 +248,7 @@ class BlockedVectors:
 
     def _cells(self, kind: Kind, phase: str, first: bool = False) -> Iterator[Cells]:
         """The targets or the vectors in windows of the indexed side, numbered through all rows."""
-        columns: Sequence[Column] = self._columns if first or kind == "windows" else ("vector",)
+        columns: Sequence[Column] = self._columns if first or kind == "windows" else VECTOR.needs
         for batch in self._read(self._indexed, columns, phase):
             if first:
                 self._see(self._indexed, batch)
@@ -260,10 +265,10 @@ class BlockedVectors:
         if self._oracle is not None and side == "eval":
             self._oracle.check(batch)
         targets = None if batch.targets is None else self._usability(batch.targets)
-        if "vector" in self._tally:
-            see_vectors(self._tally["vector"][side], batch, targets)
-        if "context" in self._tally:
-            tally = self._tally["context"][side]
+        if VECTOR.name in self._tally:
+            see_vectors(self._tally[VECTOR.name][side], batch, targets)
+        if CONTEXT.name in self._tally:
+            tally = self._tally[CONTEXT.name][side]
             if targets is None or batch.windows is None:
                 see_vectors(tally, batch, None)
             else:

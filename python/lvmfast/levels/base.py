@@ -28,7 +28,7 @@ class Level:
     nearest: bool = False  #: whether the nearest training row of every evaluation row can be asked for
     sides: tuple[Side, ...] = SIDES  #: whose rows it reads; of eval alone, where no other row is looked at
     within: bool = False  #: whether it means something inside one set
-    sketched: bool = True  #: whether a fingerprint keeps what it needs
+    not_in_fingerprint: str = ""  #: what a fingerprint lacks for it, if it does
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
     payload: bool = False  #: whether a payload may have what it needs

@@ -12,5 +12,5 @@ CONTEXT = Level(
     by_fingerprint="not checkable: no window is kept",
     cosine=True,
     windows=True,
-    sketched=False,
+    not_in_fingerprint="a fingerprint holds no context windows",
 )

@@ -25,15 +25,14 @@ from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.leaks.vectors import OracleLevel
-from lvmfast.levels import LEVELS, columns_of
+from lvmfast.levels import LEVELS
 from lvmfast.levels.base import LevelName as Level
+from lvmfast.levels.oracle import ORACLE
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.running import columns_read, level_finding, side_info
 
 #: The least that a partition, or a block of vectors, is given.
 LEAST_BUDGET = 32 << 20
-#: Bytes on disk per row: its key, its number, and what the format adds.
-RECORD_BYTES = {name: level.keys.record_bytes for name, level in LEVELS.items() if level.keys}
 
 #: What a journal keeps of the keyed levels.
 KEYED = "keyed"
@@ -67,8 +66,8 @@ def scan_beyond_memory(
             of_keys, seen = _by_keys(keyed, sides, context)
         if cosine and context.executor.on_cluster:
             context.announce(f"{', '.join(cosine)}: block by block on this machine alone")
-        if cosine == ["oracle"]:
-            of_vectors["oracle"] = _oracle(sides, context)
+        if cosine == [ORACLE.name]:
+            of_vectors[ORACLE.name] = _oracle(sides, context)
         elif cosine:
             of_vectors, seen = _by_blocks(cosine, sides, context)
     findings = {level: level_finding(level, result) for level, result in of_keys.items()}
@@ -104,7 +103,7 @@ def _by_keys(
 
 def _oracle(sides: Mapping[Side, Dataset], context: ScanContext) -> LevelResult:
     oracle = OracleLevel(len(sides["eval"].files), context.options)
-    for batch in context.read(sides["eval"], columns_of(["oracle"]), "scan eval"):
+    for batch in context.read(sides["eval"], ORACLE.needs, "scan eval"):
         oracle.check(batch)
     return oracle.result()
 
@@ -141,7 +140,7 @@ def by_partitions(
     room = budget(options)
     rows = {side: dataset.estimated_rows() for side, dataset in sides.items()}
     files = {side: len(dataset.files) for side, dataset in sides.items()}
-    on_disk = {level: RECORD_BYTES[level] * sum(rows.values()) for level in levels}
+    on_disk = {level: _record_bytes(level) * sum(rows.values()) for level in levels}
     parent = Path(options.scratch or tempfile.gettempdir())
     _check_disk(parent, sum(on_disk.values()))
     with _scratch(parent) as folder:
@@ -164,6 +163,12 @@ def by_partitions(
                 lambda side, wanted: context.read(sides[side], again, f"read {side} again", wanted),
                 context.progress,
             )
+
+
+def _record_bytes(level: Level) -> int:
+    keys = LEVELS[level].keys
+    assert keys is not None
+    return keys.record_bytes
 
 
 def _check_disk(parent: Path, need: int) -> None:
@@ -199,7 +204,7 @@ def groups_per_block(indexed: Dataset, levels: Sequence[Level], options: ScanOpt
     Raises:
         DataError: the bookkeeping of all its vectors alone does not fit.
     """
-    cells = 1 + ((indexed.context_length or 0) if "context" in levels else 0)
+    cells = 1 + ((indexed.context_length or 0) if any(LEVELS[level].windows for level in levels) else 0)
     held = indexed.estimated_rows() * cells * memory.GROUP_BYTES
     return max(1, budget(options, held) // memory.indexed_bytes(indexed.dim or 0, options))
 

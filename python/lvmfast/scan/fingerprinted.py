@@ -24,6 +24,9 @@ from lvmfast.leaks.vectors import OracleLevel
 from lvmfast.levels import LEVELS
 from lvmfast.levels.base import LevelName as Level
 from lvmfast.levels.keys import NO_TEXT
+from lvmfast.levels.oracle import ORACLE
+from lvmfast.levels.text import TEXT
+from lvmfast.levels.vector import VECTOR
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
 from lvmfast.scan.running import columns_read, level_finding, side_info
@@ -43,26 +46,28 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     """
     options = context.options
     _check_texts(train, options)
-    if options.levels and "context" in options.levels:
-        raise DataError(f"level context: {train.path}: a fingerprint holds no context windows")
+    lacking = {name: why for name, level in LEVELS.items() if (why := level.not_in_fingerprint)}
+    for name in [name for name in lacking if name in (options.levels or ())]:
+        raise DataError(f"level {name}: {train.path}: {lacking[name]}")
     levels, missing = checkable(train, eval, options)
-    if "context" in missing:
-        missing["context"] = f"a fingerprint holds no context windows ({train.path})"
+    for name in [name for name in lacking if name in (*missing, *levels)]:
+        missing[name] = f"{lacking[name]} ({train.path})"
+    levels = tuple(level for level in levels if level not in missing)
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
-    counted = [level for level in levels if level in ("doc", "chunk")]
+    counted = [n for n in levels if (keys := LEVELS[n].keys) is not None and not keys.texts]
     need = memory.index_bytes(counted, train, eval, options)
     memory.check(memory.working_bytes(options) + need + 4 * train.size, options.memory_limit)
     files: Mapping[Side, int] = {side: len(dataset.files) for side, dataset in sides.items()}
     seen = {side: SideTally(n) for side, n in files.items()}
-    vectors = SketchedVectors(train, options) if "vector" in levels else None
+    vectors = SketchedVectors(train, options) if VECTOR.name in levels else None
     keyed = [
         KeyedLevel(LEVELS[level], "train", files, options, HashedRows(keys, options))
         for level in levels
         if (keys := LEVELS[level].keys) is not None
     ]
     if vectors:
-        keyed.append(KeyedLevel(LEVELS["vector"], "train", files, options, vectors))
-    oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
+        keyed.append(KeyedLevel(VECTOR, "train", files, options, vectors))
+    oracle = OracleLevel(files["eval"], options) if ORACLE.name in levels else None
     with context.clock.phase("index"):
         columns: list[Column] = [
             column
@@ -85,18 +90,18 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
         for level in keyed:
             found[level.level] = level_finding(level.level, level.result())
         if vectors:
-            found["vector"] = replace(
-                found["vector"], threshold=options.threshold, undecided=vectors.undecided()
+            found[VECTOR.name] = replace(
+                found[VECTOR.name], threshold=options.threshold, undecided=vectors.undecided()
             )
         if oracle:
-            found["oracle"] = level_finding("oracle", oracle.result(), options.threshold)
+            found[ORACLE.name] = level_finding(ORACLE.name, oracle.result(), options.threshold)
     info = {side: side_info(sides[side], seen[side]) for side in SIDES}
     return judged_findings(Findings(found, info), missing, options)
 
 
 def _check_texts(train: Fingerprint, options: ScanOptions) -> None:
     texts = train.texts
-    wanted = options.levels is None or "text" in options.levels
+    wanted = options.levels is None or TEXT.name in options.levels
     if texts is None or "text" not in train.columns or not wanted:
         return
     made, asked = (texts.normalize, texts.min_chars), (options.normalize, options.min_chars)

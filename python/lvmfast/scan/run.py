@@ -25,6 +25,7 @@ from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import SideTally
 from lvmfast.levels import LEVELS
 from lvmfast.levels.base import LevelName as Level
+from lvmfast.levels.vector import VECTOR
 from lvmfast.scan.beyond_memory import groups_per_block, scan_beyond_memory
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
@@ -51,7 +52,7 @@ def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings
     levels, missing = checkable(train, eval, context.options)
     if any(LEVELS[level].cosine for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
-    if context.executor.on_cluster and eval is None and "vector" in levels:
+    if context.executor.on_cluster and eval is None and VECTOR.name in levels:
         raise DataError(
             "vector: the engine ray finds repeated texts inside one set (--levels text), "
             "and no repeated vectors; the engine local does"
@@ -149,7 +150,7 @@ def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], optio
 def reads_of(sides: Mapping[Side, Dataset], levels: Sequence[Level], options: ScanOptions, fits: bool) -> int:
     """How often the streamed side goes by the vectors of the indexed one."""
     indexed = next(iter(sides.values()))
-    if fits or not {"vector", "context"} & set(levels):
+    if fits or not any(LEVELS[level].compares_vectors for level in levels):
         return 1
     return -(-indexed.estimated_rows() // groups_per_block(indexed, levels, options))
 
@@ -158,10 +159,10 @@ def _weigh_time(
     levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext, reads: int
 ) -> None:
     """Says how long the vectors will take, if that is long, and refuses what is longer than allowed."""
-    if not {"vector", "context"} & set(levels):
+    if not any(LEVELS[level].compares_vectors for level in levels):
         return
     indexed, streamed = (list(sides.values()) * 2)[:2]
-    pairs = cost.comparison_pairs(indexed, streamed, "context" in levels)
+    pairs = cost.comparison_pairs(indexed, streamed, any(LEVELS[level].windows for level in levels))
     if reads == 1 and pairs * (indexed.dim or 0) < cost.WORTH_A_WORD:
         return
     of_vectors = cost.estimate(indexed, streamed, pairs, reads, context.options)
@@ -226,37 +227,37 @@ def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Fi
     room, working = memory.bound(options), memory.working_bytes(options)
     found: dict[Level, LevelFinding] = {}
     info: dict[Side, SideInfo] = {}
-    if "text" in levels:
-        of_text = None
-        fits = room is None or working + memory.index_bytes_within(["text"], train, options) <= room
+    for name in [name for name in levels if LEVELS[name].keys is not None]:
+        by_keys = None
+        fits = room is None or working + memory.index_bytes_within([name], train, options) <= room
         if fits and not context.executor.on_cluster:
-            of_text = _text_in_memory(train, context, None if room is None else room - working)
-        if of_text is None:
-            of_text = scan_beyond_memory(["text"], sides, context)
-        found |= of_text.levels
-        info |= of_text.sides
-    if "vector" in levels:
-        memory.check(working + memory.index_bytes_within(["vector"], train, options), options.memory_limit)
+            by_keys = _keyed_in_memory(name, train, context, None if room is None else room - working)
+        if by_keys is None:
+            by_keys = scan_beyond_memory([name], sides, context)
+        found |= by_keys.levels
+        info |= by_keys.sides
+    if VECTOR.name in levels:
+        memory.check(working + memory.index_bytes_within([VECTOR.name], train, options), options.memory_limit)
         seen = SideTally(len(train.files))
         with context.clock.phase("scan"), context.resumable():
             result = _vector_duplicates(train, seen, context)
-        found["vector"] = level_finding("vector", result, options.threshold)
+        found[VECTOR.name] = level_finding(VECTOR.name, result, options.threshold)
         info["train"] = side_info(train, seen)
     return Findings(found, info)
 
 
-def _text_in_memory(train: Dataset, context: ScanContext, room: int | None) -> Findings | None:
-    """The repeated texts; None where the index turns out to be larger than `room`."""
+def _keyed_in_memory(name: Level, train: Dataset, context: ScanContext, room: int | None) -> Findings | None:
+    """The repeated rows of a keyed level; None where the index turns out to be larger than `room`."""
     seen = SideTally(len(train.files))
-    duplicates = KeyedLevel(LEVELS["text"], "train", {"train": len(train.files)}, context.options)
+    duplicates = KeyedLevel(LEVELS[name], "train", {"train": len(train.files)}, context.options)
     with context.clock.phase("scan"):
-        for batch in context.read(train, columns_read(["text"], "train", context.options), "scan text"):
+        for batch in context.read(train, columns_read([name], "train", context.options), f"scan {name}"):
             duplicates.index(batch)
             seen.see(batch)
             if room is not None and duplicates.nbytes > room:
                 return None
-    finding = level_finding("text", duplicates.result())
-    return Findings({"text": finding}, {"train": side_info(train, seen)})
+    finding = level_finding(name, duplicates.result())
+    return Findings({name: finding}, {"train": side_info(train, seen)})
 
 
 def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -> LevelResult:
@@ -267,7 +268,7 @@ def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -
         groups,
         dim,
         options,
-        lambda done, of: context.progress("join vector", done, of),
+        lambda done, of: context.progress(f"join {VECTOR.name}", done, of),
         memory.vectors_per_pass(train, options),
         context.journal,
     )
@@ -278,7 +279,7 @@ def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -
 
 def _cells(dataset: Dataset, context: ScanContext, tally: SideTally | None = None) -> Iterator[Cells]:
     """The target vectors of `dataset`; counts its rows when given a tally."""
-    for batch in context.read(dataset, ("vector",), "scan vector"):
+    for batch in context.read(dataset, VECTOR.needs, f"scan {VECTOR.name}"):
         if tally:
             tally.see(batch)
         if batch.targets is not None:

@@ -28,6 +28,9 @@ from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.leaks.vectors import ContextLevel, OracleLevel, VectorLevel
 from lvmfast.levels import LEVELS, columns_of
 from lvmfast.levels.base import LevelName as Level
+from lvmfast.levels.context import CONTEXT
+from lvmfast.levels.oracle import ORACLE
+from lvmfast.levels.vector import VECTOR
 
 
 class IndexedContent:
@@ -62,9 +65,13 @@ class IndexedContent:
 
 def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> tuple[Column, ...]:
     """The columns of one side that `levels` need."""
-    read_by = [level for level in levels if level != "oracle" or side == "eval"]
+    read_by = [level for level in levels if side in LEVELS[level].sides]
     columns = columns_of(read_by)
-    if options.max_df is not None and "text" in levels and "doc_id" not in columns:
+    if (
+        options.max_df is not None
+        and any(LEVELS[level].boilerplate for level in levels)
+        and "doc_id" not in columns
+    ):
         columns = ("doc_id", *columns)
     return columns
 
@@ -107,22 +114,22 @@ class RunningLevels:
         self._indexed: Side = indexed
         self.streamed: Side = other_side(indexed)
         self.seen = {side: SideTally(n) for side, n in files.items()}
-        compares = "vector" in levels or "context" in levels
+        compares = any(LEVELS[level].compares_vectors for level in levels)
         self._options, self._dim = options, dim
         #: A search for nearest rows goes by all vectors of an index, and is for targets.
         of_targets = CommonIndex(dim, options) if compares else None
         of_windows = CommonIndex(dim, options) if options.nearest else of_targets
         self._targets = IndexedVectors(of_targets) if of_targets else None
-        self._windows = IndexedVectors(of_windows) if of_windows and "context" in levels else None
+        self._windows = IndexedVectors(of_windows) if of_windows and CONTEXT.name in levels else None
         self._scan: CommonScan | None = None
         self._keyed = [
             KeyedLevel(LEVELS[level], indexed, files, options, cuts=cuts)
             for level in levels
-            if level in ("doc", "chunk", "text")
+            if LEVELS[level].keys is not None
         ]
         self._vector = (
             VectorLevel(indexed, self._targets, files, options)
-            if self._targets and "vector" in levels
+            if self._targets and VECTOR.name in levels
             else None
         )
         self._context = (
@@ -130,7 +137,7 @@ class RunningLevels:
             if self._targets and self._windows
             else None
         )
-        self._oracle = OracleLevel(files["eval"], options) if "oracle" in levels else None
+        self._oracle = OracleLevel(files["eval"], options) if ORACLE.name in levels else None
         self._threshold = options.threshold
         self._content = IndexedContent() if cuts else None
 
@@ -210,7 +217,7 @@ class RunningLevels:
         for name, vectors in self._vectors().items():
             tree[name] = vectors.indexed()
         if self._oracle and self._indexed == "eval":
-            tree["oracle"] = to_arrays(self._oracle.result())
+            tree[ORACLE.name] = to_arrays(self._oracle.result())
         return tree
 
     def restore(self, tree: Cut) -> None:
@@ -221,7 +228,7 @@ class RunningLevels:
         for name, level in self._two_sided().items():
             level.restore(tree[name])
         if self._oracle and self._indexed == "eval":
-            self._oracle.fold(tree["oracle"], AS_THEY_ARE)
+            self._oracle.fold(tree[ORACLE.name], AS_THEY_ARE)
 
     def named(self) -> Named:
         """The rows whose ids and texts a report of what was streamed so far may give."""
@@ -231,13 +238,13 @@ class RunningLevels:
     def _two_sided(self) -> dict[str, KeyedLevel | VectorLevel | ContextLevel]:
         levels: dict[str, KeyedLevel | VectorLevel | ContextLevel] = {k.level: k for k in self._keyed}
         if self._vector:
-            levels["vector"] = self._vector
+            levels[VECTOR.name] = self._vector
         if self._context:
-            levels["context"] = self._context
+            levels[CONTEXT.name] = self._context
         return levels
 
     def _cut_at(self, side: Side) -> dict[str, KeyedLevel | VectorLevel | ContextLevel | OracleLevel]:
-        of_oracle = {"oracle": self._oracle} if self._oracle and side == "eval" else {}
+        of_oracle = {ORACLE.name: self._oracle} if self._oracle and side == "eval" else {}
         return {**self._two_sided(), **of_oracle}
 
     def _vectors(self) -> dict[str, IndexedVectors]:
@@ -250,7 +257,7 @@ class RunningLevels:
         for keyed in self._keyed:
             found[keyed.level] = level_finding(keyed.level, keyed.result())
         for name in [name for name, level in LEVELS.items() if level.cosine]:
-            level = {"vector": self._vector, "context": self._context, "oracle": self._oracle}[name]
+            level = {VECTOR.name: self._vector, CONTEXT.name: self._context, ORACLE.name: self._oracle}[name]
             if level:
                 found[name] = level_finding(name, level.result(), self._threshold)
         return found
