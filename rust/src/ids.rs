@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::ScanError;
 use crate::parallel::Watch;
-use crate::text::Texts;
+use crate::strings::Texts;
 
 /// The slot of a key that is not in the table.
 pub const ABSENT: i64 = -1;

@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod near;
 pub mod parallel;
 pub mod sketch;
+pub mod strings;
 pub mod text;
 
 #[cfg(feature = "python")]

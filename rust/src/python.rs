@@ -15,7 +15,8 @@ use pyo3::prelude::*;
 
 use crate::error::ScanError;
 use crate::parallel::{self, Watch};
-use crate::text::{self, Normalization, Texts};
+use crate::strings::Texts;
+use crate::text::{self, Normalization};
 use crate::{csv, digest, ids, kernel, near, sketch};
 
 import_exception!(lvmfast.errors, CoreError);
@@ -310,7 +311,7 @@ struct TextIndex {
 impl TextIndex {
     #[new]
     fn new(mode: &str, min_chars: usize, threads: usize) -> PyResult<Self> {
-        Ok(Self { index: text::TextIndex::new(mode.parse()?, min_chars)?, threads })
+        Ok(Self { index: text::TextIndex::new(mode.parse()?, min_chars), threads })
     }
 
     fn add<'py>(

@@ -9,6 +9,7 @@ use xxhash_rust::xxh64::xxh64;
 use crate::error::ScanError;
 use crate::ids::{ABSENT, KeyTable};
 use crate::parallel::Watch;
+use crate::strings::Texts;
 
 use self::normalize::Normalizer;
 pub use self::normalize::{Normalization, is_python_space, normalize, unicode_version};
@@ -22,60 +23,6 @@ pub const SHORT: i64 = -3;
 const ROWS_PER_TASK: usize = 32;
 /// Bytes of text that a worker normalises before what it yields is indexed.
 const BYTES_PER_SHARE: i64 = 1 << 20;
-
-/// Many strings in one buffer: row `i` is `data[offsets[i]..offsets[i + 1]]` (Arrow's `large_string`).
-#[derive(Clone, Copy, Debug)]
-pub struct Texts<'a> {
-    data: &'a [u8],
-    offsets: &'a [i64],
-}
-
-impl<'a> Texts<'a> {
-    /// Rows over `data`, bounded by `offsets` (one more than there are rows; empty means no rows).
-    ///
-    /// # Errors
-    /// [`ScanError::Shape`] when offsets decrease or leave the buffer.
-    pub fn new(data: &'a [u8], offsets: &'a [i64]) -> Result<Self, ScanError> {
-        let inside = offsets.first().is_none_or(|&first| first >= 0)
-            && offsets.last().is_none_or(|&last| last <= data.len() as i64)
-            && offsets.windows(2).all(|w| w[0] <= w[1]);
-        if !inside {
-            return Err(ScanError::Shape(format!(
-                "text offsets: expected ascending positions within {} bytes",
-                data.len()
-            )));
-        }
-        Ok(Self { data, offsets })
-    }
-
-    /// Rows.
-    pub fn len(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The bytes of one row.
-    pub fn bytes(&self, row: usize) -> &'a [u8] {
-        &self.data[self.offsets[row] as usize..self.offsets[row + 1] as usize]
-    }
-
-    /// The row after those from `start` on that hold at most `bytes` together, but after one at least.
-    fn rows_within(&self, start: usize, bytes: i64) -> usize {
-        let limit = self.offsets[start].saturating_add(bytes);
-        let rows = self.offsets[start + 1..].partition_point(|&end| end <= limit);
-        self.len().min(start + rows.max(1))
-    }
-
-    fn text(&self, row: usize) -> Result<&'a str, ScanError> {
-        // On text that is not ASCII the standard library's check would take longer than the normalisation.
-        simdutf8::compat::from_utf8(self.bytes(row))
-            .map_err(|e| ScanError::Value(format!("text row {row} is not UTF-8: {e}")))
-    }
-}
 
 /// The xxh3-128 hashes of the normalised texts, as (high, low) words.
 ///
@@ -149,11 +96,8 @@ pub struct TextIndex {
 
 impl TextIndex {
     /// An empty index; texts of fewer than `min_chars` characters after normalisation get no slot.
-    ///
-    /// # Errors
-    /// Never for now; the signature leaves room.
-    pub fn new(mode: Normalization, min_chars: usize) -> Result<Self, ScanError> {
-        Ok(Self { mode, min_chars, texts: StoredTexts::new()? })
+    pub fn new(mode: Normalization, min_chars: usize) -> Self {
+        Self { mode, min_chars, texts: StoredTexts::new() }
     }
 
     /// Distinct texts.
@@ -266,8 +210,9 @@ struct StoredTexts {
 }
 
 impl StoredTexts {
-    fn new() -> Result<Self, ScanError> {
-        Ok(Self { table: KeyTable::new(2)?, ends: Vec::new(), bytes: Vec::new() })
+    fn new() -> Self {
+        let table = KeyTable::new(2).expect("a key of two words");
+        Self { table, ends: Vec::new(), bytes: Vec::new() }
     }
 
     fn nbytes(&self) -> usize {
@@ -344,7 +289,7 @@ mod tests {
 
     #[test]
     fn texts_of_one_hash_keep_their_own_slots() {
-        let mut stored = StoredTexts::new().unwrap();
+        let mut stored = StoredTexts::new();
         for hash in [7, u128::MAX] {
             let first = stored.insert(hash, b"one").unwrap();
             let second = stored.insert(hash, b"two").unwrap();
@@ -371,7 +316,7 @@ mod tests {
     #[test]
     fn a_row_that_is_not_utf8_is_named() {
         let texts = Texts::new(b"ab\xffc", &[0, 2, 4]).unwrap();
-        let mut index = TextIndex::new(Normalization::Default, 0).unwrap();
+        let mut index = TextIndex::new(Normalization::Default, 0);
         let watch = Watch::new();
         for error in [
             hash128(&texts, Normalization::None, &watch).map(|_| ()),
@@ -400,7 +345,7 @@ mod tests {
             min_chars in 0usize..4,
         ) {
             let watch = Watch::new();
-            let mut index = TextIndex::new(Normalization::Default, min_chars).unwrap();
+            let mut index = TextIndex::new(Normalization::Default, min_chars);
             let mut oracle: HashMap<String, i64> = HashMap::new();
             let mut expected = |text: &String, insert: bool| {
                 let mut key = String::new();

@@ -1,12 +1,15 @@
 //! The directions that a sieve projects on: fitted to a sample of both sides, or axes.
 //!
-//! Nothing here can make a scan wrong, only slow: the bound in [`super::sieve`] holds for any matrix
+//! Nothing here can make a scan wrong, only slow: the bound in [`super::bounds`] holds for any matrix
 //! whose norm is known.
 
 use rayon::prelude::*;
 
-use super::product::Rows;
-use super::widths::{CANDIDATES, Judged, Plan, choose, product_cycles};
+use super::bounds::{DEPTH, HALF_NORM, PEAK, UNIT, half_norms};
+use super::costs::{Terms, product_cycles};
+use super::matrix::{Matrix, panels};
+use super::rows::Rows;
+use super::widths::{CANDIDATES, Judged, Plan, choose};
 use crate::error::ScanError;
 use crate::kernel::Kernel;
 use crate::parallel::Watch;
@@ -20,12 +23,6 @@ const WIDTHS: [usize; 3] = [64, 192, 384];
 /// Rounds of subspace iteration from a raw start, and from narrower directions: the sieve needs good
 /// directions, not eigenvectors.
 const ROUNDS: [usize; 2] = [4, 2];
-
-/// Largest norm of either half of a code, so that its products fit sixteen bits.
-pub(super) const HALF_NORM: f32 = 127.0;
-
-/// Largest component of a code: with an offset of 64 it is an unsigned byte below 128.
-pub(super) const PEAK: f32 = 63.0;
 
 /// Projection on `width` nearly orthonormal directions.
 #[derive(Debug)]
@@ -64,93 +61,6 @@ enum Candidate {
 /// Multiplications that fitting the narrowest directions costs, about.
 pub(super) fn fit_work(dim: usize) -> f64 {
     (2 * SAMPLE * dim * WIDTHS[0] * 2 * (ROUNDS[0] + 2)) as f64
-}
-
-/// What may be spent on a fit, and what is expected of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    /// The largest distance of a pair to be kept.
-    pub radius: f64,
-    /// A sieve must cost less than this share of the blocked product.
-    pub expected: f64,
-    /// What the counted survivors are multiplied with.
-    pub caution: f64,
-    /// Multiplications that may be spent, beyond the narrowest directions.
-    pub work: f64,
-    /// Axes are taken where they are expected to cost less than this many times what fitted directions do.
-    pub axes: f64,
-}
-
-/// Row-major `(rows, depth)`.
-#[derive(Clone)]
-pub(super) struct Matrix {
-    pub depth: usize,
-    values: Vec<f32>,
-}
-
-impl Matrix {
-    pub fn rows(&self) -> usize {
-        self.values.len() / self.depth
-    }
-
-    pub fn row(&self, i: usize) -> &[f32] {
-        &self.values[i * self.depth..][..self.depth]
-    }
-
-    /// These columns alone.
-    fn columns(&self, columns: &[usize]) -> Self {
-        let rows = self.values.chunks_exact(self.depth);
-        Self { depth: columns.len(), values: rows.flat_map(|row| columns.iter().map(|&k| row[k])).collect() }
-    }
-
-    fn transposed(&self) -> Self {
-        let (rows, depth) = (self.rows(), self.depth);
-        let mut values = vec![0.0; rows * depth];
-        values.par_chunks_mut(rows).enumerate().for_each(|(k, column)| {
-            for (i, value) in column.iter_mut().enumerate() {
-                *value = self.values[i * depth + k];
-            }
-        });
-        Self { depth: rows, values }
-    }
-
-    /// `self[i] . other[j]` for every i and j.
-    fn times_transposed(&self, other: &Self, kernel: &Kernel, watch: &Watch) -> Result<Self, ScanError> {
-        let (rows, lanes) = (kernel.tile_rows(), kernel.tile_lanes());
-        let panels = panels(&other.values, self.depth, lanes);
-        let columns = other.rows();
-        let mut values = vec![0.0; self.rows() * columns];
-        values.par_chunks_mut(rows * columns).enumerate().try_for_each(|(block, out)| {
-            watch.check()?;
-            let count = out.len() / columns;
-            let mut left: Vec<&[f32]> = (0..count).map(|i| self.row(block * rows + i)).collect();
-            left.resize(rows, left[0]);
-            let mut tile = vec![0.0; rows * lanes];
-            for (panel, first) in panels.chunks_exact(self.depth * lanes).zip((0..).step_by(lanes)) {
-                tile.fill(0.0);
-                kernel.project(&left, panel, &mut tile);
-                let kept = lanes.min(columns - first);
-                for (out, tile) in out.chunks_exact_mut(columns).zip(tile.chunks_exact(lanes)) {
-                    out[first..first + kept].copy_from_slice(&tile[..kept]);
-                }
-            }
-            Ok::<_, ScanError>(())
-        })?;
-        Ok(Self { depth: columns, values })
-    }
-}
-
-/// Rows of `depth` values as panels of `lanes` rows, each `(depth, lanes)`; rows past the end are zero.
-fn panels(values: &[f32], depth: usize, lanes: usize) -> Vec<f32> {
-    let rows = values.len() / depth;
-    let mut panels = vec![0.0; rows.next_multiple_of(lanes) * depth];
-    for (i, row) in values.chunks_exact(depth).enumerate() {
-        let panel = &mut panels[i / lanes * lanes * depth..][..lanes * depth];
-        for (value, slot) in row.iter().zip(panel[i % lanes..].iter_mut().step_by(lanes)) {
-            *slot = *value;
-        }
-    }
-    panels
 }
 
 impl Basis {
@@ -263,6 +173,17 @@ impl Basis {
         Ok(Self { width, first, directions, centre, norm, step, cycles })
     }
 
+    /// Bound of the distance between a projection in float32 and the exact one.
+    pub fn slip(&self, dim: usize) -> f64 {
+        // Sums of DEPTH terms, added up: at most this many roundings on a path, of terms that add up to
+        // no more than the norm of a direction, in each of `width` components.
+        let roundings = (DEPTH.min(dim) + dim.div_ceil(DEPTH) + 2) as f64 * UNIT;
+        let sums = self.norm * roundings / (1.0 - roundings) * (self.width as f64).sqrt();
+        let centre = self.centre.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>().sqrt();
+        // The scale is rounded once, the scaled row or the scaled sum once, the centred sum once.
+        (sums + UNIT * (4.0 * self.norm + centre)) * 1.01 + 1e-9
+    }
+
     pub fn nbytes(&self) -> usize {
         match &self.directions {
             Directions::Fitted(panels) => panels.capacity() * size_of::<f32>(),
@@ -280,17 +201,6 @@ fn strongest(sample: &Matrix) -> Vec<usize> {
     let mut axes: Vec<usize> = (0..sample.depth).collect();
     axes.sort_by(|&a, &b| energies[b].total_cmp(&energies[a]));
     axes
-}
-
-/// Norms of the components at positions 0 and 1, and at 2 and 3, modulo 4.
-pub(super) fn half_norms(row: &[f32]) -> [f32; 2] {
-    let mut squares = [0.0f32; 4];
-    for four in row.as_chunks::<4>().0 {
-        for (square, v) in squares.iter_mut().zip(four) {
-            *square += v * v;
-        }
-    }
-    [(squares[0] + squares[1]).sqrt(), (squares[2] + squares[3]).sqrt()]
 }
 
 /// Normalised and centred rows of both sides, at even distances.

@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
+use super::bounds::{UNIT, need, quantile, radius};
 use super::codes::STRIP;
-use super::cosine;
-use super::product::Rows;
-use super::rising::{REFIT, need, quantile, radius};
+use super::costs::{Policy, REFIT, product_cycles, test_cycles};
+use super::goals::Goals;
 use super::rotation::Rotation;
-use super::search::Goals;
-use super::sieve::{Gauge, Policy, Sieved, TASK_ROWS, UNIT};
-use super::widths::{product_cycles, test_cycles};
+use super::rows::Rows;
+use super::score::cosine;
+use super::tasks::{Gauge, Sieved, TASK_ROWS};
 use crate::error::ScanError;
 use crate::kernel::{Blocked, CODE_OFFSET, Kernel, LongCodes, SIEVE_LANES, SIEVE_ROWS};
 use crate::parallel::Watch;

@@ -7,7 +7,8 @@
 
 use rayon::prelude::*;
 
-use super::product::DEPTH;
+use super::bounds::{DEPTH, UNIT};
+use super::costs::{join_cycles, routing_cycles};
 use crate::error::ScanError;
 use crate::kernel::Kernel;
 use crate::parallel::Watch;
@@ -208,8 +209,6 @@ pub(super) struct Bound {
     pub norm: f64,
 }
 
-const UNIT: f64 = f32::EPSILON as f64 / 2.0;
-
 impl Bound {
     /// The margins of a match, x.c - |c|^2/2 - (x.c' - |c'|^2/2) and its twin for y, add up to no more.
     fn limit(&self, centroids: &Centroids, roundings: f64, a: usize, b: usize) -> f32 {
@@ -322,8 +321,8 @@ fn estimate(
         .try_reduce(|| 0, |a, b| Ok(a + b))?;
     let rows = rows as f64;
     let pairs = (count * (count - 1) / 2).max(1) as f64;
-    let routing = join::routing_cycles(rows, cells, depth);
+    let routing = routing_cycles(rows, cells, depth);
     let entries = rows * reached as f64 / count as f64;
     let met = rows * rows / 2.0 * (met + 1) as f64 / pairs;
-    Ok(Estimate { routing, cycles: routing + join::join_cycles(entries, met, depth) })
+    Ok(Estimate { routing, cycles: routing + join_cycles(entries, met, depth) })
 }

@@ -1,7 +1,8 @@
 //! Rows as the sieve sees them: their projection in float32, and a code of small integers for the first tile.
 
-use super::basis::{Basis, Directions, HALF_NORM, PEAK, half_norms};
-use super::product::{DEPTH, Rows};
+use super::basis::{Basis, Directions};
+use super::bounds::{DEPTH, HALF_NORM, PEAK, half_norms};
+use super::rows::Rows;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 
 /// Added to the components of right codes, so that they are unsigned bytes.

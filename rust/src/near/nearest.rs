@@ -3,10 +3,10 @@
 //! The best score that a group has so far is a threshold of its own, which rises while blocks go by. What
 //! cannot reach it is ruled out as in a scan at one threshold; `docs/near-duplicates.md` has the proof.
 
-use super::product::Rows;
-use super::rows::describe;
-use super::search::{Bests, Goals};
-use super::{Distinct, NearIndex};
+use super::distinct::Distinct;
+use super::goals::{Bests, Goals};
+use super::index::NearIndex;
+use super::rows::{Rows, describe};
 use crate::error::ScanError;
 use crate::parallel::Watch;
 
@@ -37,7 +37,7 @@ pub struct Nearest {
 
 impl NearIndex {
     /// Takes a block of rows, numbered from `first_row`, into the search for the nearest row of every group;
-    /// a [`Usability`](super::Usability) for each.
+    /// a [`Usability`](super::rows::Usability) for each.
     ///
     /// # Errors
     /// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] when groups were added since the

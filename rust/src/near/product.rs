@@ -9,19 +9,18 @@
 //! roundings of x' and y' and five in hand for e, for the canonical score's own float64 rounding, and for
 //! the products below the normal range (2^-149 each). A pair whose float32 product is below
 //! threshold - g(d + d / DEPTH + 8) therefore scores below the threshold, and is dropped; every other
-//! pair is scored by [`super::dot`], and that score alone decides.
+//! pair is scored by [`super::score::dot`], and that score alone decides.
 
 use rayon::prelude::*;
 
+use super::bounds::DEPTH;
+use super::goals::Goals;
 use super::rescore::Rescoring;
-use super::search::Goals;
-use super::{Pair, cosine};
+use super::rows::Rows;
+use super::score::{Pair, cosine};
 use crate::error::ScanError;
 use crate::kernel::Kernel;
 use crate::parallel::Watch;
-
-/// Components multiplied before a tile is stored: a right panel of this depth stays in the first cache.
-pub(super) const DEPTH: usize = 256;
 
 /// How much is packed at a time. The result does not depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -40,52 +39,6 @@ impl Default for Blocks {
 
 /// Tasks per thread that keep the threads busy to the end.
 const TASKS_PER_THREAD: usize = 4;
-
-/// Rows of one side: of `values`, those that `chosen` names, or all of them.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub dim: usize,
-    /// `(n, dim)` row-major.
-    pub values: &'a [f32],
-    /// `dot(row, row)` of each of the n rows.
-    pub squares: &'a [f64],
-    pub chosen: Option<&'a [usize]>,
-}
-
-impl<'a> Rows<'a> {
-    pub fn len(&self) -> usize {
-        self.chosen.map_or(self.squares.len(), <[usize]>::len)
-    }
-
-    /// Where the values of row i are.
-    pub fn row(&self, i: usize) -> usize {
-        self.chosen.map_or(i, |chosen| chosen[i])
-    }
-
-    pub fn get(&self, i: usize) -> (&'a [f32], f64) {
-        let row = self.row(i);
-        (&self.values[row * self.dim..][..self.dim], self.squares[row])
-    }
-
-    /// Normalised rows `from..from + count` as panels of `lanes` rows, each `(dim, lanes)`; rows past the
-    /// end are zero.
-    fn pack(&self, from: usize, lanes: usize, panels: &mut [f32]) {
-        for (panel, first) in panels.chunks_exact_mut(self.dim * lanes).zip((from..).step_by(lanes)) {
-            for lane in 0..lanes {
-                let values = panel[lane..].iter_mut().step_by(lanes);
-                if first + lane >= self.len() {
-                    values.for_each(|value| *value = 0.0);
-                    continue;
-                }
-                let (row, square) = self.get(first + lane);
-                let scale = 1.0 / square.sqrt();
-                for (value, &x) in values.zip(row) {
-                    *value = (f64::from(x) * scale) as f32;
-                }
-            }
-        }
-    }
-}
 
 /// The largest float32 that the product of a pair at the threshold cannot be below.
 fn limit(threshold: f64, dim: usize) -> f32 {

@@ -1,7 +1,7 @@
 //! The scores of what the blocked product leaves: pair by pair, or tile by tile where most of a tile is left.
 
-use super::product::Rows;
-use super::{Pair, cosine};
+use super::rows::Rows;
+use super::score::{Pair, cosine};
 use crate::error::ScanError;
 use crate::kernel::{DOT_COLUMNS, DOT_ROWS, Kernel};
 use crate::parallel::Watch;

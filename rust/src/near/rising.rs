@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
-use super::basis::{Basis, Terms, fit_work};
+use super::basis::{Basis, fit_work};
+use super::bounds::{UNIT, need, quantile, radius};
 use super::codes::{Encoded, Encoder, LEAST, OFFSET, Quantised, STRIP, Scratch as Coding};
-use super::cosine;
-use super::product::Rows;
-use super::search::Goals;
-use super::sieve::{Gauge, Policy, Sieve, Sieved, TASK_ROWS, UNIT};
-use super::widths::{product_cycles, test_cycles};
+use super::costs::{Policy, REFIT, Terms, product_cycles, test_cycles};
+use super::goals::Goals;
+use super::rows::Rows;
+use super::score::cosine;
+use super::tasks::{Gauge, Sieved, TASK_ROWS};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 use crate::parallel::Watch;
@@ -23,9 +24,6 @@ const TYPICAL: f64 = 0.6;
 
 /// The share of right rows that the codes must be able to speak of.
 const SPOKEN_OF: f64 = 0.995;
-
-/// After this many times the rows thresholds are much higher, and other directions may be better.
-pub(super) const REFIT: usize = 3;
 
 /// A fit may cost this share of the product since the last one, for it may be in vain.
 const FIT_SHARE: f64 = 0.1;
@@ -65,18 +63,6 @@ struct Fitted {
     error: f64,
     /// The largest radius with the errors of the right side, in steps.
     reach: f64,
-}
-
-/// The largest distance between the projections of a right row and a row that scores at least `score`.
-pub(super) fn radius(dim: usize, norm: f64, score: f64) -> f64 {
-    let score_error = (dim as f64 / 4.0 + 64.0) * f64::EPSILON;
-    norm * (2.0 - 2.0 * (score.max(-1.0) - score_error)).max(0.0).sqrt() * (1.0 + 1e-12)
-}
-
-/// The value that `share` of the values are not above.
-pub(super) fn quantile(values: &mut [f64], share: f64) -> f64 {
-    let place = ((values.len() - 1) as f64 * share).round() as usize;
-    *values.select_nth_unstable_by(place, f64::total_cmp).1
 }
 
 impl RisingSieve {
@@ -186,7 +172,7 @@ impl RisingSieve {
         goals: &impl Goals,
         watch: &Watch,
     ) -> Result<Fitted, ScanError> {
-        let slip = Sieve::slip(right.dim, &basis);
+        let slip = basis.slip(right.dim);
         let step = f64::from(basis.step);
         let encoder = Encoder { basis: &basis, kernel: self.kernel, radius: 0.0, slip };
         let panels = right.len().div_ceil(SIEVE_LANES);
@@ -284,12 +270,6 @@ impl RisingSieve {
         }
         Ok(true)
     }
-}
-
-/// What the products of a code must reach: half its square, less half the square of a distance in steps,
-/// rounded down with a thousandth for the roundings of both.
-pub(super) fn need(half: f64, distance: f64) -> i32 {
-    (half - distance * distance / 2.0 - 1e-3).floor() as i32
 }
 
 /// Room for one task, kept by its thread.

@@ -1,4 +1,4 @@
-//! What is asked of every row once: can it be scanned, which rows equal it, how long is it.
+//! Rows of one side, and what is asked of every row once: can it be scanned, which rows equal it, how long is it.
 
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
@@ -123,4 +123,61 @@ pub(super) fn row_keys(
         },
     )?;
     Ok(keys)
+}
+
+/// Rows of one side: of `values`, those that `chosen` names, or all of them.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub dim: usize,
+    /// `(n, dim)` row-major.
+    pub values: &'a [f32],
+    /// `dot(row, row)` of each of the n rows.
+    pub squares: &'a [f64],
+    pub chosen: Option<&'a [usize]>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn len(&self) -> usize {
+        self.chosen.map_or(self.squares.len(), <[usize]>::len)
+    }
+
+    /// Where the values of row i are.
+    pub fn row(&self, i: usize) -> usize {
+        self.chosen.map_or(i, |chosen| chosen[i])
+    }
+
+    pub fn get(&self, i: usize) -> (&'a [f32], f64) {
+        let row = self.row(i);
+        (&self.values[row * self.dim..][..self.dim], self.squares[row])
+    }
+
+    /// Normalised rows `from..from + count` as panels of `lanes` rows, each `(dim, lanes)`; rows past the
+    /// end are zero.
+    pub fn pack(&self, from: usize, lanes: usize, panels: &mut [f32]) {
+        for (panel, first) in panels.chunks_exact_mut(self.dim * lanes).zip((from..).step_by(lanes)) {
+            for lane in 0..lanes {
+                let values = panel[lane..].iter_mut().step_by(lanes);
+                if first + lane >= self.len() {
+                    values.for_each(|value| *value = 0.0);
+                    continue;
+                }
+                let (row, square) = self.get(first + lane);
+                let scale = 1.0 / square.sqrt();
+                for (value, &x) in values.zip(row) {
+                    *value = (f64::from(x) * scale) as f32;
+                }
+            }
+        }
+    }
+}
+
+/// Whether vectors of `dim` components can be compared at `threshold`.
+pub(super) fn check_space(dim: usize, threshold: f64) -> Result<(), ScanError> {
+    if dim == 0 {
+        return Err(ScanError::Value("vectors have no components".into()));
+    }
+    if !(-1.0..=1.0).contains(&threshold) {
+        return Err(ScanError::Value(format!("threshold: expected a cosine in [-1, 1], got {threshold}")));
+    }
+    Ok(())
 }

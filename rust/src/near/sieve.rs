@@ -5,74 +5,25 @@
 //! norm does not take it further apart than that; and what rounding to integers does to a row is measured
 //! row by row and added to the radius.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use rayon::prelude::*;
 
-use super::basis::{Basis, Terms, fit_work};
+use super::basis::{Basis, fit_work};
+use super::bounds::radius;
 use super::cells::join::{Join, Joined, Order};
 use super::cells::{self, Bound, Points};
 use super::codes::{Encoded, Encoder, STRIP, Scratch as Coding};
-use super::product::{DEPTH, Rows};
-use super::widths::{product_cycles, test_cycles};
-use super::{Pair, Pairing, cosine};
+use super::costs::{Policy, Terms, product_cycles, test_cycles};
+use super::rows::Rows;
+use super::score::{Pair, Pairing, cosine};
+use super::tasks::{Gauge, Sieved, TASK_ROWS};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES};
 use crate::parallel::Watch;
 
-/// Left rows of a task.
-pub(super) const TASK_ROWS: usize = 192;
-
-/// When a sieve is tried and when it is given up. The result does not depend on it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    /// Below this dimension the blocked product is as cheap as any sieve.
-    pub least_dim: usize,
-    /// The product must have this many times the work of a fit ahead of it.
-    pub worth: f64,
-    /// A sieve must be expected to cost less than this share of the product,
-    pub expected: f64,
-    /// and a task that wastes more than this share of the product's cost on pairs that are no match is
-    /// left to the product.
-    pub waste: f64,
-    /// Axes are projected on where they are expected to cost less than this many times what directions do that
-    /// are fitted to the rows.
-    pub axes: f64,
-    /// One side with itself: a join over cells must be expected to cost less than this share of the sieve
-    /// over all pairs,
-    pub cells: f64,
-    /// it is given up when it comes to cost this share of it,
-    pub cells_budget: f64,
-    /// and cells have at least this many rows on average.
-    pub cell_rows: usize,
-    /// Rows that a search for nearest ones multiplies in full before a sieve is fitted: its thresholds must
-    /// be somewhere near where they will end.
-    pub seeds: usize,
-    /// A search multiplies in bytes first where that costs at most this share of the product.
-    pub bytes: f64,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            least_dim: 96,
-            worth: 10.0,
-            expected: 0.5,
-            waste: 0.3,
-            axes: 1.0,
-            cells: 0.8,
-            cells_budget: 1.0,
-            cell_rows: 64,
-            seeds: 2048,
-            bytes: 0.7,
-        }
-    }
-}
-
 /// Fits that may prove wrong before the sieve is given up.
 const FITS: usize = 3;
-
-pub(super) const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 
 /// A sieve for the scans of one index.
 #[derive(Debug)]
@@ -97,17 +48,6 @@ struct Fitted {
     right: Encoded,
 }
 
-/// What a scan found, and what it left to the product.
-#[derive(Default)]
-pub(super) struct Sieved {
-    /// Pairs in chunks of left rows, sorted within them.
-    pub found: Vec<Vec<Pair>>,
-    /// Left rows that were not scanned.
-    pub left_over: Vec<usize>,
-    /// Units of progress given to the watch.
-    pub advanced: usize,
-}
-
 impl Sieve {
     pub fn new(kernel: &'static Kernel, threshold: f64, policy: Policy) -> Self {
         Self { kernel, threshold, policy, seen: 0.0, groups: 0, fits: 0, fitted: None, cells: 0 }
@@ -120,24 +60,6 @@ impl Sieve {
 
     pub fn nbytes(&self) -> usize {
         self.fitted.as_ref().map_or(0, |f| f.right.nbytes() + f.basis.nbytes())
-    }
-
-    /// The largest distance of the projections of a pair that scores at or above the threshold, under a
-    /// basis of this norm. The score is off from the cosine by less than the float64 term.
-    fn radius(&self, dim: usize, norm: f64) -> f64 {
-        let score_error = (dim as f64 / 4.0 + 64.0) * f64::EPSILON;
-        norm * (2.0 - 2.0 * (self.threshold - score_error)).max(0.0).sqrt() * (1.0 + 1e-12)
-    }
-
-    /// Bound of the distance between a projection in float32 and the exact one.
-    pub fn slip(dim: usize, basis: &Basis) -> f64 {
-        // Sums of DEPTH terms, added up: at most this many roundings on a path, of terms that add up to
-        // no more than the norm of a direction, in each of `width` components.
-        let roundings = (DEPTH.min(dim) + dim.div_ceil(DEPTH) + 2) as f64 * UNIT;
-        let sums = basis.norm * roundings / (1.0 - roundings) * (basis.width as f64).sqrt();
-        let centre = basis.centre.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>().sqrt();
-        // The scale is rounded once, the scaled row or the scaled sum once, the centred sum once.
-        (sums + UNIT * (4.0 * basis.norm + centre)) * 1.01 + 1e-9
     }
 
     /// Scans what it can of the left rows.
@@ -254,8 +176,8 @@ impl Sieve {
     }
 
     fn encoder<'a>(&self, basis: &'a Basis, dim: usize) -> Encoder<'a> {
-        let radius = self.radius(dim, basis.norm);
-        Encoder { basis, kernel: self.kernel, radius, slip: Self::slip(dim, basis) }
+        let radius = radius(dim, basis.norm, self.threshold);
+        Encoder { basis, kernel: self.kernel, radius, slip: basis.slip(dim) }
     }
 
     /// Fits a basis when it is worth it, and encodes the right side when it has grown.
@@ -288,7 +210,7 @@ impl Sieve {
         let expected = self.policy.expected;
         // Cells want the directions along which rows differ most.
         let axes = if pairing == Pairing::All { self.policy.axes } else { 0.0 };
-        let terms = Terms { radius: self.radius(dim, 1.0), expected, caution, work, axes };
+        let terms = Terms { radius: radius(dim, 1.0, self.threshold), expected, caution, work, axes };
         let fit = Basis::fit(left, right, terms, self.kernel, watch)?;
         let Some(basis) = fit else {
             self.fits = FITS;
@@ -393,29 +315,4 @@ struct Scratch {
     starts: Vec<[i16; 2]>,
     positions: Vec<u32>,
     candidates: Vec<(u32, u32)>,
-}
-
-/// How the tasks of a scan fare, seen by all threads.
-#[derive(Default)]
-pub(super) struct Gauge {
-    tasks: AtomicUsize,
-    given_up: AtomicUsize,
-    hopeless: AtomicBool,
-    pub advanced: AtomicUsize,
-}
-
-impl Gauge {
-    pub fn hopeless(&self) -> bool {
-        self.hopeless.load(Ordering::Relaxed)
-    }
-
-    pub fn record(&self, scanned: bool) {
-        let tasks = self.tasks.fetch_add(1, Ordering::Relaxed) + 1;
-        if !scanned {
-            let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
-            if given_up >= 4 && given_up * 4 > tasks {
-                self.hopeless.store(true, Ordering::Relaxed);
-            }
-        }
-    }
 }

@@ -2,7 +2,14 @@
 
 use proptest::prelude::*;
 
+use super::costs::Policy;
+use super::pairs::within;
+use super::product::Blocks;
+use super::rows::Rows;
 use super::*;
+use crate::error::ScanError;
+use crate::kernel::{self, Kernel};
+use crate::parallel::Watch;
 
 /// The documented order of summation, one product at a time.
 fn slow_dot(x: &[f32], y: &[f32]) -> f64 {
@@ -626,7 +633,7 @@ fn axes_are_for_rows_without_directions_of_their_own() {
         let squares: Vec<f64> = rows.chunks_exact(dim).map(|row| kernel.dot(row, row)).collect();
         let side = Rows { dim, values: rows, squares: &squares, chosen: None };
         let radius = (2.0 - 2.0 * 0.9f64).sqrt();
-        let terms = basis::Terms { radius, expected: f64::INFINITY, caution: 1.0, work: f64::INFINITY, axes };
+        let terms = costs::Terms { radius, expected: f64::INFINITY, caution: 1.0, work: f64::INFINITY, axes };
         basis::Basis::fit(side, side, terms, kernel, &watch).unwrap().unwrap()
     };
     let on_axes = |basis: &basis::Basis| matches!(basis.directions, basis::Directions::Axes(_));

@@ -2,11 +2,12 @@
 //!
 //! The score of its k-th row so far is a query's threshold; `docs/retrieval.md` has the proof.
 
-use super::product::{Blocks, Product, Rows};
-use super::rows::describe;
-use super::search::{Bests, Goals, Search};
-use super::sieve::Policy;
-use super::{Distinct, Usability, check_space};
+use super::costs::Policy;
+use super::distinct::Distinct;
+use super::goals::{Bests, Goals};
+use super::product::{Blocks, Product};
+use super::rows::{Rows, Usability, check_space, describe};
+use super::search::Search;
 use crate::error::ScanError;
 use crate::kernel::{self, Kernel};
 use crate::parallel::Watch;

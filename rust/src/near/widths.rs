@@ -1,6 +1,8 @@
 //! How many directions a sieve looks at: what each choice is expected to cost, counted on sampled pairs.
 
-use super::basis::{HALF_NORM, Matrix, PEAK, Terms};
+use super::bounds::{HALF_NORM, PEAK};
+use super::costs::{Terms, test_cycles};
+use super::matrix::Matrix;
 use crate::kernel::Kernel;
 
 /// Pairs of sampled rows on which survivors are counted: this many left rows with all right ones.
@@ -17,16 +19,6 @@ pub(super) struct Plan {
     pub cycles: f64,
     /// The share of the cycles that goes into pairs let through in vain.
     pub wasted: f64,
-}
-
-/// Cycles of the blocked product per left row.
-pub(super) fn product_cycles(dim: usize, right: usize) -> f64 {
-    dim as f64 * right as f64 / 13.0
-}
-
-/// Cycles of the second and of the third test of a pair.
-pub(super) fn test_cycles(width: usize, dim: usize) -> (f64, f64) {
-    (60.0 + width as f64 * 0.7, 300.0 + dim as f64 * 0.8)
 }
 
 /// The probes as candidate directions show them.

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::rows::usability;
-use super::{Usability, cosine};
+use super::rows::{Usability, usability};
+use super::score::cosine;
 use crate::error::ScanError;
 use crate::kernel;
 use crate::parallel::Watch;

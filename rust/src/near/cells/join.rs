@@ -9,9 +9,9 @@ use super::{Bound, Centroids, Nearest, Panels, Points, TASK_ROWS, tile_of};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
 use crate::near::codes::{Encoder, Scratch as Coding};
-use crate::near::product::Rows;
-use crate::near::widths::test_cycles;
-use crate::near::{Pair, cosine};
+use crate::near::costs::{routing_cycles, test_cycles, tile_cycles};
+use crate::near::rows::Rows;
+use crate::near::score::{Pair, cosine};
 use crate::parallel::Watch;
 
 /// Rows of a cell that are joined at a time, at most.
@@ -28,21 +28,6 @@ const ADVANCE: f64 = 0.05;
 
 /// Candidates that are scored between two looks at the watch.
 const SCORES_PER_CHECK: usize = 4096;
-
-/// Cycles of finding out which rows of `rows` reach into which of as many cells.
-pub(super) fn routing_cycles(rows: f64, cells: usize, depth: usize) -> f64 {
-    rows * cells as f64 * (2.0 * depth as f64 / 13.0 + 4.0)
-}
-
-/// Cycles of joining so many entries of rows, of which so many pairs are not ruled out by their margins.
-pub(super) fn join_cycles(entries: f64, pairs: f64, depth: usize) -> f64 {
-    entries * 80.0 + pairs * 2.0 * tile_cycles(depth)
-}
-
-/// Cycles of the first tile per pair.
-fn tile_cycles(depth: usize) -> f64 {
-    depth as f64 / 40.0
-}
 
 /// Neighbouring rows of one cell, as places in the order by cell.
 struct Chunk {
