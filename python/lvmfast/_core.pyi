@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "blake3_bytes",
     "blake3_file",
+    "describe_rows",
     "hash_texts_64",
     "hash_texts_128",
     "intersect",
@@ -71,6 +72,11 @@ def intersect(
     train: npt.NDArray[np.uint64], eval: npt.NDArray[np.uint64], threads: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Every (train row, eval row) of equal (n, width) keys, sorted by both."""
+
+def describe_rows(
+    rows: npt.NDArray[np.float32], threads: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
+    """The usability (n,) and the key (n, 2) of each of (n, d) rows, as `NearIndex.scan` gives them."""
 
 def scan_within(
     rows: npt.NDArray[np.float32], threshold: float, threads: int
@@ -188,9 +194,6 @@ class NearIndex:
         """Each pair of groups once: arrays left, right, cosine, left < right, sorted by both, and the number
         of cells that the join went by (0: none). None where more than `most` hits were found on the way.
         `progress` is called with the groups that are done."""
-
-    def describe(self, rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
-        """The usability (n,) and the key (n, 2) of each of (n, d) rows, as `scan` gives them."""
 
     def score(
         self, rows: npt.NDArray[np.float32], row: npt.NDArray[np.int64], group: npt.NDArray[np.int64]

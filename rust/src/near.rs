@@ -33,7 +33,7 @@ pub use distinct::Hits;
 pub use index::NearIndex;
 pub use nearest::Nearest;
 pub use pairs::{Pairs, Within, scan_within};
-pub use rows::{Usability, row_key, usability};
+pub use rows::{Usability, describe_rows, row_key, usability};
 pub use score::{cosine, dot};
 pub use top::{Excluded, Top, TopSearch};
 pub use windows::{WindowCosines, numbered_window_cosines, window_cosines};

@@ -354,9 +354,6 @@ type HitArrays<'py> = (
     Bound<'py, PyArray2<u64>>,
 );
 
-/// Usability and key arrays of one described block.
-type RowArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u64>>);
-
 /// Lower group, higher group and cosine of every pair, and the number of cells that the groups were in.
 type PairArrays<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, usize);
@@ -430,12 +427,6 @@ impl NearIndex {
         }))
     }
 
-    fn describe<'py>(&self, py: Python<'py>, rows: PyReadonlyArray2<'py, f32>) -> PyResult<RowArrays<'py>> {
-        let rows = self.checked(&rows)?;
-        let (usability, keys) = interruptible(py, self.threads, |watch| self.index.describe(rows, watch))?;
-        Ok((usability.into_pyarray(py), pairs_array(py, &keys)?))
-    }
-
     fn score<'py>(
         &self,
         py: Python<'py>,
@@ -499,6 +490,21 @@ type WithinArrays<'py> = (
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<u8>>,
 );
+
+/// The usability and the key of each row.
+type RowArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray2<u64>>);
+
+#[pyfunction]
+fn describe_rows<'py>(
+    py: Python<'py>,
+    rows: PyReadonlyArray2<'py, f32>,
+    threads: usize,
+) -> PyResult<RowArrays<'py>> {
+    let dim = rows.as_array().ncols();
+    let rows = slice("vectors", &rows)?;
+    let (usability, keys) = interruptible(py, threads, |watch| near::describe_rows(rows, dim, watch))?;
+    Ok((usability.into_pyarray(py), pairs_array(py, &keys)?))
+}
 
 #[pyfunction]
 fn scan_within<'py>(
@@ -786,6 +792,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(string_keys, m)?)?;
     m.add_function(wrap_pyfunction!(misspelt_number, m)?)?;
     m.add_function(wrap_pyfunction!(intersect, m)?)?;
+    m.add_function(wrap_pyfunction!(describe_rows, m)?)?;
     m.add_function(wrap_pyfunction!(scan_within, m)?)?;
     m.add_function(wrap_pyfunction!(window_cosines, m)?)?;
     m.add_function(wrap_pyfunction!(numbered_window_cosines, m)?)?;

@@ -195,7 +195,7 @@ def test_pairs_are_scored_as_a_scan_scores_them() -> None:
     index = _core.NearIndex(65, -1.0, 2)
     index.add(eval)
     row, group, cosine, codes, keys = index.scan(train)
-    described = index.describe(train)
+    described = _core.describe_rows(train, 2)
     assert [array.tobytes() for array in described] == [codes.tobytes(), keys.tobytes()]
     order = np.random.default_rng(0).permutation(len(row))
     assert index.score(train, row[order], group[order]).tobytes() == cosine[order].tobytes()

@@ -151,8 +151,7 @@ def random_query_check(
     """
     rng = np.random.default_rng(seed)
     pool_vectors = float_rows("pool", pool_vectors)
-    index = _core.NearIndex(pool_vectors.shape[1], 1.0, 0)
-    codes, row_keys = index.describe(pool_vectors)
+    codes, row_keys = _core.describe_rows(pool_vectors, 0)
     usable = np.flatnonzero(codes == 0)
     equal = len(np.unique(row_keys[usable], axis=0)) < len(usable)
     queries = MINI_BATCH if exclude is None else min(MINI_BATCH, len(exclude))

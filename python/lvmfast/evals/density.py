@@ -38,7 +38,7 @@ def density(pool: Vectors, *, neighbours: int = NEIGHBOURS, threads: int = 0, de
         DataError: as `top_k`, or a pool of fewer than two rows that have a direction.
     """
     pool = float_rows("pool", pool)
-    usable = np.flatnonzero(_core.NearIndex(pool.shape[1], 1.0, threads).describe(pool)[0] == 0)
+    usable = np.flatnonzero(_core.describe_rows(pool, threads)[0] == 0)
     k = min(neighbours, len(usable) - 1)
     if k < 1:
         raise DataError(f"density: expected at least two rows with a direction, got {len(usable)}")

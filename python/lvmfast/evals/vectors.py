@@ -49,7 +49,7 @@ def pair_scores(left: Vectors, i: Rows, right: Vectors, j: Rows, threads: int = 
 
 def usability(rows: Vectors, threads: int = 0) -> npt.NDArray[np.uint8]:
     """The usability code (n,) of each row, as in `_core.NearIndex`."""
-    return _core.NearIndex(rows.shape[1], 1.0, threads).describe(rows)[0]
+    return _core.describe_rows(rows, threads)[0]
 
 
 def usable_queries(queries: Vectors, threads: int = 0) -> npt.NDArray[np.bool_]:

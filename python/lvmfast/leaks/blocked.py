@@ -152,7 +152,6 @@ class BlockedVectors:
         }
         self._padding: dict[Side, int] = dict.fromkeys(files, 0)
         self._oracle = OracleLevel(files["eval"], options) if ORACLE.name in levels else None
-        self._describe = _core.NearIndex(dim, options.threshold, options.threads).describe
         #: rows of each side, as they went by
         self.seen = {side: SideTally(n) for side, n in files.items()}
 
@@ -244,7 +243,7 @@ class BlockedVectors:
         return found
 
     def _group(self, kind: Kind, first: bool) -> Groups:
-        return group_rows(self._cells(kind, f"group {self._indexed} {kind}", first), self._dim, self._options)
+        return group_rows(self._cells(kind, f"group {self._indexed} {kind}", first), self._options)
 
     def _cells(self, kind: Kind, phase: str, first: bool = False) -> Iterator[Cells]:
         """The targets or the vectors in windows of the indexed side, numbered through all rows."""
@@ -278,4 +277,4 @@ class BlockedVectors:
     def _usability(self, column: VectorColumn) -> Codes:
         """The code of every cell."""
         cells = Cells.of(column, 0)
-        return cells.of_each(self._describe(cells.vectors)[0])
+        return cells.of_each(_core.describe_rows(cells.vectors, self._options.threads)[0])

@@ -41,10 +41,9 @@ class BatchCells:
 class CommonScan:
     """Scans the distinct vectors of a batch once, while their hits are few enough to be held."""
 
-    def __init__(self, near: NearIndex, dim: int, options: ScanOptions) -> None:
-        """A scan against `near`, of rows of `dim` values, to which nothing is added any more."""
+    def __init__(self, near: NearIndex, options: ScanOptions) -> None:
+        """A scan against `near`, to which nothing is added any more."""
         self._scan = BoundedScan(near, options)
-        self._describe = _core.NearIndex(dim, options.threshold, options.threads).describe
         self._most_hits, self._threads = most_hits(options), options.threads
         self._too_many = False
 
@@ -69,7 +68,7 @@ class CommonScan:
             return narrowed(targets.values, np.r_[targets.numbers, windows.numbers.reshape(-1)])
         both = [Cells.of(column, 0) for column in (targets, windows)]
         table = _core.KeyTable(2, self._threads)
-        slots = [table.insert(self._describe(cells.vectors)[1]) for cells in both]
+        slots = [table.insert(_core.describe_rows(cells.vectors, self._threads)[1]) for cells in both]
         slot = np.concatenate(slots)
         first = first_rows(np.arange(len(slot)), slot, len(table))  # ascending: slots are in that order
         of_targets = int(np.searchsorted(first, len(slots[0])))

@@ -55,14 +55,14 @@ class Groups:
 class SeenVectors:
     """Gives each distinct vector a slot, in the order in which they come."""
 
-    def __init__(self, dim: int, options: ScanOptions) -> None:
+    def __init__(self, options: ScanOptions) -> None:
         """Nothing came yet."""
-        self._describe = _core.NearIndex(dim, options.threshold, options.threads).describe
+        self._threads = options.threads
         self._table = _core.KeyTable(2, options.threads)
 
     def slots(self, cells: Cells) -> tuple[Rows, Codes]:
         """The slot of every cell, -1 for one that cannot be used, and its usability code."""
-        codes, keys = self._describe(cells.vectors)
+        codes, keys = _core.describe_rows(cells.vectors, self._threads)
         slots = np.full(len(codes), -1, np.int64)
         slots[codes == 0] = self._table.insert(np.ascontiguousarray(keys[codes == 0]))
         return cells.of_each(slots), cells.of_each(codes)
@@ -79,9 +79,9 @@ class SeenVectors:
         return Groups(group, codes, first[order], np.bincount(group[usable], minlength=len(order)))
 
 
-def group_rows(cells: Iterable[Cells], dim: int, options: ScanOptions) -> Groups:
+def group_rows(cells: Iterable[Cells], options: ScanOptions) -> Groups:
     """Groups the equal vectors; a row that no cell covers counts as LEFT_OUT."""
-    seen = SeenVectors(dim, options)
+    seen = SeenVectors(options)
     slots, codes, rows = [NO_ROWS], [np.empty(0, np.uint8)], 0
     for block in cells:
         gap = block.first_row - rows

@@ -178,7 +178,7 @@ def _can_be_borrowed(values: Any) -> bool:
 def _within_in_blocks(vectors: Dataset, options: ScanOptions) -> tuple[Rows, Rows, Scores, Rows]:
     """What `_core.scan_within` gives of rows that it cannot borrow, or that another device compares."""
     dim = vectors.dim or 0
-    groups = group_rows(read_cells(vectors, options), dim, options)
+    groups = group_rows(read_cells(vectors, options), options)
     lower, higher, scores = [NO_ROWS], [NO_ROWS], [np.empty(0)]
     for a, b, score in group_pairs(lambda wanted: read_cells(vectors, options), groups, dim, options):
         lower.append(groups.first[a])

@@ -208,7 +208,7 @@ class TorchNearIndex:
         Raises:
             DataError: the device has no room for the products of one row with a part of the index.
         """
-        codes, keys = self._host.describe(rows)
+        codes, keys = _core.describe_rows(rows, self._threads)
         usable = np.flatnonzero(codes == 0)
         place = _core.KeyTable(2, self._threads).insert(np.ascontiguousarray(keys[usable]))
         distinct = usable[first_rows(np.arange(len(usable)), place, int(place.max(initial=-1)) + 1)]

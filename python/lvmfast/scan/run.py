@@ -262,7 +262,7 @@ def _keyed_in_memory(name: Level, train: Dataset, context: ScanContext, room: in
 
 def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -> LevelResult:
     dim, options = train.dim or 0, context.options
-    groups = group_rows(_cells(train, context, tally), dim, options)
+    groups = group_rows(_cells(train, context, tally), options)
     result = vector_duplicates(
         lambda wanted: _cells(train, context),
         groups,

@@ -193,7 +193,7 @@ class RunningLevels:
             if vectors:
                 vectors.close()
         if self._targets and self._windows and self._targets.near is self._windows.near:
-            self._scan = CommonScan(self._targets.near, self._dim, self._options)
+            self._scan = CommonScan(self._targets.near, self._options)
 
     def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""

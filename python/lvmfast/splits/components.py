@@ -188,7 +188,7 @@ def _group_cells(
 
     Both in one pass: to read the vectors takes longer than what is done with them here.
     """
-    seen = SeenVectors(split.dim or 0, options)
+    seen = SeenVectors(options)
     slots = np.full(rows * (1 + length), -1, np.int64)
     codes = np.full(len(slots), LEFT_OUT, np.uint8)
     with_answer = [NO_ROWS]

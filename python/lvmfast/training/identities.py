@@ -27,7 +27,7 @@ def identify(sequences: Sequences, rows: Rows, threads: int, progress: Progress)
 
     Equality is that of the bytes, by their 128-bit hash: what one file copies into many windows is the same.
     """
-    naming = _Naming(sequences.dim, threads)
+    naming = _Naming(threads)
     windows, chunks = sequences.windows, sequences.chunks
     if windows is not None and chunks is not None:
         blocks = (sequences.chunk_rows(i, min(i + _BLOCK, chunks)) for i in range(0, chunks, _BLOCK))
@@ -46,12 +46,12 @@ def identify(sequences: Sequences, rows: Rows, threads: int, progress: Progress)
 
 
 class _Naming:
-    def __init__(self, dim: int, threads: int) -> None:
-        self._hash = _core.NearIndex(dim, 1.0, threads)
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._table = _core.KeyTable(2, threads)
 
     def name(self, vectors: Vectors) -> Rows:
-        codes, keys = self._hash.describe(np.ascontiguousarray(vectors))
+        codes, keys = _core.describe_rows(np.ascontiguousarray(vectors), self._threads)
         names = np.full(len(vectors), -1, np.int64)
         names[codes == 0] = self._table.insert(np.ascontiguousarray(keys[codes == 0]))
         return names

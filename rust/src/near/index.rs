@@ -178,15 +178,6 @@ impl NearIndex {
         }
     }
 
-    /// The [`Usability`] and the [`row_key`] of each row, as [`NearIndex::scan`] gives them.
-    ///
-    /// # Errors
-    /// [`ScanError::Shape`]; [`ScanError::Cancelled`].
-    pub fn describe(&self, rows: &[f32], watch: &Watch) -> Result<(Vec<u8>, Vec<[u64; 2]>), ScanError> {
-        let described = describe(rows, self.dim, self.kernel, true, watch)?;
-        Ok((described.usability, described.keys))
-    }
-
     /// The cosine of pairs of a usable row of a block and a group, for scans that rule pairs out elsewhere.
     ///
     /// # Errors

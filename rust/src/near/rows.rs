@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::ScanError;
-use crate::kernel::{Kernel, bytes_of};
+use crate::kernel::{self, Kernel, bytes_of};
 use crate::parallel::Watch;
 
 /// Rows described between two looks at the watch.
@@ -55,6 +55,17 @@ pub fn row_key(row: &[f32], scratch: &mut Vec<u8>) -> [u64; 2] {
         xxh3_128(scratch)
     };
     [(hash >> 64) as u64, hash as u64]
+}
+
+/// The [`Usability`] and the [`row_key`] of each row, `(n, dim)` row-major.
+///
+/// # Errors
+/// [`ScanError::Shape`]; [`ScanError::Cancelled`]; [`ScanError::Value`] when `dim` is 0 or the kernel that the
+/// environment asks for is not to be had.
+pub fn describe_rows(rows: &[f32], dim: usize, watch: &Watch) -> Result<(Vec<u8>, Vec<[u64; 2]>), ScanError> {
+    check_space(dim, 1.0)?;
+    let described = describe(rows, dim, kernel::active()?, true, watch)?;
+    Ok((described.usability, described.keys))
 }
 
 /// Rows and what [`describe`] found out about them.
