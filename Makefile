@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := $(shell find rust -name '*.rs') Cargo.toml Cargo.lock pyproject.toml
 PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench wheel clean
@@ -40,8 +42,8 @@ test: test-rust test-python  ## every test that takes seconds
 test-rust:  ## the Rust tests alone
 	cargo test --quiet
 
-test-python: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the Python tests alone
-	$(PYTEST)
+test-python: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the Python tests alone, JOBS (2) files at a time
+	$(PYTEST) $(SIDE_BY_SIDE)
 
 test-slow: $(VENV)/.built $(VENV)/.test  ## the tests that take minutes: wheel, large inputs
 	$(PYTEST) -m slow

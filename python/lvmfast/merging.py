@@ -168,7 +168,7 @@ def _all_of_one_scan(parts: Sequence[Part]) -> list[Part]:
     if first.run["version"] != __version__:
         raise DataError(f"{first.path}: written by lvmfast {first.run['version']}, this is {__version__}")
     if first.run.get(FORM) != RECORDS:
-        raise DataError(f"{first.path}: written by an older lvmfast {__version__}: scan its shards again")
+        raise DataError(f"{first.path}: records in the form of an earlier lvmfast: scan its shards again")
     by_share: dict[int, Part] = {}
     for part in parts:
         asked = {name: value for name, value in first.run.items() if name != "share"}

@@ -80,6 +80,15 @@ def test_parts_of_other_scans_are_refused(corpus: Path, tmp_path: Path) -> None:
         lvmfast.merge([first[0], scan_shards(elsewhere, tmp_path / "c", 2)[1]])
 
 
+def test_parts_of_an_earlier_form_are_refused(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = scan_shards(corpus, tmp_path, 2)
+    monkeypatch.setattr("lvmfast.merging.RECORDS", 99)
+    with pytest.raises(DataError, match="the form of an earlier lvmfast: scan its shards again"):
+        lvmfast.merge(parts)
+
+
 def test_an_evaluation_set_of_other_rows_is_noticed(corpus: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(corpus, copy)
@@ -250,6 +259,10 @@ def test_resuming_another_scan_is_refused(corpus: Path, tmp_path: Path) -> None:
             scan(progress=stopped)
     with pytest.raises(DataError, match="not at its end; the same command with --resume"):
         SavedScan.open(out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lvmfast.leaks.journal.RECORDS", 99)
+        with pytest.raises(DataError, match="records have the form of an earlier lvmfast; without --resume"):
+            scan(resume=True)
     with pytest.raises(DataError, match=r"cannot be resumed: max_pairs was 50, now it is 51"):
         scan(resume=True, max_pairs=51)
     (copy / "train" / "3.jsonl").write_text('{"doc_id": 1}\n')

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,10 @@ class _LevelOnRay:
         """What was found."""
         items = [item for side, spans in self._spans.items() for item in self._items(side, spans)]
         found = self._texts_found(items) if self._task.keys.texts else self._run(self._task, items)
-        merged = merged_partitions((from_arrays(LevelResult, tree) for tree in found), self._task.options)
+        # There may be no group at all, and then no key is still a number of keys.
+        none = LevelResult({}, keys=None if self._task.keys.texts else dict.fromkeys(self._sides, 0))
+        parts = (from_arrays(LevelResult, tree) for tree in found)
+        merged = merged_partitions(chain([none], parts), self._task.options)
         starts = {side: starts_of(tally.count().file_rows) for side, tally in self._tally.items()}
         return keyed_result(self._tally, [merged.relocated(starts)], self._task.options)
 

@@ -140,6 +140,11 @@ class Journal:
             forget(self._folder, self._prefix, self._id)
         elif runs and self._prefix + RUN + self._id not in runs:
             recorded, _ = unpack(f"{self._folder.path}: {runs[0]}", self._folder.read(runs[0]))
+            if recorded.get(FORM) != RECORDS:
+                raise DataError(
+                    f"{self._folder.path}: cannot be resumed: its records have the form of an earlier "
+                    "lvmfast; without --resume the scan begins anew"
+                )
             check_same(f"{self._folder.path}: cannot be resumed", recorded, self._run)
 
     def begin(self, index: Cut, streamed: Dataset) -> list[Span]:
