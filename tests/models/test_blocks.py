@@ -274,7 +274,6 @@ def test_weights_of_a_whole_model_cross_the_forms(block, monkeypatch):
     packaged = import_packaged()
     on_references(packaged, monkeypatch)
     monkeypatch.setattr(forms, "choose_form", lambda config, device: "kernels")
-    monkeypatch.setattr("lvmfast.models.build.choose_form", forms.choose_form)
     theirs = build(config(block)).eval()
     monkeypatch.undo()
     on_references(packaged, monkeypatch)

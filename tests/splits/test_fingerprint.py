@@ -110,6 +110,16 @@ def test_doc_chunk_and_text_are_those_of_the_whole_scan(tmp_path_factory, ids, d
     jsonschema.validate(printed.summary, SCHEMA)
 
 
+def test_a_fingerprint_without_a_usable_vector_says_so(tmp_path):
+    train = pa.table(
+        {"text": ["a text of the set"], "vector": pa.array([[0, 0, 0]], pa.list_(pa.float32(), 3))}
+    )
+    eval_ = pa.table({"text": ["another text"], "vector": pa.array([[1, 0, 0]], pa.list_(pa.float32(), 3))})
+    full, printed = both_ways(train, eval_, tmp_path, min_chars=4, levels=None)
+    assert printed.summary["levels"]["vector"] == full.summary["levels"]["vector"]
+    assert printed.levels["vector"].reason == "no row of train can be checked (1 zero)"
+
+
 def rows_at(rng, base, cosine):
     """A row at about the given cosine from `base`, at a random length."""
     across = rng.normal(size=len(base))

@@ -65,7 +65,7 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
         for level in levels
         if (keys := LEVELS[level].keys) is not None
     ]
-    if vectors:
+    if vectors is not None:
         keyed.append(KeyedLevel(VECTOR, "train", files, options, vectors))
     oracle = OracleLevel(files["eval"], options) if ORACLE.name in levels else None
     with context.clock.phase("index"):
@@ -83,17 +83,17 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
             seen["eval"].see(batch)
             for level in keyed:
                 level.stream(batch)
-            if oracle:
+            if oracle is not None:
                 oracle.check(batch)
     found: dict[Level, LevelFinding] = {}
     with context.clock.phase("count"):
         for level in keyed:
             found[level.level] = level_finding(level.level, level.result())
-        if vectors:
+        if vectors is not None:
             found[VECTOR.name] = replace(
                 found[VECTOR.name], threshold=options.threshold, undecided=vectors.undecided()
             )
-        if oracle:
+        if oracle is not None:
             found[ORACLE.name] = level_finding(ORACLE.name, oracle.result(), options.threshold)
     info = {side: side_info(sides[side], seen[side]) for side in SIDES}
     return judged_findings(Findings(found, info), missing, options)
