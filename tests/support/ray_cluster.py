@@ -168,7 +168,7 @@ WORKS: dict[str, Callable[..., None]] = {
 
 def main(work: str, what: str, arguments: list[str]) -> None:
     import lvmfast
-    from lvmfast.engines import ledger, ray
+    from lvmfast.engines import ledger, spans
 
     with two_nodes(**({"num_gpus": 1} if what == "gpu" else {})) as (address, kill):
         killed = []
@@ -181,8 +181,8 @@ def main(work: str, what: str, arguments: list[str]) -> None:
         if what == "version":
             ledger.__version__ = "0.0.0"
         if what == "missing":
-            path = ray._path
-            ray._path = lambda file: path(file).replace("train", "elsewhere")  # type: ignore[assignment]
+            path = spans._path
+            spans._path = lambda file: path(file).replace("train", "elsewhere")  # type: ignore[assignment]
         if what == "encoder":
             from lvmfast.ingest import ray_embedding
 
