@@ -18,8 +18,6 @@ Hashes = npt.NDArray[np.uint64]
 
 #: Files that are open at a time per spill; what needs more parts is split again.
 MOST_PARTITIONS = 128
-#: Flushed rows are alive as they came, gathered by partition, and as the next ones that wait.
-BUFFERS_HELD = 4
 
 
 def key_hashes(keys: Keys, depth: int) -> Hashes:

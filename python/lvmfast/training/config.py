@@ -221,7 +221,6 @@ class TrainConfig:
 
 TYPES: Mapping[str, Any] = get_type_hints(TrainConfig)
 GROUPS: Mapping[str, str] = {spec.name: spec.metadata["group"] for spec in fields(TrainConfig)}
-DEFAULTS: Mapping[str, Any] = {spec.name: spec.default for spec in fields(TrainConfig)}
 
 #: Figures that do not change what comes out, so that a run may go on with others.
 FREE = ("save_every", "threads", "device")
