@@ -36,7 +36,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import silent
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
 from lvmfast.models.config import BASELINES
-from lvmfast.splits.components import join_documents
+from lvmfast.splits.components import relate_documents
 from lvmfast.splits.documents import read_documents
 
 CACHE = Path(__file__).resolve().parent.parent / ".bench"
@@ -106,7 +106,8 @@ def components(path: Path) -> tuple[Any, Any]:
     """Articles in order, and the number of the component of shared texts and vectors that each is in."""
     dataset = load_split(path, payload=load_payload(path.with_name("chunks.parquet")))
     documents = read_documents(dataset, ScanOptions(), silent)
-    joined = join_documents(dataset, documents.of_row, len(documents.ids), ScanOptions(), silent).roots()
+    found = relate_documents(dataset, documents.of_row, len(documents.rows), ScanOptions(), silent)
+    joined = found.components.roots()
     names = np.array(documents.ids, np.int64)
     order = np.argsort(names)
     return names[order], joined[order]

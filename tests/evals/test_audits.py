@@ -18,7 +18,7 @@ from lvmfast.evals.audits import (
     rows_of_keys,
     separation_check,
 )
-from lvmfast.evals.density import density, final_ranks, rerank_by_density, stored_density
+from lvmfast.evals.density import density, final_ranks, rerank_by_density
 from lvmfast.evals.domains import Gating, assign_domains, fit_domains, gated_ranks
 from lvmfast.evals.gated import gated_name
 from lvmfast.evals.ranks import truth_ranks
@@ -125,19 +125,13 @@ def test_separation_is_the_auc_of_pairs(articles):
     assert not separation_check(-predicted, vectors[rows], keys[rows, 0]).passed
 
 
-def test_density_is_the_mean_of_the_ten_nearest(articles, tmp_path):
+def test_density_is_the_mean_of_the_ten_nearest(articles):
     _, vectors = articles
     wide = vectors / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     similar = wide @ wide.T
     np.fill_diagonal(similar, -2)
     expected = np.sort(similar, axis=1)[:, -10:].mean(axis=1)
     np.testing.assert_allclose(density(vectors), expected, atol=1e-9)
-    first = stored_density(tmp_path / "density.npz", vectors)
-    assert np.array_equal(first, stored_density(tmp_path / "density.npz", vectors))
-    with pytest.raises(DataError, match="the density of other vectors"):
-        stored_density(tmp_path / "density.npz", vectors * 2)
-    with pytest.raises(DataError, match="expected the density of 9 rows"):
-        stored_density(tmp_path / "density.npz", vectors[:9])
 
 
 def test_candidates_are_put_in_order_by_density():

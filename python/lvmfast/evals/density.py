@@ -7,15 +7,11 @@ neighbours among the candidates instead of the queries; what CSLS takes off for 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
-from lvmfast.corpus.failures import reading
-from lvmfast.durable import appearing
 from lvmfast.errors import DataError
 from lvmfast.evals.request import Scores, TopK
 from lvmfast.evals.search import top_k
@@ -46,27 +42,6 @@ def density(pool: Vectors, *, neighbours: int = NEIGHBOURS, threads: int = 0, de
     itself = np.arange(len(rows))[:, None]
     found = np.zeros(len(pool))
     found[usable] = top_k(rows, rows, k, exclude=itself, threads=threads, device=device).scores.mean(axis=1)
-    return found
-
-
-def stored_density(path: Path, pool: Vectors, *, threads: int = 0, device: str = "cpu") -> Scores:
-    """The density of a pool from the file that holds it, made first where there is none.
-
-    Raises:
-        DataError: as `density`, or the file is of other vectors.
-    """
-    identity = _core.blake3_bytes(np.ascontiguousarray(pool, np.float32).tobytes(), threads)
-    if path.exists():
-        with reading(str(path)), np.load(path, allow_pickle=False) as stored:
-            names = set(stored.files)
-            if names != {"density", "pool", "neighbours"} or stored["density"].shape != (len(pool),):
-                raise DataError(f"{path}: expected the density of {len(pool)} rows, got {sorted(names)}")
-            if str(stored["pool"]) != identity or int(stored["neighbours"]) != NEIGHBOURS:
-                raise DataError(f"{path}: the density of other vectors: delete it to have it made anew")
-            return np.asarray(stored["density"], np.float64)
-    found = density(pool, threads=threads, device=device)
-    with appearing(path) as staged, staged.open("wb") as file:
-        np.savez(file, density=found, pool=np.array(identity), neighbours=np.array(NEIGHBOURS))
     return found
 
 

@@ -12,12 +12,11 @@ from lvmfast.corpus.sequences import open_sequences
 from lvmfast.errors import DataError
 from lvmfast.evals.density import density, final_ranks
 from lvmfast.evals.metrics import retrieval_metrics
+from lvmfast.evals.pools import DEPTH
 from lvmfast.evals.ranks import truth_ranks
 from lvmfast.evals.rerank import Reranker, fit_reranker, list_features
 from lvmfast.evals.search import top_k
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
-
-DEPTH = 50
 
 
 @dataclass(frozen=True)
