@@ -21,8 +21,9 @@ from tests.support.shards import OPTIONS, assert_same, assert_same_within, rando
 from tests.support.tiny_encoder import make_tiny_encoder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-#: A node may take a while to start beside other tests: Ray itself gives up after 30 seconds.
-PATIENT = {**os.environ, "RAY_raylet_start_wait_time_s": "120"}
+#: Beside other tests a node may take a while to start, where Ray itself gives up after 30 seconds, and its
+#: workers are to have as much of the machine as those tests.
+PATIENT = {**os.environ, "RAY_raylet_start_wait_time_s": "120", "RAY_worker_niceness": "0"}
 
 
 def on_cluster(work: str, what: str, *arguments: Path) -> str:
@@ -50,7 +51,7 @@ main()
 
 def lvmfast(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", LVMFAST, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=PATIENT)
 
 
 @pytest.mark.parametrize("what", ["", "kill"])
