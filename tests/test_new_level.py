@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 import lvmfast
 from lvmfast.cli.app import app
 from lvmfast.corpus import load_split
+from lvmfast.leaks.keyed_by import KeyedBy, text_keys
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.levels import LEVELS
 from lvmfast.levels.base import Level
-from lvmfast.levels.keys import KeyedBy, text_keys
 
 FIRST, MIN_CHARS = 6, 4
 

@@ -34,7 +34,7 @@ from lvmfast.leaks.options import (
     ScanOptions,
 )
 from lvmfast.leaks.progress import Clock, Progress, silent
-from lvmfast.levels import LEVELS, parse_levels
+from lvmfast.levels import LEVELS, check_allowed, parse_levels
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.record import Inputs, OpenSplit, environment
@@ -140,6 +140,7 @@ def leakscan(
     Raises:
         DataError: bad input; the message names the file, the key, what was expected and what was found.
     """
+    check_allowed(allow or {})
     options = ScanOptions(
         levels=parse_levels(levels) if levels is not None else None,
         threshold=threshold,

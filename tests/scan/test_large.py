@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast.corpus import Dataset, load_split
-from lvmfast.leaks import cost, journal, memory, partitioned
+from lvmfast.leaks import cost, journal, partitioned
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.options import ScanOptions
@@ -23,7 +23,7 @@ from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Tally
 from lvmfast.levels import LEVELS
-from lvmfast.scan import beyond_memory
+from lvmfast.scan import beyond_memory, estimates
 from lvmfast.stores import folder
 from tests.support.colliding import as_arrays
 from tests.support.colliding import splits as vector_splits
@@ -200,9 +200,9 @@ LARGE = 1 << 62
 def too_large(budget: int):
     """Whatever is indexed seems not to fit, and partitions and blocks get `budget` bytes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "index_bytes", lambda *args: LARGE)
+        patch.setattr(estimates, "index_bytes", lambda *args: LARGE)
         within = lambda levels, *args: LARGE if "text" in levels else 0  # noqa: E731
-        patch.setattr(memory, "index_bytes_within", within)
+        patch.setattr(estimates, "index_bytes_within", within)
         patch.setattr(beyond_memory, "budget", lambda options, held=0: budget)
         yield
 
@@ -271,9 +271,9 @@ def command(shards, *options):
 #: Runs the command line with an index that seems not to fit; the first argument says what happens meanwhile.
 FORCED = """
 import resource, signal, sys
-from lvmfast.leaks import cost, memory, partitioned
-from lvmfast.scan import beyond_memory
-memory.index_bytes = lambda *args: 1 << 62
+from lvmfast.leaks import cost, partitioned
+from lvmfast.scan import beyond_memory, estimates
+estimates.index_bytes = lambda *args: 1 << 62
 beyond_memory.budget = lambda options, held=0: 50_000
 if sys.argv[1] == "full":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

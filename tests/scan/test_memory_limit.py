@@ -16,6 +16,7 @@ from lvmfast.corpus import load_split
 from lvmfast.leaks import cgroup, memory
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.levels import parse_levels
+from lvmfast.scan import estimates
 from tests.support.places import ROOT
 
 sys.path.append(str(ROOT / "benches"))
@@ -113,7 +114,7 @@ def test_an_index_that_fits_by_the_estimate_fits(folder, tmp_path, levels):
 
     def needed(limit: int) -> int:
         options = ScanOptions(memory_limit=limit, max_pairs=2000)
-        return memory.working_bytes(options) + memory.index_bytes(
+        return memory.working_bytes(options) + estimates.index_bytes(
             parse_levels(levels.split(",")), right, left, options
         )
 

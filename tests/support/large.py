@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from lvmfast.leaks.blocked import BlockedVectors
 from lvmfast.leaks.results import LevelResult
+from lvmfast.scan.blocked import BlockedVectors
 from tests.support.colliding import DIM, LENGTH
 
 COLUMNS = ("doc_id", "chunk_id", "text")
@@ -42,7 +42,7 @@ def same(one: LevelResult, other: LevelResult) -> None:
 def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3, journal=None):
     read = lambda side, columns, phase: datasets[side].batches(columns, block_rows)  # noqa: E731
     files = {side: len(dataset.files) for side, dataset in datasets.items()}
-    levels = ("vector", "context", "oracle")
+    levels = ("vector", "context")
     return BlockedVectors(
         levels, indexed, files, DIM, LENGTH, options, groups_per_block, read, journal
     ).results()

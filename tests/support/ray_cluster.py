@@ -76,9 +76,10 @@ def scan(corpus: str, out: str, **engine: Any) -> None:
 
 def large(corpus: str, out: str, **engine: Any) -> None:
     """A scan whose index does not fit."""
-    from lvmfast.leaks import memory
 
-    memory.index_bytes = lambda *_: 1 << 60
+    from lvmfast.scan import estimates
+
+    estimates.index_bytes = lambda *_: 1 << 60
     scan(corpus, out, **engine)
 
 

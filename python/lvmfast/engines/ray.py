@@ -20,8 +20,9 @@ from lvmfast.engines.spread import spread
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, pack, unpack
+from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.results import LevelResult
-from lvmfast.levels.base import LevelName
+from lvmfast.scan import estimates
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.running import Comparison, RunningLevels
 
@@ -91,7 +92,7 @@ class OnRay:
             return True
         with connected(self._address) as ray, context.resumable():
             need = memory.working_bytes(options) + WORKER_BYTES
-            need += memory.index_bytes(comparison.levels, indexed, dataset, options)
+            need += estimates.index_bytes(comparison.levels, indexed, dataset, options)
             those = workers(ray, need, options.threads)
             sent = context.read(indexed, comparison.columns(comparison.indexed), f"send {comparison.indexed}")
             batches = [_whole(batch) for batch in sent]

@@ -27,15 +27,15 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Rows, Span, numbered, pack, spans_of, unpack
 from lvmfast.leaks.joins import PartitionJoin, joined_bytes, keyed_result, merged_partitions
-from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.keyed_by import KeyedBy
+from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.leaks.records import Records
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.spill import key_hashes, partition_of
 from lvmfast.leaks.tally import NO_ROWS, SideTally, Tally, starts_of
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import Level, LevelName
-from lvmfast.levels.keys import KeyedBy
+from lvmfast.levels.base import Level
 from lvmfast.scan.context import ScanContext
 
 #: Bytes of a file after which another task may read on.

@@ -8,25 +8,12 @@ from typing import Literal
 
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Evidence
-from lvmfast.leaks.results import NearestRows
-from lvmfast.leaks.tally import Rows, Scores, SideCount, starts_of
-from lvmfast.levels.base import LevelName
+from lvmfast.leaks.options import LevelName
+from lvmfast.leaks.results import NearestRows, Undecided
+from lvmfast.leaks.tally import Rows, SideCount, starts_of
 
 Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
 Verdict = Literal["clean", "allowed", "leak", "incomplete", "part"]
-
-
-@dataclass(frozen=True)
-class Undecided:
-    """Eval rows of which a fingerprint cannot say whether they match: nothing rules it out."""
-
-    rows: Rows  #: ascending rows of the dataset
-    bounds: Scores  #: no score of the row with a training row is above it
-
-    def at_least(self, threshold: float) -> Undecided:
-        """Those that a higher threshold leaves undecided."""
-        keep = self.bounds >= threshold
-        return Undecided(self.rows[keep], self.bounds[keep])
 
 
 @dataclass(frozen=True)

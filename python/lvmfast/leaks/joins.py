@@ -20,12 +20,12 @@ from lvmfast.corpus.keys import Keys, Valid, newly_inserted
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks import memory
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
+from lvmfast.leaks.keyed_by import KeyedBy
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import batch_of, keys_of, row_numbers, stored_keys
 from lvmfast.leaks.results import LevelResult, Merging
 from lvmfast.leaks.slots import HashedRows, KeySource, TextRows
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, together
-from lvmfast.levels.keys import KeyedBy
 
 BOILERPLATE = "boilerplate"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from lvmfast.corpus.sides import Side, other_side
 from lvmfast.leaks.cuts import located
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.joins import DocumentFrequency, SlotJoin, keyed_result
+from lvmfast.leaks.keyed_by import KeyedBy
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import (
@@ -30,7 +32,25 @@ from lvmfast.leaks.slots import (
 )
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, first_rows, together
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
-from lvmfast.levels.base import Level
+
+
+class Keyed(Protocol):
+    """A level whose rows match by equal keys, or by slots from elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """As reports have it."""
+        ...
+
+    @property
+    def keys(self) -> KeyedBy | None:
+        """What rows have for keys."""
+        ...
+
+    @property
+    def boilerplate(self) -> bool:
+        """Whether `max_df` sets apart what stands in many documents."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ class KeyedLevel:
 
     def __init__(
         self,
-        level: Level,
+        level: Keyed,
         indexed: Side,
         files: Mapping[Side, int],
         options: ScanOptions,
@@ -95,6 +115,9 @@ class KeyedLevel:
         """Takes the next rows of the indexed side."""
         self._index_slots.append(self._see(self._indexed, batch, self._source.add(batch)))
 
+    def close(self) -> None:
+        """Nothing is left to do between the sides."""
+
     def stream(self, batch: Batch) -> None:
         """Takes the next rows of the streamed side."""
         slots = self._see(self._streamed, batch, self._source.find(batch))
@@ -111,6 +134,11 @@ class KeyedLevel:
             documents = documents_of(side, batch, rows)
             self._documents[side].add(np.column_stack((coded[rows].astype(np.uint64), documents)))
         return coded
+
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report: one a matched row at most."""
+        return min(self.matched, self._options.max_pairs)
 
     def indexed(self) -> Tree:
         """What the indexed side is for `result`; it stays."""

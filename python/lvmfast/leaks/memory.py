@@ -12,17 +12,8 @@ from lvmfast.leaks import cgroup
 from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, check_evidence_held
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.levels import LEVELS
-from lvmfast.levels.base import LevelName
-from lvmfast.levels.keys import KeyedBy
 
 MOST_BLOCK_ROWS = 16_384
-#: A table holds each key (8 bytes a word), and slots at a load of 7/8, twice while it grows.
-SLOT_BYTES = 18
-#: A list of keys or of texts is doubled when it is full.
-LISTED = 2
-#: Per row of the indexed side of a keyed level: its slot, and what the counting makes of all slots.
-COUNTED_BYTES = 90
 #: Groups of equal vectors: a table, and what is known of each row and of each group.
 GROUP_BYTES = 120
 #: The core's own forms of a vector beside its values: projections and codes of the sieve, at most.
@@ -38,8 +29,6 @@ TEXT_MARGIN = 1.25
 LEAST_PASS = 4_096
 #: A matched row: in lists, put together, and sorted or located in its file.
 MATCHED_BYTES = 48
-#: The texts of a match: looked up, put beside it, and joined into one table.
-TEXT_COPIES = 3
 
 
 def block_rows(dataset: Dataset, columns: Sequence[str], options: ScanOptions) -> int:
@@ -59,43 +48,6 @@ def working_bytes(options: ScanOptions) -> int:
     return BASE_BYTES + BLOCKS_HELD * options.block_bytes
 
 
-def index_bytes(
-    levels: Sequence[LevelName], indexed: Dataset, streamed: Dataset, options: ScanOptions
-) -> int:
-    """Bytes that the index is expected to need, of a scan of two sides.
-
-    It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
-    """
-    ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)  # of objects in a store
-    return ahead + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
-
-
-def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed: Dataset) -> int:
-    """The part of `index_bytes` for the levels that compare keys."""
-    rows = indexed.estimated_rows()
-    need = 0
-    for keys in keys_of(levels):
-        slot = LISTED * 8 * keys.words + SLOT_BYTES
-        need += rows * (slot + COUNTED_BYTES)
-        need += rows * LISTED * text_bytes(indexed) if keys.texts else streamed.estimated_rows() * slot
-    return need
-
-
-def keys_of(levels: Sequence[LevelName]) -> list[KeyedBy]:
-    """The keys of those of `levels` that compare keys."""
-    return [keys for level in levels if (keys := LEVELS[level].keys) is not None]
-
-
-def vector_bytes(levels: Sequence[LevelName], indexed: Dataset, options: ScanOptions) -> int:
-    """The part of `index_bytes` for the levels that compare vectors."""
-    rows, dim = indexed.estimated_rows(), indexed.dim or 0
-    each = GROUP_BYTES + indexed_bytes(dim, options)
-    need = rows * each if any(LEVELS[level].compares_vectors for level in levels) else 0
-    if any(LEVELS[level].windows for level in levels):
-        need += rows * each * (indexed.context_length or 0)
-    return need
-
-
 def indexed_bytes(dim: int, options: ScanOptions) -> int:
     """Bytes of one vector in an index."""
     return int(4 * dim * GROWING) + SIEVE_BYTES + (nearest_bytes(dim) if options.nearest else 0)
@@ -111,15 +63,6 @@ def text_bytes(dataset: Dataset) -> int:
     return TEXT_BYTES
 
 
-def evidence_bytes(levels: Sequence[LevelName], sides: Sequence[Dataset], options: ScanOptions) -> int:
-    """Bytes that the texts of the evidence may need, of as many matches as there can be."""
-    smaller = min(dataset.estimated_rows() for dataset in sides)
-    most = sum(
-        min(options.max_pairs, smaller**2 if LEVELS[level].keys is None else smaller) for level in levels
-    )
-    return TEXT_COPIES * most * sum(text_bytes(d) for d in sides if "text" in d.columns)
-
-
 def nearest_bytes(dim: int) -> int:
     """Bytes per indexed row of a search for nearest rows: its best, projections and codes."""
     return 64 + 5 * min(dim, 384)
@@ -128,22 +71,6 @@ def nearest_bytes(dim: int) -> int:
 def join_bytes(dim: int) -> int:
     """Bytes per row of a join of a set with itself: projections, codes, cells."""
     return 150 + 6 * min(dim, 384)
-
-
-def index_bytes_within(
-    levels: Sequence[LevelName], split: Dataset, options: ScanOptions, beside: int = 0
-) -> int:
-    """Bytes that the index is expected to need, of a scan inside one split."""
-    rows = split.estimated_rows()
-    text = split.ahead_bytes
-    for keys in keys_of(levels):
-        listed = 8 * keys.words + (text_bytes(split) if keys.texts else 0)
-        text += rows * (LISTED * listed + SLOT_BYTES + COUNTED_BYTES)
-    if not any(LEVELS[level].compares_vectors for level in levels):
-        return text
-    dim = split.dim or 0
-    compared = min(rows, vectors_per_pass(split, options, beside))
-    return beside + max(text, rows * GROUP_BYTES + compared * (4 * dim + join_bytes(dim)))
 
 
 def vectors_per_pass(split: Dataset, options: ScanOptions, beside: int = 0) -> int:

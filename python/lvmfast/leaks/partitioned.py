@@ -20,12 +20,12 @@ from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.joins import PartitionJoin, joined_bytes, keyed_result, merged_partitions
+from lvmfast.leaks.keyed import Keyed
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.records import Records, keys_of
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.spill import MOST_PARTITIONS, Spill, key_hashes
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally
-from lvmfast.levels.base import Level
 
 #: The largest partition is this much larger than the mean, at most, while keys are many.
 UNEVEN = 1.3
@@ -48,7 +48,7 @@ class PartitionedLevel:
 
     def __init__(
         self,
-        level: Level,
+        level: Keyed,
         sides: Sequence[Side],
         files: Mapping[Side, int],
         rows: Mapping[Side, int],

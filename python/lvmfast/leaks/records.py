@@ -9,10 +9,10 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, text_bytes
 from lvmfast.corpus.sides import Side
+from lvmfast.leaks.keyed_by import Comparable, KeyedBy, text_keys
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.slots import documents_of, see
 from lvmfast.leaks.tally import Rows, SideTally
-from lvmfast.levels.keys import Comparable, KeyedBy, text_keys
 
 
 class Records:

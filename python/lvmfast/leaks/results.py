@@ -35,6 +35,19 @@ class NearestRows:
 
 
 @dataclass(frozen=True)
+class Undecided:
+    """Eval rows of which a fingerprint cannot say whether they match: nothing rules it out."""
+
+    rows: Rows  #: ascending rows of the dataset
+    bounds: Scores  #: no score of the row with a training row is above it
+
+    def at_least(self, threshold: float) -> Undecided:
+        """Those that a higher threshold leaves undecided."""
+        keep = self.bounds >= threshold
+        return Undecided(self.rows[keep], self.bounds[keep])
+
+
+@dataclass(frozen=True)
 class LevelResult:
     """What a level found; `matches` is cut to the evidence limit, nothing else is."""
 
@@ -46,6 +59,7 @@ class LevelResult:
     keys: Mapping[Side, int] | None = None  #: distinct keys (doc, chunk)
     padding: Mapping[Side, int] | None = None  #: zero vectors in windows, which are no rows of anything
     nearest: NearestRows | None = None  #: if asked for
+    undecided: Undecided | None = None  #: of a scan against a fingerprint
 
     def relocated(self, starts: Mapping[Side, Rows]) -> LevelResult:
         """With rows of the dataset where rows had numbers, given the row at which each file starts.

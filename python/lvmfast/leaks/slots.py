@@ -17,9 +17,9 @@ from lvmfast.corpus.keys import (
 )
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.cuts import located
+from lvmfast.leaks.keyed_by import NO_TEXT, NULL_ID, KeyedBy
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.tally import Rows, SideTally
-from lvmfast.levels.keys import NO_TEXT, NULL_ID, KeyedBy
 
 REASONS: Mapping[int, str] = {-2: "empty_text", -3: "short_text", NULL_ID: "null_id", NO_TEXT: "no_text"}
 

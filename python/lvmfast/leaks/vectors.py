@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.sides import Side, other_side
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.leaks.cells import Cells, Codes
-from lvmfast.leaks.common_scan import BatchCells
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW, Evidence, EvidenceBuffer, Named
 from lvmfast.leaks.near import UNUSABLE, IndexedVectors, NearJoin, NearPart, no_pairs_at, pairs_at
 from lvmfast.leaks.nearest import NearestGroups, NearestPart
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult, add_up
+from lvmfast.leaks.running import Beginning
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
@@ -54,30 +54,59 @@ class IndexedRows:
     padding: int = 0
 
 
-class VectorLevel:
+class _ComparedLevel:
+    """What the levels that compare vectors of both sides have in common."""
+
+    nbytes = matched = 0  #: the pool counts its own bytes, and a join holds best scores and no rows
+
+    def __init__(self, beginning: Beginning, *among: IndexedVectors) -> None:
+        """Compares with what is `among` the vectors of the indexed side."""
+        self._indexed, self._streamed = beginning.indexed, other_side(beginning.indexed)
+        self._pool, self._options = beginning.vectors, beginning.options
+        self._tally = {side: SideTally(n) for side, n in beginning.files.items()}
+        self._among = among
+        self._padding: dict[Side, int] | None = None
+
+    @cached_property
+    def _joins(self) -> tuple[NearJoin, ...]:
+        return tuple(NearJoin(self._indexed, vectors, self._options) for vectors in self._among)
+
+    def close(self) -> None:
+        """The pool is closed by whoever has it."""
+
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report."""
+        return sum(join.evidence for join in self._joins)
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        return Named.of([join.named() for join in self._joins])
+
+    def result(self) -> LevelResult:
+        """What was found, once both sides went by."""
+        seen = LevelResult({side: tally.part() for side, tally in self._tally.items()}, padding=self._padding)
+        return LevelResult.merged([seen, *(join.result() for join in self._joins)], self._options)
+
+
+class VectorLevel(_ComparedLevel):
     """Eval targets against train targets."""
 
-    def __init__(
-        self, indexed: Side, targets: IndexedVectors, files: Mapping[Side, int], options: ScanOptions
-    ) -> None:
-        """`targets` is filled through `index` alone and may be shared with the context level."""
-        self._indexed: Side = indexed
-        self._streamed: Side = other_side(indexed)
-        self._targets = targets
-        self._options = options
-        self._tally = {side: SideTally(n) for side, n in files.items()}
-        self._join: NearJoin | None = None
+    def __init__(self, beginning: Beginning) -> None:
+        """Nothing read yet."""
+        super().__init__(beginning, beginning.vectors.targets)
+        self._targets = beginning.vectors.targets
         self._nearest: NearestGroups | None = None
         self._told = NearestGroups.none(0)
 
-    def index(self, batch: Batch, codes: Codes | None) -> None:
-        """Takes the next rows of the indexed side, whose targets were added with `codes`."""
-        see_vectors(self._tally[self._indexed], batch, codes)
+    def index(self, batch: Batch) -> None:
+        """Takes the next rows of the indexed side."""
+        see_vectors(self._tally[self._indexed], batch, self._pool.add_targets(batch))
 
-    def stream(self, batch: Batch, cells: BatchCells) -> None:
+    def stream(self, batch: Batch) -> None:
         """Takes the next rows of the streamed side."""
-        join = self._joined()
-        codes = None if cells.targets is None else join.stream(cells.targets, cells.found)
+        cells = self._pool.cells(batch)
+        codes = None if cells.targets is None else self._joins[0].stream(cells.targets, cells.found)
         if self._options.nearest and batch.vector is not None:
             self._targets.near.seek(batch.vector, batch.start)
         see_vectors(self._tally[self._streamed], batch, codes)
@@ -97,7 +126,7 @@ class VectorLevel:
             # The search goes on from the best ones: what it found since the last cut is what is better.
             found = NearestGroups(*self._targets.near.nearest())
             nearest, self._told = found.changed(self._told), found
-        part = VectorPart(self._tally[self._streamed].part(), self._joined().cut(), nearest)
+        part = VectorPart(self._tally[self._streamed].part(), self._joins[0].cut(), nearest)
         self._tally[self._streamed].forget()
         return to_arrays(part)
 
@@ -105,34 +134,19 @@ class VectorLevel:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         part = from_arrays(VectorPart, tree)
         self._tally[self._streamed].add(part.tally.relocated(starts))
-        self._joined().fold(part.join, starts)
+        self._joins[0].fold(part.join, starts)
         if part.nearest is not None:
             if self._nearest is None:
                 self._nearest = NearestGroups.none(len(self._targets.size))
             self._nearest.fold(part.nearest, starts)
 
-    def named(self) -> Named:
-        """The rows that the evidence may name, and those of the indexed side that match."""
-        return self._joined().named()
-
-    @property
-    def evidence(self) -> int:
-        """Matches held for a report."""
-        return self._join.evidence if self._join else 0
-
-    def _joined(self) -> NearJoin:
-        if self._join is None:
-            self._join = NearJoin(self._indexed, self._targets, self._options)
-        return self._join
-
     def result(self) -> LevelResult:
         """What was found, once both sides went by."""
-        nearest = None
-        if self._options.nearest:
-            groups = self._nearest or NearestGroups(*self._targets.near.nearest())
-            nearest = groups.by_row(self._targets)
-        seen = LevelResult({side: tally.part() for side, tally in self._tally.items()}, nearest=nearest)
-        return LevelResult.merged([seen, self._joined().result()], self._options)
+        found = super().result()
+        if not self._options.nearest:
+            return found
+        groups = self._nearest or NearestGroups(*self._targets.near.nearest())
+        return replace(found, nearest=groups.by_row(self._targets))
 
 
 def see_vectors(tally: SideTally, batch: Batch, codes: Codes | None) -> None:
@@ -157,36 +171,26 @@ def see_windows(tally: SideTally, batch: Batch, targets: Codes, windows: Codes) 
     return int(np.count_nonzero(windows == 1))
 
 
-class ContextLevel:
+class ContextLevel(_ComparedLevel):
     """Targets of one side among the context windows of the other, both ways."""
 
-    def __init__(
-        self,
-        indexed: Side,
-        targets: IndexedVectors,
-        windows: IndexedVectors,
-        files: Mapping[Side, int],
-        options: ScanOptions,
-    ) -> None:
-        """`targets` and `windows` hold the vectors of the indexed side."""
-        self._indexed: Side = indexed
-        self._streamed: Side = other_side(indexed)
-        self._targets, self._windows = targets, windows
-        self._options = options
-        self._tally = {side: SideTally(n) for side, n in files.items()}
-        self._padding: dict[Side, int] = dict.fromkeys(files, 0)
-        self._joins: tuple[NearJoin, NearJoin] | None = None
+    def __init__(self, beginning: Beginning) -> None:
+        """Nothing read yet."""
+        pool = beginning.vectors
+        super().__init__(beginning, pool.windows, pool.targets)
+        self._padding: dict[Side, int] = dict.fromkeys(beginning.files, 0)
 
-    def index(self, batch: Batch, targets: Codes | None) -> None:
-        """Takes the next rows of the indexed side, whose targets were added with codes `targets`."""
-        windows = None
+    def index(self, batch: Batch) -> None:
+        """Takes the next rows of the indexed side."""
+        targets, windows = self._pool.add_targets(batch), None
         if targets is not None and batch.windows is not None:
-            windows = self._windows.add(Cells.of(batch.windows, batch.start))
+            windows = self._pool.windows.add(Cells.of(batch.windows, batch.start))
         self._see(self._indexed, batch, targets, windows)
 
-    def stream(self, batch: Batch, cells: BatchCells) -> None:
+    def stream(self, batch: Batch) -> None:
         """Takes the next rows of the streamed side."""
-        among_windows, among_targets = self._joined()
+        cells = self._pool.cells(batch)
+        among_windows, among_targets = self._joins
         targets = windows = None
         if cells.targets is not None and cells.windows is not None:
             targets = among_windows.stream(cells.targets, cells.found)
@@ -205,12 +209,10 @@ class ContextLevel:
 
     def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
-        among_windows, among_targets = self._joined()
         part = ContextPart(
             self._tally[self._streamed].part(),
             self._padding[self._streamed],
-            among_windows.cut(),
-            among_targets.cut(),
+            *(join.cut() for join in self._joins),
         )
         self._tally[self._streamed].forget()
         self._padding[self._streamed] = 0
@@ -219,11 +221,10 @@ class ContextLevel:
     def fold(self, tree: Tree, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         part = from_arrays(ContextPart, tree)
-        among_windows, among_targets = self._joined()
         self._tally[self._streamed].add(part.tally.relocated(starts))
         self._padding[self._streamed] += part.padding
-        among_windows.fold(part.windows, starts)
-        among_targets.fold(part.targets, starts)
+        for join, found in zip(self._joins, (part.windows, part.targets), strict=True):
+            join.fold(found, starts)
 
     def _see(self, side: Side, batch: Batch, targets: Codes | None, windows: Codes | None) -> None:
         tally = self._tally[side]
@@ -231,28 +232,6 @@ class ContextLevel:
             see_vectors(tally, batch, None)
         else:
             self._padding[side] += see_windows(tally, batch, targets, windows.reshape(batch.rows, -1))
-
-    def named(self) -> Named:
-        """The rows that the evidence may name, and those of the indexed side that match."""
-        return Named.of([join.named() for join in self._joined()])
-
-    @property
-    def evidence(self) -> int:
-        """Matches held for a report."""
-        return sum(join.evidence for join in self._joins or ())
-
-    def _joined(self) -> tuple[NearJoin, NearJoin]:
-        if self._joins is None:
-            self._joins = (
-                NearJoin(self._indexed, self._windows, self._options),
-                NearJoin(self._indexed, self._targets, self._options),
-            )
-        return self._joins
-
-    def result(self) -> LevelResult:
-        """What was found, once both sides went by."""
-        seen = LevelResult({side: tally.part() for side, tally in self._tally.items()}, padding=self._padding)
-        return LevelResult.merged([seen, *(join.result() for join in self._joined())], self._options)
 
 
 def window_cosines(
@@ -273,9 +252,11 @@ def window_cosines(
 class OracleLevel:
     """Eval rows whose target stands in their own context window: a query that already holds its answer."""
 
-    def __init__(self, files: int, options: ScanOptions) -> None:
+    nbytes = matched = 0
+
+    def __init__(self, beginning: Beginning) -> None:
         """Nothing read yet."""
-        self._options, self._files = options, files
+        self._options, self._files = beginning.options, beginning.files["eval"]
         self._forget()
 
     def _forget(self) -> None:
@@ -285,7 +266,14 @@ class OracleLevel:
         self._buffer = EvidenceBuffer(options)
         self._pairs_at = no_pairs_at(options)
 
-    def check(self, batch: Batch) -> None:
+    def index(self, batch: Batch) -> None:
+        """Takes the next eval rows."""
+        self.stream(batch)
+
+    def close(self) -> None:
+        """Nothing is left to do between the sides."""
+
+    def stream(self, batch: Batch) -> None:
         """Takes the next eval rows."""
         if batch.targets is None or batch.windows is None:
             see_vectors(self._tally, batch, None)
@@ -301,6 +289,19 @@ class OracleLevel:
         self._buffer.add(Evidence(none, missing, batch.start + row, position, score, none, one, one))
         self._buffer.check()
 
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report."""
+        return self._buffer.held
+
+    def indexed(self) -> Tree:
+        """What was found, where eval is the indexed side; it stays."""
+        return to_arrays(self.result())
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of a level that indexed what `indexed` tells of."""
+        self._add(from_arrays(LevelResult, tree))
+
     def cut(self) -> Tree:
         """What was found since the last cut; nothing of it is left."""
         result = self.result()
@@ -309,10 +310,9 @@ class OracleLevel:
 
     def fold(self, tree: Tree, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
-        self.add(from_arrays(LevelResult, tree).relocated({"eval": starts}))
+        self._add(from_arrays(LevelResult, tree).relocated({"eval": starts}))
 
-    def add(self, part: LevelResult) -> None:
-        """Adds what was found in other rows."""
+    def _add(self, part: LevelResult) -> None:
         self._tally.add(part.sides["eval"])
         self._padding += (part.padding or {}).get("eval", 0)
         self._buffer.add(part.matches, part.match_count)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lvmfast.corpus.dataset import Column
 from lvmfast.errors import DataError
-from lvmfast.levels.base import Level, LevelName
+from lvmfast.leaks.options import LevelName
+from lvmfast.levels.base import Level
 from lvmfast.levels.chunk import CHUNK
 from lvmfast.levels.context import CONTEXT
 from lvmfast.levels.doc import DOC
@@ -30,6 +31,17 @@ def parse_levels(names: Iterable[str]) -> tuple[LevelName, ...]:
         found = ", ".join(unknown) or "nothing"
         raise DataError(f"levels: expected some of {', '.join(LEVELS)}; got {found}")
     return tuple(level for level in LEVELS if level in wanted)
+
+
+def check_allowed(allow: Mapping[LevelName, float]) -> None:
+    """Holds the tolerated rates of a scan to levels that there are.
+
+    Raises:
+        DataError: one is of no level.
+    """
+    for name in allow:
+        if name not in LEVELS:
+            raise DataError(f"allow: {name!r} is no level; expected one of {', '.join(LEVELS)}")
 
 
 def columns_of(levels: Iterable[LevelName]) -> tuple[Column, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.sides import SIDES, Side
-from lvmfast.levels.keys import KeyedBy
-
-#: A key of `LEVELS`: as the command line, the summary and the tables have it.
-LevelName = str
+from lvmfast.leaks.keyed import KeyedLevel
+from lvmfast.leaks.keyed_by import KeyedBy
+from lvmfast.leaks.options import LevelName
+from lvmfast.leaks.running import Beginning, Running
+from lvmfast.leaks.slots import HashedRows
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Level:
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
     payload: bool = False  #: whether a payload may have what it needs
     phases: Mapping[str, str] = field(default_factory=dict)  #: what its phases count that do not count rows
+    run: Callable[[Beginning], Running] | None = None  #: begins a two-sided scan, where it is not of keys
 
     @property
     def two_sided(self) -> bool:
@@ -48,3 +50,12 @@ class Level:
     def boilerplate(self) -> bool:
         """Whether `max_df` sets apart what stands in many documents."""
         return self.keys is not None and self.keys.texts
+
+    def begin(self, beginning: Beginning) -> Running:
+        """The level before the first row of a two-sided scan."""
+        if self.run is not None:
+            return self.run(beginning)
+        assert self.keys is not None
+        options = beginning.options
+        hashed = None if beginning.fingerprint is None else HashedRows(self.keys, options)
+        return KeyedLevel(self, beginning.indexed, beginning.files, options, hashed, cuts=beginning.cuts)

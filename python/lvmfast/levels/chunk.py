@@ -6,9 +6,9 @@ import numpy as np
 
 from lvmfast.corpus.dataset import Batch, Rows
 from lvmfast.corpus.keys import Keys, pair_keys
+from lvmfast.leaks.keyed_by import NULL_ID, Comparable, KeyedBy
 from lvmfast.levels.base import Level
 from lvmfast.levels.doc import DOC
-from lvmfast.levels.keys import NULL_ID, Comparable, KeyedBy
 
 
 def chunk_keys(batch: Batch, options: Comparable) -> tuple[Keys, Rows] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvmfast.leaks.vectors import ContextLevel
 from lvmfast.levels.base import Level
 
 CONTEXT = Level(
@@ -13,4 +14,5 @@ CONTEXT = Level(
     cosine=True,
     windows=True,
     not_in_fingerprint="a fingerprint holds no context windows",
+    run=ContextLevel,
 )

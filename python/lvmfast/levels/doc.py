@@ -6,8 +6,8 @@ import numpy as np
 
 from lvmfast.corpus.dataset import Batch, Rows
 from lvmfast.corpus.keys import Keys, id_keys
+from lvmfast.leaks.keyed_by import NULL_ID, Comparable, KeyedBy
 from lvmfast.levels.base import Level
-from lvmfast.levels.keys import NULL_ID, Comparable, KeyedBy
 
 
 def document_keys(batch: Batch, options: Comparable) -> tuple[Keys, Rows] | None:

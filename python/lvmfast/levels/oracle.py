@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lvmfast.leaks.vectors import OracleLevel
 from lvmfast.levels.base import Level
 
 ORACLE = Level(
@@ -12,4 +13,5 @@ ORACLE = Level(
     by_fingerprint="as ever; it needs the evaluation set alone",
     cosine=True,
     sides=("eval",),
+    run=OracleLevel,
 )

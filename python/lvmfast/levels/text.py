@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lvmfast.corpus.dataset import Batch, Rows
 from lvmfast.corpus.keys import Keys
+from lvmfast.leaks.keyed_by import Comparable, KeyedBy, text_keys
 from lvmfast.levels.base import Level
-from lvmfast.levels.keys import Comparable, KeyedBy, text_keys
 
 
 def hashes(batch: Batch, options: Comparable) -> tuple[Keys, Rows] | None:

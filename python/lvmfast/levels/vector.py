@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from lvmfast.leaks.running import Beginning, Running
+from lvmfast.leaks.sketched import SketchedLevel
+from lvmfast.leaks.vectors import VectorLevel
 from lvmfast.levels.base import Level
+
+
+def begin(beginning: Beginning) -> Running:
+    """The vectors themselves, or what a fingerprint keeps of them."""
+    return VectorLevel(beginning) if beginning.fingerprint is None else SketchedLevel(VECTOR, beginning)
+
 
 VECTOR = Level(
     name="vector",
@@ -19,4 +28,5 @@ VECTOR = Level(
     within=True,
     of_chunks=True,
     phases={"join": "vectors"},
+    run=begin,
 )

@@ -13,9 +13,8 @@ import pyarrow as pa
 from lvmfast.errors import DataError, LeakError
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
 from lvmfast.leaks.journal import forget
-from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import LevelName
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize

@@ -14,8 +14,8 @@ from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
+from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.tally import Rows
-from lvmfast.levels.base import LevelName
 
 MATCHED_ROWS = pa.schema(
     [("level", pa.string()), ("side", pa.string()), ("file", pa.string()), ("row", pa.int64())]

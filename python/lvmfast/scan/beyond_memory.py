@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvmfast.corpus.dataset import Column, Dataset
@@ -17,18 +17,17 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.durable import scratch_folder
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
-from lvmfast.leaks.blocked import BlockedVectors
-from lvmfast.leaks.findings import Findings
+from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
+from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
-from lvmfast.leaks.vectors import OracleLevel
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import LevelName as Level
-from lvmfast.levels.oracle import ORACLE
+from lvmfast.scan.blocked import BlockedVectors
 from lvmfast.scan.context import ScanContext
+from lvmfast.scan.in_memory import scan_in_memory
 from lvmfast.scan.running import columns_read, level_finding, side_info
 
 #: The least that a partition, or a block of vectors, is given.
@@ -56,24 +55,31 @@ def scan_beyond_memory(
     Raises:
         DataError: there is no room on disk, or not even for one partition or block in memory.
     """
-    keyed = [level for level in levels if not LEVELS[level].cosine]
-    cosine = [level for level in levels if LEVELS[level].cosine]
-    of_keys: dict[Level, LevelResult] = {}
-    of_vectors: dict[Level, LevelResult] = {}
+    keyed = [level for level in levels if LEVELS[level].keys is not None]
+    compared = [level for level in levels if LEVELS[level].compares_vectors]
+    held = [level for level in levels if level not in (*keyed, *compared)]
+    found: dict[Level, LevelResult] = {}
+    findings: dict[Level, LevelFinding] = {}
     seen: dict[Side, SideTally] = {}
+    info: Mapping[Side, SideInfo] = {}
+    if held:  # what they index is small, and no other way would hold less
+        streamed = scan_in_memory(sides, held, replace(context, journal=None), None)
+        assert streamed is not None
+        findings, info = dict(streamed.levels), streamed.sides
     with context.clock.phase("scan"), context.resumable():
         if keyed:
-            of_keys, seen = _by_keys(keyed, sides, context)
-        if cosine and context.executor.on_cluster:
-            context.announce(f"{', '.join(cosine)}: block by block on this machine alone")
-        if cosine == [ORACLE.name]:
-            of_vectors[ORACLE.name] = _oracle(sides, context)
-        elif cosine:
-            of_vectors, seen = _by_blocks(cosine, sides, context)
-    findings = {level: level_finding(level, result) for level, result in of_keys.items()}
-    for level, found in of_vectors.items():
-        findings[level] = level_finding(level, found, context.options.threshold)
-    return Findings(findings, {side: side_info(sides[side], seen[side]) for side in SIDES if side in sides})
+            found, seen = _by_keys(keyed, sides, context)
+        if compared and context.executor.on_cluster:
+            context.announce(f"{', '.join(compared)}: block by block on this machine alone")
+        if compared:
+            by_blocks, seen = _by_blocks(compared, sides, context)
+            found |= by_blocks
+    findings |= {
+        level: level_finding(level, result, context.options.threshold) for level, result in found.items()
+    }
+    if seen:
+        info = {side: side_info(sides[side], seen[side]) for side in SIDES if side in sides}
+    return Findings(findings, info)
 
 
 def _by_keys(
@@ -99,13 +105,6 @@ def _by_keys(
                 state = to_arrays(KeyedLevels(rows, found))
                 journal.keep(KEYED, state, f"done at {', '.join(found)}", seldom=True)
     return found, seen
-
-
-def _oracle(sides: Mapping[Side, Dataset], context: ScanContext) -> LevelResult:
-    oracle = OracleLevel(len(sides["eval"].files), context.options)
-    for batch in context.read(sides["eval"], ORACLE.needs, "scan eval"):
-        oracle.check(batch)
-    return oracle.result()
 
 
 def _by_blocks(

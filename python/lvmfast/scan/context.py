@@ -13,11 +13,11 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import Span
 from lvmfast.leaks.journal import Journal
+from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, read, silent
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Rows
-from lvmfast.levels.base import LevelName as Level
 from lvmfast.scan.running import RunningLevels
 
 

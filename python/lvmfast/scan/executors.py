@@ -8,8 +8,8 @@ from lvmfast.corpus.dataset import Dataset
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, spans_read
+from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.results import LevelResult
-from lvmfast.levels.base import LevelName as Level
 from lvmfast.scan.beyond_memory import by_partitions
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.running import RunningLevels

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lvmfast.errors import DataError
-from lvmfast.leaks.checkable import no_rows, nothing_checkable
 from lvmfast.leaks.findings import Findings, LevelFinding, judge
+from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import LevelName as Level
+from lvmfast.scan.checkable import no_rows, nothing_checkable
 
 
 def judged_findings(found: Findings, missing: Mapping[Level, str], options: ScanOptions) -> Findings:

@@ -8,34 +8,30 @@ import numpy as np
 
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.corpus.provenance import check_same_encoder
-from lvmfast.corpus.sides import SIDES, Side, other_side
+from lvmfast.corpus.sides import Side, other_side
 from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.cells import Cells
-from lvmfast.leaks.checkable import checkable
 from lvmfast.leaks.cuts import numbers_of
 from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.named import named_values
 from lvmfast.leaks.near import UNUSABLE
+from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import SideTally
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import LevelName as Level
 from lvmfast.levels.vector import VECTOR
+from lvmfast.scan import estimates
 from lvmfast.scan.beyond_memory import groups_per_block, scan_beyond_memory
+from lvmfast.scan.checkable import checkable
 from lvmfast.scan.context import ScanContext
+from lvmfast.scan.in_memory import indexed_levels, scan_in_memory
 from lvmfast.scan.judged import judged_findings
-from lvmfast.scan.running import (
-    Comparison,
-    RunningLevels,
-    columns_read,
-    level_finding,
-    side_info,
-)
+from lvmfast.scan.running import columns_read, level_finding, side_info
 
 
 def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings:
@@ -76,11 +72,11 @@ def _two_sides(train: Dataset, eval: Dataset, levels: Sequence[Level], context: 
     sides = {indexed: either[indexed], other_side(indexed): either[other_side(indexed)]}
     check_evidence(levels, sides, options)
     room, working = memory.bound(options), memory.working_bytes(options)
-    need = working + memory.index_bytes(levels, sides[indexed], sides[other_side(indexed)], options)
+    need = working + estimates.index_bytes(levels, sides[indexed], sides[other_side(indexed)], options)
     fits = room is None or need <= room
     _weigh_time(levels, sides, context, reads_of(sides, levels, options, fits))
     if fits:
-        found = _in_memory(sides, levels, context, None if room is None else room - working)
+        found = scan_in_memory(sides, levels, context, None if room is None else room - working)
         if found is not None:
             return found
         context.announce("the index is larger than it seemed, and does not fit in memory")
@@ -94,7 +90,7 @@ def _shard(sides: Mapping[Side, Dataset], levels: Sequence[Level], context: Scan
     indexed, streamed = sides
     check_evidence(levels, sides, options)
     room, working = memory.bound(options), memory.working_bytes(options)
-    need = working + memory.index_bytes(levels, sides[indexed], sides[streamed], options)
+    need = working + estimates.index_bytes(levels, sides[indexed], sides[streamed], options)
     memory.check(need, options.memory_limit, "the index of the evaluation side is held whole in every part")
     _weigh_time(levels, sides, context, 1)
     running = indexed_levels(sides, levels, context, None if room is None else room - working)
@@ -138,7 +134,7 @@ def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], optio
     """
     if options.memory_limit is None:
         return
-    need = memory.working_bytes(options) + memory.evidence_bytes(levels, list(sides.values()), options)
+    need = memory.working_bytes(options) + estimates.evidence_bytes(levels, list(sides.values()), options)
     memory.check(
         need,
         options.memory_limit,
@@ -170,55 +166,6 @@ def _weigh_time(
         cost.settle(of_vectors, context.options, context.announce)
 
 
-def _in_memory(
-    sides: Mapping[Side, Dataset], levels: Sequence[Level], context: ScanContext, room: int | None
-) -> Findings | None:
-    """The findings, the indexed side first; None where the index turns out to be larger than `room`."""
-    _, streamed = sides
-    journal = context.journal
-    running = indexed_levels(sides, levels, context, room)
-    if running is None:
-        return None
-    with context.clock.phase("scan"):
-        if journal is not None:
-            todo = journal.begin(running.indexed(), sides[streamed])
-            if not context.executor.stream(running, sides, todo, context, room):
-                return None
-            starts = journal.starts()
-            for cut in journal.cuts():
-                running.fold(cut, starts)
-                memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
-        else:
-            columns = running.comparison.columns(streamed)
-            for batch in context.read(sides[streamed], columns, f"scan {streamed}"):
-                running.take(streamed, batch)
-                if room is not None and running.nbytes > room:
-                    return None
-                memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
-    with context.clock.phase("count"):
-        return Findings(
-            running.findings(),
-            {side: side_info(sides[side], running.seen[side]) for side in SIDES},
-        )
-
-
-def indexed_levels(
-    sides: Mapping[Side, Dataset], levels: Sequence[Level], context: ScanContext, room: int | None
-) -> RunningLevels | None:
-    """The levels with their indexed side, the first of `sides`; None where it is larger than `room`."""
-    comparison = Comparison.of(sides, levels, context.options)
-    running = RunningLevels(comparison, cuts=context.journal is not None)
-    indexed = comparison.indexed
-    with context.clock.phase("index"):
-        for batch in context.read(sides[indexed], comparison.columns(indexed), f"index {indexed}"):
-            running.take(indexed, batch)
-            # The estimate guessed how long texts are, and how many rows a file of lines has.
-            if room is not None and running.nbytes > room:
-                return None
-        running.close_index()
-    return running
-
-
 def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Findings:
     options = context.options
     sides: dict[Side, Dataset] = {"train": train}
@@ -229,7 +176,7 @@ def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Fi
     info: dict[Side, SideInfo] = {}
     for name in [name for name in levels if LEVELS[name].keys is not None]:
         by_keys = None
-        fits = room is None or working + memory.index_bytes_within([name], train, options) <= room
+        fits = room is None or working + estimates.index_bytes_within([name], train, options) <= room
         if fits and not context.executor.on_cluster:
             by_keys = _keyed_in_memory(name, train, context, None if room is None else room - working)
         if by_keys is None:
@@ -237,7 +184,8 @@ def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Fi
         found |= by_keys.levels
         info |= by_keys.sides
     if VECTOR.name in levels:
-        memory.check(working + memory.index_bytes_within([VECTOR.name], train, options), options.memory_limit)
+        need = estimates.index_bytes_within([VECTOR.name], train, options)
+        memory.check(working + need, options.memory_limit)
         seen = SideTally(len(train.files))
         with context.clock.phase("scan"), context.resumable():
             result = _vector_duplicates(train, seen, context)
@@ -256,7 +204,7 @@ def _keyed_in_memory(name: Level, train: Dataset, context: ScanContext, room: in
             seen.see(batch)
             if room is not None and duplicates.nbytes > room:
                 return None
-    finding = level_finding(name, duplicates.result())
+    finding = level_finding(name, duplicates.result(), context.options.threshold)
     return Findings({name: finding}, {"train": side_info(train, seen)})
 
 

@@ -23,6 +23,7 @@ from lvmfast.leaks.slots import TextRows
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
 from lvmfast.leaks.vectors import window_cosines
 from lvmfast.levels import LEVELS
+from lvmfast.scan import estimates
 
 #: Edges that are gathered before they are joined, for each joining costs a pass over all nodes.
 EDGES_AT_ONCE = 1 << 20
@@ -101,7 +102,7 @@ def relate_documents(
         DataError: the memory limit is too low, or a file is broken.
     """
     levels = [n for n, level in LEVELS.items() if level.within and split.columns.issuperset(level.needs)]
-    need = memory.index_bytes_within(levels, split, options, _cell_bytes(split))
+    need = estimates.index_bytes_within(levels, split, options, _cell_bytes(split))
     memory.check(memory.working_bytes(options) + need, options.memory_limit)
     components, with_answer = Components(documents), NO_ROWS
     if "text" in split.columns:

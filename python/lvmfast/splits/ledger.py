@@ -16,9 +16,9 @@ from lvmfast.corpus import Dataset
 from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.sides import Side, other_side
 from lvmfast.errors import DataError
+from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.tally import Rows
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import LevelName
 
 LEDGER_SCHEMA = pa.schema(
     [

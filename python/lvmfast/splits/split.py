@@ -19,10 +19,10 @@ from lvmfast.corpus.paths import given_paths
 from lvmfast.corpus.sides import Side
 from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError, reason
-from lvmfast.leaks.checkable import check_readable
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.report.record import Inputs, OpenSplit
+from lvmfast.scan.checkable import check_readable
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.components import relate_documents

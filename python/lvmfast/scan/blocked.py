@@ -25,15 +25,14 @@ from lvmfast.leaks.evidence import NO_POSITION
 from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.near import NearJoin
 from lvmfast.leaks.nearest import of_rows
+from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult, NearestRows
 from lvmfast.leaks.tally import Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
-from lvmfast.leaks.vectors import OracleLevel, see_vectors, see_windows
+from lvmfast.leaks.vectors import see_vectors, see_windows
 from lvmfast.levels import columns_of
-from lvmfast.levels.base import LevelName as Level
 from lvmfast.levels.context import CONTEXT
-from lvmfast.levels.oracle import ORACLE
 from lvmfast.levels.vector import VECTOR
 
 #: Streams a side: (side, columns, what for).
@@ -109,7 +108,6 @@ class BlocksPart:
     seen: Tally  #: the streamed side
     tally: Mapping[Level, Tally]  #: of the streamed side
     padding: int  #: of the streamed side
-    oracle: LevelResult | None  #: if that is the side it is about
 
 
 class BlockedVectors:
@@ -130,7 +128,7 @@ class BlockedVectors:
         """Nothing read yet.
 
         Args:
-            levels: some of vector, context, oracle; one of the first two at least.
+            levels: some of vector and context.
             indexed: the side that is read in blocks.
             files: files of each side.
             dim: of the vectors.
@@ -146,12 +144,9 @@ class BlockedVectors:
         self._columns = columns_of(levels)
         self._context = CONTEXT.name in levels
         self._tally: dict[Level, dict[Side, SideTally]] = {
-            level: {side: SideTally(n) for side, n in files.items()}
-            for level in levels
-            if level != ORACLE.name
+            level: {side: SideTally(n) for side, n in files.items()} for level in levels
         }
         self._padding: dict[Side, int] = dict.fromkeys(files, 0)
-        self._oracle = OracleLevel(files["eval"], options) if ORACLE.name in levels else None
         #: rows of each side, as they went by
         self.seen = {side: SideTally(n) for side, n in files.items()}
 
@@ -194,8 +189,6 @@ class BlockedVectors:
             padding = self._padding if level == CONTEXT.name else None
             seen = LevelResult({side: tally.part() for side, tally in tallies.items()}, padding=padding)
             found[level] = LevelResult.merged([seen, found[level]], self._options)
-        if self._oracle is not None:
-            found[ORACLE.name] = self._oracle.result()
         return found
 
     def _part(self, kind: str, start: int, found: Mapping[Level, LevelResult]) -> BlocksPart:
@@ -207,7 +200,6 @@ class BlockedVectors:
             self.seen[side].part(),
             {level: tally[side].part() for level, tally in self._tally.items()},
             self._padding[side],
-            self._oracle.result() if self._oracle is not None and side == "eval" else None,
         )
 
     def _resume(self, part: BlocksPart, found: dict[Level, LevelResult]) -> None:
@@ -217,8 +209,6 @@ class BlockedVectors:
         for level, tally in part.tally.items():
             self._tally[level][side].add(tally)
         self._padding[side] = part.padding
-        if self._oracle is not None and part.oracle is not None:
-            self._oracle.add(part.oracle)
 
     def _stream(self, kind: Kind, vectors: BlockVectors, phase: str, first: bool) -> dict[Level, LevelResult]:
         """What is found when the streamed side goes by one block."""
@@ -261,8 +251,6 @@ class BlockedVectors:
     def _see(self, side: Side, batch: Batch) -> None:
         """Counts the rows of `batch`, at every level."""
         self.seen[side].see(batch)
-        if self._oracle is not None and side == "eval":
-            self._oracle.check(batch)
         targets = None if batch.targets is None else self._usability(batch.targets)
         if VECTOR.name in self._tally:
             see_vectors(self._tally[VECTOR.name][side], batch, targets)

@@ -9,9 +9,8 @@ from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.findings import named_files
-from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
-from lvmfast.levels.base import LevelName
 
 
 def checkable(

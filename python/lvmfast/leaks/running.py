@@ -1,0 +1,94 @@
+"""What every level is while the rows of a two-sided scan go by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from lvmfast.corpus.dataset import Batch
+from lvmfast.corpus.fingerprint import Fingerprint
+from lvmfast.corpus.sides import Side
+from lvmfast.leaks.evidence import Named
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.results import LevelResult
+from lvmfast.leaks.tally import Rows
+from lvmfast.leaks.trees import Tree
+from lvmfast.leaks.vector_pool import VectorPool
+
+
+class Running(Protocol):
+    """A level that indexes one side and streams the other.
+
+    It gets the rows of the sides it reads alone. What it found so far can be cut out and folded elsewhere, as
+    `cuts.py` says.
+    """
+
+    def index(self, batch: Batch) -> None:
+        """Takes the next rows of the indexed side."""
+        ...
+
+    def close(self) -> None:
+        """Called between the two sides."""
+        ...
+
+    def stream(self, batch: Batch) -> None:
+        """Takes the next rows of the streamed side."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the index, the vectors that levels share aside."""
+        ...
+
+    @property
+    def matched(self) -> int:
+        """Streamed rows held that matched, where each is held."""
+        ...
+
+    @property
+    def evidence(self) -> int:
+        """Matches held for a report."""
+        ...
+
+    def indexed(self) -> Tree:
+        """What the indexed side is for `result`, once closed; it stays."""
+        ...
+
+    def restore(self, tree: Tree) -> None:
+        """Takes the place of a level that indexed what `indexed` tells of."""
+        ...
+
+    def cut(self) -> Tree:
+        """What was streamed since the last cut; nothing of it is left."""
+        ...
+
+    def fold(self, tree: Tree, starts: Rows) -> None:
+        """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
+        ...
+
+    def named(self) -> Named:
+        """The rows that the evidence may name, and those of the indexed side that match."""
+        ...
+
+    def result(self) -> LevelResult:
+        """What was found, once every row went by."""
+        ...
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What the levels of a two-sided scan begin with."""
+
+    indexed: Side
+    files: Mapping[Side, int]  #: how many each side has
+    options: ScanOptions
+    dim: int = 1  #: of the vectors
+    cuts: bool = False  #: whether what is found can be cut out
+    fingerprint: Fingerprint | None = None  #: what train is known by, if that is all
+
+    @cached_property
+    def vectors(self) -> VectorPool:
+        """The vectors of the indexed side, which levels share."""
+        return VectorPool(self.dim, self.options)
