@@ -20,7 +20,6 @@ from lvmfast.evals.audits import (
 )
 from lvmfast.evals.density import density, final_ranks, rerank_by_density
 from lvmfast.evals.domains import Gating, assign_domains, fit_domains, gated_ranks
-from lvmfast.evals.gated import gated_name
 from lvmfast.evals.ranks import truth_ranks
 from lvmfast.evals.request import TopK
 from lvmfast.evals.rerank import (
@@ -239,7 +238,6 @@ def test_gated_ranks_are_those_of_the_domain_alone(articles):
     by_truth = Gating(gating.of_row[truth], gating.of_row, "truth")
     assert (gated_ranks(asked, vectors, truth, by_truth, exclude=exclude) <= 240).all()
     assert by_truth.oracle
-    assert "ORACLE" in gated_name("copy-last", by_truth.by)
     assert not gating.oracle
     with pytest.raises(DataError, match="domains: expected 1 to 240"):
         fit_domains(vectors, 241)

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from lvmfast.cli import app
 from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.domains import fit_domains
 from lvmfast.evals.evaluation import Evaluation
+from lvmfast.leaks.options import ScanOptions
 from tests.support.eval_world import (
     CHUNKS,
     EVAL_DOCS,
@@ -287,17 +289,17 @@ def test_windows_that_are_not_the_chunks_before(files, tmp_path):
 
 
 def test_an_oracle_is_called_one(files):
+    from lvmfast.evals.options import EvalOptions
     from lvmfast.evals.pools import build_pool
     from lvmfast.evals.queries import open_queries
-    from lvmfast.evals.scoring import Bootstrap
     from lvmfast.evals.split_status import scan_split
     from lvmfast.evals.table import records, score_all
 
     queries = open_queries(files.eval)
     pool = build_pool("eval", queries, None)
-    status = scan_split(queries, files.train)
+    status = scan_split(queries, files.train, ScanOptions())
     predicted = {"cheat": queries.targets, "honest": np.roll(queries.targets, 1, axis=0)}
-    table = score_all(predicted, queries, [pool], Bootstrap(50), 0, lambda *_: None)
+    table = score_all(predicted, queries, [pool], EvalOptions(**FAST))
     found = records(table, dict.fromkeys(predicted, status), dict.fromkeys(predicted, "run"))
     for record in found:
         assert record["equals_oracle"] == (["R@1", "R@5", "MRR"] if record["model"] == "cheat" else [])
@@ -426,7 +428,7 @@ def test_an_index_that_cannot_be(files, monkeypatch):
 
 
 def test_what_a_fingerprint_leaves_open_the_run_s_own_files_decide(files, tmp_path, monkeypatch):
-    from lvmfast.evals import evaluate as module
+    from lvmfast.evals import scanned as module
 
     place = run(tmp_path / "run-own", files.train)
     stated = {"path": files.train, "blake3": _core.blake3_file(files.train, 0)}
@@ -434,9 +436,9 @@ def test_what_a_fingerprint_leaves_open_the_run_s_own_files_decide(files, tmp_pa
     Path(place, "run.json").write_text(json.dumps(stated))
     scan, against = module.scan_split, []
 
-    def undecided(queries, train, **more):
+    def undecided(queries, train, *more, **named):
         against.append(str(train))
-        status = scan(queries, train, **more)
+        status = scan(queries, train, *more, **named)
         return replace(status, status="undecided") if str(train).endswith(".lvfp") else status
 
     monkeypatch.setattr(module, "scan_split", undecided)
@@ -557,17 +559,18 @@ def test_the_level_is_known_by_documents_and_domains(files, trained, tmp_path):
     from lvmfast.evals.split_status import scan_split
 
     queries = open_queries(files.eval)
+    status_of = partial(scan_split, options=ScanOptions())
     for train in (files.train, str(Path(trained) / "train.lvfp")):
-        assert scan_split(queries, train).level == "cross-document"
+        assert status_of(queries, train).level == "cross-document"
         other = domain_table(tmp_path / "other.parquet", "physics", "music")
-        assert scan_split(queries, train, domains=Domains(other)).level == "cross-domain"
+        assert status_of(queries, train, domains=Domains(other)).level == "cross-domain"
         same = domain_table(tmp_path / "same.parquet", "music", "music")
-        assert scan_split(queries, train, domains=Domains(same)).level == "cross-document"
+        assert status_of(queries, train, domains=Domains(same)).level == "cross-document"
         part = domain_table(tmp_path / "part.parquet", "physics", "music", docs=EVAL_DOCS)
-        status = scan_split(queries, train, domains=Domains(part))
+        status = status_of(queries, train, domains=Domains(part))
         assert status.level == "cross-document"
         assert "132 training rows have none" in status.sentence
-        assert scan_split(open_queries(files.leaky), train).level == "within-document"
+        assert status_of(open_queries(files.leaky), train).level == "within-document"
     twice = tmp_path / "twice.parquet"
     pq.write_table(pa.table({"doc_id": [1, 1], "domain": ["a", "b"]}), twice)
     with pytest.raises(DataError, match="give one document two domains"):

@@ -9,10 +9,12 @@ import pytest
 
 import lvmfast
 from lvmfast.evals import latency as module
-from lvmfast.evals.latency import LEAST_TIMED, TIMED, latency, open_indexes, parted_note
+from lvmfast.evals.latency import LEAST_TIMED, TIMED, latency, parted_note
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import build_pool
 from lvmfast.evals.predictors import Predictor
 from lvmfast.evals.queries import open_queries
+from lvmfast.evals.ways import Way, open_indexes
 from tests.support.eval_world import EVAL_DOCS, copies, save
 
 
@@ -23,8 +25,8 @@ def queries(tmp_path_factory):
 
 def timed(queries, predict, seconds):
     pool = build_pool("eval", queries, None)
-    indexes = open_indexes(pool, None, 1, "cpu")
-    return latency(Predictor("a model", predict), queries, pool, indexes=indexes, seconds=seconds)
+    way = Way(open_indexes(pool, EvalOptions(threads=1)))
+    return latency(Predictor("a model", predict), queries, pool, way, seconds=seconds)
 
 
 def test_a_process_that_waits_is_called_so(queries):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.metrics import retrieval_metrics
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.ranks import unit_rows
 from lvmfast.evals.request import TopK
-from lvmfast.evals.scoring import Context
+from lvmfast.evals.retrieved import Retrieved
 
 #: What an approximate index may change.
 TOLD = ("R@5", f"Contain@{DEPTH}")
@@ -64,47 +65,35 @@ class FaissPool:
         )
 
 
-def told(
-    model: str, pool: Pool, context: Context, exact: TopK, ranks: Rows, predicted: Vectors, index: FaissPool
-) -> dict[str, Any]:
-    """Recall of the exact first candidates, and metrics of exact and of approximate retrieval, in percent.
+def open_faiss(pools: Sequence[Pool], options: EvalOptions) -> dict[str, FaissPool]:
+    """The index that is asked for, by pool; none of a pool of one document.
 
-    Args:
-        model: its name.
-        pool: where it was looked for.
-        context: whether the query's own window was in the pool.
-        exact: (q, DEPTH) candidates of the exact search.
-        ranks: (q,) exact ranks of the true rows.
-        predicted: (q, d) the queries.
-        index: of the pool's rows.
+    Raises:
+        DataError: as `FaissPool`.
     """
-    found = index.top_k(predicted, DEPTH, exclude=None if context == "in" else pool.context)
-    wanted = exact.rows >= 0
-    met = (exact.rows[:, :, None] == found.rows[:, None, :]).any(axis=2) & wanted
-    at = found.rows == pool.truth[:, None]
-    own = np.where(at, found.scores, 0.0).sum(axis=1)
-    # Ties count against the model, as they do in the exact ranks.
-    behind = np.count_nonzero(found.scores >= own[:, None], axis=1)
-    within = np.where(at.any(axis=1), np.maximum(behind, 1), len(pool.vectors) + 1)
-    without, approximate = (retrieval_metrics(each) for each in (ranks, within))
     return {
-        "model": model,
-        "pool": pool.name,
-        "context": context,
-        "recall": float(met.sum() / max(1, wanted.sum())),
-        **{name: {"exact": float(without[name]), "index": float(approximate[name])} for name in TOLD},
+        pool.name: FaissPool(options.approximate, pool.vectors, options.threads)
+        for pool in pools
+        if options.approximate is not None and pool.documents is None
     }
 
 
-def with_latency(
-    found: Sequence[Mapping[str, Any]],
-    exact: Mapping[str, Mapping[str, Any]],
-    index: Mapping[str, Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    """The same with the median latency of both in ms; null in pools that were not timed."""
-
-    def median(timed: Mapping[str, Mapping[str, Any]], row: Mapping[str, Any]) -> float | None:
-        seen = timed.get(row["model"])
-        return seen["P50"] if seen is not None and seen["pool"] == row["pool"] else None
-
-    return [{**row, "P50": {"exact": median(exact, row), "index": median(index, row)}} for row in found]
+def told(at: Retrieved, index: FaissPool) -> dict[str, Any]:
+    """Recall of the exact first candidates, and metrics of exact and of approximate retrieval, in percent."""
+    exact, truth = at.first.rows, at.pool.truth[:, None]
+    found = index.top_k(at.predicted, DEPTH, exclude=None if at.context == "in" else at.pool.context)
+    wanted = exact >= 0
+    met = (exact[:, :, None] == found.rows[:, None, :]).any(axis=2) & wanted
+    there = found.rows == truth
+    own = np.where(there, found.scores, 0.0).sum(axis=1)
+    # Ties count against the model, as they do in the exact ranks.
+    behind = np.count_nonzero(found.scores >= own[:, None], axis=1)
+    within = np.where(there.any(axis=1), np.maximum(behind, 1), len(at.pool.vectors) + 1)
+    without, approximate = (retrieval_metrics(each) for each in (at.ranks, within))
+    return {
+        "model": at.model,
+        "pool": at.pool.name,
+        "context": at.context,
+        "recall": float(met.sum() / max(1, wanted.sum())),
+        **{name: {"exact": float(without[name]), "index": float(approximate[name])} for name in TOLD},
+    }

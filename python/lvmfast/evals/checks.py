@@ -11,23 +11,22 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.keys import Keys
 from lvmfast.errors import DataError
 from lvmfast.evals.audits import Audit, key_shift_audit, oracle_check, random_query_check, separation_check
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
 from lvmfast.evals.search import open_pool
 
 
-def audit_pool(
-    queries: Queries, pool: Pool, *, seed: int = 0, threads: int = 0, device: str = "cpu"
-) -> list[dict[str, Any]]:
+def audit_pool(queries: Queries, pool: Pool, options: EvalOptions) -> list[dict[str, Any]]:
     """Keys, oracle and random queries of one pool, through the index that is scored.
 
     Raises:
         DataError: an audit failed, so that no score in this pool can be believed.
     """
-    index = open_pool(pool.vectors, threads=threads, device=device)
+    index = open_pool(pool.vectors, threads=options.threads, device=options.device)
     where = f"{queries.name}, pool {pool.name}"
     audits = key_audits(where, queries.targets, queries.keys, index, pool.vectors, pool.keys, pool.truth)
-    random = random_query_check(pool.vectors, exclude=pool.context, seed=seed)
+    random = random_query_check(pool.vectors, exclude=pool.context, seed=options.seed)
     return [*audits, passed(where, random)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,9 +23,13 @@ from lvmfast.evals.domains import (
     gating_figures,
 )
 from lvmfast.evals.metrics import retrieval_metrics
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.queries import Queries
-from lvmfast.evals.scoring import Context, excluded
+from lvmfast.evals.retrieved import Retrieved
+from lvmfast.evals.scoring import excluded
+from lvmfast.evals.variants import Ranked, Variant
+from lvmfast.evals.ways import Way, open_indexes
 from lvmfast.models.baselines import evenly_spaced
 
 CLUSTERS = "clusters:"
@@ -124,50 +128,54 @@ def training_chunks(train: Sequences) -> Vectors:
     return train.targets(evenly_spaced(train.n, FITTED_ROWS))
 
 
-def gated_name(model: str, by: By) -> str:
-    """The name of a model whose candidates were gated."""
-    oracle = " (ORACLE)" if by == "truth" else ""
-    return f"{model} + domain by {by}{oracle}"
+def gated(
+    source: DomainSource, queries: Queries, pools: Sequence[Pool], options: EvalOptions
+) -> list[Variant]:
+    """Candidates of the query's domain alone: a variant for all that may tell the domain.
+
+    Raises:
+        DataError: the documents of a pool, or their domains, are not known.
+    """
+    of_rows = {pool.name: source.of_pool(pool) for pool in pools if pool.documents is None}
+
+    def variant(by: By) -> Variant:
+        kind, oracle = ("oracle", " (ORACLE)") if by == "truth" else ("gated", "")
+
+        def rank(at: Retrieved) -> Ranked:
+            of_row = of_rows[at.pool.name]
+            if by == "truth":
+                of_query = of_row[at.pool.truth]
+            else:
+                of_query = source.of_predictions(at.predicted, queries, np.arange(queries.n))
+            gating = Gating(of_query, of_row, by)
+            gone = excluded(at.pool, at.context, np.arange(queries.n), np.arange(len(of_row)))
+            truth, threads = at.pool.truth, options.threads
+            ranks = gated_ranks(at.predicted, at.pool.vectors, truth, gating, exclude=gone, threads=threads)
+            return ranks, _told(at, found.name(at.model), gating, ranks)
+
+        def way(pool: Pool, plain: Way) -> Way:
+            return Way(
+                open_indexes(pool, options, of_rows[pool.name]),
+                domain=lambda predicted, rows: source.of_predictions(predicted, queries, rows),
+            )
+
+        found = Variant(rank, None if by == "truth" else way, f"domain by {by}{oracle}", kind)
+        return found
+
+    return [variant(by) for by in source.told_by]
 
 
-def gatings(gate: DomainSource, predicted: Vectors, queries: Queries, pool: Pool) -> list[Gating]:
-    """The domains of queries and candidates, by everything that may tell them."""
-    of_row = gate.of_pool(pool)
-    told = gate.of_predictions(predicted, queries, np.arange(queries.n))
-    return [Gating(of_row[pool.truth] if by == "truth" else told, of_row, by) for by in gate.told_by]
-
-
-def ranks_within(gating: Gating, predicted: Vectors, pool: Pool, context: Context, threads: int = 0) -> Rows:
-    """(q,) ranks of the true rows among the candidates of the queries' domains."""
-    everyone = np.arange(len(predicted))
-    gone = excluded(pool, context, everyone, np.arange(len(pool.vectors)))
-    return gated_ranks(predicted, pool.vectors, pool.truth, gating, exclude=gone, threads=threads)
-
-
-def told(
-    model: str, pool: Pool, context: Context, gating: Gating, before: Rows, after: Rows
-) -> dict[str, Any]:
+def _told(at: Retrieved, name: str, gating: Gating, within: Rows) -> dict[str, Any]:
     """What the gate takes and gives: metrics without and with it, both in percent.
 
     Contain@50 with the gate is that of gated retrieval; the table's own is of what was retrieved before.
     """
-    without, within = (retrieval_metrics(ranks) for ranks in (before, after))
+    without, gated = (retrieval_metrics(ranks) for ranks in (at.ranks, within))
     return {
-        "model": model,
-        "name": gated_name(model, gating.by),
-        "pool": pool.name,
-        "context": context,
-        **gating_figures(gating, pool.truth),
-        **{name: {"without": float(without[name]), "with": float(within[name])} for name in TOLD},
+        "model": at.model,
+        "name": name,
+        "pool": at.pool.name,
+        "context": at.context,
+        **gating_figures(gating, at.pool.truth),
+        **{metric: {"without": float(without[metric]), "with": float(gated[metric])} for metric in TOLD},
     }
-
-
-def with_latency(
-    found: Sequence[Mapping[str, Any]], latencies: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The same with the median latency without and with the gate, in ms; null where it was not timed."""
-
-    def median(model: str) -> float | None:
-        return latencies[model]["P50"] if model in latencies else None
-
-    return [{**row, "P50": {"without": median(row["model"]), "with": median(row["name"])}} for row in found]

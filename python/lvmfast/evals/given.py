@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from lvmfast import _core
+from lvmfast.corpus import load_payload, load_split
 from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
 from lvmfast.corpus.keys import Keys, pair_keys, text_bytes
 from lvmfast.corpus.payload import Payload, join
 from lvmfast.errors import DataError
 from lvmfast.evals.audits import SHIFTS
 from lvmfast.evals.checks import key_audits
-from lvmfast.evals.payload import VectorPayload, moved, truth_rows
+from lvmfast.evals.options import EvalOptions
+from lvmfast.evals.payload import VectorPayload, load_vector_payload, moved, truth_rows
+from lvmfast.evals.pools import Pool
+from lvmfast.evals.queries import Queries
 from lvmfast.evals.search import open_pool
 
 _COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id")
+
+
+@dataclass(frozen=True)
+class Given:
+    """A payload by what is in it."""
+
+    texts: Payload | None = None  #: for the scan
+    vectors: VectorPayload | None = None  #: for pools
+    quarantined: tuple[str, ...] = ()  #: files that leaked
+    notes: tuple[str, ...] = ()  #: what the texts cover
+
+
+def open_payload(options: EvalOptions, queries: Queries) -> Given:
+    """The payload that is asked for, its texts held to the queries.
+
+    Raises:
+        DataError: the pool `corpus` is wanted, and the payload has no vectors; or as `audit_texts`.
+    """
+    if options.payload is None:
+        return Given()
+    dataset = load_split(options.payload, columns=options.columns, allow_leaked=options.allow_leaked)
+    texts = load_payload(dataset) if "text" in dataset.columns else None
+    wanted = "vector" in dataset.columns or "corpus" in options.pools or texts is None
+    vectors = load_vector_payload(dataset) if wanted else None
+    notes = () if texts is None else audit_texts(queries.sequences.dataset, texts)
+    return Given(texts, vectors, dataset.leaked, notes)
+
+
+def audit_given(
+    queries: Queries, pools: Sequence[Pool], given: Given, options: EvalOptions
+) -> dict[str, list[dict[str, Any]]]:
+    """The audit of a payload's vectors, where no pool that is made of them was audited.
+
+    Raises:
+        DataError: as `audit_vectors`.
+    """
+    vectors, dataset = given.vectors, queries.sequences.dataset
+    if vectors is None or any(pool.vectors is vectors.vectors for pool in pools):
+        return {}
+    threads, device = options.threads, options.device
+    audits = audit_vectors(dataset, queries.targets, queries.keys, vectors, threads=threads, device=device)
+    return {"payload": audits}
 
 
 def audit_vectors(

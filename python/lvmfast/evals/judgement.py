@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lvmfast.errors import DataError
 from lvmfast.evals.metrics import METRICS
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.predictors import Predictor
+from lvmfast.evals.split_status import Status
+from lvmfast.evals.variants import Variant
 from lvmfast.gates import SETS, Gate, Verdicts, gate_set, judge
 
 HONEST = "honest"
@@ -22,29 +26,29 @@ def judged_record(records: Sequence[Mapping[str, Any]], model: str) -> Mapping[s
     return next((record for record in first if record["context"] == "out"), first[0])
 
 
-def evidence(
-    model: str,
-    records: Sequence[Mapping[str, Any]],
-    differences: Sequence[Mapping[str, Any]],
-    latencies: Mapping[str, Mapping[str, Any]],
-    histories: Mapping[str, Sequence[Mapping[str, Any]]],
-    rivals: Mapping[str, str],
-    gated: str | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Figures:
+    """What was found of all models."""
+
+    records: Sequence[Mapping[str, Any]]
+    differences: Sequence[Mapping[str, Any]]  #: of pairs
+    latencies: Mapping[str, Mapping[str, Any]]  #: by model
+    histories: Mapping[str, Sequence[Mapping[str, Any]]]  #: of the runs that have one
+
+
+def evidence(model: str, figures: Figures, rivals: Mapping[str, str], gated: str | None) -> dict[str, Any]:
     """What `gates.judge` asks for, of one model.
 
     Args:
         model: its name.
-        records: of all models.
-        differences: of all pairs.
-        latencies: by model.
-        histories: of the runs that have one.
+        figures: of all models.
         rivals: what gates call another model (`ar`, `amn`), and its name here.
         gated: its name with candidates gated by domain, without the truth.
     """
-    record = judged_record(records, model)
+    latencies, histories = figures.latencies, figures.histories
+    record = judged_record(figures.records, model)
     place = (record["pool"], record["context"])
-    beside = {r["model"]: r for r in records if (r["pool"], r["context"]) == place}
+    beside = {r["model"]: r for r in figures.records if (r["pool"], r["context"]) == place}
     found: dict[str, Any] = {name: record[name] for name in METRICS}
     if gated in beside:
         found["domain_gated_R@5"] = beside[gated]["R@5"]
@@ -56,7 +60,7 @@ def evidence(
     roles = {name: [name] for name in beside} | {name: [role, name] for role, name in rivals.items()}
     found["differences"] = {
         role: _intervals(difference["metrics"])
-        for difference in differences
+        for difference in figures.differences
         if difference["model"] == model and (difference["pool"], difference["context"]) == place
         for role in roles[difference["against"]]
     }
@@ -96,9 +100,34 @@ def open_gates(gates: str | None) -> Mapping[str, Sequence[Gate]]:
     return {**asked, HONEST: SETS[HONEST]}
 
 
-def verdicts(sets: Mapping[str, Sequence[Gate]], found: Mapping[str, Any]) -> dict[str, Verdicts]:
-    """What each set says."""
-    return {name: judge(gates, found) for name, gates in sets.items()}
+def judge_all(
+    sets: Mapping[str, Sequence[Gate]],
+    figures: Figures,
+    rivals: Mapping[str, str],
+    predictors: Sequence[Predictor],
+    variants: Sequence[Variant],
+) -> dict[str, dict[str, Verdicts]]:
+    """What each set says of each model."""
+    by_domain = next((variant for variant in variants if variant.kind == "gated"), None)
+    judged = {}
+    for model in (predictor.name for predictor in predictors):
+        gated = None if by_domain is None else by_domain.name(model)
+        found = evidence(model, figures, rivals, gated)
+        judged[model] = {name: judge(gates, found) for name, gates in sets.items()}
+    return judged
+
+
+def exit_code(
+    options: EvalOptions, status: Status, judged: Mapping[str, Verdicts], compared: Mapping[str, Any] | None
+) -> int:
+    """1 where anything failed, else 3 where anything is undecided, else 0."""
+    proven = ("clean",) if options.phase == 2 else ("clean", "unscanned", "LEAKED")
+    codes = [0 if status in proven else 3]
+    if options.gates is not None:
+        codes.append(judged[options.gates].exit_code)
+    if compared is not None:
+        codes.append({"better": 0, "worse": 1, "undecided": 3}[compared["outcome"]])
+    return next((code for code in (1, 3) if code in codes), 0)
 
 
 def check_phase_1(runs: Sequence[Predictor]) -> None:
@@ -117,16 +146,14 @@ def check_phase_1(runs: Sequence[Predictor]) -> None:
         )
 
 
-def phase_1(
-    runs: Sequence[Predictor], records: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def phase_1(runs: Sequence[Predictor], figures: Figures) -> dict[str, Any]:
     """The verdict on the second run less the first, on the judged pool. It is about the difference alone."""
     ar, contrastive = runs[0].name, runs[1].name
-    record = judged_record(records, contrastive)
+    record = judged_record(figures.records, contrastive)
     place = (record["pool"], record["context"])
     found = next(
         d["metrics"]
-        for d in differences
+        for d in figures.differences
         if (d["model"], d["against"]) == (contrastive, ar) and (d["pool"], d["context"]) == place
     )
     deciding = COMPARED[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,9 +17,11 @@ from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.sequences import Sequences, open_sequences
 from lvmfast.errors import DataError, missing_extra
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.queries import Queries
-from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix, predict_baseline
-from lvmfast.models.checkpoint import BEST, CheckpointInfo, load_model
+from lvmfast.leaks.devices import device_name
+from lvmfast.models.baselines import predict_baseline
+from lvmfast.models.checkpoint import CheckpointInfo, load_model
 from lvmfast.models.config import BASELINES
 from lvmfast.models.threads import torch_threads, wait_quietly, worthwhile
 from lvmfast.parse import read_json
@@ -27,7 +29,6 @@ from lvmfast.parse import read_json
 #: Windows that are predicted at a time.
 BATCH = 1024
 RUN, HISTORY = "run.json", "history.json"
-AMN = "amn"
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,10 @@ def baseline(name: str, weights: npt.ArrayLike | None = None) -> Predictor:
     return Predictor(name, lambda contexts: predict_baseline(name, contexts, weights), weights=stated)
 
 
-def load_run(
-    path: str | PathLike[str],
-    queries: Queries,
-    device: str = "cpu",
-    form: str | None = None,
-    threads: int = 0,
-) -> Predictor:
+def load_run(path: str | PathLike[str], queries: Queries, options: EvalOptions) -> Predictor:
     """The model of a run's folder or of a checkpoint, held to the encoder and shape of the queries.
 
-    On a processor it predicts with `threads`; 0: with as many as the windows of a call are worth.
+    On a processor it predicts with the threads that are asked for; 0: with as many as its windows are worth.
 
     Raises:
         DataError: no checkpoint, a truncated one, or one of another encoder, dimension or window.
@@ -82,8 +77,8 @@ def load_run(
         import torch
     except ImportError as error:
         raise missing_extra("evaluating a checkpoint", "train", error) from error
-    place = _device(device)
-    model, info = load_model(path, place, form)
+    device_name(options.device)  # says what is missing
+    model, info = load_model(path, options.device, options.form)
     stated = (info.config.dim, info.config.length)
     given = (queries.sequences.dim, queries.sequences.length)
     if stated != given:
@@ -96,8 +91,8 @@ def load_run(
     each = 2 * sum(parameter.numel() for parameter in model.parameters()) * info.config.length
 
     def predict(contexts: Vectors) -> Vectors:
-        with torch.inference_mode(), torch_threads(threads or worthwhile(each * len(contexts))):
-            window = torch.from_numpy(np.ascontiguousarray(contexts)).to(place)  # (n, length, dim)
+        with torch.inference_mode(), torch_threads(options.threads or worthwhile(each * len(contexts))):
+            window = torch.from_numpy(np.ascontiguousarray(contexts)).to(options.device)  # (n, length, dim)
             predicted: Vectors = model(window).float().cpu().numpy()  # (n, dim)
         return predicted
 
@@ -105,56 +100,11 @@ def load_run(
     return Predictor(
         folder.name if folder is not None else Path(path).stem,
         predict,
-        device=place,
+        device=options.device,
         form=model.form,
         checkpoint=info,
         run=folder,
     )
-
-
-def amn_beside(
-    runs: Sequence[Predictor],
-    queries: Queries,
-    device: str = "cpu",
-    form: str | None = None,
-    threads: int = 0,
-) -> tuple[Predictor | None, list[Path]]:
-    """The AMN that stands in the folder beside a run and was trained on what that run was trained on.
-
-    Of many the first by name; None where a run is an AMN itself, or none is there. With it the folders that
-    did not open as runs for these queries: no error, for nobody named them.
-    """
-    closed: list[Path] = []
-    stated = [run.checkpoint for run in runs if run.checkpoint is not None]
-    if any(info.config.model == AMN for info in stated):
-        return None, closed
-    for run in runs:
-        if run.run is None or run.checkpoint is None or not run.checkpoint.fingerprint:
-            continue
-        for best in sorted(run.run.parent.glob(f"*/{BEST}")):
-            if best.parent == run.run:
-                continue
-            try:
-                found = load_run(best.parent, queries, device, form, threads)
-            except DataError:
-                closed.append(best.parent)
-                continue
-            info = found.checkpoint
-            if (
-                info is not None
-                and info.config.model == AMN
-                and info.fingerprint == run.checkpoint.fingerprint
-                and info.fingerprint_path is not None
-            ):
-                return found, closed
-    return None, closed
-
-
-def _device(name: str) -> str:
-    from lvmfast.leaks.devices import device_name
-
-    device_name(name)  # says what is missing
-    return name
 
 
 def _folder(info: CheckpointInfo) -> Path | None:
@@ -196,28 +146,8 @@ def emit(predictor: Predictor, queries: Queries, progress: Callable[[str, int, i
     return out
 
 
-def lag_mix_weights(train: Any, runs: Sequence[Predictor], length: int, dim: int) -> npt.NDArray[Any] | None:
-    """The weights of the lag mix: fitted on `train`, else those that a run states; None where neither does.
-
-    Raises:
-        DataError: `train` does not fit the queries.
-    """
-    if isinstance(train, Sequences):
-        if (train.length, train.dim) != (length, dim):
-            raise DataError(
-                f"{train.dataset.files[0].name}: expected windows of {length} vectors of {dim} values, "
-                f"got {train.length} of {train.dim}"
-            )
-        rows = evenly_spaced(train.n, CANDIDATES)
-        return fit_lag_mix(train.contexts(rows), train.targets(rows))
-    for run in runs:
-        stated = _stated_mix(run)
-        if stated is not None:
-            return stated
-    return None
-
-
-def _stated_mix(run: Predictor) -> npt.NDArray[Any] | None:
+def stated_mix(run: Predictor) -> npt.NDArray[Any] | None:
+    """The weights of the lag mix that a run states."""
     weights = _run_stated(run).get("lag_mix")
     return None if weights is None else np.asarray(weights, np.float64)
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from lvmfast import _core
-from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.dataset import Rows
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
-from lvmfast.evals.density import density, rerank_by_density
-from lvmfast.evals.pools import Pool
+from lvmfast.evals.density import density, final_ranks, rerank_by_density
+from lvmfast.evals.options import EvalOptions
+from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.queries import Queries
 from lvmfast.evals.request import Scores, TopK
 from lvmfast.evals.rerank import Reranker, load_reranker
+from lvmfast.evals.retrieved import Retrieved
+from lvmfast.evals.variants import Ranked, Variant
+from lvmfast.evals.ways import Order
 
 #: Queries whose windows are in memory together.
 BATCH = 512
-
-#: Retrieved lists and their windows (q, length, d), to the lists in another order.
-Order = Callable[[TopK, Vectors], TopK]
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,6 @@ class Reordering:
     label: str  #: behind a model's name
     order: Callable[[Pool, Scores, int], Order]  #: of a pool, its rows' densities and threads
     fitted_to: str | None = None  #: BLAKE3 of the chunks it was fitted to; None where nothing was fitted
-
-    def name(self, model: str) -> str:
-        """The name of a model whose candidates were put in this order."""
-        return f"{model} + {self.label}"
 
 
 def by_density(weight: float) -> Reordering:
@@ -86,18 +83,53 @@ def _in_full(reranker: Reranker, found: TopK) -> Reranker:
     return reranker
 
 
-def densities_of(
-    pools: Sequence[Pool], reorderings: Sequence[Reordering], threads: int = 0
-) -> dict[str, Scores]:
-    """(n,) densities of each pool that is reordered, made once. A pool of one document is too small to be."""
-    return {
+def open_reorderings(options: EvalOptions, queries: Queries) -> list[Reordering]:
+    """Those that are asked for.
+
+    Raises:
+        DataError: as `by_density` and `by_reranker`.
+    """
+    found = [] if options.density is None else [by_density(options.density)]
+    if options.rerank is not None:
+        found.append(by_reranker(options.rerank, queries, DEPTH, allow_leaked=options.allow_leaked))
+    return found
+
+
+def reordered(
+    reorderings: Sequence[Reordering],
+    queries: Queries,
+    train: Sequences | None,
+    pools: Sequence[Pool],
+    options: EvalOptions,
+) -> list[Variant]:
+    """The first candidates in another order: a variant for each, over densities that are made once."""
+    threads = options.threads
+    densities = {
         pool.name: density(pool.vectors, threads=threads)
         for pool in pools
         if reorderings and pool.documents is None
     }
 
+    def variant(by: Reordering) -> Variant:
+        def order(pool: Pool) -> Order:
+            return by.order(pool, densities[pool.name], threads)
 
-def reordered_lists(found: TopK, queries: Queries, order: Order) -> TopK:
+        def rank(at: Retrieved) -> Ranked:
+            lists = _reordered_lists(at.first, queries, order(at.pool))
+            return final_ranks(lists, at.pool.truth, at.ranks), None
+
+        return Variant(
+            rank,
+            lambda pool, plain: replace(plain, order=order(pool)),
+            by.label,
+            "reranked",
+            elsewhere=fitted_elsewhere(by, train, threads),
+        )
+
+    return [variant(by) for by in reorderings]
+
+
+def _reordered_lists(found: TopK, queries: Queries, order: Order) -> TopK:
     """All queries' lists in that order."""
     parts = []
     for start in range(0, queries.n, BATCH):

@@ -107,11 +107,8 @@ def score(
     metrics = retrieval_metrics(ranks, retrieved=retrieved, cosines=cosines)
 
     def interval(name: str) -> Interval:
-        drawn = {"resamples": bootstrap.resamples, "seed": bootstrap.seed, "level": bootstrap.level}
-        if name == "Eff@5":
-            above, below = (values[part] for part in EFFICIENCY)
-            return cluster_interval(above, documents, over=below, **drawn)  # type: ignore[arg-type]
-        return cluster_interval(values[name], documents, **drawn)  # type: ignore[arg-type]
+        above, below = (values[part] for part in EFFICIENCY) if name == "Eff@5" else (values[name], None)
+        return cluster_interval(above, documents, over=below, **vars(bootstrap))
 
     return Scored(
         model,
@@ -130,14 +127,7 @@ def difference(a: Scored, b: Scored, documents: npt.NDArray[Any], bootstrap: Boo
     """a - b of each metric that is a mean over queries, over the same queries, with its interval."""
     found = {}
     for name in a.values:
-        low, high = paired_interval(
-            a.values[name],
-            b.values[name],
-            documents,
-            resamples=bootstrap.resamples,
-            seed=bootstrap.seed,
-            level=bootstrap.level,
-        )
+        low, high = paired_interval(a.values[name], b.values[name], documents, **vars(bootstrap))
         found[name] = {"difference": a.metrics[name] - b.metrics[name], "interval": plain(low, high)}
     return {"model": a.model, "against": b.model, "pool": a.pool, "context": a.context, "metrics": found}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lvmfast.api import leakscan
@@ -13,7 +13,7 @@ from lvmfast.corpus.paths import Expansion, given_paths
 from lvmfast.errors import DataError
 from lvmfast.evals.domain_level import Domains, domain_reason
 from lvmfast.evals.queries import Queries
-from lvmfast.leaks.options import DEFAULT_THRESHOLD
+from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.levels import LEVELS
 from lvmfast.levels.context import CONTEXT
@@ -104,13 +104,12 @@ def worst(*statuses: SplitStatus) -> SplitStatus:
 def scan_split(
     queries: Queries,
     train: Any,
+    options: ScanOptions,
     *,
     quarantined: tuple[str, ...] = (),
     domains: Domains | None = None,
     columns: Mapping[str, str] | None = None,
     texts: Any = None,
-    threshold: float = DEFAULT_THRESHOLD,
-    threads: int = 0,
     progress: Progress = silent,
 ) -> SplitStatus:
     """Scans the queries against a training set: targets and ids, and the vectors of their windows.
@@ -118,12 +117,11 @@ def scan_split(
     Args:
         queries: the evaluation set.
         train: the training set or its fingerprint; None where there is none to scan against.
+        options: of the scan.
         quarantined: files beside the queries' own that leaked, such as a payload.
         domains: of documents on both sides, for the level cross-domain.
         columns: field names by column.
         texts: a payload of texts for the queries, where there is one.
-        threshold: cosine from which vectors match.
-        threads: 0 for one per available core.
         progress: called as (phase, rows done, rows in all or None).
 
     Raises:
@@ -142,14 +140,13 @@ def scan_split(
             queries.sequences.dataset,
             eval_payload=texts,
             columns=columns,
-            threshold=threshold,
             allow_leaked=True,  # it was allowed, or refused, when it was opened
-            threads=threads,
             progress=progress,
+            **vars(options),
         )
         levels = _rates(report)
         if identity is not None:
-            levels |= _windows_against(train, queries, threshold, threads, progress)
+            levels |= _windows_against(train, queries, options, progress)
     # A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
     seen = [n for n, level in LEVELS.items() if level.two_sided and n in levels and levels[n].matched]
     if seen:
@@ -200,7 +197,7 @@ def _rates(report: LeakReport) -> dict[str, LevelRate]:
 
 
 def _windows_against(
-    train: Any, queries: Queries, threshold: float, threads: int, progress: Progress
+    train: Any, queries: Queries, options: ScanOptions, progress: Progress
 ) -> dict[str, LevelRate]:
     """Vectors of the queries' windows among the targets of a fingerprint, which holds no windows itself.
 
@@ -211,12 +208,6 @@ def _windows_against(
     vectors = queries.context_vectors()
     if not len(vectors):
         return {}
-    report = leakscan(
-        train,
-        {"vector": vectors},
-        levels=[VECTOR.name],
-        threshold=threshold,
-        threads=threads,
-        progress=progress,
-    )
+    only = replace(options, levels=(VECTOR.name,))
+    report = leakscan(train, {"vector": vectors}, progress=progress, **vars(only))
     return {CONTEXT.name: _rates(report)[VECTOR.name]}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,11 @@ import pyarrow as pa
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.evals.approximate import FaissPool
 from lvmfast.evals.approximate import told as found_nearby
-from lvmfast.evals.density import final_ranks
-from lvmfast.evals.gated import DomainSource, gated_name, gatings, ranks_within, told
 from lvmfast.evals.metrics import METRICS, document_metrics
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.queries import Queries
-from lvmfast.evals.reordering import Reordering, reordered_lists
-from lvmfast.evals.request import Scores
-from lvmfast.evals.retrieve import retrieve
+from lvmfast.evals.retrieved import retrieve
 from lvmfast.evals.scoring import (
     Bootstrap,
     Context,
@@ -34,7 +33,7 @@ from lvmfast.evals.scoring import (
     truth_cosines,
 )
 from lvmfast.evals.split_status import SplitStatus
-from lvmfast.leaks.progress import Progress
+from lvmfast.evals.variants import AS_IS, Variant
 
 ORACLE = "oracle"
 COPY_LAST = "copy-last"
@@ -46,12 +45,13 @@ Place = tuple[str, str, str]  #: model, pool, context
 class ScoreTable:
     """All scores, by model, pool and context, and the candidates that each query saw."""
 
-    scored: Mapping[Place, Scored]
-    oracle: Mapping[tuple[str, str], Scored]  #: the true vectors as queries, by pool and context
-    sizes: Mapping[tuple[str, str], Rows]
     documents: npt.NDArray[Any]  #: (q,)
-    gated: Sequence[Mapping[str, Any]] = ()  #: what a gate by domain takes and gives, by model and place
-    approximate: Sequence[Mapping[str, Any]] = ()  #: what an approximate index finds, likewise
+    scored: dict[Place, Scored] = field(default_factory=dict)
+    oracle: dict[tuple[str, str], Scored] = field(default_factory=dict)  #: the true vectors as queries
+    sizes: dict[tuple[str, str], Rows] = field(default_factory=dict)
+    hits: list[pa.Table] = field(default_factory=list)  #: of `hits.parquet`
+    gated: list[Mapping[str, Any]] = field(default_factory=list)  #: what a gate by domain takes and gives
+    approximate: list[Mapping[str, Any]] = field(default_factory=list)  #: what an approximate index finds
 
 
 def contexts_of(pool: Pool) -> tuple[Context, ...]:
@@ -63,82 +63,42 @@ def score_all(
     predicted: Mapping[str, Vectors],
     queries: Queries,
     pools: Sequence[Pool],
-    bootstrap: Bootstrap,
-    threads: int,
-    progress: Progress,
-    *,
-    reorderings: Sequence[Reordering] = (),
-    densities: Mapping[str, Scores] | None = None,
-    gate: DomainSource | None = None,
-    indexes: Mapping[str, FaissPool] | None = None,
+    options: EvalOptions,
+    variants: Sequence[Variant] = (AS_IS,),
+    indexes: Mapping[str, FaissPool] = MappingProxyType({}),
 ) -> ScoreTable:
-    """Ranks and scores every prediction in every pool; the true vectors among them, as the oracle.
+    """Scores every prediction, by every variant, in every pool that suits it; the true vectors as the oracle.
 
-    With `reorderings` every model stands there once more for each of them, in the pools that have
-    `densities`: its first candidates in that order. With a `gate` it does once more for each way to tell a
-    query's domain, in the pools that are not of one document. Contain is as retrieved, before either.
-    With `indexes`, by pool, the first candidates are those of an approximate index too.
+    Contain is as retrieved, before any variant. With `indexes`, by pool, the first candidates are those of an
+    approximate index too.
 
     Raises:
-        DataError: as `truth_ranks`.
+        DataError: as `retrieve`.
     """
-    scored: dict[Place, Scored] = {}
-    oracle: dict[tuple[str, str], Scored] = {}
-    sizes: dict[tuple[str, str], Rows] = {}
-    everyone = {**predicted, ORACLE: queries.targets}
-    cosines = {model: truth_cosines(vectors, queries.targets) for model, vectors in everyone.items()}
-    densities = densities or {}
-    gated: list[dict[str, Any]] = []
-    approximate: list[dict[str, Any]] = []
-    indexes = indexes or {}
+    table = ScoreTable(queries.documents)
     places = [(pool, context) for pool in pools for context in contexts_of(pool)]
-    done, total = 0, len(places) * len(everyone)
+    done, total = 0, len(places) * len(predicted)
     for pool, context in places:
-        sizes[pool.name, context] = pool.sizes(context)
-        for model, vectors in everyone.items():
-            ranks = pool_ranks(vectors, pool, context, threads)
-            found = score(model, ranks, cosines[model], pool, context, queries.documents, bootstrap)
-            if model == ORACLE:
-                oracle[pool.name, context] = found
-            else:
-                scored[model, pool.name, context] = found
-                if pool.name in indexes or (reorderings and pool.name in densities):
-                    first = retrieve(vectors, pool, context, threads=threads)
-                for reordering in reorderings if pool.name in densities else ():
-                    order = reordering.order(pool, densities[pool.name], threads)
-                    name = reordering.name(model)
-                    scored[name, pool.name, context] = score(
-                        name,
-                        final_ranks(reordered_lists(first, queries, order), pool.truth, ranks),
-                        cosines[model],
-                        pool,
-                        context,
-                        queries.documents,
-                        bootstrap,
-                        retrieved=ranks,
-                    )
-                if pool.name in indexes:
-                    approximate.append(
-                        found_nearby(model, pool, context, first, ranks, vectors, indexes[pool.name])
-                    )
-                if gate is not None and pool.documents is None:
-                    for gating in gatings(gate, vectors, queries, pool):
-                        name = gated_name(model, gating.by)
-                        within = ranks_within(gating, vectors, pool, context, threads)
-                        scored[name, pool.name, context] = score(
-                            name,
-                            within,
-                            cosines[model],
-                            pool,
-                            context,
-                            queries.documents,
-                            bootstrap,
-                            retrieved=ranks,
-                        )
-                        gated.append(told(model, pool, context, gating, ranks, within))
+        scored = partial(
+            score, pool=pool, context=context, documents=queries.documents, bootstrap=options.bootstrap
+        )
+        table.sizes[pool.name, context] = pool.sizes(context)
+        ranks = pool_ranks(queries.targets, pool, context, options.threads)
+        cosines = truth_cosines(queries.targets, queries.targets)
+        table.oracle[pool.name, context] = scored(ORACLE, ranks, cosines)
+        for model, vectors in predicted.items():
+            at = retrieve(model, vectors, queries, pool, context, options)
+            cosines = truth_cosines(vectors, queries.targets)
+            table.hits.append(at.hits())
+            for variant in (each for each in variants if each.suits(pool)):
+                name, (ranks, told) = variant.name(model), variant.rank(at)
+                table.scored[name, pool.name, context] = scored(name, ranks, cosines, retrieved=at.ranks)
+                table.gated.extend([told] if told is not None else [])
+            if pool.name in indexes:
+                table.approximate.append(found_nearby(at, indexes[pool.name]))
             done += 1
-            progress("rank", done, total)
-    return ScoreTable(scored, oracle, sizes, queries.documents, gated, approximate)
+            options.progress("rank", done, total)
+    return table
 
 
 def records(
