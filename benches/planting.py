@@ -25,7 +25,7 @@ from worlds import World
 
 GIVEN = "given"  #: the script of items from a file
 FILES = 4
-PATIENCE = 300
+PATIENCE = 100
 SUFFIXES = {".txt", ".py", ".md", ".rst"}
 LARGEST_DOCUMENT = 2_000_000  # characters
 

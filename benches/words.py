@@ -224,11 +224,9 @@ def invent(name: str, rng: random.Random, size: int = 6000) -> Language:
     words: dict[str, None] = {}
     while len(words) < size:
         low, high = grammar.syllables
-        most = low if len(words) < STOP_WORDS else high
-        words["".join(
-            rng.choice(grammar.onsets) + rng.choice(grammar.nuclei) + rng.choice(grammar.codas)
-            for _ in range(rng.randint(low, most))
-        )] = None  # fmt: skip
+        count = rng.randint(low, low if len(words) < STOP_WORDS else high)
+        drawn = (rng.choices(part, k=count) for part in (grammar.onsets, grammar.nuclei, grammar.codas))
+        words["".join(map("".join, zip(*drawn, strict=True)))] = None
     return Language(name, list(words), grammar)
 
 
