@@ -26,7 +26,7 @@ SCRIPT = """
 import json, sys, time
 started = float(sys.argv[1])
 import lvmfast
-from lvmfast.training import session, trainer
+from lvmfast.training import learner, session
 phases, seen = {}, ["start", started, 0.0]
 def progress(phase, done, total):
     now, processor = time.time(), time.process_time()
@@ -36,7 +36,7 @@ def progress(phase, done, total):
     seen[:] = [phase, now, processor]
 class First(BaseException):
     pass
-readers, real = session._readers, trainer.Trainer._step
+readers, real = session._readers, learner.Learner.step
 def prepare(*arguments):
     progress("prepare", 0, None)
     return readers(*arguments)
@@ -45,7 +45,7 @@ def step(self, *arguments):
     real(self, *arguments)
     progress("end", 0, None)
     raise First
-session._readers, trainer.Trainer._step = prepare, step
+session._readers, learner.Learner.step = prepare, step
 figures = dict(model="amn", device="cpu", batch=256, accumulate=4)
 try:
     lvmfast.train(sys.argv[2], out=sys.argv[3], progress=progress, **figures)

@@ -19,8 +19,8 @@ from tests.support import walks
 ALONE = """
 import os, signal, sys
 from lvmfast import cli, errors
-from lvmfast.training import trainer
-what, real, seen = sys.argv.pop(1), trainer.Trainer._step, []
+from lvmfast.training import learner
+what, real, seen = sys.argv.pop(1), learner.Learner.step, []
 def step(self, *arguments):
     seen.append(1)
     if len(seen) == 4 and os.environ["RANK"] == "1":
@@ -28,7 +28,7 @@ def step(self, *arguments):
             raise errors.DataError("b.npz: no such file on this machine")
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, *arguments)
-trainer.Trainer._step = step
+learner.Learner.step = step
 cli.app()
 """
 

@@ -25,7 +25,7 @@ from lvmfast import durable  # noqa: E402
 from lvmfast.cli import app  # noqa: E402
 from lvmfast.errors import DataError  # noqa: E402
 from lvmfast.models.checkpoint import load_model, read_tensors  # noqa: E402
-from lvmfast.training import compute, trainer  # noqa: E402
+from lvmfast.training import compute, learner, trainer  # noqa: E402
 from lvmfast.training.interrupts import Interrupted  # noqa: E402
 from lvmfast.training.state import KIND as STATE_KIND  # noqa: E402
 from lvmfast.training.toml import config_text, read_config  # noqa: E402
@@ -281,14 +281,14 @@ def test_a_run_that_is_stopped_in_an_epoch_goes_on_bit_for_bit(data, whole, tmp_
     """Stopped as by Ctrl-C, saved, and gone on with: also from the last step of an epoch."""
     seen = []
     with monkeypatch.context() as patch:
-        real = trainer.Trainer._step
+        real = learner.Learner.step
 
         def stepping(self, part, bank, position, stop):
             seen.append(1)
             stop.raised = len(seen) == step
             return real(self, part, bank, position, stop)
 
-        patch.setattr(trainer.Trainer, "_step", stepping)
+        patch.setattr(learner.Learner, "step", stepping)
         with pytest.raises(Interrupted, match="saved"):
             lvmfast.train(data, out=tmp_path / "run", **QUICK)
     assert len(seen) == step
@@ -302,7 +302,7 @@ SCRIPT = """
 import os, signal, sys
 import lvmfast
 from lvmfast import durable
-from lvmfast.training import trainer
+from lvmfast.training import learner
 from tests.support.walks import QUICK
 name, moment, count, out, data = sys.argv[1:]
 seen = []
@@ -326,7 +326,7 @@ def write_bytes(path, data):
             file.write(data[: len(data) // 2])
         die()
     return real_write(path, data)
-real_step = trainer.Trainer._step
+real_step = learner.Learner.step
 def step(self, *arguments):
     if name == "step":
         seen.append(1)
@@ -336,7 +336,7 @@ def step(self, *arguments):
 if moment != "half":
     durable.os.replace = replace
 durable.Path.write_bytes = write_bytes
-trainer.Trainer._step = step
+learner.Learner.step = step
 lvmfast.train(data, out=out, resume=True, save_every=1e-9, **QUICK)
 """
 
@@ -552,13 +552,13 @@ def test_other_data_under_the_same_name_is_no_resume(tmp_path):
 
 def test_data_that_changes_under_a_run_is_no_checkpoint(tmp_path, monkeypatch):
     path = walks.write(tmp_path / "a.npz")
-    real = trainer.Trainer._step
+    real = learner.Learner.step
 
     def stepping(self, *arguments):
         os.utime(path, (1, 1))
         return real(self, *arguments)
 
-    monkeypatch.setattr(trainer.Trainer, "_step", stepping)
+    monkeypatch.setattr(learner.Learner, "step", stepping)
     with pytest.raises(DataError, match=r"a\.npz: this or another file changed since the run began"):
         lvmfast.train(path, out=tmp_path / "run", **QUICK)
     assert not list((tmp_path / "run").glob("checkpoints/*"))

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.device import Place
-from lvmfast.training.loss import Negatives
-from lvmfast.training.steps import Micro, StepReader
+from lvmfast.training.loss import Candidates, Negatives, Objective, RowLosses
+from lvmfast.training.steps import Micro, Step, StepReader
 
 
 class Compute:
-    """A model on its device."""
+    """A model and its objective on their device."""
 
-    def __init__(self, config: TrainConfig, model: nn.Module, place: Place) -> None:
-        """`model` is on the device already."""
-        self.model, self.place = model, place
+    def __init__(self, config: TrainConfig, model: nn.Module, objective: Objective, place: Place) -> None:
+        """Model and objective are on the device already."""
+        self.model, self.objective, self.place = model, objective, place
         self._batch = config.batch
         self._compiled: nn.Module = torch.compile(model) if place.compiled else model
 
@@ -43,7 +43,17 @@ class Compute:
             return None
         return nn.functional.normalize(self.tensor(reader.targets(places)), dim=-1)
 
-    def negatives(self, micro: Micro) -> Negatives | None:
+    def candidates(self, step: Step, bank: Tensor | None) -> Candidates:
+        """What every sequence of a step is scored against."""
+        return self.objective.candidates(self.tensor(step.targets), bank)
+
+    def losses(self, micro: Micro, candidates: Candidates) -> tuple[Tensor, RowLosses]:
+        """(k, d) predictions of a microbatch, and their losses."""
+        prediction = self.predict(micro.contexts)
+        place, negatives = self.tensor(micro.place), self._negatives(micro)
+        return prediction, self.objective(prediction, place, candidates, negatives)
+
+    def _negatives(self, micro: Micro) -> Negatives | None:
         """What a microbatch excludes, on the device."""
         found = micro.exclusions
         if found is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,15 @@ import torch
 from torch import Tensor
 
 from lvmfast.corpus.dataset import Rows
+from lvmfast.gates import TRAINING, Verdicts, at_epoch, gate_set, judge
 from lvmfast.models.baselines import predict_baseline
 from lvmfast.models.config import BASELINES
 from lvmfast.training.batches import SAMPLE, generator
 from lvmfast.training.compute import Compute
-from lvmfast.training.data import Side
+from lvmfast.training.config import TrainConfig
+from lvmfast.training.data import CLEAN, Side
 from lvmfast.training.identities import Identities, identify
-from lvmfast.training.loss import Objective
+from lvmfast.training.state import Position
 from lvmfast.training.steps import StepReader
 from lvmfast.training.validation import Pool, Quality, distinct_names, make_pool, quality
 
@@ -26,16 +30,14 @@ _BLOCK = 4096
 class Judge:
     """Scores the model as it is, the same sequences among the same candidates after every epoch."""
 
-    def __init__(
-        self, compute: Compute, objective: Objective, train: StepReader, val: StepReader, threads: int
-    ) -> None:
-        """Reads targets; predicts nothing yet."""
-        self._compute, self._objective, self._val = compute, objective, val
+    def __init__(self, compute: Compute, train: StepReader, val: StepReader, mix: Any) -> None:
+        """Reads targets; predicts nothing yet. `mix`: the weights of the lag-mix baseline."""
+        self._compute, self._val, self._mix = compute, val, mix
         assert val.identities is not None
         everyone = np.arange(len(val.side))
         self._pool = self._open(val.side, everyone, val.identities)
         candidates = len(self._pool.vectors)
-        self._places, names = comparable(train, candidates, threads)
+        self._places, names = comparable(train, candidates, train.config.threads)
         self._train, self._train_pool = train, self._open(train.side, self._places, names)
 
     @property
@@ -47,13 +49,14 @@ class Judge:
             "candidates": len(self._train_pool.vectors),
         }
 
-    def baselines(self, mix: Any) -> dict[str, dict[str, float]]:
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, float]]:
         """The validation figures of each baseline."""
         side = self._val.side
         judged = {}
         for name in BASELINES:
             blocks = [
-                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), mix)
+                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), self._mix)
                 for i in range(0, len(side), _BLOCK)
             ]
             found = _named(quality(self._compute.tensor(np.concatenate(blocks)), self._pool))
@@ -72,16 +75,10 @@ class Judge:
         predictions = self._room(len(self._val.side))
         sums = torch.zeros(4, dtype=torch.float64)
         for step in self._val.steps(0, 0, places):
-            candidates = self._objective.candidates(self._compute.tensor(step.targets), bank)
+            candidates = self._compute.candidates(step, bank)
             for micro in step.micros:
-                prediction = self._compute.predict(micro.contexts)
+                prediction, losses = self._compute.losses(micro, candidates)
                 predictions[self._compute.tensor(step.rows[micro.place])] = prediction
-                losses = self._objective(
-                    prediction,
-                    self._compute.tensor(micro.place),
-                    candidates,
-                    self._compute.negatives(micro),
-                )
                 sums += losses.sums().cpu()[[0, 1, 4, 5]]
         loss, infonce, met, chance = (sums / len(self._val.side)).tolist()
         contrastive = len(places) > 0
@@ -92,6 +89,25 @@ class Judge:
             "val_below_chance": chance - infonce if contrastive else None,
             "train_r5": quality(self._sample(), self._train_pool).r5,
             **_named(quality(predictions, self._pool)),
+        }
+
+    def row(
+        self, position: Position, figures: Mapping[str, Any], rate: float, leak_status: str
+    ) -> dict[str, Any]:
+        """The row of history.json, without its time, of the epoch that is done."""
+        sums, contrastive = position.sums, self._train.config.infonce > 0
+        return {
+            "epoch": position.epoch,
+            "train_loss": sums.loss / sums.rows,
+            "train_infonce": sums.infonce / sums.rows if contrastive else None,
+            "train_candidates": sums.candidates / sums.rows if contrastive else None,
+            "train_below_chance": (sums.chance - sums.infonce) / sums.rows if contrastive else None,
+            "train_ar_cosine": sums.cosine / sums.rows,
+            **figures,
+            "lr": rate,
+            "negatives_same_document": sums.same_document if contrastive else None,
+            "baselines": self.baselines,
+            **({} if leak_status == CLEAN else {"leak_status": leak_status}),
         }
 
     def _sample(self) -> Tensor:
@@ -108,6 +124,19 @@ class Judge:
 
     def _open(self, side: Side, places: Rows, names: Identities) -> Pool:
         return make_pool(self._compute.tensor(side.sequences.targets(side.rows[places])), names)
+
+
+def judge_gates(config: TrainConfig, position: Position) -> Verdicts | None:
+    """Holds a run to its gates, after their epoch alone, and ends it where it is to stop on them."""
+    if position.epoch != config.gate_epoch:
+        return None
+    asked = at_epoch(gate_set(config.gates) if config.gates else TRAINING, position.epoch)
+    epochs = {row["epoch"]: row for row in position.history}
+    verdicts = judge(asked, {"epochs": epochs, "same_document_masked": config.mask_same_document})
+    failed = ", ".join(judged.gate.name for judged in verdicts.gates if judged.status == "failed")
+    if failed and config.on_fail == "stop":
+        position.stopped = f"gates failed at epoch {position.epoch}: {failed}"
+    return verdicts
 
 
 def comparable(train: StepReader, candidates: int, threads: int) -> tuple[Rows, Identities]:

@@ -49,6 +49,14 @@ class Ranks:
             for tensor, part in zip(alike, flat.split([t.numel() for t in alike]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
+    def any(self, value: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.count == 1:
+            return value
+        counted = torch.tensor(float(value), device=_device())
+        self.add_up([counted])
+        return bool(counted > 0)
+
     def least(self, value: int) -> int:
         """The least value of all processes."""
         if self.count == 1:

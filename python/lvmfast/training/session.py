@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,14 @@ from lvmfast.training.data import (
 from lvmfast.training.device import Place, find_place, likely_device, repeatable
 from lvmfast.training.identities import identify
 from lvmfast.training.interrupts import stop_flag
+from lvmfast.training.judging import Judge
+from lvmfast.training.keeper import Keeper
+from lvmfast.training.learner import Learner
 from lvmfast.training.optimiser import warmup_steps
 from lvmfast.training.ranks import Ranks, joined_ranks
 from lvmfast.training.run_folder import RunFolder, TrainedRun
 from lvmfast.training.steps import StepReader
-from lvmfast.training.toml import config_text, identity_of
+from lvmfast.training.toml import config_text
 from lvmfast.training.trainer import EpochDone, Trainer
 
 
@@ -118,22 +121,23 @@ def _run(
         folder.write_json(folder.run, run)
         return replace(info, fingerprint=run["fingerprint"])
 
-    trainer = Trainer(config, model, train, val, folder, complete, place, ranks, mix)
+    learner = Learner(model, train, place)
+    judge = Judge(learner.compute, train, val, mix)
+    keeper = Keeper(folder, learner, complete)
     if ranks.first:
         run |= {
-            "parameters": trainer.parameters,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "lag_mix": mix.tolist(),
-            "train_sample": trainer.judge.sample,
+            "train_sample": judge.sample,
         }
         folder.write_json(folder.run, run)
-    identity = identity_of(config)
-    position = trainer.position(identity)
+    position, trainer = keeper.resumed(), Trainer(learner, judge, keeper)
     started(run)
     with stop_flag() as stop:
-        position = trainer.fit(position, identity, stop, progress, epoch_done)
+        trainer.fit(position, stop, progress, epoch_done)
     return TrainedRun(
         folder.path,
-        trainer.timed(position),
+        keeper.timed(position),
         position.best_epoch,
         info.leak_status,
         None,
@@ -210,21 +214,10 @@ def _lag_mix(side: Side) -> Any:
 
 
 def _model_config(config: TrainConfig, side: Side) -> ModelConfig:
-    return ModelConfig(
-        model=config.model,
-        dim=side.sequences.dim,
-        length=side.sequences.length,
-        d_model=config.d_model,
-        n_layers=config.n_layers,
-        d_state=config.d_state,
-        d_conv=config.d_conv,
-        expand=config.expand,
-        headdim=config.headdim,
-        dropout=config.dropout,
-        block=config.block,
-        form=config.form,
-        residual=None if config.residual == "none" else config.residual,
-    )
+    named = {spec.name for spec in fields(ModelConfig)}
+    shared = {name: value for name, value in vars(config).items() if name in named}
+    shared["residual"] = None if config.residual == "none" else config.residual
+    return ModelConfig(dim=side.sequences.dim, length=side.sequences.length, **shared)
 
 
 def _threads(

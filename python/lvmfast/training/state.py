@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lvmfast.corpus.failures import one_line
 from lvmfast.errors import DataError
 from lvmfast.models.checkpoint import VERSION, read_tensors, write_tensors
+from lvmfast.training.config import HIGHER_IS_BETTER, TrainConfig
 
 KIND = "lvmfast training state"
 
@@ -31,6 +32,25 @@ class Sums:
     candidates: int = 0
     chance: float = 0.0  #: of a random order: the logarithm of each sequence's candidates
 
+    def add(
+        self,
+        rows: int,
+        loss: float,
+        infonce: float,
+        cosine: float,
+        same_document: float,
+        candidates: float,
+        chance: float,
+    ) -> None:
+        """Adds a step: its rows, and its `RowLosses.sums`."""
+        self.rows += rows
+        self.loss += loss
+        self.infonce += infonce
+        self.cosine += cosine
+        self.same_document += round(same_document)
+        self.candidates += round(candidates)
+        self.chance += chance
+
 
 @dataclass
 class Position:
@@ -45,6 +65,25 @@ class Position:
     best_value: float | None = None  #: of `best_by`
     waited: int = 0  #: epochs since the best one
     stopped: str | None = None  #: why the run ended before its last epoch, if it did
+
+    def ended(self, config: TrainConfig) -> bool:
+        """Whether nothing is left to train."""
+        return self.epoch > config.epochs or self.stopped is not None
+
+    def take(self, row: dict[str, Any], config: TrainConfig) -> None:
+        """Keeps the row of the epoch that is done, and ends the run where its patience is."""
+        value, best = row[config.best_by], self.best_value
+        if best is None or (value > best if HIGHER_IS_BETTER[config.best_by] else value < best):
+            self.best_epoch, self.best_value, self.waited = self.epoch, value, 0
+        else:
+            self.waited += 1
+        if config.patience and self.waited >= config.patience:
+            self.stopped = f"no epoch was better by {config.best_by} than epoch {self.best_epoch}"
+        self.history.append(row)
+
+    def next_epoch(self) -> None:
+        """To the beginning of the next one."""
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, Sums()
 
 
 def save_state(
