@@ -19,6 +19,7 @@ from lvmfast import load_split, verify
 from lvmfast.errors import DataError
 from lvmfast.ingest import embeddings, pipeline
 from lvmfast.ingest.chunks import ChunkOptions
+from lvmfast.ingest.proof import Training
 from lvmfast.ingest.selection import Selection
 
 MADE = ("articles.parquet", "chunks.parquet", "sequences.npz")
@@ -98,7 +99,16 @@ def made(out):
     return {name: (out / name).read_bytes() for name in MADE}
 
 
+@pytest.fixture
+def stand_in(monkeypatch):
+    names: dict = {}
+    exec(STAND_IN, names)
+    monkeypatch.setattr(pipeline, "Encoder", names["StandIn"])
+    monkeypatch.setattr(embeddings, "PART_ROWS", 16)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("stand_in")
 def test_killed_at_every_write_and_resumed(source, tmp_path):
     whole = tmp_path / "whole"
     unbroken = run(source, whole, 0, "never")
@@ -111,13 +121,13 @@ def test_killed_at_every_write_and_resumed(source, tmp_path):
         out = tmp_path / f"killed-{step}"
         killed = run(source, out, step, moment)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        resumed = run(source, out, 0, "never", "resume")
-        assert resumed.returncode == 0, resumed.stderr
+        pipeline.ingest(source, out, encoder="stand-in", resume=True)
         assert made(out) == expected, f"{step} {moment}"
         assert sorted(p.name for p in out.iterdir()) == sorted((*MADE, "ingest.json"))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("stand_in")
 def test_killed_in_the_proof_and_resumed(source, tmp_path):
     other = tmp_path / "other.jsonl"
     lines = Path(source).read_text().splitlines()
@@ -125,6 +135,7 @@ def test_killed_in_the_proof_and_resumed(source, tmp_path):
     assert run(str(other), tmp_path / "train", 0, "never").returncode == 0
     # Training has articles 0 to 2 under their ids, so that the proof has something to drop.
     train = f"train={tmp_path / 'train'}"
+    against = Training((f"{tmp_path}/train/sequences.npz",), f"{tmp_path}/train/chunks.parquet")
     whole = run(source, tmp_path / "whole", 0, "never", train)
     assert whole.returncode == 0, whole.stderr
     fresh = (tmp_path / "whole" / "fresh" / "sequences.npz").read_bytes()
@@ -133,19 +144,10 @@ def test_killed_in_the_proof_and_resumed(source, tmp_path):
         for moment in ("before", "behind"):
             out = tmp_path / f"{step}-{moment}"
             assert run(source, out, step, moment, train).returncode == -signal.SIGKILL
-            resumed = run(source, out, 0, "never", train, "resume")
-            assert resumed.returncode == 0, resumed.stderr
+            pipeline.ingest(source, out, encoder="stand-in", against=against, resume=True)
             assert (out / "fresh" / "sequences.npz").read_bytes() == fresh
             assert verify(out / "fresh").verified
             assert not list(out.glob(".*"))
-
-
-@pytest.fixture
-def stand_in(monkeypatch):
-    names: dict = {}
-    exec(STAND_IN, names)
-    monkeypatch.setattr(pipeline, "Encoder", names["StandIn"])
-    monkeypatch.setattr(embeddings, "PART_ROWS", 16)
 
 
 @pytest.mark.usefixtures("stand_in")
