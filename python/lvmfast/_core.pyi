@@ -17,6 +17,8 @@ __all__ = [
     "FileHashes",
     "KeyTable",
     "NearIndex",
+    "OverlapIndex",
+    "OverlapPairs",
     "SketchIndex",
     "Sketcher",
     "TextIndex",
@@ -32,6 +34,8 @@ __all__ = [
     "misspelt_number",
     "normalize_text",
     "numbered_window_cosines",
+    "overlap_spans",
+    "overlap_unicode",
     "scan_within",
     "string_keys",
     "text_keys",
@@ -112,6 +116,14 @@ def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
 
 def thread_count(threads: int) -> int: ...
+def overlap_spans(document: str, item: str, window_start: int, window_end: int) -> npt.NDArray[np.int64]:
+    """(n, 4): the common runs of at least 3 tokens of the item and of the document's tokens from window_start to
+    window_end: for each place of either the longest that ends with it, without those that go on. Start and end
+    in the document, start and end in the item, in characters of the texts as they are, ascending. Where one
+    character stands for several tokens (a half, a ligature of words), the span holds it whole."""
+
+def overlap_unicode() -> str:
+    """The version of the Unicode tables by which tokens are made."""
 
 @final
 class CsvReader:
@@ -275,3 +287,93 @@ class TopSearch:
 
     @property
     def nbytes(self) -> int: ...
+
+@final
+class OverlapIndex:
+    """The evaluation side of the level overlap: whether an item stands inside a document, cut, re-wrapped or edited.
+    The definition is in rust/src/overlap/mod.rs."""
+
+    def __new__(cls) -> OverlapIndex: ...
+    def add(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int) -> None:
+        """Adds the next items; a null row comes as an empty text."""
+
+    def close(self, threads: int) -> None:
+        """Ends adding, before which nothing can be scanned."""
+
+    def tokens(self) -> npt.NDArray[np.int32]:
+        """(items,): tokens of each item. With fewer than 5 it matches nothing."""
+
+    def words(self) -> npt.NDArray[np.int32]:
+        """(items,): words of each item; two characters of a script without spaces are one."""
+
+    def same_as(self) -> npt.NDArray[np.int64]:
+        """(items,): the first item with the same tokens, which stands for all of them in pairs."""
+
+    def scan(
+        self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
+    ) -> OverlapPairs: ...
+    @property
+    def items(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+
+@final
+class OverlapPairs:
+    """Pairs of a document and a distinct item that stands in it, sorted by both: arrays of one value a pair."""
+
+    def __len__(self) -> int: ...
+    @property
+    def document(self) -> npt.NDArray[np.int64]:
+        """The row in the batch."""
+
+    @property
+    def item(self) -> npt.NDArray[np.int64]:
+        """The first item of its kind."""
+
+    @property
+    def covered(self) -> npt.NDArray[np.int32]:
+        """The weight that the best window covers."""
+
+    @property
+    def weight(self) -> npt.NDArray[np.int32]:
+        """The item's weight."""
+
+    @property
+    def tokens_covered(self) -> npt.NDArray[np.int32]:
+        """Tokens of the item that the best window covers."""
+
+    @property
+    def words_covered(self) -> npt.NDArray[np.int32]:
+        """Words of the item that the best window covers, those of templates left out."""
+
+    @property
+    def longest(self) -> npt.NDArray[np.int32]:
+        """Tokens of the longest common run in the windows that were looked at."""
+
+    @property
+    def in_8(self) -> npt.NDArray[np.int32]:
+        """Tokens of the item in common runs of at least 8 tokens in these windows."""
+
+    @property
+    def in_13(self) -> npt.NDArray[np.int32]:
+        """Tokens of the item in common runs of at least 13 tokens in these windows."""
+
+    @property
+    def window_start(self) -> npt.NDArray[np.int64]:
+        """The first token of the document that the best window has in common with the item."""
+
+    @property
+    def window_end(self) -> npt.NDArray[np.int64]:
+        """One more than the last such token."""
+
+    @property
+    def in_document(self) -> npt.NDArray[np.int32]:
+        """The weight of the item that seeds in the whole document carry."""
+
+    @property
+    def strength(self) -> npt.NDArray[np.uint8]:
+        """2 for a match, 1 for a whole item of too few words (short)."""
+
+    @property
+    def numbers_differ(self) -> npt.NDArray[np.bool_]:
+        """Whether something is not covered, and all of it is numbers."""

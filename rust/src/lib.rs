@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod kernel;
 pub mod near;
+pub mod overlap;
 pub mod parallel;
 pub mod sketch;
 pub mod strings;

@@ -17,7 +17,7 @@ use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 use crate::strings::Texts;
 use crate::text::{self, Normalization};
-use crate::{csv, digest, ids, kernel, near, sketch};
+use crate::{csv, digest, ids, kernel, near, overlap, sketch};
 
 import_exception!(lvmfast.errors, CoreError);
 import_exception!(lvmfast.errors, DataError);
@@ -781,6 +781,181 @@ impl TopSearch {
     }
 }
 
+#[pyclass(module = "lvmfast._core")]
+struct OverlapIndex {
+    index: overlap::OverlapIndex,
+}
+
+#[pymethods]
+impl OverlapIndex {
+    #[new]
+    fn new() -> Self {
+        Self { index: overlap::OverlapIndex::new() }
+    }
+
+    fn add(
+        &mut self,
+        py: Python<'_>,
+        data: PyReadonlyArray1<'_, u8>,
+        offsets: PyReadonlyArray1<'_, i64>,
+        threads: usize,
+    ) -> PyResult<()> {
+        let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+        let index = &mut self.index;
+        interruptible(py, threads, |watch| index.add(&texts, watch))
+    }
+
+    fn close(&mut self, py: Python<'_>, threads: usize) -> PyResult<()> {
+        let index = &mut self.index;
+        interruptible(py, threads, |_| {
+            index.close();
+            Ok(())
+        })
+    }
+
+    fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, self.index.tokens(), |tokens| tokens as i32)
+    }
+
+    fn words<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, self.index.words(), |words| words as i32)
+    }
+
+    fn same_as<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, self.index.same_as(), i64::from)
+    }
+
+    fn scan<'py>(
+        &self,
+        py: Python<'py>,
+        data: PyReadonlyArray1<'py, u8>,
+        offsets: PyReadonlyArray1<'py, i64>,
+        threads: usize,
+    ) -> PyResult<OverlapPairs> {
+        let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+        let pairs = interruptible(py, threads, |watch| self.index.scan(&texts, watch))?;
+        Ok(OverlapPairs { pairs })
+    }
+
+    #[getter]
+    fn items(&self) -> usize {
+        self.index.len()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.index.nbytes()
+    }
+}
+
+fn array_of<S, T: numpy::Element>(
+    py: Python<'_>,
+    values: impl IntoIterator<Item = S>,
+    of: impl Fn(S) -> T,
+) -> Bound<'_, PyArray1<T>> {
+    values.into_iter().map(of).collect::<Vec<_>>().into_pyarray(py)
+}
+
+#[pyclass(frozen, module = "lvmfast._core")]
+struct OverlapPairs {
+    pairs: Vec<overlap::Pair>,
+}
+
+#[pymethods]
+impl OverlapPairs {
+    fn __len__(&self) -> usize {
+        self.pairs.len()
+    }
+
+    #[getter]
+    fn document<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.document as i64)
+    }
+
+    #[getter]
+    fn item<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| i64::from(pair.item))
+    }
+
+    #[getter]
+    fn covered<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.covered() as i32)
+    }
+
+    #[getter]
+    fn weight<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.weight as i32)
+    }
+
+    #[getter]
+    fn tokens_covered<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.tokens_covered() as i32)
+    }
+
+    #[getter]
+    fn words_covered<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.words_covered as i32)
+    }
+
+    #[getter]
+    fn longest<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.longest as i32)
+    }
+
+    #[getter]
+    fn in_8<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.in_8 as i32)
+    }
+
+    #[getter]
+    fn in_13<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.in_13 as i32)
+    }
+
+    #[getter]
+    fn window_start<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.window.start as i64)
+    }
+
+    #[getter]
+    fn window_end<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.window.end as i64)
+    }
+
+    #[getter]
+    fn in_document<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
+        array_of(py, &self.pairs, |pair| pair.in_document as i32)
+    }
+
+    #[getter]
+    fn strength<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u8>> {
+        array_of(py, &self.pairs, |pair| pair.strength)
+    }
+
+    #[getter]
+    fn numbers_differ<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
+        array_of(py, &self.pairs, |pair| pair.numbers_differ)
+    }
+}
+
+#[pyfunction]
+fn overlap_spans<'py>(
+    py: Python<'py>,
+    document: &str,
+    item: &str,
+    window_start: usize,
+    window_end: usize,
+) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let spans = py.detach(|| overlap::spans(document, item, window_start..window_end));
+    let flat: Vec<_> = spans.as_flattened().iter().map(|&at| at as i64).collect();
+    flat.into_pyarray(py).reshape([spans.len(), 4])
+}
+
+#[pyfunction]
+fn overlap_unicode() -> String {
+    overlap::unicode_version()
+}
+
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -807,5 +982,9 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Sketcher>()?;
     m.add_class::<SketchIndex>()?;
     m.add_class::<NearIndex>()?;
+    m.add_function(wrap_pyfunction!(overlap_spans, m)?)?;
+    m.add_function(wrap_pyfunction!(overlap_unicode, m)?)?;
+    m.add_class::<OverlapIndex>()?;
+    m.add_class::<OverlapPairs>()?;
     m.add_class::<TopSearch>()
 }

@@ -1,0 +1,166 @@
+//! What NFKC_Casefold makes of a character, and what the result is to a token.
+
+use std::sync::OnceLock;
+
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+/// What a character is to a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Ends a token.
+    Separator,
+    /// Part of a word.
+    Letter,
+    /// Part of a word or number.
+    Number,
+    /// A token by itself: of a script that is written without spaces.
+    Alone,
+    /// Belongs to the token before it.
+    Mark,
+    /// Is not there (default ignorable).
+    Ignored,
+    /// Several characters, none of which changes with what stands before it.
+    Expands,
+    /// May change with what stands before it: combines or is reordered.
+    Composes,
+}
+
+/// A character after folding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Folded {
+    pub(super) class: Class,
+    /// Canonical combining class.
+    pub(super) combining: u8,
+    /// The one character it becomes; of [`Class::Expands`] where its characters stand in the page.
+    to: u32,
+}
+
+impl Folded {
+    /// The character that this one becomes, unless it is [`Class::Expands`].
+    #[inline]
+    pub(super) fn to(self) -> char {
+        char::from_u32(self.to).unwrap_or(char::REPLACEMENT_CHARACTER)
+    }
+
+    /// Whether what stands before has no part in how this and the following characters compose.
+    pub(super) fn is_boundary(self) -> bool {
+        match self.class {
+            Class::Mark => self.combining == 0,
+            Class::Ignored | Class::Composes => false,
+            _ => true,
+        }
+    }
+}
+
+/// 256 successive characters.
+#[derive(Debug)]
+pub(super) struct Page {
+    folded: Vec<Folded>,
+    expansions: Vec<Vec<(char, Class)>>,
+}
+
+impl Page {
+    /// The page on which `c` stands, made when it is first asked for.
+    #[inline]
+    pub(super) fn of(c: char) -> &'static Page {
+        static PAGES: [OnceLock<Page>; 0x1100] = [const { OnceLock::new() }; 0x1100];
+        PAGES[c as usize >> 8].get_or_init(|| Page::new(c as u32 & !0xff))
+    }
+
+    #[inline]
+    pub(super) fn folded(&self, c: char) -> Folded {
+        self.folded[c as usize & 0xff]
+    }
+
+    /// What a character of [`Class::Expands`] becomes.
+    pub(super) fn expansion(&self, folded: Folded) -> &[(char, Class)] {
+        &self.expansions[folded.to as usize]
+    }
+
+    fn new(first: u32) -> Self {
+        let mut page = Page { folded: Vec::with_capacity(256), expansions: Vec::new() };
+        for code in first..first + 256 {
+            let folded = match char::from_u32(code) {
+                Some(c) => page.describe(&fold(c)),
+                None => Folded { class: Class::Separator, combining: 0, to: code }, // a surrogate
+            };
+            page.folded.push(folded);
+        }
+        page
+    }
+
+    fn describe(&mut self, text: &str) -> Folded {
+        let mut characters = text.chars();
+        let (Some(first), second) = (characters.next(), characters.next()) else {
+            return Folded { class: Class::Ignored, combining: 0, to: 0 };
+        };
+        let stable = is_nfc_quick(std::iter::once(first)) == IsNormalized::Yes;
+        let combining = canonical_combining_class(first);
+        if second.is_none() {
+            let class = if stable && (combining == 0 || class(first) == Class::Mark) {
+                class(first)
+            } else {
+                Class::Composes
+            };
+            return Folded { class, combining, to: first as u32 };
+        }
+        let last = canonical_combining_class(text.chars().next_back().unwrap_or(first));
+        if !stable || combining != 0 {
+            return Folded { class: Class::Composes, combining: last, to: first as u32 };
+        }
+        self.expansions.push(text.chars().map(|c| (c, class(c))).collect());
+        Folded { class: Class::Expands, combining: last, to: self.expansions.len() as u32 - 1 }
+    }
+}
+
+/// NFKC_Casefold of one character.
+pub(super) fn fold(c: char) -> String {
+    let mut text = String::from(c);
+    loop {
+        let kept = text.nfkc().filter(|&c| !is_ignorable(c)).flat_map(fold_case);
+        let next: String = kept.nfkc().filter(|&c| !is_ignorable(c)).collect();
+        if next == text {
+            return text;
+        }
+        text = next;
+    }
+}
+
+/// Two characters are folded to the same ones if and only if full case folding does so: the standard
+/// library has no case folding, and dotless i is the one letter on which the detour differs.
+fn fold_case(c: char) -> impl Iterator<Item = char> {
+    const DOTLESS_I: char = 'ı';
+    let upper = c.to_lowercase().flat_map(char::to_uppercase);
+    let lower = upper.flat_map(char::to_lowercase);
+    lower.map(move |folded| if c == DOTLESS_I { DOTLESS_I } else { folded })
+}
+
+/// The class of a character that is folded already.
+pub(super) fn class(c: char) -> Class {
+    match c.general_category_group() {
+        GeneralCategoryGroup::Mark => Class::Mark,
+        GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number if stands_alone(c) => Class::Alone,
+        GeneralCategoryGroup::Letter => Class::Letter,
+        GeneralCategoryGroup::Number => Class::Number,
+        _ => Class::Separator,
+    }
+}
+
+/// Han, kana, Hangul, Thai, Lao, Tibetan, Myanmar and Khmer.
+fn stands_alone(c: char) -> bool {
+    matches!(c as u32,
+        0x0e00..=0x0fff | 0x1000..=0x109f | 0x1100..=0x11ff | 0x1780..=0x17ff | 0x2e80..=0x2fdf
+        | 0x3005..=0x3007 | 0x3021..=0x312f | 0x31a0..=0x31ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff
+        | 0xa960..=0xa97f | 0xa9e0..=0xa9ff | 0xaa60..=0xaa7f | 0xac00..=0xd7ff | 0xf900..=0xfaff
+        | 0x1aff0..=0x1b16f | 0x20000..=0x3ffff)
+}
+
+/// Default_Ignorable_Code_Point.
+fn is_ignorable(c: char) -> bool {
+    matches!(c as u32,
+        0xad | 0x34f | 0x61c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f
+        | 0x202a..=0x202e | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfff8
+        | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
+}

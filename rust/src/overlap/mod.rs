@@ -1,0 +1,264 @@
+//! Overlap: does an evaluation item stand inside a training document, cut, re-wrapped or edited?
+//!
+//! Exact and exhaustive: nothing is sampled, and whether a document and an item match depends on the two and
+//! on the whole evaluation side, on no order, batch or thread. What decides is integer arithmetic.
+//!
+//! # Definition
+//!
+//! **Tokens.** A text is brought to NFKC_Casefold (default ignorables are gone). A token is a maximal run of
+//! letters and numbers (L, N) with the marks (M) that follow them; but a letter or number of Han, kana,
+//! Hangul, Thai, Lao, Tibetan, Myanmar or Khmer is a token by itself, with its marks. All else separates, and
+//! marks that follow it belong to no token: punctuation, symbols and emoji come and go when text is copied,
+//! and code and mathematics are known by their words and numbers. Two tokens are equal if the 64-bit hashes
+//! of their bytes are.
+//!
+//! **Items.** Those with the same tokens are one *distinct* item. An n-gram that stands in more than 10 distinct
+//! items is *frequent*.
+//!
+//! **Weights.** A word weighs 4; a token of one ASCII letter, or a number of up to three digits, 1; a token
+//! of a script without spaces 2. In an item, a token all of whose 3-grams are frequent weighs 0 (it belongs to
+//! a template), unless all its tokens do. A token of weight 4 is a word, one of weight 2 half a word.
+//!
+//! **Seeds** of an item: its 5-grams that are not frequent; if all are, the one that stands in the fewest
+//! distinct items, the first of equals. A place of a seed is held by a document if the document holds the
+//! seed as often as the item does up to this place. (The document's own count: once for each beginning.)
+//!
+//! **Candidate**: the tokens at held places of seeds carry at least a fifth of the weight of all tokens in
+//! seeds.
+//!
+//! **Coverage.** A window is `2 * tokens of the item + 64` consecutive tokens of the document (all of a shorter
+//! one) that hold a whole seed. It covers the tokens of the item at held places of 3-grams, those it holds
+//! as often as the item does up to this place: so what is repeated in the item has to be repeated in the
+//! document. The best window covers the most weight, then the most tokens, then comes first.
+//!
+//! **Match**, of a candidate: the best window covers half of the item's weight and 10 words of weight; or the held
+//! places of seeds in the whole document do; or the best window covers every token of an item of 8 words,
+//! whatever they weigh. If it covers every token of a shorter item, the pair is *short*.
+//!
+//! An item of fewer than 5 tokens has no seed and matches nothing.
+//!
+//! # No verbatim item is missed
+//!
+//! Let a document hold all tokens of an item of at least 5 tokens in a row. The item has a seed, and the document
+//! holds every one of its 5-grams as often as the item does, so every place of a seed is held and the item is a
+//! candidate. A window is longer than the item: some window holds the whole stretch, and with it a seed and
+//! all its 3-grams as often as the item does. Every token of an item of three or more tokens belongs to a 3-gram,
+//! so the window covers every token: a match or a short one.
+//!
+//! # How
+//!
+//! ```text
+//! index: items -> tokens -> grams of 3, sorted: weights; grams of 5, sorted: seeds -> filter, table
+//! for each document, in parallel:
+//!     tokens; a rolling hash of 5 against the filter; what passes against the table, compared by tokens
+//!     for each item with seeds:
+//!         weight at held places of seeds    a fifth, or on to the next
+//!         slide a window over the stretches with seeds, adding a gram and taking one away at each step
+//!         judge; of a pair, the longest common runs by a suffix automaton of the item
+//! ```
+//!
+//! Each step is linear in tokens, whatever they are: counts instead of pairs of places keep a token that is repeated
+//! a million times on both sides from costing their product.
+
+mod chars;
+mod coverage;
+mod grams;
+mod items;
+mod runs;
+mod scan;
+mod seeds;
+mod spans;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+pub use self::spans::spans;
+
+use self::coverage::Covered;
+use self::items::{ItemTokens, Items};
+use self::scan::Scanner;
+use self::seeds::Seeds;
+use self::tokens::tokenize;
+use crate::error::ScanError;
+use crate::parallel::Watch;
+use crate::strings::Texts;
+
+/// A pair that is a match.
+const MATCH: u8 = 2;
+/// A pair of which the whole item is covered, and the item has too few words for a match.
+const SHORT: u8 = 1;
+
+/// Bytes of text that a worker takes at a time.
+const BYTES_PER_TASK: i64 = 1 << 18;
+
+/// The versions of the Unicode tables in use: of normalisation, and of letter case where it is another.
+pub fn unicode_version() -> String {
+    let (major, minor, patch) = unicode_normalization::UNICODE_VERSION;
+    let tables = format!("{major}.{minor}.{patch}");
+    let case = crate::text::unicode_version();
+    if tables == case { tables } else { format!("{tables} (letter case {case})") }
+}
+
+/// A document and a distinct item that stands in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Row of the document in its batch.
+    pub document: usize,
+    /// The first item of its kind.
+    pub item: u32,
+    covered: Covered,
+    /// The item's weight.
+    pub weight: u32,
+    /// Words that the best window covers, those of templates left out.
+    pub words_covered: u32,
+    /// Tokens of the longest common run in the windows.
+    pub longest: u32,
+    /// Tokens of the item in common runs of at least 8 tokens in the windows.
+    pub in_8: u32,
+    /// Tokens of the item in common runs of at least 13 tokens in the windows.
+    pub in_13: u32,
+    /// Tokens of the document from the first to the last common 3-gram of the best window.
+    pub window: Range<usize>,
+    /// 2 for a match, 1 for a short one.
+    pub strength: u8,
+    /// Whether something is not covered, and all of it is numbers.
+    pub numbers_differ: bool,
+    /// The weight that held places of seeds carry, of the whole document.
+    pub in_document: u32,
+}
+
+impl Pair {
+    /// The weight that the best window covers.
+    pub fn covered(&self) -> u32 {
+        self.covered.weight
+    }
+
+    /// The tokens that the best window covers.
+    pub fn tokens_covered(&self) -> u32 {
+        self.covered.tokens
+    }
+}
+
+/// The evaluation side.
+#[derive(Debug, Default)]
+pub struct OverlapIndex {
+    items: Items,
+    seeds: Option<Seeds>,
+}
+
+impl OverlapIndex {
+    /// An index without items.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Items added, equal ones included.
+    pub fn len(&self) -> usize {
+        self.items.distinct.len()
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes held.
+    pub fn nbytes(&self) -> usize {
+        self.items.nbytes() + self.seeds.as_ref().map_or(0, Seeds::nbytes)
+    }
+
+    /// Adds the next items.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] once the index is closed, for a row that is not UTF-8 and beyond 2^31 tokens;
+    /// [`ScanError::Cancelled`].
+    pub fn add(&mut self, texts: &Texts<'_>, watch: &Watch) -> Result<(), ScanError> {
+        if self.seeds.is_some() {
+            return Err(ScanError::Value("overlap: the index is closed".to_owned()));
+        }
+        for task in tasks(texts).chunks(4 * rayon::current_num_threads()) {
+            let tokens: Vec<_> = task
+                .par_iter()
+                .map(|rows| {
+                    let of = |row| {
+                        watch.check()?;
+                        let mut tokens = ItemTokens::default();
+                        tokenize(texts.text(row)?, &mut tokens);
+                        Ok(tokens)
+                    };
+                    rows.clone().map(of).collect::<Result<Vec<_>, ScanError>>()
+                })
+                .collect::<Result<_, _>>()?;
+            for item in tokens.iter().flatten() {
+                self.items.push(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No item comes any more, and documents can be scanned. Closing twice is closing once.
+    pub fn close(&mut self) {
+        if self.seeds.is_none() {
+            self.items.close();
+            self.seeds = Some(Seeds::new(&mut self.items));
+        }
+    }
+
+    /// Tokens of each item.
+    pub fn tokens(&self) -> Vec<usize> {
+        self.of_each(|item| self.items.places(item).len())
+    }
+
+    /// Words of each item, those of templates included.
+    pub fn words(&self) -> Vec<u32> {
+        self.of_each(|item| self.items.half_words(item) / 2)
+    }
+
+    /// For each item the first one with the same tokens.
+    pub fn same_as(&self) -> Vec<u32> {
+        self.of_each(|item| self.items.first[item])
+    }
+
+    fn of_each<T: Copy>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
+        let distinct: Vec<T> = (0..self.items.len()).map(of).collect();
+        self.items.distinct.iter().map(|&item| distinct[item as usize]).collect()
+    }
+
+    /// The pairs of documents and distinct items, by both.
+    ///
+    /// # Errors
+    /// [`ScanError::Value`] before the index is closed, and for a row that is not UTF-8 or has 2^32 tokens;
+    /// [`ScanError::Cancelled`].
+    pub fn scan(&self, texts: &Texts<'_>, watch: &Watch) -> Result<Vec<Pair>, ScanError> {
+        let seeds = self.seeds.as_ref();
+        let seeds = seeds.ok_or_else(|| ScanError::Value("overlap: the index is not closed".to_owned()))?;
+        let found: Vec<_> = tasks(texts)
+            .into_par_iter()
+            .map_init(Scanner::default, |scanner, rows| {
+                let mut pairs = Vec::new();
+                for row in rows {
+                    watch.check()?;
+                    scanner.scan((row, texts.text(row)?), &self.items, seeds, watch, &mut pairs)?;
+                }
+                Ok::<_, ScanError>(pairs)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+/// Consecutive rows, as much as a worker takes at a time.
+fn tasks(texts: &Texts<'_>) -> Vec<Range<usize>> {
+    let mut tasks = Vec::new();
+    let mut row = 0;
+    while row < texts.len() {
+        let end = texts.rows_within(row, BYTES_PER_TASK);
+        tasks.push(row..end);
+        row = end;
+    }
+    tasks
+}

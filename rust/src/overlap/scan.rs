@@ -1,0 +1,223 @@
+//! One document against all items.
+
+use super::coverage::{self, Cover, Item, RUN};
+use super::grams::Places;
+use super::items::{Items, Worth};
+use super::runs::Automaton;
+use super::seeds::{SEED, Seeds};
+use super::tokens::tokenize;
+use super::{MATCH, Pair, SHORT};
+use crate::error::ScanError;
+use crate::parallel::Watch;
+
+/// Seeds of an item carry one part in so many of what all its seeds carry, or it is no candidate.
+const CANDIDATE_PART: u64 = 5;
+/// Half words that are covered in a match that is not whole.
+const MATCH_HALF_WORDS: u32 = 2 * 10;
+/// Half words of an item that matches if it is whole.
+const WHOLE_HALF_WORDS: u32 = 2 * 8;
+
+/// A seed of an item that stands in the document: its first place there, and its range of the hits.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    item: usize,
+    place: u32,
+    hits: (u32, u32),
+}
+
+/// What a worker needs for one document after the other.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    tokens: Vec<u64>,
+    maybe: Vec<(u64, u32)>,
+    hits: Vec<(u32, u32)>,
+    found: Vec<Found>,
+    seeds: Vec<u32>,
+    places: Vec<u32>,
+    seed_grams: Places,
+    run_grams: Places,
+    /// The item that `run_grams` and `automaton` were last made for.
+    runs_of: Option<usize>,
+    automaton_of: Option<usize>,
+    automaton: Automaton,
+    cover: Cover,
+}
+
+impl Scanner {
+    /// Appends the pairs of the document, by item.
+    pub(super) fn scan(
+        &mut self,
+        (row, text): (usize, &str),
+        items: &Items,
+        seeds: &Seeds,
+        watch: &Watch,
+        pairs: &mut Vec<Pair>,
+    ) -> Result<(), ScanError> {
+        self.tokens.clear();
+        tokenize(text, &mut self.tokens);
+        if u32::try_from(self.tokens.len()).is_err() {
+            return Err(ScanError::Value(format!("overlap: text row {row} has more than 2^32 tokens")));
+        }
+        self.hits.clear();
+        seeds.find(&self.tokens, items, &mut self.maybe, &mut self.hits);
+        if self.hits.is_empty() {
+            return Ok(());
+        }
+        self.hits.sort_unstable();
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        let mut start = 0;
+        for same in self.hits.chunk_by(|a, b| a.0 == b.0) {
+            let hits = (start, start + same.len() as u32);
+            start = hits.1;
+            found.extend(seeds.postings(same[0].0).map(|place| {
+                let item = items.item_at(place as usize);
+                Found { item, place, hits }
+            }));
+        }
+        found.sort_unstable_by_key(|found| (found.item, found.place));
+        let first = pairs.len();
+        for of_item in found.chunk_by(|a, b| a.item == b.item) {
+            watch.check()?;
+            pairs.extend(self.judge(row, of_item, items, seeds));
+        }
+        // Distinct items are in the order of their first.
+        debug_assert!(pairs[first..].is_sorted_by_key(|pair| pair.item));
+        self.found = found;
+        Ok(())
+    }
+
+    /// The pair of the document and the item whose seeds were found, if it is one.
+    fn judge(&mut self, row: usize, found: &[Found], items: &Items, seeds: &Seeds) -> Option<Pair> {
+        let item = found[0].item;
+        let places = items.places(item);
+        let tokens = &items.tokens[places.clone()];
+        let worth = &items.worth[places.clone()];
+        self.seed_places(found, tokens, worth, places.start);
+        let (in_document, half_words) = carried(&self.places, worth);
+        if CANDIDATE_PART * u64::from(in_document) < u64::from(seeds.weight[item]) {
+            return None;
+        }
+        self.merge_seeds(found);
+        if self.runs_of != Some(item) {
+            self.run_grams.fill(tokens, RUN);
+            self.runs_of = Some(item);
+        }
+        let length = coverage::window_length(tokens.len());
+        let windows = coverage::windows(&self.seeds, SEED, length, self.tokens.len());
+        let seen = Item { tokens, worth, runs: &self.run_grams };
+        let (best, start) = self.cover.best(seen, &self.tokens, &windows, length);
+        let whole = best.tokens as usize == tokens.len();
+        let weight = items.weight(item);
+        let half = |part: u32| 2 * u64::from(part) >= u64::from(weight);
+        if !whole && !half(best.weight) && !half(in_document) {
+            return None;
+        }
+        self.cover.hold(seen, &self.tokens[start..self.tokens.len().min(start + length)]);
+        let covered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| covered);
+        let half_words_covered: u32 = covered.map(|(worth, _)| worth.half_words()).sum();
+        let strength = if half(best.weight) && half_words_covered >= MATCH_HALF_WORDS
+            || half(in_document) && half_words >= MATCH_HALF_WORDS
+            || whole && items.half_words(item) >= WHOLE_HALF_WORDS
+        {
+            MATCH
+        } else if whole {
+            SHORT
+        } else {
+            return None;
+        };
+        let mut uncovered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| !covered);
+        let numbers_differ = !whole && uncovered.all(|(worth, _)| worth.is_number());
+        let extent = self.cover.extent()?;
+        if self.automaton_of == Some(item) {
+            self.automaton.forget();
+        } else {
+            self.automaton.fill(tokens);
+            self.automaton_of = Some(item);
+        }
+        read_windows(&mut self.automaton, &self.tokens, &windows, length);
+        let runs = self.automaton.ending();
+        let in_runs = |of: usize| {
+            let mut reach = tokens.len();
+            let covered = runs.iter().enumerate().rev().filter(|(place, run)| {
+                if run.length >= of {
+                    reach = reach.min(run.own);
+                }
+                *place >= reach
+            });
+            covered.count() as u32
+        };
+        Some(Pair {
+            document: row,
+            item: items.first[item],
+            covered: best,
+            weight,
+            words_covered: half_words_covered / 2,
+            longest: self.automaton.longest() as u32,
+            in_8: in_runs(8),
+            in_13: in_runs(13),
+            window: start + extent.start..start + extent.end,
+            strength,
+            numbers_differ,
+            in_document,
+        })
+    }
+
+    /// The places of the item at which seeds begin that the document holds: of one that the item holds more
+    /// often than the document, the first ones.
+    fn seed_places(&mut self, found: &[Found], tokens: &[u64], worth: &[Worth], start: usize) {
+        self.places.clear();
+        let mut ready = false;
+        for seed in found {
+            let place = seed.place as usize - start;
+            if !worth[place].begins_repeated() {
+                self.places.push(place as u32);
+                continue;
+            }
+            if !std::mem::replace(&mut ready, true) {
+                self.seed_grams.fill(tokens, SEED);
+            }
+            let here = self.seed_grams.of(place as u32);
+            self.places.extend(here.iter().take((seed.hits.1 - seed.hits.0) as usize));
+        }
+        self.places.sort_unstable();
+    }
+
+    /// The places of the document at which seeds of the item begin, ascending.
+    fn merge_seeds(&mut self, found: &[Found]) {
+        self.seeds.clear();
+        for seed in found {
+            let hits = &self.hits[seed.hits.0 as usize..seed.hits.1 as usize];
+            self.seeds.extend(hits.iter().map(|hit| hit.1));
+        }
+        self.seeds.sort_unstable();
+    }
+}
+
+/// The weight and the half words of the tokens of an item in grams of [`SEED`] tokens at ascending places.
+fn carried(places: &[u32], worth: &[Worth]) -> (u32, u32) {
+    let (mut weight, mut half_words, mut done) = (0, 0, 0);
+    for &place in places {
+        let end = place as usize + SEED;
+        for worth in &worth[done.max(place as usize)..end] {
+            weight += worth.weight();
+            half_words += worth.half_words();
+        }
+        done = end;
+    }
+    (weight, half_words)
+}
+
+/// Reads the tokens that stand in any of the windows, each stretch of them by itself.
+fn read_windows(
+    automaton: &mut Automaton,
+    tokens: &[u64],
+    windows: &[std::ops::Range<usize>],
+    length: usize,
+) {
+    let end = |range: &std::ops::Range<usize>| tokens.len().min(range.end - 1 + length);
+    for together in windows.chunk_by(|a, b| b.start <= end(a)) {
+        let (start, end) = (together[0].start, end(&together[together.len() - 1]));
+        automaton.read(&tokens[start..end], start);
+    }
+}

@@ -1,0 +1,86 @@
+//! Where the common runs of a document and an item stand in the texts as they are.
+
+use std::ops::Range;
+
+use super::coverage::RUN;
+use super::runs::{Automaton, Run};
+use super::tokens::{Token, tokenize};
+
+/// The common runs of at least three tokens of `item` and of the `window` of `document`, in tokens: for each
+/// place of either text the longest that ends with it, without those that are part of a longer one found so.
+/// Each as the start and end in the document, then in the item, in characters, ascending.
+pub fn spans(document: &str, item: &str, window: Range<usize>) -> Vec<[usize; 4]> {
+    let (mut in_document, mut in_item) = (Vec::new(), Vec::new());
+    tokenize(document, &mut in_document);
+    tokenize(item, &mut in_item);
+    let start = window.start.min(in_document.len());
+    let end = window.end.clamp(start, in_document.len());
+    let (hashes, others) = (hashes(&in_document[start..end]), hashes(&in_item));
+    // Place in the document, place in the item, tokens.
+    let mut runs: Vec<[usize; 3]> =
+        longest(&others, &hashes).map(|[own, other, n]| [other, own, n]).collect();
+    runs.extend(longest(&hashes, &others));
+    runs.sort_unstable();
+    runs.dedup();
+    let document = Characters::new(document, &in_document);
+    let item = Characters::new(item, &in_item);
+    let mut spans: Vec<_> = runs
+        .into_iter()
+        .map(|[place, in_item, tokens]| {
+            let (document, item) = (document.of(start + place, tokens), item.of(in_item, tokens));
+            [document.start, document.end, item.start, item.end]
+        })
+        .collect();
+    spans.sort_unstable();
+    spans
+}
+
+fn hashes(tokens: &[Token]) -> Vec<u64> {
+    tokens.iter().map(|token| token.hash).collect()
+}
+
+/// Place in `own`, place in `other` and tokens of the longest run that ends at each place of `own`, but for
+/// those that go on.
+fn longest(own: &[u64], other: &[u64]) -> impl Iterator<Item = [usize; 3]> {
+    let mut automaton = Automaton::default();
+    automaton.fill(own);
+    automaton.read(other, 0);
+    let runs = automaton.ending();
+    (0..runs.len()).filter_map(move |place| {
+        let Run { own, other, length } = runs[place];
+        let goes_on = runs.get(place + 1).is_some_and(|next| next.length > length);
+        (length >= RUN && !goes_on).then_some([own, other, length])
+    })
+}
+
+/// Where the tokens of a text start and end, in characters.
+struct Characters {
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+}
+
+impl Characters {
+    fn new(text: &str, tokens: &[Token]) -> Self {
+        let starts = tokens.iter().map(|token| token.start);
+        Self {
+            starts: characters(text, starts),
+            ends: characters(text, tokens.iter().map(|token| token.end)),
+        }
+    }
+
+    fn of(&self, place: usize, tokens: usize) -> Range<usize> {
+        self.starts[place]..self.ends[place + tokens - 1]
+    }
+}
+
+/// Ascending positions of bytes in `text` as positions of characters.
+fn characters(text: &str, positions: impl Iterator<Item = usize>) -> Vec<usize> {
+    let (mut at, mut count) = (0, 0);
+    positions
+        .map(|position| {
+            count += text[at..position].chars().count();
+            at = position;
+            count
+        })
+        .collect()
+}

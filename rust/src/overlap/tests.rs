@@ -1,0 +1,146 @@
+//! Parts against naive ones; the whole is held to a twin in Python (`tests/core/test_overlap.py`).
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::coverage::{self, Cover, Covered, Item, RUN};
+use super::grams::Places;
+use super::items::{ItemTokens, Items, Worth};
+use super::runs::Automaton;
+use super::tokens::{Token, tokenize};
+
+/// Tokens of few kinds, so that everything repeats.
+fn few(most: usize) -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(0u64..4, 0..most)
+}
+
+fn worth_of_words(tokens: usize) -> Vec<Worth> {
+    let mut items = Items::default();
+    let mut item = ItemTokens::default();
+    tokenize(&"word ".repeat(tokens), &mut item);
+    items.push(&item).unwrap();
+    items.worth
+}
+
+/// What a window covers by the words of the definition.
+fn covered_naively(item: &[u64], window: &[u64]) -> Covered {
+    let mut held: HashMap<&[u64], usize> = HashMap::new();
+    for gram in window.windows(RUN) {
+        *held.entry(gram).or_default() += 1;
+    }
+    let mut covered = vec![false; item.len()];
+    for (place, gram) in item.windows(RUN).enumerate() {
+        if let Some(left @ 1..) = held.get_mut(gram) {
+            *left -= 1;
+            covered[place..place + RUN].fill(true);
+        }
+    }
+    let tokens = covered.iter().filter(|&&covered| covered).count() as u32;
+    Covered { weight: 4 * tokens, tokens }
+}
+
+/// The longest run that ends at each place of `own` and stands in `other`.
+fn longest_naively(own: &[u64], other: &[u64]) -> Vec<usize> {
+    let stands = |run: &[u64]| run.is_empty() || other.windows(run.len()).any(|there| there == run);
+    (1..=own.len())
+        .map(|end| (0..=end).find(|&start| stands(&own[start..end])).map_or(0, |start| end - start))
+        .collect()
+}
+
+fn tokens_of(text: &str) -> Vec<Token> {
+    let mut tokens: Vec<Token> = Vec::new();
+    tokenize(text, &mut tokens);
+    tokens
+}
+
+proptest! {
+    #[test]
+    fn the_best_window_is_the_best_of_all(
+        item in few(12),
+        document in few(80),
+        seeds in prop::collection::btree_set(0u32..76, 1..4),
+        length in 5usize..40,
+    ) {
+        prop_assume!(document.len() >= 5);
+        let seeds: Vec<u32> = seeds.into_iter().filter(|&seed| seed as usize + 5 <= document.len()).collect();
+        let worth = worth_of_words(item.len());
+        let mut runs = Places::default();
+        runs.fill(&item, RUN);
+        let seen = Item { tokens: &item, worth: &worth, runs: &runs };
+        let starts = coverage::windows(&seeds, 5, length, document.len());
+        let got = Cover::default().best(seen, &document, &starts, length);
+        let mut best = (Covered::default(), 0);
+        for start in 0..=document.len().saturating_sub(length) {
+            let end = document.len().min(start + length);
+            let holds = seeds.iter().any(|&seed| seed as usize >= start && seed as usize + 5 <= end);
+            let covered = covered_naively(&item, &document[start..end]);
+            if holds && covered > best.0 {
+                best = (covered, start);
+            }
+        }
+        prop_assert_eq!(got, best);
+    }
+
+    #[test]
+    fn the_automaton_finds_the_longest_runs(own in few(40), others in prop::collection::vec(few(30), 1..3)) {
+        let mut automaton = Automaton::default();
+        automaton.fill(&own);
+        // What stands between two stretches is in no run.
+        let mut together = Vec::new();
+        for other in &others {
+            automaton.read(other, together.len());
+            together.extend_from_slice(other);
+            together.push(u64::MAX);
+        }
+        let expected = longest_naively(&own, &together);
+        let runs = automaton.ending();
+        prop_assert_eq!(runs.iter().map(|run| run.length).collect::<Vec<_>>(), expected.clone());
+        prop_assert_eq!(automaton.longest(), expected.into_iter().max().unwrap_or(0));
+        for run in runs {
+            prop_assert_eq!(&own[run.own..run.own + run.length], &together[run.other..run.other + run.length]);
+        }
+    }
+
+    #[test]
+    fn places_are_those_of_equal_grams(item in few(60), length in 1usize..6) {
+        let mut places = Places::default();
+        places.fill(&item, length);
+        for gram in item.windows(length) {
+            let expected: Vec<u32> =
+                (0..).zip(item.windows(length)).filter(|(_, other)| *other == gram).map(|(place, _)| place).collect();
+            prop_assert_eq!(places.of(places.find(&item, gram).unwrap()), &expected[..]);
+        }
+        prop_assert_eq!(places.find(&item, &vec![u64::MAX; length]), None);
+    }
+
+    #[test]
+    fn ascii_is_cut_as_character_by_character(text in "[ -~]{0,200}", before in 0usize..70) {
+        let text = " ".repeat(before) + &text;
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let tokens = tokens_of(&text);
+        let spans: Vec<&str> = tokens.iter().map(|token| &text[token.start..token.end]).collect();
+        prop_assert_eq!(spans, words.collect::<Vec<_>>());
+        // The same words on the way of other characters: a dash that is not ASCII behind each.
+        let dashed: String =
+            text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '—' }).collect();
+        let others = tokens_of(&dashed);
+        prop_assert_eq!(
+            tokens.iter().map(|token| (token.hash, token.kind)).collect::<Vec<_>>(),
+            others.iter().map(|token| (token.hash, token.kind)).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn case_is_folded_and_length_told_apart() {
+    let tokens = tokens_of("Word WORD word wor words wordwordword WORDwordWORD w W 7 123 1234");
+    let hashes: Vec<u64> = tokens.iter().map(|token| token.hash).collect();
+    assert!(
+        hashes[0] == hashes[1] && hashes[1] == hashes[2] && hashes[5] == hashes[6] && hashes[7] == hashes[8]
+    );
+    let mut distinct = hashes.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 8);
+}

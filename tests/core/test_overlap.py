@@ -1,0 +1,265 @@
+"""The core of overlap against its naive twin, and against what no twin has time for."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from lvmfast import _core
+from tests.support import overlap as naive
+
+VALUES = [
+    "document", "item", "covered", "weight", "tokens_covered", "words_covered", "longest", "in_8", "in_13",
+    "window_start", "window_end", "in_document", "strength", "numbers_differ",
+]  # fmt: skip
+
+#: Words that meet often enough for runs, with what folding, composing and cutting have to get right.
+WORDS = st.sampled_from(
+    [
+        "ab", "cd", "AB", "ef", "gh", "ij", "kl", "Straße", "STRASSE", "e\u0301t", "\u00e9t",
+        "7", "12", "2024", "x", "漢", "字", "かな", "か\u3099", "が", "한국", "\u1112\u1161\u11ab",
+        "ไทย", "น\u0e33", "हिन्दी", "ड\u093c", "\u2460", "½", "ﬁn", "ＦＵＬＬ", "full",
+        "z\u200bw", "zw", "\U0001f600", "\u212b", "İ", "ς", "Σ", "a\u0323\u0307",
+        "a\u0307\u0323", "عَرَبِي", "=\u0338", "\u0338", "…", "1\u20e3", "\u1161", "\u00a0",
+        "™",
+    ]
+)  # fmt: skip
+SEPARATORS = st.sampled_from([" ", " ", " ", "", "\n", ", ", "_", "\u3000", "\u200d", "\u2014"])
+TEXTS = st.lists(st.tuples(WORDS, SEPARATORS), max_size=14).map(
+    lambda parts: "".join(word + separator for word, separator in parts)
+)
+#: Few words, so that everything is repeated.
+PLAIN = st.lists(st.sampled_from(["red", "blue", "green", "7", "x", "字"]), max_size=60).map(" ".join)
+
+
+#: What Unicode 14 (Python 3.11) and the core's version class differently.
+RECLASSIFIED: set[str] = set()
+
+
+def packed(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    rows = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    return np.frombuffer(b"".join(rows), dtype=np.uint8), offsets
+
+
+def index_of(items: Sequence[str], threads: int = 1) -> _core.OverlapIndex:
+    index = _core.OverlapIndex()
+    index.add(*packed(items), threads)
+    index.close(threads)
+    return index
+
+
+def rows_of(pairs: _core.OverlapPairs, first_document: int = 0) -> list[dict[str, object]]:
+    columns = {name: getattr(pairs, name).tolist() for name in VALUES}
+    columns["document"] = [row + first_document for row in columns["document"]]
+    assert all(len(column) == len(pairs) for column in columns.values())
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def scanned(items: Sequence[str], documents: Sequence[str], threads: int = 1) -> list[dict[str, object]]:
+    return rows_of(index_of(items, threads).scan(*packed(documents), threads))
+
+
+def test_every_character_is_folded_and_classed_as_the_twin_does() -> None:
+    """Each in a text of its own, between two letters that it joins or parts."""
+    assigned = [c for c in map(chr, range(0x30000)) if unicodedata.category(c) not in ("Cn", "Cs")]
+    texts = [f"a{c}b" for c in assigned]
+    cut = [tuple(naive.tokens(text)) for text in texts]
+    first: dict[tuple[str, ...], int] = {}
+    expected = [(first.setdefault(item, i), len(item)) for i, item in enumerate(cut)]
+    index = index_of(texts)
+    got = list(zip(index.same_as().tolist(), index.tokens().tolist(), strict=True))
+    differ = {c for c, g, e in zip(assigned, got, expected, strict=True) if g != e}
+    assert differ <= RECLASSIFIED
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=12))
+@example(["=\u0338a", "= a", "\u2260a", "a=\u0338", "a"])
+@example(["\u1112\u1161\u11ab", "한"])
+@settings(max_examples=300, deadline=None)
+def test_tokens_and_words_of_items(texts: list[str]) -> None:
+    index = index_of(texts)
+    side = naive.evaluation_side(texts)
+    assert index.items == len(texts)
+    assert index.same_as().tolist() == side.same_as
+    cut = [naive.tokens(text) for text in texts]
+    assert index.tokens().tolist() == [len(item) for item in cut]
+    assert index.words().tolist() == [sum(naive.weight(t) // 2 for t in item) // 2 for item in cut]
+
+
+@given(
+    st.lists(st.one_of(TEXTS, PLAIN), max_size=6), st.lists(st.one_of(TEXTS, PLAIN), max_size=4), st.data()
+)
+@settings(max_examples=300, deadline=None)
+def test_pairs_equal_the_twin(items: list[str], documents: list[str], data: st.DataObject) -> None:
+    if items:
+        # Documents that hold items, in pieces and in other words.
+        pieces = st.sampled_from(items).flatmap(
+            lambda item: st.tuples(st.integers(0, len(item)), st.integers(0, len(item))).map(
+                lambda cut: item[min(cut) : max(cut)]
+            )
+        )
+        planted = st.lists(st.one_of(pieces, st.sampled_from(items), PLAIN), min_size=1, max_size=4)
+        documents = [*documents, *map(" ".join, data.draw(st.lists(planted, max_size=3)))]
+    assert scanned(items, documents) == naive.pairs(items, documents)
+
+
+SENTENCE = "why does the {} of a river carry more sand in spring than the {} of a lake in {}"
+FILLINGS = [
+    ("mouth", "shore", "autumn"), ("bed", "floor", "winter"), ("bank", "rim", "summer"),
+    ("bend", "edge", "may"),
+]  # fmt: skip
+
+
+def test_templates_in_many_items_equal_the_twin() -> None:
+    items = [SENTENCE.format(a, b, c) for a, _, _ in FILLINGS for _, b, _ in FILLINGS for _, _, c in FILLINGS]
+    items += [
+        "how many of the 12 apples that fell from the tree near the old mill were eaten by 3 small pigs"
+    ]
+    documents = [
+        *items[:5], " and then ".join(items[10:14]), items[-1].replace("12", "13").replace("3 ", "4 "),
+        SENTENCE.format("light", "dark", "space"), "so " + SENTENCE.format("mouth", "x", "y") + " indeed",
+    ]  # fmt: skip
+    assert scanned(items, documents) == naive.pairs(items, documents)
+
+
+def test_a_verbatim_item_is_found_though_all_its_parts_stand_in_many_items() -> None:
+    """Orders of the same phrases: every 5-gram but those over a border stands in dozens of items."""
+    rng = np.random.default_rng(7)
+    phrases = [" ".join(f"w{9 * p + k}" for k in range(9)) for p in range(4)]
+    orders = {tuple(rng.permutation(4).tolist()) for _ in range(500)}
+    items = sorted(" ".join(phrases[p] for p in order) for order in orders)
+    items += [f"{phrases[0]} {i}" for i in range(12)] + [phrases[0], "one two three four five"]
+    assert len(items) > 30
+    documents = [f"before it, {item}! and after" for item in items]
+    found = {(pair["document"], pair["item"]) for pair in scanned(items, documents) if pair["tokens_covered"]}
+    assert {(i, i) for i in range(len(items))} <= found
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_batches_and_threads_change_nothing(threads: int, batch: int) -> None:
+    rng = np.random.default_rng(3)
+    words = [f"w{i}" for i in range(60)]
+    items = [" ".join(rng.choice(words, rng.integers(3, 30))) for _ in range(50)]
+    items += items[:5]
+    documents = [
+        " ".join([*rng.choice(words, 40), *items[rng.integers(len(items))].split()[: rng.integers(4, 30)]])
+        for _ in range(60)
+    ]
+    whole = scanned(items, documents)
+    assert len(whole) > 20
+    index = _core.OverlapIndex()
+    for start in range(0, len(items), batch):
+        index.add(*packed(items[start : start + batch]), threads)
+    index.close(threads)
+    found = []
+    for start in range(0, len(documents), batch):
+        found += rows_of(index.scan(*packed(documents[start : start + batch]), threads), start)
+    assert found == whole
+
+
+@given(st.one_of(TEXTS, PLAIN), st.one_of(TEXTS, PLAIN), st.integers(0, 5), st.integers(0, 60))
+@settings(max_examples=400, deadline=None)
+def test_spans_are_common_runs_of_the_texts_as_they_are(
+    document: str, item: str, start: int, end: int
+) -> None:
+    spans = _core.overlap_spans(document, item, start, end)
+    assert spans.shape[1] == 4
+    assert spans.tolist() == sorted(spans.tolist())
+    window = naive.tokens(document)[start:end]
+    ours = naive.tokens(item)
+    expected = set()
+    for own, other in ((window, ours), (ours, window)):
+        lengths = naive.longest_ending(own, other)
+        for place, length in enumerate(lengths):
+            if length >= 3 and not (place + 1 < len(lengths) and lengths[place + 1] > length):
+                expected.add(tuple(own[place + 1 - length : place + 1]))
+    found = set()
+    for a, b, c, d in spans.tolist():
+        left, right = naive.tokens(document[a:b]), naive.tokens(item[c:d])
+        if cuts_no_character(document) and cuts_no_character(item):
+            assert left == right
+            found.add(tuple(left))
+        assert a < b
+        assert c < d
+    if cuts_no_character(document) and cuts_no_character(item):
+        assert found == expected
+
+
+def cuts_no_character(text: str) -> bool:
+    """No character, with what composes with it, is more than one token."""
+    return not any(c in text for c in "½\u1161™")
+
+
+def test_spans_point_into_the_texts_as_they_are() -> None:
+    document = "… ＴＨＥ ﬁrst\u200b stra\u00dfe — is\u0301 “long”, 😀 he said"
+    item = "the first STRASSE i\u0073\u0301 long"
+    (span,) = _core.overlap_spans(document, item, 0, 100).tolist()
+    assert document[span[0] : span[1]] == "ＴＨＥ ﬁrst\u200b stra\u00dfe — is\u0301 “long"
+    assert item[span[2] : span[3]] == item
+
+
+def test_what_is_asked_out_of_order_or_is_not_text() -> None:
+    index = _core.OverlapIndex()
+    with pytest.raises(ValueError, match="not closed"):
+        index.scan(*packed(["a"]), 1)
+    with pytest.raises(ValueError, match="row 1 is not UTF-8"):
+        index.add(np.frombuffer(b"ab\xff", dtype=np.uint8), np.array([0, 2, 3]), 1)
+    index.close(1)
+    with pytest.raises(ValueError, match="is closed"):
+        index.add(*packed(["a"]), 1)
+    assert len(index.scan(*packed(["a", ""]), 1)) == 0
+    assert _core.overlap_unicode().split(".")[0].isdigit()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def hostile(size: int) -> dict[str, tuple[list[str], list[str]]]:
+    """Sides of about `size` tokens."""
+    rng = np.random.default_rng(5)
+    long = " ".join(f"w{i}" for i in rng.integers(0, size, size))
+    few = " ".join(f"w{i}" for i in rng.integers(0, 3, size))
+    prefixes = [f"w{i}" for i in range(int(size**0.5))]
+    return {
+        "one token": (["spam " * size], ["spam " * size]),
+        "one token, many documents": (["spam " * size], ["spam " * 9] * (size // 9)),
+        "one token, items of every length": (
+            ["spam " * n for n in range(int(size**0.5))], ["spam " * int(size**0.5)] * int(size**0.5),
+        ),
+        "few tokens": ([few], [few[::-1], few]),
+        "a long item": ([long], [long, long[: size // 2]]),
+        "equal items": (
+            ["all items are equal to this one here"] * (size // 8), ["all items are equal " * size],
+        ),
+        "prefixes": (
+            [" ".join(prefixes[:n]) for n in range(len(prefixes))], [" ".join(prefixes)] * int(size**0.5),
+        ),
+        "nothing shown": (["a\u200bb " * size], ["a" + "\u200b" * 4 * size + "b"]),
+        "marks": (["e" + "\u0301\u0323" * size], ["e" + "\u0301" * size]),
+        "jamo": (["\u1161" * size], ["\u1161" * size]),
+        "the benchmark itself": (
+            lines := [" ".join(f"w{i}" for i in rng.integers(0, 5000, 30)) for _ in range(size // 30)], lines,
+        ),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", hostile(100))
+def test_hard_input_takes_time_in_proportion(kind: str) -> None:
+    def scan(size: int) -> Callable[[], object]:
+        items, documents = hostile(size)[kind]
+        return lambda: len(index_of(items).scan(*packed(documents), 1))
+
+    small = min(seconds(scan(20_000)) for _ in range(2))
+    assert seconds(scan(200_000)) < 0.3 + 40 * small

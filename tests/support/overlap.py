@@ -1,0 +1,223 @@
+"""Overlap in naive Python: the words of its definition, with `unicodedata` and plain loops."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+FREQUENT = 10
+
+#: Default_Ignorable_Code_Point of the Unicode character database.
+IGNORABLE = [
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A),
+    (0xE0000, 0xE0FFF),
+]  # fmt: skip
+#: Han, kana, Hangul, Thai, Lao, Tibetan, Myanmar, Khmer.
+ALONE = [
+    (0xE00, 0x109F), (0x1100, 0x11FF), (0x1780, 0x17FF), (0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3021, 0x312F),
+    (0x31A0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA960, 0xA97F), (0xA9E0, 0xA9FF),
+    (0xAA60, 0xAA7F), (0xAC00, 0xD7FF), (0xF900, 0xFAFF), (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFF),
+]  # fmt: skip
+
+
+def within(c: str, ranges: list[tuple[int, int]]) -> bool:
+    return any(low <= ord(c) <= high for low, high in ranges)
+
+
+def shown(text: str) -> str:
+    return "".join(c for c in text if not within(c, IGNORABLE))
+
+
+def folded(c: str) -> str:
+    """NFKC_Casefold of one character."""
+    while True:
+        step = unicodedata.normalize("NFKC", shown(unicodedata.normalize("NFKC", c)).casefold())
+        if shown(step) == c:
+            return c
+        c = shown(step)
+
+
+def tokens(text: str) -> list[str]:
+    found: list[str] = []
+    inside = alone = False
+    for c in unicodedata.normalize("NFC", "".join(map(folded, text))):
+        group = unicodedata.category(c)[0]
+        if group == "M":
+            if inside:
+                found[-1] += c
+        elif group in "LN":
+            by_itself = within(c, ALONE)
+            if inside and not by_itself and not alone:
+                found[-1] += c
+            else:
+                found.append(c)
+            inside, alone = True, by_itself
+        else:
+            inside = alone = False
+    return found
+
+
+def weight(token: str) -> int:
+    base = [c for c in token if unicodedata.category(c)[0] != "M"]
+    if within(base[0], ALONE):
+        return 2
+    if all(unicodedata.category(c)[0] == "N" for c in base):
+        return 1 if len(base) <= 3 else 4
+    return 1 if len(token) == 1 and token.isascii() else 4
+
+
+def is_number(token: str) -> bool:
+    base = [c for c in token if unicodedata.category(c)[0] != "M"]
+    return all(unicodedata.category(c)[0] == "N" and not within(c, ALONE) for c in base)
+
+
+def grams(sequence: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(sequence[i : i + n]) for i in range(len(sequence) - n + 1)]
+
+
+@dataclass
+class Item:
+    tokens: tuple[str, ...]
+    weights: list[int] = field(default_factory=list)
+    seeds: set[tuple[str, ...]] = field(default_factory=set)
+
+
+@dataclass
+class Side:
+    """The evaluation side: its distinct items, by the first of each kind."""
+
+    items: dict[int, Item]
+    same_as: list[int]
+
+
+def evaluation_side(texts: Sequence[str]) -> Side:
+    cut = [tuple(tokens(text)) for text in texts]
+    same_as = [cut.index(item) for item in cut]
+    items = {i: Item(cut[i]) for i in sorted(set(same_as))}
+
+    def rarity(n: int) -> Counter[tuple[str, ...]]:
+        return Counter(gram for item in items.values() for gram in set(grams(item.tokens, n)))
+
+    threes, fives = rarity(3), rarity(5)
+    for item in items.values():
+        item.weights = [weight(token) for token in item.tokens]
+        of_template = []
+        for j in range(len(item.tokens)):
+            around = [
+                tuple(item.tokens[k : k + 3])
+                for k in range(max(0, j - 2), j + 1)
+                if k + 3 <= len(item.tokens)
+            ]
+            of_template.append(bool(around) and all(threes[gram] > FREQUENT for gram in around))
+        if not all(of_template):
+            item.weights = [0 if t else w for t, w in zip(of_template, item.weights, strict=True)]
+        ours = grams(item.tokens, 5)
+        item.seeds = {gram for gram in ours if fives[gram] <= FREQUENT}
+        if ours and not item.seeds:
+            item.seeds = {min(ours, key=lambda gram: fives[gram])}
+    return Side(items, same_as)
+
+
+def held_tokens(item: Item, held: Counter[tuple[str, ...]], n: int) -> set[int]:
+    """The tokens at places of n-grams up to which the item has one no more often than it is held."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    found: set[int] = set()
+    for place, gram in enumerate(grams(item.tokens, n)):
+        seen[gram] += 1
+        if seen[gram] <= held[gram]:
+            found.update(range(place, place + n))
+    return found
+
+
+def half_words(item: Item, places: set[int] | range) -> int:
+    return sum(item.weights[place] // 2 for place in places)
+
+
+def in_runs(item: Item, stretches: list[list[str]], n: int) -> set[int]:
+    there = {gram for stretch in stretches for gram in grams(stretch, n)}
+    return {place + k for place, gram in enumerate(grams(item.tokens, n)) if gram in there for k in range(n)}
+
+
+def judge(item: Item, document: list[str]) -> dict[str, object] | None:
+    size = len(item.tokens)
+    fives = grams(document, 5)
+    seeds = [i for i, gram in enumerate(fives) if gram in item.seeds]
+    if not seeds:
+        return None
+    held = held_tokens(item, Counter(gram for gram in fives if gram in item.seeds), 5)
+    in_seeds = {p + k for p, gram in enumerate(grams(item.tokens, 5)) if gram in item.seeds for k in range(5)}
+    in_document = sum(item.weights[j] for j in held)
+    if 5 * in_document < sum(item.weights[j] for j in in_seeds):
+        return None
+
+    length = 2 * size + 64
+    best: tuple[int, int, int] | None = None
+    looked_at: set[int] = set()
+    for start in range(max(0, len(document) - length) + 1):
+        end = min(len(document), start + length)
+        if not any(start <= i and i + 5 <= end for i in seeds):
+            continue
+        looked_at.update(range(start, end))
+        covered = held_tokens(item, Counter(grams(document[start:end], 3)), 3)
+        found = (sum(item.weights[j] for j in covered), len(covered), -start)
+        best = max(best, found) if best else found
+    assert best
+    start = -best[2]
+    window = document[start : start + length]
+    covered = held_tokens(item, Counter(grams(window, 3)), 3)
+    total = sum(item.weights)
+    words = sum(weight(token) // 2 for token in item.tokens)
+    whole = len(covered) == size
+    match = (
+        (2 * best[0] >= total and half_words(item, covered) >= 20)
+        or (2 * in_document >= total and half_words(item, held) >= 20)
+        or (whole and words >= 16)
+    )
+    if not match and not whole:
+        return None
+    common = [k for k, gram in enumerate(grams(window, 3)) if gram in set(grams(item.tokens, 3))]
+    stretches: list[list[str]] = []
+    for place in sorted(looked_at):
+        if place - 1 not in looked_at:
+            stretches.append([])
+        stretches[-1].append(document[place])
+    longest = max(n for n in range(size + 1) if n == 0 or in_runs(item, stretches, n))
+    return {
+        "covered": best[0],
+        "weight": total,
+        "tokens_covered": best[1],
+        "words_covered": half_words(item, covered) // 2,
+        "longest": longest,
+        "in_8": len(in_runs(item, stretches, 8)),
+        "in_13": len(in_runs(item, stretches, 13)),
+        "window_start": start + common[0],
+        "window_end": start + common[-1] + 3,
+        "in_document": in_document,
+        "strength": 2 if match else 1,
+        "numbers_differ": not whole
+        and all(is_number(item.tokens[j]) for j in range(size) if j not in covered),
+    }
+
+
+def pairs(items: Sequence[str], documents: Sequence[str]) -> list[dict[str, object]]:
+    side = evaluation_side(items)
+    found = []
+    for row, text in enumerate(documents):
+        document = tokens(text)
+        for number, item in side.items.items():
+            if pair := judge(item, document):
+                found.append({"document": row, "item": number} | pair)
+    return found
+
+
+def longest_ending(own: Sequence[str], other: Sequence[str]) -> list[int]:
+    """For each place of `own`, the tokens of the longest run that ends with it and stands in `other`."""
+    text = "\0".join(["", *other, ""])
+    return [
+        max(n for n in range(j + 2) if n == 0 or "\0".join(["", *own[j + 1 - n : j + 1], ""]) in text)
+        for j in range(len(own))
+    ]
