@@ -60,7 +60,7 @@ pub(super) struct Item<'a> {
     pub(super) tokens: &'a [u64],
     pub(super) worth: &'a [Worth],
     /// The grams of [`RUN`] tokens.
-    pub(super) runs: &'a Places,
+    pub(super) runs: &'a Places<RUN>,
 }
 
 impl Cover {
@@ -89,7 +89,7 @@ impl Cover {
                     break;
                 }
                 self.leave(item);
-                self.enter(item, &document[start + length - RUN..start + length]);
+                self.enter(item, &document[start + length - RUN..]);
             }
         }
         best
@@ -103,8 +103,8 @@ impl Cover {
         self.depth.resize(item.tokens.len(), 0);
         self.window.clear();
         self.covered = Covered::default();
-        for gram in window.windows(RUN) {
-            self.enter(item, gram);
+        for at in 0..(window.len() + 1).saturating_sub(RUN) {
+            self.enter(item, &window[at..]);
         }
     }
 
@@ -120,9 +120,11 @@ impl Cover {
         Some(first..self.window.iter().rposition(common)? + RUN)
     }
 
+    /// The gram that `tokens` begin with comes into the window.
     #[inline]
-    fn enter(&mut self, item: Item<'_>, gram: &[u64]) {
-        let Some(gram) = item.runs.find(item.tokens, gram) else {
+    fn enter(&mut self, item: Item<'_>, tokens: &[u64]) {
+        let gram = tokens.first_chunk().and_then(|gram| item.runs.find(item.tokens, gram));
+        let Some(gram) = gram else {
             return self.window.push_back(ELSE);
         };
         self.window.push_back(gram);

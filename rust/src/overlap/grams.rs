@@ -18,10 +18,9 @@ pub(super) fn roll<const N: u32>(hash: u64, first: u64, next: u64) -> u64 {
 
 const FREE: u32 = u32::MAX;
 
-/// The n-grams of one item by their tokens. A gram is known by the first place at which it stands.
+/// The N-grams of one item by their tokens. A gram is known by the first place at which it stands.
 #[derive(Debug, Default)]
-pub(super) struct Places {
-    length: usize,
+pub(super) struct Places<const N: usize> {
     /// By hash, open addressing: grams.
     table: Vec<u32>,
     shift: u32,
@@ -32,19 +31,19 @@ pub(super) struct Places {
     places: Vec<u32>,
 }
 
-impl Places {
-    /// Takes the grams of `length` tokens of `item`.
-    pub(super) fn fill(&mut self, item: &[u64], length: usize) {
-        let grams = (item.len() + 1).saturating_sub(length);
+impl<const N: usize> Places<N> {
+    /// Takes the grams of `item`.
+    pub(super) fn fill(&mut self, item: &[u64]) {
+        let grams = (item.len() + 1).saturating_sub(N);
         let slots = (2 * grams).next_power_of_two().max(2);
-        self.length = length;
         self.shift = 64 - slots.trailing_zeros();
         self.table.clear();
         self.table.resize(slots, FREE);
         self.range.clear();
         self.range.resize(grams, (0, 0));
         self.gram_at.clear();
-        for (place, tokens) in item.windows(length).enumerate() {
+        for (place, tokens) in item.windows(N).enumerate() {
+            let tokens = tokens.try_into().expect("N tokens");
             let slot = self.slot(item, tokens);
             if self.table[slot] == FREE {
                 self.table[slot] = place as u32;
@@ -68,7 +67,7 @@ impl Places {
 
     /// The gram of these tokens.
     #[inline]
-    pub(super) fn find(&self, item: &[u64], tokens: &[u64]) -> Option<u32> {
+    pub(super) fn find(&self, item: &[u64], tokens: &[u64; N]) -> Option<u32> {
         Some(self.table[self.slot(item, tokens)]).filter(|&gram| gram != FREE)
     }
 
@@ -86,11 +85,11 @@ impl Places {
 
     /// Where in the table these tokens stand or would stand.
     #[inline]
-    fn slot(&self, item: &[u64], tokens: &[u64]) -> usize {
+    fn slot(&self, item: &[u64], tokens: &[u64; N]) -> usize {
         let mut slot = (gram_hash(tokens) >> self.shift) as usize;
         loop {
             let gram = self.table[slot];
-            if gram == FREE || item[gram as usize..gram as usize + self.length] == *tokens {
+            if gram == FREE || item[gram as usize..gram as usize + N] == *tokens {
                 return slot;
             }
             slot = (slot + 1) & (self.table.len() - 1);

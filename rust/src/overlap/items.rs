@@ -82,7 +82,7 @@ impl Sink for ItemTokens {
     }
 }
 
-/// The distinct items, side by side. A place is the number of a token among those of all items.
+/// The distinct items, side by side.
 #[derive(Debug, Default)]
 pub(super) struct Items {
     pub(super) tokens: Vec<u64>,
@@ -116,11 +116,6 @@ impl Items {
         start..self.ends[item] as usize
     }
 
-    /// The distinct item that has a token at `place`.
-    pub(super) fn item_at(&self, place: usize) -> usize {
-        self.ends.partition_point(|&end| end as usize <= place)
-    }
-
     /// Words of a distinct item, in halves, whether or not they belong to templates.
     pub(super) fn half_words(&self, item: usize) -> u32 {
         self.worth[self.places(item)].iter().map(|worth| worth.weight_anywhere() / 2).sum()
@@ -141,10 +136,8 @@ impl Items {
         let distinct = match found {
             Some(&distinct) => distinct,
             None => {
-                // The highest bit of a place is needed: `seeds.rs`.
-                let end = u32::try_from(tokens.len() + item.hashes.len()).ok().filter(|end| end >> 31 == 0);
-                let end = end.ok_or_else(|| {
-                    ScanError::Value("overlap: the items have more than 2^31 tokens".to_owned())
+                let end = u32::try_from(tokens.len() + item.hashes.len()).map_err(|_| {
+                    ScanError::Value("overlap: the items have more than 2^32 tokens".to_owned())
                 })?;
                 let distinct = ends.len() as u32;
                 known.insert_unique(hash, distinct, |&other| hash_tokens(&tokens[places(other)]));
@@ -167,10 +160,10 @@ impl Items {
         self.worth.shrink_to_fit();
         let mut frequent = vec![false; self.tokens.len()];
         let grams = Grams::new(self, TEMPLATE_GRAM);
-        for places in grams.groups(self) {
-            if self.distinct_items(places) > FREQUENT {
-                for &(_, place) in places {
-                    frequent[place as usize] = true;
+        for same in grams.groups(self) {
+            if distinct_items(same) > FREQUENT {
+                for gram in same {
+                    frequent[self.places(gram.item as usize).start + gram.place as usize] = true;
                 }
             }
         }
@@ -192,27 +185,6 @@ impl Items {
             }
         }
     }
-
-    /// In how many distinct items a gram stands whose places these are, ascending.
-    pub(super) fn distinct_items(&self, places: &[(u64, u32)]) -> usize {
-        self.by_item(places).count()
-    }
-
-    /// The ascending places of a gram, item by item.
-    pub(super) fn by_item<'a>(
-        &'a self,
-        places: &'a [(u64, u32)],
-    ) -> impl Iterator<Item = (usize, &'a [(u64, u32)])> {
-        let mut rest = places;
-        std::iter::from_fn(move || {
-            let item = self.item_at(rest.first()?.1 as usize);
-            let end = self.ends[item];
-            let here = rest.partition_point(|&(_, place)| place < end);
-            let (these, others) = rest.split_at(here);
-            rest = others;
-            Some((item, these))
-        })
-    }
 }
 
 fn hash_tokens(tokens: &[u64]) -> u64 {
@@ -223,33 +195,55 @@ fn hash_tokens(tokens: &[u64]) -> u64 {
     hasher.finish()
 }
 
-/// All n-grams of the items, equal ones side by side.
+/// An n-gram of a distinct item, and the token at which it begins there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Gram {
+    pub(super) hash: u64,
+    pub(super) item: u32,
+    pub(super) place: u32,
+}
+
+/// Equal grams item by item.
+pub(super) fn by_item(same: &[Gram]) -> impl Iterator<Item = &[Gram]> {
+    same.chunk_by(|a, b| a.item == b.item)
+}
+
+/// In how many distinct items equal grams stand.
+pub(super) fn distinct_items(same: &[Gram]) -> usize {
+    by_item(same).count()
+}
+
+/// All n-grams of the items, equal ones side by side, by item and place.
 pub(super) struct Grams {
     length: usize,
-    sorted: Vec<(u64, u32)>,
+    sorted: Vec<Gram>,
 }
 
 impl Grams {
     pub(super) fn new(items: &Items, length: usize) -> Self {
         let of_item = |item: usize| {
-            let places = items.places(item);
-            let grams = items.tokens[places.clone()].windows(length);
-            grams.zip(places.start as u32..).map(|(gram, place)| (gram_hash(gram), place))
+            let grams = items.tokens[items.places(item)].windows(length).zip(0..);
+            grams.map(move |(gram, place)| Gram { hash: gram_hash(gram), item: item as u32, place })
         };
         let mut sorted: Vec<_> = (0..items.len()).flat_map(of_item).collect();
         sorted.par_sort_unstable();
-        let gram = |place: u32| &items.tokens[place as usize..place as usize + length];
-        for same_hash in sorted.chunk_by_mut(|a, b| a.0 == b.0) {
-            if same_hash.iter().any(|other| gram(other.1) != gram(same_hash[0].1)) {
-                same_hash.sort_by(|a, b| gram(a.1).cmp(gram(b.1)).then(a.1.cmp(&b.1)));
+        let tokens = |gram: &Gram| gram_tokens(items, gram, length);
+        for same_hash in sorted.chunk_by_mut(|a, b| a.hash == b.hash) {
+            if same_hash.iter().any(|other| tokens(other) != tokens(&same_hash[0])) {
+                same_hash.sort_by(|a, b| tokens(a).cmp(tokens(b)).then(a.cmp(b)));
             }
         }
         Self { length, sorted }
     }
 
-    /// Of each distinct gram: its hash, which is all the same, with its places, ascending.
-    pub(super) fn groups<'a>(&'a self, items: &'a Items) -> impl Iterator<Item = &'a [(u64, u32)]> {
-        let gram = |place: u32| &items.tokens[place as usize..place as usize + self.length];
-        self.sorted.chunk_by(move |a, b| a.0 == b.0 && gram(a.1) == gram(b.1))
+    /// Equal grams, ascending by item and place.
+    pub(super) fn groups<'a>(&'a self, items: &'a Items) -> impl Iterator<Item = &'a [Gram]> {
+        let tokens = |gram: &Gram| gram_tokens(items, gram, self.length);
+        self.sorted.chunk_by(move |a, b| a.hash == b.hash && tokens(a) == tokens(b))
     }
+}
+
+fn gram_tokens<'a>(items: &'a Items, gram: &Gram, length: usize) -> &'a [u64] {
+    let start = items.places(gram.item as usize).start + gram.place as usize;
+    &items.tokens[start..start + length]
 }

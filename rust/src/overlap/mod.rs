@@ -174,7 +174,7 @@ impl OverlapIndex {
     /// Adds the next items.
     ///
     /// # Errors
-    /// [`ScanError::Value`] once the index is closed, for a row that is not UTF-8 and beyond 2^31 tokens;
+    /// [`ScanError::Value`] once the index is closed, for a row that is not UTF-8 and beyond 2^32 tokens;
     /// [`ScanError::Cancelled`].
     pub fn add(&mut self, texts: &Texts<'_>, watch: &Watch) -> Result<(), ScanError> {
         if self.seeds.is_some() {

@@ -4,7 +4,7 @@ use super::coverage::{self, Cover, Item, RUN};
 use super::grams::Places;
 use super::items::{Items, Worth};
 use super::runs::Automaton;
-use super::seeds::{SEED, Seeds};
+use super::seeds::{Posting, SEED, Seeds};
 use super::tokens::tokenize;
 use super::{MATCH, Pair, SHORT};
 use crate::error::ScanError;
@@ -12,6 +12,8 @@ use crate::parallel::Watch;
 
 /// Seeds of an item carry one part in so many of what all its seeds carry, or it is no candidate.
 const CANDIDATE_PART: u64 = 5;
+/// The most that the tokens of a seed weigh.
+const MOST_CARRIED: u64 = 4 * SEED as u64;
 /// Half words that are covered in a match that is not whole.
 const MATCH_HALF_WORDS: u32 = 2 * 10;
 /// Half words of an item that matches if it is whole.
@@ -20,7 +22,7 @@ const WHOLE_HALF_WORDS: u32 = 2 * 8;
 /// A seed of an item that stands in the document: its first place there, and its range of the hits.
 #[derive(Clone, Copy, Debug)]
 struct Found {
-    item: usize,
+    item: u32,
     place: u32,
     hits: (u32, u32),
 }
@@ -34,9 +36,10 @@ pub(super) struct Scanner {
     found: Vec<Found>,
     seeds: Vec<u32>,
     places: Vec<u32>,
-    seed_grams: Places,
-    run_grams: Places,
-    /// The item that `run_grams` and `automaton` were last made for.
+    seed_grams: Places<SEED>,
+    run_grams: Places<RUN>,
+    /// The items that these and the automaton were last made for.
+    seeds_of: Option<usize>,
     runs_of: Option<usize>,
     automaton_of: Option<usize>,
     automaton: Automaton,
@@ -70,10 +73,8 @@ impl Scanner {
         for same in self.hits.chunk_by(|a, b| a.0 == b.0) {
             let hits = (start, start + same.len() as u32);
             start = hits.1;
-            found.extend(seeds.postings(same[0].0).map(|place| {
-                let item = items.item_at(place as usize);
-                Found { item, place, hits }
-            }));
+            let postings = seeds.postings(same[0].0);
+            found.extend(postings.map(|Posting { item, place }| Found { item, place, hits }));
         }
         found.sort_unstable_by_key(|found| (found.item, found.place));
         let first = pairs.len();
@@ -89,18 +90,22 @@ impl Scanner {
 
     /// The pair of the document and the item whose seeds were found, if it is one.
     fn judge(&mut self, row: usize, found: &[Found], items: &Items, seeds: &Seeds) -> Option<Pair> {
-        let item = found[0].item;
-        let places = items.places(item);
-        let tokens = &items.tokens[places.clone()];
-        let worth = &items.worth[places.clone()];
-        self.seed_places(found, tokens, worth, places.start);
+        let item = found[0].item as usize;
+        let tokens = &items.tokens[items.places(item)];
+        let worth = &items.worth[items.places(item)];
+        // Before anything that takes time in proportion to the item: no place of a seed can carry more.
+        let places = found.iter().map(|seed| u64::from(seed.hits.1 - seed.hits.0)).sum::<u64>();
+        if CANDIDATE_PART * places * MOST_CARRIED < u64::from(seeds.weight[item]) {
+            return None;
+        }
+        self.seed_places(found, item, tokens, worth);
         let (in_document, half_words) = carried(&self.places, worth);
         if CANDIDATE_PART * u64::from(in_document) < u64::from(seeds.weight[item]) {
             return None;
         }
         self.merge_seeds(found);
         if self.runs_of != Some(item) {
-            self.run_grams.fill(tokens, RUN);
+            self.run_grams.fill(tokens);
             self.runs_of = Some(item);
         }
         let length = coverage::window_length(tokens.len());
@@ -165,19 +170,18 @@ impl Scanner {
 
     /// The places of the item at which seeds begin that the document holds: of one that the item holds more
     /// often than the document, the first ones.
-    fn seed_places(&mut self, found: &[Found], tokens: &[u64], worth: &[Worth], start: usize) {
+    fn seed_places(&mut self, found: &[Found], item: usize, tokens: &[u64], worth: &[Worth]) {
         self.places.clear();
-        let mut ready = false;
         for seed in found {
-            let place = seed.place as usize - start;
-            if !worth[place].begins_repeated() {
-                self.places.push(place as u32);
+            if !worth[seed.place as usize].begins_repeated() {
+                self.places.push(seed.place);
                 continue;
             }
-            if !std::mem::replace(&mut ready, true) {
-                self.seed_grams.fill(tokens, SEED);
+            if self.seeds_of != Some(item) {
+                self.seed_grams.fill(tokens);
+                self.seeds_of = Some(item);
             }
-            let here = self.seed_grams.of(place as u32);
+            let here = self.seed_grams.of(seed.place);
             self.places.extend(here.iter().take((seed.hits.1 - seed.hits.0) as usize));
         }
         self.places.sort_unstable();

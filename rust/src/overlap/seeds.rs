@@ -1,12 +1,19 @@
 //! The seeds of all items, found in a document in one pass over its tokens.
 
 use super::grams::{gram_hash, roll};
-use super::items::{FREQUENT, Grams, Items};
+use super::items::{FREQUENT, Grams, Items, by_item, distinct_items};
 
 /// Tokens of a seed.
 pub(super) const SEED: usize = 5;
 
-/// Set in the last place of a gram's postings.
+/// An item that has a seed, and the first place at which it does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Posting {
+    pub(super) item: u32,
+    pub(super) place: u32,
+}
+
+/// Set in the item of the last posting of a gram.
 const LAST: u32 = 1 << 31;
 /// Bits of the filter for each gram, of which two are set.
 const FILTER_BITS: usize = 8;
@@ -15,11 +22,10 @@ const FILTER_BITS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Seeds {
     filter: Vec<u64>,
-    shift: u32,
     /// By hash, open addressing: the low half of a gram's hash, and one more than where its postings begin.
     table: Vec<(u32, u32)>,
-    /// Of each gram, its first place in each item that has it as a seed.
-    postings: Vec<u32>,
+    /// Gram by gram, the items that have it as a seed.
+    postings: Vec<Posting>,
     /// Of each distinct item, the weight of its tokens that belong to seeds.
     pub(super) weight: Vec<u32>,
 }
@@ -31,31 +37,34 @@ impl Seeds {
         let rarest = rarest_grams(&grams, items);
         let mut in_seed = vec![false; items.tokens.len()];
         let mut repeated = Vec::new();
-        let mut postings: Vec<u32> = Vec::new();
+        let mut postings: Vec<Posting> = Vec::new();
         let mut found = Vec::new();
-        for places in grams.groups(items) {
-            let start = postings.len();
-            let count = items.distinct_items(places);
-            for (item, here) in items.by_item(places) {
-                if count > FREQUENT && rarest[item] != (count as u32, here[0].1) {
+        for same in grams.groups(items) {
+            let before = postings.len();
+            let count = distinct_items(same);
+            for here in by_item(same) {
+                let first = here[0];
+                if count > FREQUENT && rarest[first.item as usize] != (count as u32, first.place) {
                     continue;
                 }
-                postings.push(here[0].1);
+                postings.push(Posting { item: first.item, place: first.place });
+                let start = items.places(first.item as usize).start;
                 if here.len() > 1 {
-                    repeated.push(here[0].1);
+                    repeated.push(start + first.place as usize);
                 }
-                for &(_, place) in here {
-                    in_seed[place as usize..place as usize + SEED].fill(true);
+                for gram in here {
+                    let place = start + gram.place as usize;
+                    in_seed[place..place + SEED].fill(true);
                 }
             }
-            if let Some(last) = postings[start..].last_mut() {
-                *last |= LAST;
-                found.push((places[0].0, start as u32));
+            if postings.len() > before {
+                postings.last_mut().expect("one was added").item |= LAST;
+                found.push((same[0].hash, before as u32));
             }
         }
         drop(grams);
         for place in repeated {
-            items.worth[place as usize].set_repeated();
+            items.worth[place].set_repeated();
         }
         postings.shrink_to_fit();
         let weigh = |item| {
@@ -64,13 +73,12 @@ impl Seeds {
             worth.map(|(worth, &seed)| if seed { worth.weight() } else { 0 }).sum()
         };
         let weight = (0..items.len()).map(weigh).collect();
-        let (filter, shift) = filter(&found);
-        Self { filter, shift, table: table(&found), postings, weight }
+        Self { filter: filter(&found), table: table(&found), postings, weight }
     }
 
     pub(super) fn nbytes(&self) -> usize {
-        size_of::<u64>() * (self.filter.capacity() + self.table.capacity())
-            + size_of::<u32>() * (self.postings.capacity() + self.weight.capacity())
+        size_of::<u64>() * (self.filter.capacity() + self.table.capacity() + self.postings.capacity())
+            + size_of::<u32>() * self.weight.capacity()
     }
 
     /// Appends to `hits` every seed that stands among `tokens`: the beginning of its postings and its place.
@@ -101,19 +109,19 @@ impl Seeds {
         }
     }
 
-    /// The places of a seed, one an item, by what [`Self::find`] gave.
-    pub(super) fn postings(&self, start: u32) -> impl Iterator<Item = u32> {
+    /// The items of a seed, by what [`Self::find`] gave.
+    pub(super) fn postings(&self, start: u32) -> impl Iterator<Item = Posting> {
         let mut more = true;
         self.postings[start as usize..]
             .iter()
-            .take_while(move |&&place| std::mem::replace(&mut more, place & LAST == 0))
-            .map(|place| place & !LAST)
+            .take_while(move |posting| std::mem::replace(&mut more, posting.item & LAST == 0))
+            .map(|posting| Posting { item: posting.item & !LAST, ..*posting })
     }
 
     #[inline(always)]
     fn passes(&self, hash: u64) -> bool {
         let bits = filter_bits(hash);
-        self.filter[(hash >> self.shift) as usize] & bits == bits
+        self.filter[slot(hash, self.filter.len())] & bits == bits
     }
 
     fn lookup(&self, hash: u64, gram: &[u64], items: &Items) -> Option<u32> {
@@ -122,7 +130,8 @@ impl Seeds {
             let (low, start) = self.table[slot];
             let start = start.checked_sub(1)?;
             if low == hash as u32 {
-                let place = (self.postings[start as usize] & !LAST) as usize;
+                let Posting { item, place } = self.postings[start as usize];
+                let place = items.places((item & !LAST) as usize).start + place as usize;
                 if items.tokens[place..place + SEED] == *gram {
                     return Some(start);
                 }
@@ -135,10 +144,11 @@ impl Seeds {
 /// Of each item its rarest gram, the first of equals: in how many distinct items it stands, and where here.
 fn rarest_grams(grams: &Grams, items: &Items) -> Vec<(u32, u32)> {
     let mut rarest = vec![(u32::MAX, 0); items.len()];
-    for places in grams.groups(items) {
-        let count = items.distinct_items(places) as u32;
-        for (item, here) in items.by_item(places) {
-            rarest[item] = rarest[item].min((count, here[0].1));
+    for same in grams.groups(items) {
+        let count = distinct_items(same) as u32;
+        for here in by_item(same) {
+            let known = &mut rarest[here[0].item as usize];
+            *known = (*known).min((count, here[0].place));
         }
     }
     rarest
@@ -149,15 +159,14 @@ fn filter_bits(hash: u64) -> u64 {
     1 << (hash & 63) | 1 << (hash >> 6 & 63)
 }
 
-/// A word of the filter by the highest bits of a hash, and the shift that leaves them.
-fn filter(found: &[(u64, u32)]) -> (Vec<u64>, u32) {
-    let words = (found.len() * FILTER_BITS / 64).next_power_of_two().max(2);
-    let shift = 64 - words.trailing_zeros();
-    let mut filter = vec![0; words];
+/// A Bloom filter, one word of it for each hash. Its size is no power of two: it has to stay in the cache.
+fn filter(found: &[(u64, u32)]) -> Vec<u64> {
+    let mut filter = vec![0; found.len() * FILTER_BITS / 64 + 1];
     for &(hash, _) in found {
-        filter[(hash >> shift) as usize] |= filter_bits(hash);
+        let word = slot(hash, filter.len());
+        filter[word] |= filter_bits(hash);
     }
-    (filter, shift)
+    filter
 }
 
 /// Where a hash belongs among `slots`.
