@@ -117,10 +117,10 @@ def kernel_name() -> str:
 
 def thread_count(threads: int) -> int: ...
 def overlap_spans(document: str, item: str, window_start: int, window_end: int) -> npt.NDArray[np.int64]:
-    """(n, 4): the common runs of at least 3 tokens of the item and of the document's tokens from window_start to
-    window_end: for each place of either the longest that ends with it, without those that go on. Start and end
-    in the document, start and end in the item, in characters of the texts as they are, ascending. Where one
-    character stands for several tokens (a half, a ligature of words), the span holds it whole."""
+    """(n, 4): the common runs of at least 3 tokens of the item and of the document's tokens from window_start
+    to window_end: for each place of either the longest that ends with it, without those that go on. Start and
+    end in the document, start and end in the item, in characters of the texts as they are, ascending. A
+    character that stands for several tokens (½) is in a span as a whole."""
 
 def overlap_unicode() -> str:
     """The version of the Unicode tables by which tokens are made."""
@@ -290,7 +290,7 @@ class TopSearch:
 
 @final
 class OverlapIndex:
-    """The evaluation side of the level overlap: whether an item stands inside a document, cut, re-wrapped or edited.
+    """The evaluation side of overlap: whether an item stands inside a document, cut, re-wrapped or edited.
     The definition is in rust/src/overlap/mod.rs."""
 
     def __new__(cls) -> OverlapIndex: ...
@@ -319,7 +319,7 @@ class OverlapIndex:
 
 @final
 class OverlapPairs:
-    """Pairs of a document and a distinct item that stands in it, sorted by both: arrays of one value a pair."""
+    """Pairs of a document and a distinct item that stands in it, sorted by both: arrays, a value a pair."""
 
     def __len__(self) -> int: ...
     @property
@@ -360,7 +360,7 @@ class OverlapPairs:
 
     @property
     def window_start(self) -> npt.NDArray[np.int64]:
-        """The first token of the document that the best window has in common with the item."""
+        """The document's first token that the best window has in common with the item."""
 
     @property
     def window_end(self) -> npt.NDArray[np.int64]:

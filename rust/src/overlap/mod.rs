@@ -12,12 +12,12 @@
 //! and code and mathematics are known by their words and numbers. Two tokens are equal if the 64-bit hashes
 //! of their bytes are.
 //!
-//! **Items.** Those with the same tokens are one *distinct* item. An n-gram that stands in more than 10 distinct
-//! items is *frequent*.
+//! **Items.** Those with the same tokens are one *distinct* item. An n-gram that stands in more than 10
+//! distinct items is *frequent*.
 //!
 //! **Weights.** A word weighs 4; a token of one ASCII letter, or a number of up to three digits, 1; a token
-//! of a script without spaces 2. In an item, a token all of whose 3-grams are frequent weighs 0 (it belongs to
-//! a template), unless all its tokens do. A token of weight 4 is a word, one of weight 2 half a word.
+//! of a script without spaces 2. In an item, a token all of whose 3-grams are frequent weighs 0 (it belongs
+//! to a template), unless all its tokens do. A token of weight 4 is a word, one of weight 2 half a word.
 //!
 //! **Seeds** of an item: its 5-grams that are not frequent; if all are, the one that stands in the fewest
 //! distinct items, the first of equals. A place of a seed is held by a document if the document holds the
@@ -26,24 +26,24 @@
 //! **Candidate**: the tokens at held places of seeds carry at least a fifth of the weight of all tokens in
 //! seeds.
 //!
-//! **Coverage.** A window is `2 * tokens of the item + 64` consecutive tokens of the document (all of a shorter
-//! one) that hold a whole seed. It covers the tokens of the item at held places of 3-grams, those it holds
-//! as often as the item does up to this place: so what is repeated in the item has to be repeated in the
-//! document. The best window covers the most weight, then the most tokens, then comes first.
+//! **Coverage.** A window is `2 * tokens of the item + 64` consecutive tokens of the document (all of a
+//! shorter one) that hold a whole seed. It covers the tokens of the item at held places of 3-grams, those it
+//! holds as often as the item does up to this place: so what is repeated in the item has to be repeated in
+//! the document. The best window covers the most weight, then the most tokens, then comes first.
 //!
-//! **Match**, of a candidate: the best window covers half of the item's weight and 10 words of weight; or the held
-//! places of seeds in the whole document do; or the best window covers every token of an item of 8 words,
-//! whatever they weigh. If it covers every token of a shorter item, the pair is *short*.
+//! **Match**, of a candidate: the best window covers half of the item's weight and 10 words of weight; or the
+//! held places of seeds in the whole document do; or the best window covers every token of an item of 8
+//! words, whatever they weigh. If it covers every token of a shorter item, the pair is *short*.
 //!
 //! An item of fewer than 5 tokens has no seed and matches nothing.
 //!
 //! # No verbatim item is missed
 //!
-//! Let a document hold all tokens of an item of at least 5 tokens in a row. The item has a seed, and the document
-//! holds every one of its 5-grams as often as the item does, so every place of a seed is held and the item is a
-//! candidate. A window is longer than the item: some window holds the whole stretch, and with it a seed and
-//! all its 3-grams as often as the item does. Every token of an item of three or more tokens belongs to a 3-gram,
-//! so the window covers every token: a match or a short one.
+//! Let a document hold all tokens of an item of at least 5 tokens in a row. The item has a seed, and the
+//! document holds every one of its 5-grams as often as the item does, so every place of a seed is held and
+//! the item is a candidate. A window is longer than the item: some window holds the whole stretch, and with
+//! it a seed and all its 3-grams as often as the item does. Every token of an item of three or more tokens
+//! belongs to a 3-gram, so the window covers every token: a match or a short one.
 //!
 //! # How
 //!
@@ -57,8 +57,8 @@
 //!         judge; of a pair, the longest common runs by a suffix automaton of the item
 //! ```
 //!
-//! Each step is linear in tokens, whatever they are: counts instead of pairs of places keep a token that is repeated
-//! a million times on both sides from costing their product.
+//! Each step is linear in tokens, whatever they are: counts instead of pairs of places keep a token that is
+//! repeated a million times on both sides from costing their product.
 
 mod chars;
 mod coverage;

@@ -98,7 +98,8 @@ proptest! {
         prop_assert_eq!(runs.iter().map(|run| run.length).collect::<Vec<_>>(), expected.clone());
         prop_assert_eq!(automaton.longest(), expected.into_iter().max().unwrap_or(0));
         for run in runs {
-            prop_assert_eq!(&own[run.own..run.own + run.length], &together[run.other..run.other + run.length]);
+            let (there, here) = (&together[run.other..], &own[run.own..]);
+            prop_assert_eq!(&here[..run.length], &there[..run.length]);
         }
     }
 
