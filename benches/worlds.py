@@ -16,6 +16,8 @@ class World:
         rng = random.Random(f"{seed}/{script}/world")
         self.script = script
         self.language = invent(script, rng)
+        latin = invent(CODE, rng, 1500).vocabulary
+        self.names = [name for name in latin if name.isascii() and len(name) > 2]
         phrase = self.language.sentence
         end = self.language.grammar.comma
         self.common = [phrase(rng, rng.randint(6, 14), end, 0) for _ in range(4)]
@@ -26,8 +28,7 @@ class World:
 
     def code(self, rng: random.Random) -> str:
         """A function of invented names."""
-        drawn = dict.fromkeys(self.language.content(rng) for _ in range(12))
-        names = ["".join(c for c in name if c.isascii()) or "x" for name in drawn]
+        names = rng.sample(self.names, 12)
         name = iter(names)
         function, first, second, total, each = (next(name) for _ in range(5))
         a, b, c = (rng.randint(2, 999) for _ in range(3))
