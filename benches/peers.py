@@ -157,12 +157,13 @@ def by_decon(folder: Path, answers: bool) -> Found:
         evals.mkdir()
         with (evals / "planted.jsonl").open("w", encoding="utf-8") as file:
             for row, item in enumerate(rows(folder / "eval.jsonl")):
-                told = {
+                told: dict[str, object] = {
                     "eval_key": "planted",
                     "eval_instance_index": row,
+                    "doc_id": row,
                     "split": "test",
-                    "question": item["text"],
                 }
+                told |= {"config": "all", "question": item["text"]}
                 if answers and item["answer"]:
                     told["answer"] = item["answer"]
                 file.write(json.dumps(told, ensure_ascii=False) + "\n")
