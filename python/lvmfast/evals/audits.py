@@ -10,10 +10,12 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.keys import Keys
 from lvmfast.errors import DataError
 from lvmfast.evals.exclusion import Excluded, excluded_pairs
+from lvmfast.evals.payload import moved
 from lvmfast.evals.ranks import truth_ranks
-from lvmfast.evals.request import OpenPool, TopK
+from lvmfast.evals.request import OpenPool
 from lvmfast.evals.vectors import float_rows, pair_scores
 
 SHIFTS = (-1, 0, 1)
@@ -80,7 +82,8 @@ def oracle_check(targets: Vectors, pool: OpenPool, pool_vectors: Vectors, truth:
         pool_vectors: (n, d) its rows.
         truth: (q,) the row that the keys name for each query.
     """
-    first, own = _through(pool, targets, pool_vectors, truth)
+    targets, first = float_rows("targets", targets), pool.top_k(targets, 1)
+    own = pair_scores(targets, np.arange(len(targets)), pool_vectors, np.asarray(truth, np.int64))
     hit = own >= first.scores[:, 0]
     share = 100 * float(hit.mean())
     sentence = f"R@1 of the true targets is {share:.1f}%"
@@ -94,7 +97,7 @@ def oracle_check(targets: Vectors, pool: OpenPool, pool_vectors: Vectors, truth:
 
 
 def key_shift_audit(
-    targets: Vectors, keys: Rows, pool: OpenPool, pool_vectors: Vectors, pool_keys: Rows
+    targets: Vectors, keys: Keys, pool: OpenPool, pool_vectors: Vectors, pool_keys: Keys
 ) -> Audit:
     """Do the keys name the rows that hold the targets, and not their neighbours?
 
@@ -103,29 +106,22 @@ def key_shift_audit(
 
     Args:
         targets: (q, d) the vectors that truly follow.
-        keys: (q, 2) document and chunk, integers.
+        keys: (q, 4) document and chunk, integers.
         pool: the opened pool.
         pool_vectors: (n, d) its rows.
-        pool_keys: (n, 2) theirs; each once.
-
-    Raises:
-        DataError: keys of another shape, or one that stands in the pool twice.
+        pool_keys: (n, 4) theirs; each once.
     """
-    found: dict[str, float | None] = {}
-    first: TopK | None = None
+    table = _core.KeyTable(4, 0)
+    table.insert(pool_keys)
+    targets, first = float_rows("targets", targets), pool.top_k(targets, 1).scores[:, 0]
+    found: dict[str, float] = {}
     for shift in SHIFTS:
-        rows = rows_of_keys(np.asarray(keys) + np.array([0, shift]), pool_keys)
-        there = rows >= 0
-        if first is None:
-            first = pool.top_k(targets, 1)
-        hits = np.zeros(len(rows), np.bool_)
-        hits[there] = (
-            pair_scores(float_rows("targets", targets), np.flatnonzero(there), pool_vectors, rows[there])
-            >= (first.scores[there, 0])
-        )
-        found[f"{shift:+d}" if shift else "0"] = 100 * float(hits.mean())
-    best = max(found, key=lambda shift: found[shift] or 0.0)
-    passed = best == "0" and (found["0"] or 0.0) > 0
+        rows = table.find(moved(keys, shift))
+        asked = np.flatnonzero(rows >= 0)
+        hits = pair_scores(targets, asked, pool_vectors, rows[asked]) >= first[asked]
+        found[f"{shift:+d}" if shift else "0"] = 100 * float(np.count_nonzero(hits) / len(rows))
+    best = max(found, key=lambda shift: found[shift])
+    passed = best == "0" and found["0"] > 0
     sentence = "R@1 of the true targets with chunks moved by " + ", ".join(
         f"{shift}: {share:.1f}%" for shift, share in found.items()
     )
@@ -174,24 +170,6 @@ def random_query_check(
     return Audit("random query", low <= hits <= high, sentence, found)
 
 
-def rows_of_keys(keys: Rows, pool_keys: Rows) -> Rows:
-    """(q,) the row of `pool_keys` (n, 2) that equals each of (q, 2) integer keys, else -1.
-
-    Raises:
-        DataError: other shapes, or a key that stands in the pool twice.
-    """
-    asked, there = (np.ascontiguousarray(side, np.int64) for side in (keys, pool_keys))
-    for name, side in (("keys", asked), ("pool keys", there)):
-        if side.ndim != 2 or side.shape[1] != 2:
-            raise DataError(f"{name}: expected (n, 2) document and chunk, got {side.shape}")
-    table = _core.KeyTable(2, 0)
-    slots = table.insert(there.view(np.uint64))
-    if len(table) < len(there):
-        row = int(np.flatnonzero(slots != np.arange(len(slots)))[0])
-        raise DataError(f"pool keys: {there[row].tolist()} stands there twice, the second time in row {row}")
-    return table.find(asked.view(np.uint64))
-
-
 def acceptance_region(trials: int, chance: float, level: float) -> tuple[int, int]:
     """The successes that a binomial test accepts: each tail outside holds (1 - level) / 2 at most."""
     if not 0 < chance < 1:
@@ -203,9 +181,3 @@ def acceptance_region(trials: int, chance: float, level: float) -> tuple[int, in
     low = int(np.searchsorted(np.cumsum(mass), tail, side="right"))
     high = trials - int(np.searchsorted(np.cumsum(mass[::-1]), tail, side="right"))
     return low, high
-
-
-def _through(pool: OpenPool, targets: Vectors, pool_vectors: Vectors, truth: Rows) -> tuple[TopK, Any]:
-    targets = float_rows("targets", targets)
-    own = pair_scores(targets, np.arange(len(targets)), pool_vectors, np.asarray(truth, np.int64))
-    return pool.top_k(targets, 1), own

@@ -27,7 +27,6 @@ def cluster_interval(
     clusters: Any,
     *,
     over: Values | None = None,
-    macro: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
@@ -38,7 +37,6 @@ def cluster_interval(
         values: (q,) what each query contributes.
         clusters: (q,) the article of each query: integers or strings.
         over: (q,) values whose mean divides that of `values`, for a ratio such as Eff@5.
-        macro: the mean of the clusters' means instead, so that every article counts alike.
         resamples: bootstrap samples; the same for the same seed and the same clusters.
         seed: of the samples.
         level: the share of samples that the interval holds.
@@ -52,10 +50,8 @@ def cluster_interval(
     if resamples < 1 or not 0 < level < 1:
         raise DataError(f"bootstrap: expected resamples >= 1 and 0 < level < 1, got {resamples} and {level}")
     number = cluster_numbers(clusters, len(values))
-    sums = _sums(values, number, macro)
-    weights = np.ones(len(sums)) if macro else np.bincount(number).astype(np.float64)
-    if over is not None:
-        weights = _sums(over, number, macro)
+    sums = _sums(values, number)
+    weights = np.bincount(number).astype(np.float64) if over is None else _sums(over, number)
     if len(sums) < 2:
         return float("nan"), float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -69,20 +65,13 @@ def cluster_interval(
 
 
 def paired_interval(
-    a: Values,
-    b: Values,
-    clusters: Any,
-    *,
-    macro: bool = False,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
+    a: Values, b: Values, clusters: Any, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """An interval of the mean of a - b over the same queries; other arguments as in `cluster_interval`."""
     if np.shape(a) != np.shape(b):
         raise DataError(f"paired_interval: expected the same queries, got {np.shape(a)} and {np.shape(b)}")
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    return cluster_interval(difference, clusters, macro=macro, resamples=resamples, seed=seed, level=level)
+    return cluster_interval(difference, clusters, resamples=resamples, seed=seed, level=level)
 
 
 def cluster_numbers(clusters: Any, queries: int) -> npt.NDArray[np.int64]:
@@ -94,14 +83,13 @@ def cluster_numbers(clusters: Any, queries: int) -> npt.NDArray[np.int64]:
     return number
 
 
-def _sums(values: Values, number: npt.NDArray[np.int64], macro: bool) -> Values:
+def _sums(values: Values, number: npt.NDArray[np.int64]) -> Values:
     column = np.asarray(values, np.float64)
     if column.shape != number.shape:
         raise DataError(f"bootstrap: expected {len(number)} values, got {column.shape}")
     if not np.isfinite(column).all():
         raise DataError("bootstrap: values are not finite")
-    sums: Values = np.bincount(number, column).astype(np.float64)
-    return sums / np.bincount(number) if macro else sums
+    return np.bincount(number, column).astype(np.float64)
 
 
 def _draws(clusters: int, resamples: int, seed: int) -> Iterator[Values]:

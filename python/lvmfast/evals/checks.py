@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.keys import Keys
 from lvmfast.errors import DataError
@@ -44,10 +42,9 @@ def key_audits(
     Raises:
         DataError: they do not; led by `where`.
     """
-    own, others = integer_pairs(keys), integer_pairs(pool_keys)
     audits = []
-    if own is not None and others is not None:  # only integers have neighbours
-        audits.append(passed(where, key_shift_audit(targets, own, index, pool_vectors, others)))
+    if keys is not None and pool_keys is not None and _integers(keys) and _integers(pool_keys):
+        audits.append(passed(where, key_shift_audit(targets, keys, index, pool_vectors, pool_keys)))
     return [*audits, passed(where, oracle_check(targets, index, pool_vectors, truth))]
 
 
@@ -81,8 +78,6 @@ def plain_audit(audit: Audit) -> dict[str, Any]:
     return {"name": audit.name, "passed": audit.passed, "sentence": audit.sentence, **audit.found}
 
 
-def integer_pairs(keys: Keys | None) -> Rows | None:
-    """(n, 4) keys as (n, 2) document and chunk; None where they are not all integers."""
-    if keys is None or keys[:, [0, 2]].any():
-        return None
-    return np.ascontiguousarray(keys[:, [1, 3]]).view(np.int64)
+def _integers(keys: Keys) -> bool:
+    """Whether all (n, 4) keys are of integers, which alone have neighbours."""
+    return not keys[:, [0, 2]].any()

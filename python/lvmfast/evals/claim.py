@@ -84,27 +84,18 @@ class EvaluationFiles:
 
     def judged(self, model: str) -> Mapping[str, Any] | None:
         """The record of a model in the pool that its gates were asked of."""
-        place = self.details["judged_on"]
-        for record in self.records:
-            if (record["model"], record["pool"], record["context"]) == (
-                model,
-                place["pool"],
-                place["context"],
-            ):
-                return record
-        return None
+        return next((record for record in self.records if self._there(record, model=model)), None)
 
     def difference(self, model: str, other: str) -> Mapping[str, Any] | None:
         """R@5 of `model` less that of `other` in that pool, with its interval; None where it is unknown."""
-        place = self.details["judged_on"]
-        for found in self.details["differences"]:
-            if (found["model"], found["against"]) == (model, other) and (found["pool"], found["context"]) == (
-                place["pool"],
-                place["context"],
-            ):
-                metric: Mapping[str, Any] = found["metrics"]["R@5"]
-                return metric
-        return None
+        found = self.details["differences"]
+        there = (each for each in found if self._there(each, model=model, against=other))
+        return next((each["metrics"]["R@5"] for each in there), None)
+
+    def _there(self, found: Mapping[str, Any], **names: str) -> bool:
+        """Whether it is of those models, and of the pool and context that gates were asked of."""
+        wanted = {**self.details["judged_on"], **names}
+        return all(found[name] == value for name, value in wanted.items())
 
     @property
     def details_file(self) -> str:

@@ -21,27 +21,25 @@ NEIGHBOURS = 10
 WEIGHT = 0.5
 
 
-def density(pool: Vectors, *, neighbours: int = NEIGHBOURS, threads: int = 0, device: str = "cpu") -> Scores:
+def density(pool: Vectors, *, threads: int = 0) -> Scores:
     """(n,) the mean cosine of each row of the pool with its nearest others; 0 for a row without a direction.
 
     Args:
-        pool: (n, d) floats; of fewer than `neighbours` + 1 rows, all others are neighbours.
-        neighbours: how many of them.
+        pool: (n, d) floats; of fewer than `NEIGHBOURS` + 1 rows, all others are neighbours.
         threads: 0 for one per available core.
-        device: as in `top_k`.
 
     Raises:
         DataError: as `top_k`, or a pool of fewer than two rows that have a direction.
     """
     pool = float_rows("pool", pool)
     usable = np.flatnonzero(_core.describe_rows(pool, threads)[0] == 0)
-    k = min(neighbours, len(usable) - 1)
+    k = min(NEIGHBOURS, len(usable) - 1)
     if k < 1:
         raise DataError(f"density: expected at least two rows with a direction, got {len(usable)}")
     rows = pool if len(usable) == len(pool) else np.ascontiguousarray(pool[usable])
     itself = np.arange(len(rows))[:, None]
     found = np.zeros(len(pool))
-    found[usable] = top_k(rows, rows, k, exclude=itself, threads=threads, device=device).scores.mean(axis=1)
+    found[usable] = top_k(rows, rows, k, exclude=itself, threads=threads).scores.mean(axis=1)
     return found
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.keys import Keys
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
 from lvmfast.evals.domain_level import Domains
@@ -38,63 +39,42 @@ CLUSTERS = "clusters:"
 TOLD = ("R@5", f"Contain@{DEPTH}")
 
 
-class DomainSource(Protocol):
+@dataclass(frozen=True)
+class DomainSource:
     """Domains from one source."""
 
-    @property
-    def told_by(self) -> tuple[By, ...]:
-        """What may tell a query's domain; the first of them needs no truth."""
-        ...
-
-    def of_pool(self, pool: Pool) -> Rows:
-        """(n,) domains of candidates, -1 where nothing is known."""
-        ...
-
-    def of_predictions(self, predicted: Vectors, queries: Queries, rows: Rows) -> Rows:
-        """(len(rows),) domains of some queries, as told without the truth."""
-        ...
+    told_by: tuple[By, ...]  #: what may tell a query's domain; the first of them needs no truth
+    of_pool: Callable[[Pool], Rows]  #: (n,) domains of candidates, -1 where nothing is known
+    of_predictions: Callable[[Vectors, Queries, Rows], Rows]  #: of the queries `rows`, told without the truth
 
 
-@dataclass(frozen=True)
-class Clusters:
+def clusters(centroids: Vectors) -> DomainSource:
     """Clusters of training chunks: the nearest centroid of a prediction tells."""
-
-    centroids: Vectors
-    told_by: tuple[By, ...] = ("prediction", "truth")
-
-    def of_pool(self, pool: Pool) -> Rows:
-        """The cluster of every candidate."""
-        return assign_domains(pool.vectors, self.centroids)
-
-    def of_predictions(self, predicted: Vectors, queries: Queries, rows: Rows) -> Rows:
-        """The cluster of every prediction."""
-        return assign_domains(predicted, self.centroids)
+    return DomainSource(
+        ("prediction", "truth"),
+        lambda pool: assign_domains(pool.vectors, centroids),
+        lambda predicted, queries, rows: assign_domains(predicted, centroids),
+    )
 
 
-@dataclass(frozen=True)
-class DomainTable:
+def domain_table(domains: Domains) -> DomainSource:
     """Domains of documents: that of a query's window is known to whoever asks."""
 
-    domains: Domains
-    told_by: tuple[By, ...] = ("context",)
+    def of_keys(name: str, keys: Keys | None) -> Rows:
+        if keys is None:
+            raise DataError(f"{name}: its documents are not known, nor are their domains")
+        return domains.numbers(keys[:, :2])
 
-    def of_pool(self, pool: Pool) -> Rows:
-        """The domain of every candidate's document."""
-        if pool.keys is None:
-            raise DataError(f"pool {pool.name}: its documents are not known, nor are their domains")
-        return self.domains.numbers(pool.keys[:, :2])
-
-    def of_predictions(self, predicted: Vectors, queries: Queries, rows: Rows) -> Rows:
-        """The domain of every window's document."""
-        if queries.keys is None:
-            raise DataError(f"{queries.name}: its documents are not known, nor are their domains")
-        found = self.domains.numbers(queries.keys[rows, :2])
+    def of_predictions(predicted: Vectors, queries: Queries, rows: Rows) -> Rows:
+        found = of_keys(queries.name, queries.keys)[rows]
         if unknown := int(np.count_nonzero(found < 0)):
             raise DataError(
-                f"{self.domains.name}: expected a domain for every document of {queries.name}, "
+                f"{domains.name}: expected a domain for every document of {queries.name}, "
                 f"{unknown:,} of its {queries.n:,} rows have none"
             )
         return found
+
+    return DomainSource(("context",), lambda pool: of_keys(f"pool {pool.name}", pool.keys), of_predictions)
 
 
 def open_source(source: str, train: Sequences | None, *, seed: int = 0) -> DomainSource:
@@ -104,7 +84,7 @@ def open_source(source: str, train: Sequences | None, *, seed: int = 0) -> Domai
         DataError: no number of clusters, or no training vectors to fit them to; an unreadable table.
     """
     if not source.startswith(CLUSTERS):
-        return DomainTable(Domains(Path(source)))
+        return domain_table(Domains(Path(source)))
     given = source.removeprefix(CLUSTERS)
     if not given.isdecimal() or int(given) < 2:
         raise DataError(
@@ -115,7 +95,7 @@ def open_source(source: str, train: Sequences | None, *, seed: int = 0) -> Domai
             f"gate by domain: {source} are fitted to training chunks: --train names the training set "
             "(a fingerprint holds no vectors)"
         )
-    return Clusters(fit_domains(training_chunks(train), int(given), seed=seed))
+    return clusters(fit_domains(training_chunks(train), int(given), seed=seed))
 
 
 def training_chunks(train: Sequences) -> Vectors:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.keys import pair_keys
 from lvmfast.corpus.load import load_split
 from lvmfast.errors import DataError
-from lvmfast.evals.bootstrap import RESAMPLES, Interval, cluster_interval
+from lvmfast.evals.bootstrap import RESAMPLES, Interval
 from lvmfast.evals.given import audit_vectors
-from lvmfast.evals.metrics import EFFICIENCY, METRICS, hit_counts, query_values, retrieval_metrics
-from lvmfast.evals.payload import load_vector_payload
+from lvmfast.evals.metrics import METRICS, hit_counts, query_values, retrieval_metrics
+from lvmfast.evals.payload import batch_keys, load_vector_payload
+from lvmfast.evals.scoring import Bootstrap, intervals
 from lvmfast.parse import parse_json
 
 ROWS = ("hit_indices", "retrieved_indices")
@@ -184,14 +184,7 @@ def score_hits(
     metrics["MRR"] = float(values["MRR"].mean())
     deep = [name for name in metrics if "@" in name and _depth_of(name) > hits.depth]
     metrics |= dict.fromkeys(deep)
-    intervals = {}
-    for name in METRICS:
-        if metrics.get(name) is None:
-            continue
-        above, over = (
-            (values[EFFICIENCY[0]], values[EFFICIENCY[1]]) if name == "Eff@5" else (values[name], None)
-        )
-        intervals[name] = cluster_interval(above, clusters, over=over, resamples=resamples, seed=seed)
+    known = [name for name in METRICS if metrics.get(name) is not None]
     notes = []
     if deep:
         notes.append(f"the shortest list has {hits.depth} rows: {', '.join(deep)} cannot be told")
@@ -207,7 +200,7 @@ def score_hits(
         len(ranks),
         hits.depth,
         metrics,
-        intervals,
+        intervals(values, known, clusters, Bootstrap(resamples, seed)),
         counts,
         len(np.unique(clusters)),
         truth is not None,
@@ -250,14 +243,8 @@ def _keys(dataset: Dataset) -> npt.NDArray[np.uint64]:
                     f"{file.name}: {column}: expected truth_keys, or doc_id and chunk_id, got none"
                 )
     columns: tuple[Column, ...] = ("doc_id", "chunk_id")
-    parts = [np.empty((0, 4), np.uint64)]
-    for batch in dataset.batches(columns, 1 << 16):
-        keys, valid = pair_keys(batch.doc_id, batch.chunk_id)
-        if not valid.all():
-            row = batch.file_row + int(np.flatnonzero(~valid)[0])
-            raise DataError(f"{dataset.files[batch.file].name}: row {row}: doc_id or chunk_id is null")
-        parts.append(keys)
-    return np.ascontiguousarray(np.concatenate(parts))
+    parts = [batch_keys(dataset, batch) for batch in dataset.batches(columns, 1 << 16)]
+    return np.ascontiguousarray(np.concatenate([np.empty((0, 4), np.uint64), *parts]))
 
 
 def _targets(dataset: Dataset) -> Vectors:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from lvmfast import _core
-from lvmfast.corpus import load_split
 from lvmfast.corpus.arrays_file import ArraysFile
-from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
+from lvmfast.corpus.dataset import Batch, Column, Dataset, Rows, Vectors
 from lvmfast.corpus.gathered import GatheredArray
 from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sequences import open_sequences
 from lvmfast.errors import DataError
+from lvmfast.evals.queries import integer_keys
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,12 @@ class VectorPayload:
         return self.table.find(np.ascontiguousarray(keys))
 
 
-def load_vector_payload(
-    source: Any, *, columns: Mapping[str, str] | None = None, allow_leaked: bool = False
-) -> VectorPayload:
+def load_vector_payload(dataset: Dataset) -> VectorPayload:
     """Reads every vector of a chunk-matrix file, or of a file with doc_id, chunk_id and vector.
 
     Raises:
-        DataError: it holds texts alone, lacks an id, names a key twice, or is broken or quarantined.
+        DataError: it holds texts alone, lacks an id, names a key twice, or is broken.
     """
-    dataset = load_split(source, columns=columns, allow_leaked=allow_leaked)
     dataset.require_rows("a fingerprint holds no vectors: it cannot be a pool")
     name = dataset.files[0].name
     _check_columns(dataset)
@@ -123,8 +120,6 @@ def _is_chunk_matrix(dataset: Dataset) -> bool:
 
 def _chunk_matrix(dataset: Dataset) -> tuple[Keys, Vectors]:
     """Every chunk, also one that no window names."""
-    from lvmfast.evals.queries import integer_keys
-
     sequences = open_sequences(dataset)
     keys, vectors = sequences.chunk_keys, sequences.chunk_vectors
     assert keys is not None
@@ -135,15 +130,22 @@ def _chunk_matrix(dataset: Dataset) -> tuple[Keys, Vectors]:
 def _rows(dataset: Dataset) -> tuple[Keys, Vectors]:
     columns: tuple[Column, ...] = ("doc_id", "chunk_id", "vector")
     keys: list[Keys] = [np.empty((0, 4), np.uint64)]
-    vectors: list[Vectors] = []
+    vectors: list[Vectors] = [np.empty((0, dataset.dim or 0), np.float32)]
     for batch in dataset.batches(columns, 8192):
-        found, valid = pair_keys(batch.doc_id, batch.chunk_id)
-        if not valid.all():
-            row = batch.file_row + int(np.flatnonzero(~valid)[0])
-            raise DataError(f"{dataset.files[batch.file].name}: row {row}: doc_id or chunk_id is null")
+        keys.append(batch_keys(dataset, batch))
         assert batch.vector is not None
-        keys.append(found)
         vectors.append(batch.vector.copy())
-    if not vectors:
-        return keys[0], np.empty((0, dataset.dim or 0), np.float32)
     return np.ascontiguousarray(np.concatenate(keys)), np.concatenate(vectors)
+
+
+def batch_keys(dataset: Dataset, batch: Batch) -> Keys:
+    """(n, 4) keys of document and chunk.
+
+    Raises:
+        DataError: a row lacks one.
+    """
+    keys, valid = pair_keys(batch.doc_id, batch.chunk_id)
+    if not valid.all():
+        row = batch.file_row + int(np.flatnonzero(~valid)[0])
+        raise DataError(f"{dataset.files[batch.file].name}: row {row}: doc_id or chunk_id is null")
+    return keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -106,10 +106,6 @@ def score(
     values = query_values(ranks, retrieved=retrieved, cosines=cosines)
     metrics = retrieval_metrics(ranks, retrieved=retrieved, cosines=cosines)
 
-    def interval(name: str) -> Interval:
-        above, below = (values[part] for part in EFFICIENCY) if name == "Eff@5" else (values[name], None)
-        return cluster_interval(above, documents, over=below, **vars(bootstrap))
-
     return Scored(
         model,
         pool.name,
@@ -117,10 +113,21 @@ def score(
         ranks,
         values,
         metrics,
-        {name: interval(name) for name in metrics},
+        intervals(values, metrics, documents, bootstrap),
         macro_metrics(values, documents),
         hit_counts(ranks, retrieved=retrieved),
     )
+
+
+def intervals(
+    values: Mapping[str, Values], names: Iterable[str], clusters: npt.NDArray[Any], bootstrap: Bootstrap
+) -> dict[str, Interval]:
+    """Those of the metrics `names`, from what each of (q,) queries adds to them."""
+    parts = {name: (column, None) for name, column in values.items()} | {
+        "Eff@5": (values[EFFICIENCY[0]], values[EFFICIENCY[1]])
+    }
+    drawn = vars(bootstrap)
+    return {name: cluster_interval(parts[name][0], clusters, over=parts[name][1], **drawn) for name in names}
 
 
 def difference(a: Scored, b: Scored, documents: npt.NDArray[Any], bootstrap: Bootstrap) -> dict[str, Any]:

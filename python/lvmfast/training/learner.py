@@ -59,7 +59,7 @@ class Learner:
         if not (math.isfinite(losses[0]) and math.isfinite(norm)):
             raise self._diverged(step, self.ranks.least(bad), losses[0])
         self.optimiser.step()
-        position.sums.add(len(step.rows), *losses)
+        position.sums.add(len(step.rows), losses)
         return bool(stopping > 0)
 
     def _forward_backward(self, step: Step, bank: Tensor | None, position: Position) -> tuple[Tensor, int]:

@@ -5,6 +5,7 @@ Random numbers need no place in it: each is drawn from the seed, its purpose, th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,9 @@ class Sums:
     candidates: int = 0
     chance: float = 0.0  #: of a random order: the logarithm of each sequence's candidates
 
-    def add(
-        self,
-        rows: int,
-        loss: float,
-        infonce: float,
-        cosine: float,
-        same_document: float,
-        candidates: float,
-        chance: float,
-    ) -> None:
+    def add(self, rows: int, sums: Sequence[float]) -> None:
         """Adds a step: its rows, and its `RowLosses.sums`."""
+        loss, infonce, cosine, same_document, candidates, chance = sums
         self.rows += rows
         self.loss += loss
         self.infonce += infonce
