@@ -32,11 +32,13 @@ from lvmfast.leaks.options import (
     DEFAULT_THRESHOLD,
     Normalization,
     ScanOptions,
+    Short,
 )
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.levels import LEVELS, check_allowed, parse_levels
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.overlaps import overlaps
 from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord, summarize, summarized_options
 from lvmfast.report.tables import MATCHES, matches
@@ -72,6 +74,7 @@ def leakscan(
     normalize: Normalization = "default",
     min_chars: int = DEFAULT_MIN_CHARS,
     max_df: int | None = None,
+    overlap_short: Short = "count",
     allow: Mapping[Any, float] | None = None,
     nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
@@ -111,6 +114,8 @@ def leakscan(
         normalize: how texts are made comparable: default, none or strict.
         min_chars: texts with fewer characters after normalisation are unchecked.
         max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
+        overlap_short: evaluation texts of under 8 words that stand whole in a training text: ``"leak"``, or
+            ``"count"``: counted and listed alone.
         allow: tolerated fraction of matched rows per level.
         nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
@@ -147,6 +152,7 @@ def leakscan(
         normalize=normalize,
         min_chars=min_chars,
         max_df=max_df,
+        overlap_short=overlap_short,
         allow=dict(allow or {}),
         nearest=nearest,
         max_pairs=max_pairs,
@@ -194,12 +200,13 @@ def leakscan(
         inputs.check_unchanged()
         return LeakReport(findings, options, record(), MATCHES.empty_table())
     with clock.phase("evidence"):
-        evidence = matches(findings, datasets)
+        stretches = overlaps(findings, datasets)
+        evidence = matches(findings, datasets, stretches)
         judged: Side = "eval" if "eval" in datasets else "train"
         documents = matched_documents(findings, judged, datasets[judged])
     with clock.phase("hash"):  # what is left of it
         inputs.check_unchanged()
-    return LeakReport(findings, options, replace(record(), records=records), evidence, documents)
+    return LeakReport(findings, options, replace(record(), records=records), evidence, stretches, documents)
 
 
 def _on_ray(

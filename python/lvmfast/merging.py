@@ -30,6 +30,7 @@ from lvmfast.leaks.named import named_rows
 from lvmfast.parse import parse_json
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.overlaps import overlaps
 from lvmfast.report.record import environment
 from lvmfast.report.summary import RunRecord, options_of
 from lvmfast.report.tables import matches
@@ -115,7 +116,8 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
         tuple(run["leaked"]),
     )
     documents = matched_documents(findings, "eval", sides["eval"])
-    return LeakReport(findings, options, record, matches(findings, sides), documents)
+    stretches = overlaps(findings, sides)
+    return LeakReport(findings, options, record, matches(findings, sides, stretches), stretches, documents)
 
 
 def _open(path: str) -> Part:

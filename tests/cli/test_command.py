@@ -32,7 +32,9 @@ def test_a_leak_is_exit_1_with_evidence_on_disk(files, tmp_path):
     result = run(*data.arguments(files, "--out", str(tmp_path / "report")))
     assert result.returncode == 1, result.stderr
     last = result.stdout.strip().splitlines()[-1]
-    assert last == "LEAK: doc=20/60 chunk=20/60 text=20/60 vector=20/60 context=20/60 oracle=0/60"
+    assert (
+        last == "LEAK: doc=20/60 chunk=20/60 text=20/60 overlap=20/60 vector=20/60 context=20/60 oracle=0/60"
+    )
     assert "was seen in training" in result.stdout
     assert sorted(os.listdir(tmp_path / "report")) == SCAN_FILES
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())

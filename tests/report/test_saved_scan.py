@@ -46,7 +46,7 @@ def test_what_was_saved_is_read_back(report, saved, files):
     scan = SavedScan.open(saved)
     tables = {
         name: blake3.blake3((saved / name).read_bytes()).hexdigest()
-        for name in ("matched_rows.parquet", "matches.parquet")
+        for name in ("matched_rows.parquet", "matches.parquet", "overlaps.parquet")
     }
     assert scan.summary == json.loads(json.dumps(report.summary)) | {"tables": tables}
     assert scan.sides == ("train", "eval")
@@ -61,7 +61,7 @@ def test_what_was_saved_is_read_back(report, saved, files):
         Path(files["eval.npz"]).stat().st_size,
     )
     assert file.levels["text"] == {"checked": 60, "matched": 20}
-    assert file.matched_levels == ("doc", "chunk", "text", "vector", "context")
+    assert file.matched_levels == ("doc", "chunk", "text", "overlap", "vector", "context")
 
 
 def test_inputs_are_known_by_content(saved, files, tmp_path):

@@ -138,7 +138,7 @@ def test_the_certificate_the_ledger_and_the_files(leaky, tmp_path, drop):
     copied, partner = {"eval": (0, 30), "train": (30, 0)}[drop]
     (entry,) = [row for row in ledger if row["row"] == copied]
     assert (entry["partner_file"], entry["partner_row"]) == (leaky[f"{other}.npz"], partner)
-    assert entry["levels"] == ["doc", "chunk", "text", "vector", "context"]
+    assert entry["levels"] == ["doc", "chunk", "text", "overlap", "vector", "context"]
     checked = run("verify", str(out))
     assert checked.returncode == 0, checked.stdout
     assert checked.stdout.startswith("VERIFIED:")

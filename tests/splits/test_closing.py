@@ -23,6 +23,7 @@ def unusual(folder: Path) -> ScanOptions:
         normalize="strict",
         min_chars=3,
         max_df=7,
+        overlap_short="leak",
         allow={"doc": 0.5},
         nearest=True,
         max_pairs=17,

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-LEVELS = ("doc", "chunk", "text", "vector", "context", "oracle")
+from tests.support import overlap as overlaps
+
+LEVELS = ("doc", "chunk", "text", "overlap", "vector", "context", "oracle")
 
 
 @dataclass
@@ -79,6 +81,28 @@ def keyed(train: dict, eval_: dict, level: str, min_chars: int) -> Expected:
     for pairs in groups.values():
         lefts, rights = {i for i, _ in pairs}, {j for _, j in pairs}
         found.evidence.add((min(lefts), None, min(rights), None, 1.0, len(lefts), len(rights)))
+    return found
+
+
+def overlap(train: dict, eval_: dict) -> Expected:
+    found = Expected({"train": set(), "eval": set()}, {"train": Counter(), "eval": Counter()})
+    for side, split in (("train", train), ("eval", eval_)):
+        for text in split["text"]:
+            count = 5 if text is None else len(overlaps.tokens(text))
+            reason = "empty_text" if count == 0 else "short_text" if count < 5 else None
+            if text is None or (side == "eval" and reason):
+                found.unchecked[side]["no_text" if text is None else reason] += 1
+    items = ["" if text is None else text for text in eval_["text"]]
+    same_as = overlaps.evaluation_side(items).same_as
+    for pair in overlaps.pairs(items, ["" if text is None else text for text in train["text"]]):
+        if pair["strength"] == 2:
+            row, first = pair["document"], pair["item"]
+            alike = [other for other, of in enumerate(same_as) if of == first]
+            score = max(pair["covered"], pair["in_document"]) / pair["weight"]
+            found.matched["train"].add(row)
+            found.matched["eval"].update(alike)
+            found.pairs += len(alike)
+            found.evidence.add((row, None, first, None, score, 1, len(alike)))
     return found
 
 
@@ -161,6 +185,7 @@ def oracle(eval_: dict, threshold: float) -> Expected:
 def scan(train: dict, eval_: dict, threshold: float, min_chars: int) -> dict[str, Expected]:
     return {
         **{level: keyed(train, eval_, level, min_chars) for level in ("doc", "chunk", "text")},
+        "overlap": overlap(train, eval_),
         "vector": vector(train, eval_, threshold),
         "context": context(train, eval_, threshold),
         "oracle": oracle(eval_, threshold),

@@ -69,6 +69,9 @@ def leakscan(
     max_df: Annotated[
         int | None, typer.Option(help="Set texts apart that stand in more documents than this.")
     ] = None,
+    overlap_short: Annotated[
+        str, typer.Option(help="Evaluation texts of under 8 words, found whole: count, or leak.")
+    ] = "count",
     allow: Annotated[
         list[str] | None,
         typer.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
@@ -141,6 +144,7 @@ def leakscan(
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,
             max_df=max_df,
+            overlap_short=overlap_short,  # type: ignore[arg-type]
             allow=dict(assignments("--allow", allow, rate)),
             nearest=nearest,
             max_pairs=max_pairs,

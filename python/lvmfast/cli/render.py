@@ -24,9 +24,9 @@ def render(report: LeakReport, out: str | Path | None, *, as_json: bool, quiet: 
         show(report.findings)
         say(verdict_sentence(report.findings))
         if out is not None:
-            nearest = "" if report.nearest is None else ", nearest.parquet"
-            undecided = "" if report.undecided is None else ", undecided.parquet"
-            files = f"report.html, summary.json, matches.parquet, matched_rows.parquet{nearest}{undecided}"
+            more = {"overlaps": report.overlaps, "nearest": report.nearest, "undecided": report.undecided}
+            tables = "".join(f", {name}.parquet" for name, table in more.items() if table is not None)
+            files = f"report.html, summary.json, matches.parquet, matched_rows.parquet{tables}"
             say(f"Report: {out}/ {files}")
     if report.run.leaked:
         say(leaked_sentence(report.run.leaked))

@@ -332,12 +332,21 @@ class Dataset:
             DataError: the files end before the last of `rows`, or are broken.
             ValueError: `columns` names something else.
         """
+        types = {c: pa.large_string() if c == "text" else self.id_type(c) for c in columns}
+        schema = pa.schema([("row", pa.int64()), *types.items()])
+        return pa.concat_tables([schema.empty_table(), *self.taken(rows, columns)])
+
+    def taken(self, rows: Rows, columns: Sequence[Column]) -> Iterator[pa.Table]:
+        """As `take`, piece by piece while the files are read.
+
+        Raises:
+            DataError, ValueError: as `take`.
+        """
         _check_request(columns, 1)
         if any(column in ("vector", "context") for column in columns):
             raise ValueError("take: columns are doc_id, chunk_id and text")
         wanted = np.asarray(rows, dtype=np.int64)
         types = {c: pa.large_string() if c == "text" else self.id_type(c) for c in columns}
-        pieces: dict[Column, list[pa.Array]] = {column: [] for column in columns}
         done, start = 0, 0
         for file in self.files:
             if done == len(wanted):
@@ -353,19 +362,16 @@ class Dataset:
                 if low == high:
                     continue
                 picked = arrow_numbers(within[low:high] - batch.file_row)
+                table = {"row": arrow_numbers(within[low:high] + start)}
                 for column, type_ in types.items():
                     values = getattr(batch, column)
-                    pieces[column].append(
-                        pa.nulls(len(picked), type_) if values is None else values.take(picked).cast(type_)
-                    )
+                    nulls = pa.nulls(len(picked), type_)
+                    table[column] = nulls if values is None else values.take(picked).cast(type_)
+                yield pa.table(table)
                 done += int(high - low)
             start += _counted(file)
         if done < len(wanted):
             raise DataError(f"{self.files[-1].name}: row {wanted[done]} is past the end of the split")
-        table: dict[str, pa.ChunkedArray] = {"row": pa.chunked_array([arrow_numbers(wanted)])}
-        for column, type_ in types.items():
-            table[column] = pa.chunked_array(pieces[column], type=type_)
-        return pa.table(table)
 
 
 def _counted(file: SplitFile) -> int:

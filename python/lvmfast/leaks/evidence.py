@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ class Evidence:
     train_count: Rows  #: rows behind the train side of the match
     eval_count: Rows
     pairs: Rows  #: row pairs that the match stands for
+    details: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  #: what a level adds, by name
 
     def __len__(self) -> int:
         """Matches."""
@@ -50,14 +52,19 @@ class Evidence:
 
     def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Evidence:
         """The matches at `index`."""
-        return Evidence(*(getattr(self, f.name)[index] for f in fields(self)))
+        details = {name: array[index] for name, array in self.details.items()}
+        columns = {name: getattr(self, name)[index] for name in _COLUMNS}
+        return Evidence(**columns, details=details)
 
     @classmethod
     def concat(cls, parts: Sequence[Evidence]) -> Evidence:
         """The matches of all parts, in order."""
+        parts = [part for part in parts if len(part)]
         if not parts:
             return cls.empty()
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+        details = {name: np.concatenate([part.details[name] for part in parts]) for name in parts[0].details}
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+        return cls(**columns, details=details)
 
     def counted(self, train_count: Rows, eval_count: Rows) -> Evidence:
         """The same matches with the sizes of their groups."""
@@ -79,6 +86,9 @@ class Evidence:
         tied = np.flatnonzero(self.score == floor)
         order = np.lexsort(self.take(tied)._by_rows())
         return self.take(np.concatenate([above, tied[order[: limit - len(above)]]]))
+
+
+_COLUMNS = tuple(f.name for f in fields(Evidence) if f.name != "details")
 
 
 @dataclass(frozen=True)

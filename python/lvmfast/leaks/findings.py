@@ -9,7 +9,7 @@ from typing import Literal
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Evidence
 from lvmfast.leaks.options import LevelName
-from lvmfast.leaks.results import NearestRows, Undecided
+from lvmfast.leaks.results import Holders, NearestRows, Undecided
 from lvmfast.leaks.tally import Rows, SideCount, starts_of
 
 Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
@@ -33,6 +33,8 @@ class LevelFinding:
     nearest: NearestRows | None = None  #: of every eval row that was compared (vector, if asked for)
     matches: Evidence = field(default_factory=Evidence.empty)
     undecided: Undecided | None = None  #: of a scan against a fingerprint (vector)
+    holders: Holders | None = None  #: training rows that hold each evaluation row (overlap)
+    short: LevelFinding | None = None  #: what is too short to be a leak by itself (overlap)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -74,6 +74,10 @@ class NamedRows:
         """As `Dataset.take`; ids are text."""
         places = np.searchsorted(self._table["row"].to_numpy(), rows)
         return self._table.select(["row", *columns]).take(pa.array(places))
+
+    def taken(self, rows: Rows, columns: Sequence[Column]) -> Iterator[pa.Table]:
+        """As `Dataset.taken`."""
+        yield self.take(rows, columns)
 
 
 def named_rows(

@@ -14,6 +14,7 @@ from lvmfast.errors import DataError
 LevelName = str
 
 Normalization = Literal["default", "none", "strict"]
+Short = Literal["count", "leak"]
 
 DEFAULT_THRESHOLD = 0.995
 DEFAULT_MIN_CHARS = 16
@@ -31,6 +32,7 @@ class ScanOptions:
     normalize: Normalization = "default"
     min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked
     max_df: int | None = None  #: a text in more documents than this is boilerplate, set apart
+    overlap_short: Short = "count"  #: what a whole match of under 8 words is: counted, or a leak
     allow: Mapping[LevelName, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
     nearest: bool = False  #: whether to find the nearest training row of every evaluation row
     max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut
@@ -52,6 +54,8 @@ class ScanOptions:
             raise DataError(f"threshold: expected a cosine in [-1, 1], got {self.threshold}")
         if self.normalize not in get_args(Normalization):
             raise DataError(f"normalize: expected default, none or strict, got {self.normalize!r}")
+        if self.overlap_short not in get_args(Short):
+            raise DataError(f"overlap_short: expected count or leak, got {self.overlap_short!r}")
         for level, rate in self.allow.items():
             if not (math.isfinite(rate) and 0.0 <= rate <= 1.0):
                 raise DataError(f"allow: {level}: expected a fraction in [0, 1], got {rate}")

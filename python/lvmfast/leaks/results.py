@@ -35,6 +35,26 @@ class NearestRows:
 
 
 @dataclass(frozen=True)
+class Holders:
+    """How many training rows hold each evaluation row that is held by any."""
+
+    eval_row: Rows  #: (n,) dataset rows, ascending
+    train_rows: Rows  #: (n,) how many
+
+    @classmethod
+    def of(cls, eval_row: Rows, train_rows: Rows) -> Holders:
+        """Those of rows that may come again."""
+        rows, place = np.unique(eval_row, return_inverse=True)
+        return cls(rows, np.bincount(place, train_rows, len(rows)).astype(np.int64))
+
+    @classmethod
+    def merged(cls, parts: Sequence[Holders]) -> Holders:
+        """Those of all parts, which look at other training rows each."""
+        rows = np.concatenate([part.eval_row for part in parts])
+        return cls.of(rows, np.concatenate([part.train_rows for part in parts]))
+
+
+@dataclass(frozen=True)
 class Undecided:
     """Eval rows of which a fingerprint cannot say whether they match: nothing rules it out."""
 
@@ -60,6 +80,8 @@ class LevelResult:
     padding: Mapping[Side, int] | None = None  #: zero vectors in windows, which are no rows of anything
     nearest: NearestRows | None = None  #: if asked for
     undecided: Undecided | None = None  #: of a scan against a fingerprint
+    holders: Holders | None = None  #: where one evaluation row may stand in many training rows (overlap)
+    short: LevelResult | None = None  #: what is too short to be a leak by itself (overlap)
 
     def relocated(self, starts: Mapping[Side, Rows]) -> LevelResult:
         """With rows of the dataset where rows had numbers, given the row at which each file starts.
@@ -72,7 +94,8 @@ class LevelResult:
         if "eval" not in starts:
             matches = matches.relocated("eval", starts["train"])
         sides = {side: tally.relocated(starts[side]) for side, tally in self.sides.items()}
-        return replace(self, sides=sides, matches=matches)
+        short = self.short and self.short.relocated(starts)
+        return replace(self, sides=sides, matches=matches, short=short)
 
     @classmethod
     def merged(cls, parts: Iterable[LevelResult], options: ScanOptions) -> LevelResult:
@@ -95,6 +118,9 @@ class Merging:
         self._keys: dict[Side, int] = {}
         self._padding: dict[Side, int] = {}
         self._nearest: list[NearestRows] = []
+        self._holders: list[Holders] = []
+        self._options = options
+        self._short: Merging | None = None
 
     def add(self, part: LevelResult) -> None:
         """Adds a part; the first one knows how many files there are."""
@@ -107,6 +133,11 @@ class Merging:
         add_up(self._padding, part.padding or {})
         if part.nearest is not None:
             self._nearest.append(part.nearest)
+        if part.holders is not None:
+            self._holders = [Holders.merged([*self._holders, part.holders])]
+        if part.short is not None:
+            self._short = self._short or Merging(self._options)
+            self._short.add(part.short)
 
     @property
     def held(self) -> int:
@@ -137,6 +168,8 @@ class Merging:
             dict(self._keys) or None,
             dict(self._padding) or None,
             NearestRows.merged(self._nearest) if self._nearest else None,
+            holders=self._holders[0] if self._holders else None,
+            short=self._short.result() if self._short else None,
         )
 
 

@@ -12,11 +12,14 @@ from lvmfast.levels.chunk import CHUNK
 from lvmfast.levels.context import CONTEXT
 from lvmfast.levels.doc import DOC
 from lvmfast.levels.oracle import ORACLE
+from lvmfast.levels.overlap import OVERLAP
 from lvmfast.levels.text import TEXT
 from lvmfast.levels.vector import VECTOR
 
 #: Every level by its name, in the order in which reports have them.
-LEVELS: dict[LevelName, Level] = {level.name: level for level in (DOC, CHUNK, TEXT, VECTOR, CONTEXT, ORACLE)}
+LEVELS: dict[LevelName, Level] = {
+    level.name: level for level in (DOC, CHUNK, TEXT, OVERLAP, VECTOR, CONTEXT, ORACLE)
+}
 
 
 def parse_levels(names: Iterable[str]) -> tuple[LevelName, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.keyed_by import KeyedBy
@@ -28,10 +28,13 @@ class Level:
     windows: bool = False  #: whether it is vectors of windows, too, that match those of the other side
     nearest: bool = False  #: whether the nearest training row of every evaluation row can be asked for
     sides: tuple[Side, ...] = SIDES  #: whose rows it reads; of eval alone, where no other row is looked at
+    indexes: Side | None = None  #: the side that is always indexed, where it has to be that one
+    index_bytes: Callable[[Dataset], int] | None = None  #: of an index of its own, given the side
     within: bool = False  #: whether it means something inside one set
     not_in_fingerprint: str = ""  #: what a fingerprint lacks for it, if it does
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
+    excerpts: bool = False  #: whether a match is a stretch of the training text, told by its runs
     payload: bool = False  #: whether a payload may have what it needs
     phases: Mapping[str, str] = field(default_factory=dict)  #: what its phases count that do not count rows
     run: Callable[[Beginning], Running] | None = None  #: begins a two-sided scan, where it is not of keys

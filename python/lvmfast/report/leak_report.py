@@ -19,7 +19,7 @@ from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.tables import matched_row_groups, matched_rows, nearest_rows, undecided_rows
-from lvmfast.report.write import NEAREST, PARTIAL, UNDECIDED, write_scan, write_summary
+from lvmfast.report.write import NEAREST, OVERLAPS, PARTIAL, UNDECIDED, write_scan, write_summary
 from lvmfast.stores import folder, holding
 
 
@@ -34,6 +34,7 @@ class LeakReport:
     options: ScanOptions
     run: RunRecord
     matches: pa.Table
+    overlaps: pa.Table | None = None  #: as `overlaps.parquet`; None where that level was not scanned
     documents: MatchedDocuments | None = None  #: None where the judged side has no document ids
 
     @property
@@ -95,7 +96,7 @@ class LeakReport:
             if self.findings.part is not None:
                 write_summary(directory, self.summary)
                 return
-            extra = {NEAREST: self.nearest, UNDECIDED: self.undecided}
+            extra = {NEAREST: self.nearest, UNDECIDED: self.undecided, OVERLAPS: self.overlaps}
             tables = {name: table for name, table in extra.items() if table is not None}
             write_scan(directory, self.summary, matched_row_groups(self.findings), self.matches, tables)
             forget(folder(directory), PARTIAL, self.run.records)

@@ -33,6 +33,19 @@ def undecided_count(finding: LevelFinding) -> int:
     return 0 if finding.undecided is None else len(finding.undecided.rows)
 
 
+def short_sentence(finding: LevelFinding) -> str:
+    """What is said of evaluation rows that match whole and are too short to be a leak; empty without any."""
+    rows = finding.short.sides["eval"].matched if finding.short is not None else 0
+    if not rows:
+        return ""
+    texts = (
+        "1 evaluation text of under 8 words stands"
+        if rows == 1
+        else f"{rows:,} evaluation texts of under 8 words stand"
+    )
+    return f"{finding.level}: {texts} whole in training texts, which is no leak by itself (overlaps.parquet)"
+
+
 def leaked_sentence(leaked: Sequence[str]) -> str:
     """What the stamp on a report says."""
     return f"LEAKED: quarantined files were read all the same: {', '.join(leaked)}. No score on them counts."

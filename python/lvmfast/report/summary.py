@@ -70,6 +70,8 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         level["shared_keys"] = finding.shared_keys
     if finding.pairs_at:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
+    if finding.short is not None:
+        level["short"] = {f"{side}_rows": count.matched for side, count in finding.short.sides.items()}
     if finding.undecided is not None:
         level["eval_rows_undecided"] = len(finding.undecided.rows)
     if finding.padding is not None:
@@ -111,6 +113,7 @@ def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict
         "normalize": options.normalize,
         "min_chars": options.min_chars,
         "max_df": options.max_df,
+        "overlap_short": options.overlap_short,
         "nearest": options.nearest,
         "max_pairs": options.max_pairs,
         "allow": dict(options.allow),
@@ -118,8 +121,12 @@ def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict
     }
 
 
+#: Options that earlier summaries and certificates lack: those scans had no level that asks for them.
+LATER = ("overlap_short",)
+
+
 def options_of(summarized: Mapping[str, Any]) -> ScanOptions:
     """The options that `summarized_options` told of: those that change the answer."""
     names = [name for name in summarized_options(ScanOptions(), {}) if name != "columns"]
-    given = {name: summarized[name] for name in names}
+    given = {name: summarized[name] for name in names if name in summarized or name not in LATER}
     return ScanOptions(**{**given, "levels": tuple(given["levels"]) if given["levels"] else None})

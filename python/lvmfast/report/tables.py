@@ -16,6 +16,7 @@ from lvmfast.leaks.evidence import NO_POSITION, NO_ROW
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.tally import Rows
+from lvmfast.levels import LEVELS
 
 MATCHED_ROWS = pa.schema(
     [("level", pa.string()), ("side", pa.string()), ("file", pa.string()), ("row", pa.int64())]
@@ -52,6 +53,8 @@ NEAREST = pa.schema(
 UNDECIDED = pa.schema(
     [("level", pa.string()), ("file", pa.string()), ("row", pa.int64()), ("bound", pa.float64())]
 )
+#: Of matches by a stretch of a text: a leak, or too short to be one by itself.
+STRENGTHS = ("match", "short")
 #: Rows of a row group of a table that is written.
 GROUP_ROWS = 1 << 20
 LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
@@ -72,7 +75,7 @@ def matched_row_groups(findings: Findings) -> Iterator[pa.Table]:
             rows = finding.sides[side].matched_rows
             while len(rows):
                 taken, rows = rows[:room], rows[room:]
-                files, file_rows = _locate(taken, findings.sides[side])
+                files, file_rows = locate(taken, findings.sides[side])
                 columns = [_same(level, len(taken)), _same(side, len(taken)), files, file_rows]
                 parts.append(pa.table(columns, schema=MATCHED_ROWS))
                 room -= len(taken)
@@ -89,9 +92,9 @@ def nearest_rows(findings: Findings) -> pa.Table | None:
     if found is None:
         return None
     columns = (
-        *_locate(found.eval_row, findings.sides["eval"]),
+        *locate(found.eval_row, findings.sides["eval"]),
         arrow_numbers(found.cosine),
-        *_locate(found.train_row, findings.sides["train"]),
+        *locate(found.train_row, findings.sides["train"]),
     )
     return pa.table(list(columns), schema=NEAREST)
 
@@ -102,7 +105,7 @@ def undecided_rows(findings: Findings) -> pa.Table | None:
     for level, finding in findings.levels.items():
         if finding.undecided is not None:
             rows, bounds = finding.undecided.rows, finding.undecided.bounds
-            files, file_rows = _locate(rows, findings.sides["eval"])
+            files, file_rows = locate(rows, findings.sides["eval"])
             columns = [_same(level, len(rows)), files, file_rows, arrow_numbers(bounds)]
             parts.append(pa.table(columns, schema=UNDECIDED))
     return pa.concat_tables(parts).combine_chunks() if parts else None
@@ -120,18 +123,26 @@ class LooksUp(Protocol):
         """As `Dataset.take`."""
         ...
 
+    def taken(self, rows: Rows, columns: Sequence[Column]) -> Iterator[pa.Table]:
+        """As `Dataset.taken`."""
+        ...
 
-def matches(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table:
+
+def matches(
+    findings: Findings, datasets: Mapping[Side, LooksUp], overlaps: pa.Table | None = None
+) -> pa.Table:
     """The evidence: each match with files, rows, ids and texts, by level and rows.
 
-    Ids and texts are fetched in a second look at the files, for the matched rows alone.
+    Ids and texts are fetched in a second look at the files, for the matched rows alone. Of a training row
+    that is matched by a stretch of it, the text is that stretch, from `overlaps`.
     """
     within = "eval" not in datasets
     sides: Mapping[Side, SideInfo] = (
         {"train": findings.sides["train"], "eval": findings.sides["train"]} if within else findings.sides
     )
     found = [f for f in findings.levels.values() if len(f.matches)]
-    details = {side: _look_up(datasets["train" if within else side], side, found) for side in SIDES}
+    whole = [f for f in found if not LEVELS[f.level].excerpts]
+    details = {side: _look_up(datasets["train" if within else side], side, whole) for side in SIDES}
     parts = [pa.Table.from_batches([], schema=MATCHES)]
     for finding in found:
         columns: dict[str, pa.Array] = {
@@ -139,7 +150,15 @@ def matches(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table:
             "score": arrow_numbers(finding.matches.score),
         }
         for side in SIDES:
-            columns |= _side_columns(side, finding, sides[side], details[side])
+            looked_up = details[side]
+            if LEVELS[finding.level].excerpts:
+                looked_up = _look_up(datasets[side], side, [finding], ("doc_id", "chunk_id"))
+            columns |= _side_columns(side, finding, sides[side], looked_up)
+        if LEVELS[finding.level].excerpts and overlaps is not None:
+            import pyarrow.compute as pc
+
+            told = overlaps.filter(pc.equal(overlaps["strength"], STRENGTHS[0]))
+            columns |= {f"{side}_text": told[f"{side}_text"].combine_chunks() for side in SIDES}
         parts.append(pa.table([columns[name] for name in MATCHES.names], schema=MATCHES))
     return pa.concat_tables(parts).combine_chunks()
 
@@ -149,7 +168,7 @@ def _side_columns(
 ) -> dict[str, pa.Array]:
     rows: Rows = getattr(finding.matches, f"{side}_row")
     absent = rows == NO_ROW
-    files, file_rows = _locate(rows, info)
+    files, file_rows = locate(rows, info)
     looked_up = {}
     if details is not None:
         place = np.searchsorted(numpy_numbers(details["row"].combine_chunks()), rows)
@@ -169,16 +188,18 @@ def _side_columns(
     return {f"{side}_{name}": column for name, column in columns.items()}
 
 
-def _look_up(dataset: LooksUp, side: Side, found: list[LevelFinding]) -> pa.Table | None:
-    columns = [name for name in LOOKED_UP if name in dataset.columns]
-    if not columns:
+def _look_up(
+    dataset: LooksUp, side: Side, found: list[LevelFinding], columns: Sequence[Column] = LOOKED_UP
+) -> pa.Table | None:
+    columns = [name for name in columns if name in dataset.columns]
+    if not columns or not found:
         return None
     wanted = [getattr(f.matches, f"{side}_row") for f in found]
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *wanted]))
     return dataset.take(rows[rows != NO_ROW], columns)
 
 
-def _locate(rows: Rows, info: SideInfo) -> tuple[pa.Array, pa.Array]:
+def locate(rows: Rows, info: SideInfo) -> tuple[pa.Array, pa.Array]:
     """The file name and the row within the file of each dataset row; nulls for NO_ROW."""
     absent: npt.NDArray[np.bool_] = rows == NO_ROW
     files = np.maximum(np.searchsorted(info.file_starts, rows, side="right") - 1, 0)

@@ -28,7 +28,8 @@ def index_bytes(
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
     ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)  # of objects in a store
-    return ahead + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
+    own = sum(own(indexed) for level in levels if (own := LEVELS[level].index_bytes) is not None)
+    return ahead + own + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
 
 
 def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed: Dataset) -> int:
@@ -60,10 +61,13 @@ def vector_bytes(levels: Sequence[LevelName], indexed: Dataset, options: ScanOpt
 def evidence_bytes(levels: Sequence[LevelName], sides: Sequence[Dataset], options: ScanOptions) -> int:
     """Bytes that the texts of the evidence may need, of as many matches as there can be."""
     smaller = min(dataset.estimated_rows() for dataset in sides)
-    most = sum(
-        min(options.max_pairs, smaller**2 if LEVELS[level].keys is None else smaller) for level in levels
-    )
-    return TEXT_COPIES * most * sum(memory.text_bytes(d) for d in sides if "text" in d.columns)
+    texts = [memory.text_bytes(dataset) for dataset in sides if "text" in dataset.columns]
+    need = 0
+    for level in [LEVELS[name] for name in levels]:
+        most = min(options.max_pairs, smaller**2 if level.cosine else smaller)
+        # A stretch of a training text is about as long as the evaluation text, and at most twice.
+        need += most * (3 * min(texts, default=0) if level.excerpts else sum(texts))
+    return TEXT_COPIES * need
 
 
 def index_bytes_within(

@@ -67,7 +67,8 @@ def _two_sides(train: Dataset, eval: Dataset, levels: Sequence[Level], context: 
     # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
     options = context.options
     smaller = eval.estimated_rows() <= train.estimated_rows()
-    indexed: Side = "eval" if smaller or options.nearest else "train"
+    fixed = any(LEVELS[level].indexes == "eval" for level in levels)
+    indexed: Side = "eval" if smaller or fixed or options.nearest else "train"
     either: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     sides = {indexed: either[indexed], other_side(indexed): either[other_side(indexed)]}
     check_evidence(levels, sides, options)

@@ -210,5 +210,7 @@ def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelF
         nearest=result.nearest,
         matches=result.matches,
         undecided=result.undecided,
+        holders=result.holders,
+        short=None if result.short is None else level_finding(level, result.short, threshold),
         match_count=result.match_count,
     )

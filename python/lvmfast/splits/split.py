@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import suffix_of
 from lvmfast.corpus.looks import begins_again
@@ -21,14 +22,16 @@ from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError, reason
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.leaks.tally import Rows
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.scan.checkable import check_readable
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
-from lvmfast.splits.components import relate_documents
+from lvmfast.splits.components import Components, relate_documents
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS, PARTS, Division, Part, Shares, divide
 from lvmfast.splits.documents import Documents, draw_lots, read_documents
 from lvmfast.splits.layout import check_destination, local_files
+from lvmfast.splits.overlaps import join_overlaps
 from lvmfast.splits.result import CleanSplit
 from lvmfast.splits.rewrite import common_format, rewrite
 from lvmfast.stores import holds
@@ -64,7 +67,8 @@ def split(
     """Divides `data` by document, so that no side was seen by another, and proves it by scanning the result.
 
     Documents joined by a shared text, by near-duplicate vectors, or by a vector inside a context window stay
-    together. A document in which a row holds its own answer (level oracle), one with too few rows, and what
+    together, and so do documents of which one has a text that stands inside one of the other (level overlap).
+    A document in which a row holds its own answer (level oracle), one with too few rows, and what
     is joined to such a document, is trained on. The result is the same for the same data, seed and options;
     by fraction a document's side hangs on its id and the seed alone, unless it is joined to others or is
     larger than the side.
@@ -118,15 +122,14 @@ def split(
         documents = read_documents(dataset, options, progress)
         found = relate_documents(dataset, documents.of_row, len(documents.rows), options, progress)
         answers = np.unique(documents.of_row[found.with_answer])
-    division = divide(documents, found.components.roots(), answers, draw_lots(documents.ids, seed), shares)
+        division, parted = _division(dataset, documents, found.components, answers, shares, options, progress)
     try:
         with staged_folder(place) as stage:
             with clock.phase("write"):
-                part_of_row = division.part[documents.of_row]
-                parts = np.split(part_of_row, documents.file_starts[1:])
-                progress("write", 0, len(part_of_row))
+                parts = np.split(parted, documents.file_starts[1:])
+                progress("write", 0, len(parted))
                 rewrite(sources, parts, [stage.folder / name for name in names])
-                progress("write", len(part_of_row), len(part_of_row))
+                progress("write", len(parted), len(parted))
                 inputs.check_unchanged()
                 stage.flush()
             scans = []
@@ -157,6 +160,32 @@ def split(
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {reason(error)}") from error
     return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), certificate, clock.seconds)
+
+
+def _division(
+    dataset: Dataset,
+    documents: Documents,
+    components: Components,
+    answers: Rows,
+    shares: Shares,
+    options: ScanOptions,
+    progress: Progress,
+) -> tuple[Division, npt.NDArray[np.int8]]:
+    """A division across which no held-out text stands in one that is trained on, and the part of each row.
+
+    Each round joins documents, so that there are fewer components than before, and an end.
+    """
+    lots = draw_lots(documents.ids, shares.seed)
+    while True:
+        division = divide(documents, components.roots(), answers, lots, shares)
+        part = division.part[documents.of_row]
+        of_parts = [part == PARTS.index(name) for name in ("train", *shares.held_out)]
+        joined = [
+            join_overlaps(components, dataset, documents.of_row, *pair, options, progress)
+            for pair in combinations(of_parts, 2)
+        ]
+        if not any(joined):
+            return division, part
 
 
 def _stated(by: str, shares: Shares, documents: Documents, division: Division) -> dict[str, Any]:

@@ -1,0 +1,149 @@
+"""The parquet table of the level overlap: where an evaluation text stands in a training text, run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lvmfast import _core
+from lvmfast.corpus.plain import arrow_numbers
+from lvmfast.corpus.sides import SIDES, Side
+from lvmfast.leaks.evidence import Evidence
+from lvmfast.leaks.findings import Findings, LevelFinding
+from lvmfast.levels import LEVELS
+from lvmfast.report.tables import STRENGTHS, LooksUp, locate
+
+#: Where a run of equal tokens stands: in characters of both texts, and in bytes of their UTF-8.
+RUN = pa.struct(
+    [
+        (f"{side}_{end}{unit}", pa.int64())
+        for side in SIDES
+        for unit in ("", "_byte")
+        for end in ("start", "end")
+    ]
+)
+OVERLAPS = pa.schema(
+    [
+        ("strength", pa.string()),
+        ("coverage", pa.float64()),
+        ("train_file", pa.string()),
+        ("train_row", pa.int64()),
+        ("train_start", pa.int64()),
+        ("train_end", pa.int64()),
+        ("eval_file", pa.string()),
+        ("eval_row", pa.int64()),
+        ("train_rows", pa.int64()),
+        ("tokens_covered", pa.int64()),
+        ("words_covered", pa.int64()),
+        ("longest", pa.int64()),
+        ("in_8", pa.int64()),
+        ("in_13", pa.int64()),
+        ("numbers_differ", pa.bool_()),
+        ("runs", pa.list_(RUN)),
+        ("train_text", pa.large_string()),
+        ("eval_text", pa.large_string()),
+    ]
+)
+
+
+def overlaps(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table | None:
+    """The evidence of matches by a stretch of a training text, by strength and rows; None without the level.
+
+    Both texts are fetched in a second look at the files, for the rows that match alone. Spans are of the
+    texts as they are in the files, in characters (code points) and in bytes of their UTF-8.
+    """
+    finding = next((f for f in findings.levels.values() if LEVELS[f.level].excerpts), None)
+    if finding is None or finding.status == "not_checkable":
+        return None
+    parts = [OVERLAPS.empty_table()]
+    for strength, found in zip(STRENGTHS, (finding, finding.short), strict=True):
+        if found is not None and len(found.matches):
+            parts.append(_told(strength, found, findings, datasets))
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _told(
+    strength: str, finding: LevelFinding, findings: Findings, datasets: Mapping[Side, LooksUp]
+) -> pa.Table:
+    matches = finding.matches
+    train, eval_ = (locate(getattr(matches, f"{side}_row"), findings.sides[side]) for side in SIDES)
+    told = _stretches(matches, datasets)
+    assert finding.holders is not None
+    held = finding.holders.train_rows[np.searchsorted(finding.holders.eval_row, matches.eval_row)]
+    counts = {
+        name: arrow_numbers(matches.details[name]).cast(OVERLAPS.field(name).type)
+        for name in ("tokens_covered", "words_covered", "longest", "in_8", "in_13", "numbers_differ")
+    }
+    columns = {
+        "strength": pa.array([strength] * len(matches)),
+        "coverage": arrow_numbers(matches.score),
+        "train_file": train[0],
+        "train_row": train[1],
+        "eval_file": eval_[0],
+        "eval_row": eval_[1],
+        "train_rows": arrow_numbers(held),
+        **counts,
+        **{name: pa.array([one[name] for one in told], OVERLAPS.field(name).type) for name in told[0]},
+    }
+    return pa.table([columns[name] for name in OVERLAPS.names], schema=OVERLAPS)
+
+
+def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp]) -> list[dict[str, Any]]:
+    """The texts and runs of each match; of a document no more than the window is held."""
+    items = datasets["eval"].take(np.unique(matches.eval_row), ["text"])
+    item_rows, item_texts = items["row"].to_numpy(), items["text"]
+    told: list[dict[str, Any]] = [{}] * len(matches)
+    start, end = matches.details["window_start"], matches.details["window_end"]
+    for row, text in _documents(datasets["train"], np.unique(matches.train_row)):
+        first, last = np.searchsorted(matches.train_row, (row, row + 1))
+        for place in range(first, last):
+            item = item_texts[int(np.searchsorted(item_rows, matches.eval_row[place]))].as_py()
+            runs = _core.overlap_spans(text, item, int(start[place]), int(end[place]))
+            low, high = int(runs[:, 0].min()), int(runs[:, 1].max())
+            runs[:, :2] -= low
+            stretch = text[low:high]
+            told[place] = {
+                "train_start": low,
+                "train_end": high,
+                "runs": _runs(runs, stretch, item, low, len(text[:low].encode())),
+                "train_text": stretch,
+                "eval_text": item,
+            }
+    return told
+
+
+def _documents(dataset: LooksUp, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+    for piece in dataset.taken(rows, ["text"]):
+        for row, text in zip(piece["row"].to_pylist(), piece["text"], strict=True):
+            yield row, text.as_py()
+
+
+def _runs(
+    runs: npt.NDArray[np.int64], stretch: str, item: str, characters: int, nbytes: int
+) -> list[dict[str, int]]:
+    """Each run, given how many characters and bytes stand before the stretch."""
+    train, eval_ = _byte_places(stretch), _byte_places(item)
+    return [
+        {
+            "train_start": characters + a,
+            "train_end": characters + b,
+            "train_start_byte": nbytes + train[a],
+            "train_end_byte": nbytes + train[b],
+            "eval_start": c,
+            "eval_end": d,
+            "eval_start_byte": eval_[c],
+            "eval_end_byte": eval_[d],
+        }
+        for a, b, c, d in runs.tolist()
+    ]
+
+
+def _byte_places(text: str) -> list[int]:
+    """Where each character, and the end, stands in the UTF-8 of a text."""
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    widths = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
+    return [0, *np.cumsum(widths).tolist()]
