@@ -111,8 +111,8 @@ def _evaluated(options: EvalOptions) -> Evaluation:
     reorderings = open_reorderings(options, queries)
     runs, said = open_runs(options, queries)
     given = open_payload(options, queries)
-    for run in runs:
-        run.check_encoder({} if given.vectors is None else given.vectors.provenance)
+    for info in (run.checkpoint for run in runs if run.checkpoint is not None):
+        info.check_encoder({} if given.vectors is None else given.vectors.provenance)
     scanned = scan_runs(options, queries, runs, given)
     refuse_leaks(queries, scanned, options.allow_leaked)
     train = open_train(options.train, options.columns)

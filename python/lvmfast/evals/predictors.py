@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -42,15 +42,6 @@ class Predictor:
     weights: tuple[float, ...] | None = None  #: of the lag mix, oldest first
     checkpoint: CheckpointInfo | None = None  #: None for a baseline
     run: Path | None = None  #: the folder of the run, where there is one
-
-    def check_encoder(self, provenance: Mapping[str, Mapping[str, Any]]) -> None:
-        """Holds data to the encoder that a run was trained on.
-
-        Raises:
-            DataError: they are vectors of another one.
-        """
-        if self.checkpoint is not None:
-            self.checkpoint.check_encoder(provenance)
 
     @property
     def is_baseline(self) -> bool:

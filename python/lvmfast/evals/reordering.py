@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lvmfast import _core
-from lvmfast.corpus.dataset import Rows
+from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
@@ -18,7 +18,7 @@ from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.queries import Queries
 from lvmfast.evals.request import Scores, TopK
-from lvmfast.evals.rerank import Reranker, load_reranker
+from lvmfast.evals.rerank import load_reranker
 from lvmfast.evals.retrieved import Retrieved
 from lvmfast.evals.variants import Ranked, Variant
 from lvmfast.evals.ways import Order
@@ -70,17 +70,14 @@ def by_reranker(path: str, queries: Queries, depth: int, *, allow_leaked: bool =
         raise DataError(f"{path}: fitted to a quarantined file: --allow-leaked uses it all the same")
 
     def order(pool: Pool, densities: Scores, threads: int) -> Order:
-        return lambda found, windows: _in_full(reranker, found).rerank(
-            found, windows, pool.vectors, densities, threads
-        )
+        def reranked(found: TopK, windows: Vectors) -> TopK:
+            if (found.rows < 0).any():
+                raise DataError(f"rerank: a query sees fewer than the {depth} candidates of a list")
+            return reranker.rerank(found, windows, pool.vectors, densities, threads)
+
+        return reranked
 
     return Reordering("rerank", order, fitted_to=str(reranker.stated.get("train_hash")))
-
-
-def _in_full(reranker: Reranker, found: TopK) -> Reranker:
-    if (found.rows < 0).any():
-        raise DataError(f"rerank: a query sees fewer than the {reranker.depth} candidates of a list")
-    return reranker
 
 
 def open_reorderings(options: EvalOptions, queries: Queries) -> list[Reordering]:

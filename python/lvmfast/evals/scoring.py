@@ -167,8 +167,8 @@ def truth_cosines(predicted: Vectors, targets: Vectors) -> Values:
 
 
 def plain(low: float, high: float) -> list[float | None]:
-    """An interval for JSON, which has no NaN."""
-    return [None if np.isnan(end) else float(end) for end in (low, high)]
+    """An interval for JSON."""
+    return [finite(low), finite(high)]
 
 
 def record(scored: Scored, sizes: Rows, documents: npt.NDArray[Any]) -> dict[str, Any]:
@@ -181,13 +181,14 @@ def record(scored: Scored, sizes: Rows, documents: npt.NDArray[Any]) -> dict[str
         "context": scored.context,
         "n_queries": len(scored.ranks),
         "n_documents": len(np.unique(documents)),
-        **{name: _number(scored.metrics.get(name)) for name in METRICS},
+        **{name: finite(scored.metrics.get(name)) for name in METRICS},
         "interval": {name: plain(*ends) for name, ends in scored.intervals.items()},
-        "macro": {name: _number(value) for name, value in scored.macro.items()},
+        "macro": {name: finite(value) for name, value in scored.macro.items()},
         "count": dict(scored.counts),
         "chance": chance(sizes),
     }
 
 
-def _number(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """A figure for JSON, which has no NaN."""
     return None if value is None or np.isnan(value) else float(value)

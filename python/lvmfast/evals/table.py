@@ -26,6 +26,7 @@ from lvmfast.evals.scoring import (
     Scored,
     chance,
     difference,
+    finite,
     oracle_metrics,
     pool_ranks,
     record,
@@ -146,12 +147,8 @@ def by_document(table: ScoreTable, queries: Queries) -> pa.Table:
         for document, metrics in document_metrics(scored.values, queries.documents).items():
             rows.append(
                 {**place, "doc_id": names[document], "n_queries": int(counts[document])}
-                | {name: _finite(metrics.get(name)) for name in METRICS}
+                | {name: finite(metrics.get(name)) for name in METRICS}
             )
     texts = [(name, pa.large_string()) for name in ("model", "pool", "context", "doc_id")]
     schema = pa.schema([*texts, ("n_queries", pa.int64()), *((name, pa.float64()) for name in METRICS)])
     return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else value

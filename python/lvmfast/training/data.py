@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,8 +76,7 @@ def open_sides(config: TrainConfig, documents: pa.Table | None, progress: Progre
         return Sides(*sides, train_split, val_split, None, ())
     notes: tuple[str, ...] = ()
     if documents is None:
-        options = ScanOptions(threshold=config.threshold, threads=config.threads)
-        held_out = hold_out(train_split, config.val_docs, config.seed, options, progress)
+        held_out = hold_out(train_split, config.val_docs, config.seed, _scan_options(config), progress)
         documents, notes = _table(held_out), _notes(held_out)
     held = _held(train, documents)
     return Sides(
@@ -98,16 +97,14 @@ def scan_sides(config: TrainConfig, sides: Sides, progress: Progress) -> LeakRep
     """
     both = sides.train_split.columns & sides.val_split.columns
     # A row that holds its own answer was not thereby trained on.
-    levels = [n for n, level in LEVELS.items() if level.two_sided and both.issuperset(level.needs)]
-    return leakscan(
-        sides.train_split,
-        sides.val_split,
-        levels=levels,
-        threshold=config.threshold,
-        threads=config.threads,
-        allow_leaked=config.allow_leaked,
-        progress=progress,
-    )
+    levels = tuple(n for n, level in LEVELS.items() if level.two_sided and both.issuperset(level.needs))
+    options = vars(replace(_scan_options(config), levels=levels))
+    splits = sides.train_split, sides.val_split
+    return leakscan(*splits, allow_leaked=config.allow_leaked, progress=progress, **options)
+
+
+def _scan_options(config: TrainConfig) -> ScanOptions:
+    return ScanOptions(threshold=config.threshold, threads=config.threads)
 
 
 def file_stamps(sides: Sides) -> dict[str, tuple[int, int]]:
