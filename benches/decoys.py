@@ -6,7 +6,7 @@ import json
 import random
 
 from kinds import GREY, NEGATIVE, Item, Planted, kind
-from words import CODE, Language, Word, written
+from words import CODE, Language, Word, split, written
 
 
 @kind(GREY)
@@ -77,4 +77,5 @@ def words_shuffled(item: Item, language: Language, rng: random.Random) -> Plante
 
 @kind(NEGATIVE)
 def answer_alone(item: Item, language: Language, rng: random.Random) -> Planted | None:
-    return (item.answer, "whole") if item.answer else None
+    # a worked solution says the question again
+    return (item.answer, "whole") if item.answer and len(split(item.answer)) <= 12 else None

@@ -23,10 +23,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import overlap_core
 import peers
 from common import machine
 from kinds import LEAK, NEGATIVE
-from lvmfast import _core
 from lvmfast.levels import LEVELS
 from planting import Given, Size, make
 from scoring import Pair, Score, report, score
@@ -35,16 +35,13 @@ CACHE = Path(__file__).resolve().parent.parent / ".bench"
 SIZES = {"quick": Size(2, 400, 80), "whole": Size()}
 #: What finds planted items, and whether it is there.
 TOOLS: dict[str, tuple[peers.Tool, bool]] = {
+    "core": (overlap_core.found, True),
     "overlap": (peers.overlap_level, "overlap" in LEVELS),
     "text": (peers.text_level, True),
     "rules": (peers.published_rules, True),
     "minhash": (peers.minhash, importlib.util.find_spec("datasketch") is not None),
     "decon": (peers.decon, shutil.which("decon") is not None),
 }
-if hasattr(_core, "OverlapIndex"):
-    import overlap_core
-
-    TOOLS = {"core": (overlap_core.found, True), **TOOLS}
 
 
 def text_size(folder: Path) -> tuple[int, int]:
@@ -99,8 +96,6 @@ def main() -> None:
     print(machine())
     size = SIZES["quick" if args.quick else "whole"]
     if args.what == "core":
-        import overlap_core
-
         overlap_core.measure(args.quick)
         return
     size = replace(
