@@ -81,6 +81,6 @@ def report(truth: Sequence[Plant], scores: Mapping[str, Score]) -> str:
         f"| pairs that nobody planted | {' | '.join(scores)} |",
         "| --- |" + " --- |" * len(scores),
         f"| in documents without a plant | {' | '.join(str(len(s.false_pairs)) for s in scores.values())} |",
-        f"| other items in documents with one (variants of it are right) | {' | '.join(str(len(s.strays)) for s in scores.values())} |",
+        f"| other items beside a plant | {' | '.join(str(len(s.strays)) for s in scores.values())} |",
     ]
     return "\n\n".join([*parts, "\n".join(counts)])
