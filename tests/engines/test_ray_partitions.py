@@ -79,7 +79,7 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
     cluster = OnRay(None, {})
     context = ScanContext(options, cluster, lambda *what: told.append(what))
     levels = ("doc", "chunk", "text")
-    for level, found in zip(levels, cluster.shuffle(levels, sides, context), strict=True):
+    for level, found in zip(levels, cluster.shuffle(levels, sides, 1, context), strict=True):
         running = KeyedLevel(LEVELS[level], first, files, options)
         for batch in sides[first].batches(COLUMNS):
             running.index(batch)
@@ -87,7 +87,7 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
             running.stream(batch)
         same(found, running.result())
     assert all(done <= of for _, done, of in told)
-    (found,) = cluster.shuffle(["text"], {"train": opened["train"]}, context)
+    (found,) = cluster.shuffle(["text"], {"train": opened["train"]}, 1, context)
     duplicates = KeyedLevel(LEVELS["text"], "train", {"train": files["train"]}, options)
     for batch in opened["train"].batches(COLUMNS):
         duplicates.index(batch)

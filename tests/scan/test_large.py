@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,8 @@ from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Tally
 from lvmfast.levels import LEVELS
-from lvmfast.scan import beyond_memory, estimates
+from lvmfast.scan import run
+from lvmfast.scan.plan import plan
 from lvmfast.stores import folder
 from tests.support.colliding import as_arrays
 from tests.support.colliding import splits as vector_splits
@@ -193,17 +195,17 @@ def plain(value):
     return {key: plain(inner) for key, inner in vars(value).items()} if hasattr(value, "__dict__") else value
 
 
-LARGE = 1 << 62
-
-
 @contextmanager
 def too_large(budget: int):
-    """Whatever is indexed seems not to fit, and partitions and blocks get `budget` bytes."""
+    """No index fits, and partitions and blocks get `budget` bytes, or a vector or two."""
+
+    def planned(sides, given):
+        found = plan(sides, replace(given, outgrown=True))
+        assert not {"streamed", "indexed"} & set(found.ways.values())
+        return replace(found, budget=budget, groups=1 + budget // 600)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimates, "index_bytes", lambda *args: LARGE)
-        within = lambda levels, *args: LARGE if "text" in levels else 0  # noqa: E731
-        patch.setattr(estimates, "index_bytes_within", within)
-        patch.setattr(beyond_memory, "budget", lambda options, held=0: budget)
+        patch.setattr(run, "plan", planned)
         yield
 
 
@@ -271,10 +273,10 @@ def command(shards, *options):
 #: Runs the command line with an index that seems not to fit; the first argument says what happens meanwhile.
 FORCED = """
 import resource, signal, sys
+from dataclasses import replace
 from lvmfast.leaks import cost, partitioned
-from lvmfast.scan import beyond_memory, estimates
-estimates.index_bytes = lambda *args: 1 << 62
-beyond_memory.budget = lambda options, held=0: 50_000
+from lvmfast.scan import plan, run
+run.plan = lambda sides, given: replace(plan.plan(sides, replace(given, outgrown=True)), budget=50_000)
 if sys.argv[1] == "full":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))

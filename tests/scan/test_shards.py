@@ -212,11 +212,9 @@ def test_a_killed_scan_of_one_split_goes_on(corpus: Path, tmp_path: Path) -> Non
 
 #: The command line where no index fits: a record after every keyed level and every block of a few vectors.
 EAGER_BEYOND = (
-    "import lvmfast.leaks.journal as j, lvmfast.scan.beyond_memory as l; from lvmfast.leaks import memory; "
-    "from lvmfast.scan import estimates; j.SECONDS = 0.0; estimates.index_bytes = lambda *args: 1 << 62; "
-    "estimates.index_bytes_within = lambda levels, *args: (1 << 62) * ('text' in levels); "
-    "memory.vectors_per_pass = lambda *args: 25; "
-    "l.budget = lambda options, held=0: 20000; l.groups_per_block = lambda *args: 25; "
+    "import lvmfast.leaks.journal as j; from dataclasses import replace; from lvmfast.scan import plan, run; "
+    "j.SECONDS = 0.0; planned = lambda sides, given: plan.plan(sides, replace(given, outgrown=True)); "
+    "run.plan = lambda *given: replace(planned(*given), budget=20000, groups=25); "
     "from lvmfast.__main__ import main; main()"
 )
 

@@ -339,7 +339,7 @@ def test_a_limit_with_room_for_a_small_pass_is_enough(monkeypatch):
     cells = rows * (1 + 3) * components.CELL_BYTES
     least = memory.working_bytes(options) + rows * memory.GROUP_BYTES + cells
     limited = ScanOptions(memory_limit=least + 60 * (4 * 8 + memory.join_bytes(8)))
-    assert memory.vectors_per_pass(split, limited, cells) < rows
+    assert memory.vectors_per_pass(split, limited, memory.bound(limited), cells) < rows
     roots = [
         relate_documents(split, found.of_row, len(found.rows), given, silent).components.roots().tolist()
         for given in (options, limited)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lvmfast.leaks.results import LevelResult
 from lvmfast.scan.blocked import BlockedVectors
+from lvmfast.scan.running import Comparison
 from tests.support.colliding import DIM, LENGTH
 
 COLUMNS = ("doc_id", "chunk_id", "text")
@@ -42,7 +43,5 @@ def same(one: LevelResult, other: LevelResult) -> None:
 def in_blocks(datasets, indexed, options, groups_per_block, block_rows=3, journal=None):
     read = lambda side, columns, phase: datasets[side].batches(columns, block_rows)  # noqa: E731
     files = {side: len(dataset.files) for side, dataset in datasets.items()}
-    levels = ("vector", "context")
-    return BlockedVectors(
-        levels, indexed, files, DIM, LENGTH, options, groups_per_block, read, journal
-    ).results()
+    comparison = Comparison(("vector", "context"), indexed, DIM, files, options)
+    return BlockedVectors(comparison, LENGTH, groups_per_block, read, journal).results()

@@ -10,8 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lvmfast.corpus.dataset import Batch, Dataset
-from lvmfast.corpus.sides import Side
+from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
 from lvmfast.engines.ray_partitions import shuffled
@@ -22,8 +21,8 @@ from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, pack, unpack
 from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.results import LevelResult
-from lvmfast.scan import estimates
 from lvmfast.scan.context import ScanContext
+from lvmfast.scan.plan import Plan, Sides
 from lvmfast.scan.running import Comparison, RunningLevels
 
 
@@ -66,12 +65,7 @@ class OnRay:
         self._address, self._fields = address, fields
 
     def stream(
-        self,
-        running: RunningLevels,
-        sides: Mapping[Side, Dataset],
-        todo: Sequence[Span],
-        context: ScanContext,
-        room: int | None,
+        self, running: RunningLevels, sides: Sides, todo: Sequence[Span], planned: Plan, context: ScanContext
     ) -> bool:
         """As `Executor.stream`, span by span on the workers.
 
@@ -91,9 +85,7 @@ class OnRay:
         if not todo:
             return True
         with connected(self._address) as ray, context.resumable():
-            need = memory.working_bytes(options) + WORKER_BYTES
-            need += estimates.index_bytes(comparison.levels, indexed, dataset, options)
-            those = workers(ray, need, options.threads)
+            those = workers(ray, planned.need + WORKER_BYTES, options.threads)
             sent = context.read(indexed, comparison.columns(comparison.indexed), f"send {comparison.indexed}")
             batches = [_whole(batch) for batch in sent]
             of_workers = replace(options, threads=those.cpus, scratch=None)
@@ -106,7 +98,7 @@ class OnRay:
         return True
 
     def shuffle(
-        self, levels: Sequence[LevelName], sides: Mapping[Side, Dataset], context: ScanContext
+        self, levels: Sequence[LevelName], sides: Sides, budget: int, context: ScanContext
     ) -> Generator[LevelResult, None, None]:
         """As `Executor.shuffle`, by Ray's group-by; see `ray_partitions.shuffled`."""
         context.announce(f"{', '.join(levels)}: parted on the cluster")

@@ -57,13 +57,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def comparison_pairs(indexed: Dataset, streamed: Dataset, context: bool) -> int:
-    """Pairs of vectors that the levels vector and, if asked for, context compare."""
-    pairs = indexed.estimated_rows() * streamed.estimated_rows()
-    windows = (indexed.context_length or 0) + (streamed.context_length or 0)
-    return pairs * (1 + (windows if context else 0))
-
-
 def estimate(
     indexed: Dataset, streamed: Dataset, pairs: int, reads: int, options: ScanOptions
 ) -> Cost | None:

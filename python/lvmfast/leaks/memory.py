@@ -29,6 +29,8 @@ TEXT_MARGIN = 1.25
 LEAST_PASS = 4_096
 #: A matched row: in lists, put together, and sorted or located in its file.
 MATCHED_BYTES = 48
+#: More bytes than there are anywhere.
+ENDLESS = 1 << 62
 
 
 def block_rows(dataset: Dataset, columns: Sequence[str], options: ScanOptions) -> int:
@@ -73,24 +75,21 @@ def join_bytes(dim: int) -> int:
     return 150 + 6 * min(dim, 384)
 
 
-def vectors_per_pass(split: Dataset, options: ScanOptions, beside: int = 0) -> int:
-    """Vectors of a split that a pass of its comparison with itself holds: as many as a limit has room for.
+def vectors_per_pass(split: Dataset, options: ScanOptions, room: int, beside: int = 0) -> int:
+    """Vectors of a split that a pass of its comparison with itself holds: as many as there is room for.
 
     Beside other `beside` bytes.
     """
     dim = max(split.dim or 0, 1)
     most = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
-    room = bound(options)
-    if room is None:
-        return most
     left = room - working_bytes(options) - split.estimated_rows() * GROUP_BYTES - beside
     return min(most, max(LEAST_PASS, left // (4 * dim + join_bytes(dim))))
 
 
-def available() -> int | None:
-    """Bytes that the system, and the control group of this process, can give; None where nobody says."""
+def available() -> int:
+    """Bytes that the system, and the control group of this process, can give; endless where nobody says."""
     known = (_of_the_system(), cgroup.available())
-    return min((free for free in known if free is not None), default=None)
+    return min((free for free in known if free is not None), default=ENDLESS)
 
 
 def _of_the_system() -> int | None:
@@ -105,7 +104,7 @@ def _of_the_system() -> int | None:
             return None
 
 
-def bound(options: ScanOptions) -> int | None:
+def bound(options: ScanOptions) -> int:
     """Bytes that a scan may use: the limit the user set, or what the system has."""
     return options.memory_limit if options.memory_limit is not None else available()
 
@@ -125,16 +124,27 @@ def check_matched(rows: int, beside: int, options: ScanOptions, evidence: int = 
         )
 
 
-def check(need: int, limit: int | None, hint: str = "raise the limit, or leave out levels") -> None:
+def refusal(
+    need: int, room: int, options: ScanOptions, hint: str = "raise the limit, or leave out levels"
+) -> str | None:
+    """Why there is no room for an estimated need, by the limit the user set or of what the system has.
+
+    None where there is; both figures are named.
+    """
+    if need <= room:
+        return None
+    limited = options.memory_limit is not None
+    if limited and 2 * fixed_bytes(room) > need:
+        hint = "most of it for the interpreter, its libraries and blocks of rows: raise the limit"
+    whose = "--memory-limit" if limited else "available memory"
+    return f"the scan needs about {need / 2**30:.2f} GiB, over the {room / 2**30:.2f} GiB of {whose}; {hint}"
+
+
+def check(need: int, options: ScanOptions) -> None:
     """Holds an estimate against the limit the user set, or what the system has.
 
     Raises:
-        DataError: the need is above it; both figures are named.
+        DataError: the need is above it.
     """
-    most, whose = (limit, "--memory-limit") if limit is not None else (available(), "available memory")
-    if most is not None and need > most:
-        if limit is not None and 2 * fixed_bytes(limit) > need:
-            hint = "most of it for the interpreter, its libraries and blocks of rows: raise the limit"
-        raise DataError(
-            f"the scan needs about {need / 2**30:.2f} GiB, over the {most / 2**30:.2f} GiB of {whose}; {hint}"
-        )
+    if refused := refusal(need, bound(options), options):
+        raise DataError(refused)

@@ -34,6 +34,7 @@ from lvmfast.leaks.vectors import see_vectors, see_windows
 from lvmfast.levels import columns_of
 from lvmfast.levels.context import CONTEXT
 from lvmfast.levels.vector import VECTOR
+from lvmfast.scan.running import Comparison
 
 #: Streams a side: (side, columns, what for).
 Read = Callable[[Side, Sequence[Column], str], Iterable[Batch]]
@@ -115,12 +116,8 @@ class BlockedVectors:
 
     def __init__(
         self,
-        levels: Sequence[Level],
-        indexed: Side,
-        files: Mapping[Side, int],
-        dim: int,
+        comparison: Comparison,
         length: int | None,
-        options: ScanOptions,
         groups_per_block: int,
         read: Read,
         journal: Journal | None = None,
@@ -128,18 +125,15 @@ class BlockedVectors:
         """Nothing read yet.
 
         Args:
-            levels: some of vector and context.
-            indexed: the side that is read in blocks.
-            files: files of each side.
-            dim: of the vectors.
+            comparison: at some of vector and context; the indexed side is read in blocks.
             length: vectors per context window.
-            options: of the scan.
             groups_per_block: distinct vectors in memory at a time.
             read: streams a side, as often as is asked.
             journal: keeps what was found after each block; blocks that it knows are not repeated.
         """
-        self._levels, self._indexed, self._streamed = levels, indexed, other_side(indexed)
-        self._dim, self._length, self._options = dim, length, options
+        levels, files = comparison.levels, comparison.files
+        self._indexed, self._streamed = comparison.indexed, other_side(comparison.indexed)
+        self._dim, self._length, self._options = comparison.dim, length, comparison.options
         self._per_block, self._read, self._journal = groups_per_block, read, journal
         self._columns = columns_of(levels)
         self._context = CONTEXT.name in levels

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from lvmfast.corpus.dataset import Batch, Column, Dataset
-from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import Span
@@ -18,6 +17,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, read, silent
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Rows
+from lvmfast.scan.plan import Plan, Sides
 from lvmfast.scan.running import RunningLevels
 
 
@@ -28,16 +28,11 @@ class Executor(Protocol):
     on_cluster: bool
 
     def stream(
-        self,
-        running: RunningLevels,
-        sides: Mapping[Side, Dataset],
-        todo: Sequence[Span],
-        context: ScanContext,
-        room: int | None,
+        self, running: RunningLevels, sides: Sides, todo: Sequence[Span], planned: Plan, context: ScanContext
     ) -> bool:
         """Puts a cut of every span of `todo`, of the streamed side, into the journal of `context`.
 
-        Returns False where that needs more memory than `room`.
+        Returns False where that needs more memory than the plan has room for.
 
         Raises:
             KeyboardInterrupt: with what to do about it, if there is something to go on from.
@@ -45,11 +40,11 @@ class Executor(Protocol):
         ...
 
     def shuffle(
-        self, levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
+        self, levels: Sequence[Level], sides: Sides, budget: int, context: ScanContext
     ) -> Generator[LevelResult, None, None]:
         """What each of the keyed `levels` finds, in order, by bringing together the rows of equal keys.
 
-        `sides` has the indexed side first, or ``train`` alone.
+        `sides` has the indexed side first, or ``train`` alone; this process may hold `budget` bytes of them.
         """
         ...
 

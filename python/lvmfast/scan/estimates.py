@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.leaks import memory
-from lvmfast.leaks.keyed_by import KeyedBy
 from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
 
@@ -28,34 +27,26 @@ def index_bytes(
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
     ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)  # of objects in a store
-    own = sum(own(indexed) for level in levels if (own := LEVELS[level].index_bytes) is not None)
-    return ahead + own + keyed_bytes(levels, indexed, streamed) + vector_bytes(levels, indexed, options)
+    own = sum(of(indexed) for level in levels if (of := LEVELS[level].index_bytes) is not None)
+    each = memory.GROUP_BYTES + memory.indexed_bytes(indexed.dim or 0, options)
+    vectors = indexed.estimated_rows() * cells(levels, indexed) * each
+    return ahead + own + keyed_bytes(levels, indexed, streamed.estimated_rows()) + vectors
 
 
-def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed: Dataset) -> int:
-    """The part of `index_bytes` for the levels that compare keys."""
-    rows = indexed.estimated_rows()
-    need = 0
-    for keys in keys_of(levels):
+def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed_rows: int) -> int:
+    """Bytes that the levels that compare keys are expected to need."""
+    rows, need = indexed.estimated_rows(), 0
+    for keys in filter(None, (LEVELS[level].keys for level in levels)):
         slot = LISTED * 8 * keys.words + SLOT_BYTES
         need += rows * (slot + COUNTED_BYTES)
-        need += rows * LISTED * memory.text_bytes(indexed) if keys.texts else streamed.estimated_rows() * slot
+        need += rows * LISTED * memory.text_bytes(indexed) if keys.texts else streamed_rows * slot
     return need
 
 
-def keys_of(levels: Sequence[LevelName]) -> list[KeyedBy]:
-    """The keys of those of `levels` that compare keys."""
-    return [keys for level in levels if (keys := LEVELS[level].keys) is not None]
-
-
-def vector_bytes(levels: Sequence[LevelName], indexed: Dataset, options: ScanOptions) -> int:
-    """The part of `index_bytes` for the levels that compare vectors."""
-    rows, dim = indexed.estimated_rows(), indexed.dim or 0
-    each = memory.GROUP_BYTES + memory.indexed_bytes(dim, options)
-    need = rows * each if any(LEVELS[level].compares_vectors for level in levels) else 0
-    if any(LEVELS[level].windows for level in levels):
-        need += rows * each * (indexed.context_length or 0)
-    return need
+def cells(levels: Sequence[LevelName], dataset: Dataset) -> int:
+    """Vectors of a row of `dataset` that `levels` compare."""
+    windows = (dataset.context_length or 0) if any(LEVELS[level].windows for level in levels) else 0
+    return 1 + windows if any(LEVELS[level].compares_vectors for level in levels) else 0
 
 
 def evidence_bytes(levels: Sequence[LevelName], sides: Sequence[Dataset], options: ScanOptions) -> int:
@@ -71,16 +62,12 @@ def evidence_bytes(levels: Sequence[LevelName], sides: Sequence[Dataset], option
 
 
 def index_bytes_within(
-    levels: Sequence[LevelName], split: Dataset, options: ScanOptions, beside: int = 0
+    levels: Sequence[LevelName], split: Dataset, options: ScanOptions, room: int, beside: int = 0
 ) -> int:
     """Bytes that the index is expected to need, of a scan inside one split."""
-    rows = split.estimated_rows()
-    text = split.ahead_bytes
-    for keys in keys_of(levels):
-        listed = 8 * keys.words + (memory.text_bytes(split) if keys.texts else 0)
-        text += rows * (LISTED * listed + SLOT_BYTES + COUNTED_BYTES)
-    if not any(LEVELS[level].compares_vectors for level in levels):
+    text = split.ahead_bytes + keyed_bytes(levels, split, 0)
+    if not cells(levels, split):
         return text
-    dim = split.dim or 0
-    compared = min(rows, memory.vectors_per_pass(split, options, beside))
+    rows, dim = split.estimated_rows(), split.dim or 0
+    compared = min(rows, memory.vectors_per_pass(split, options, room, beside))
     return beside + max(text, rows * memory.GROUP_BYTES + compared * (4 * dim + memory.join_bytes(dim)))

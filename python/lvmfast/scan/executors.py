@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 
-from lvmfast.corpus.dataset import Dataset
-from lvmfast.corpus.sides import Side
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, spans_read
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.results import LevelResult
 from lvmfast.scan.beyond_memory import by_partitions
 from lvmfast.scan.context import ScanContext
+from lvmfast.scan.plan import Plan, Sides
 from lvmfast.scan.running import RunningLevels
 
 
@@ -21,22 +20,14 @@ class Local:
     on_cluster = False
 
     def stream(
-        self,
-        running: RunningLevels,
-        sides: Mapping[Side, Dataset],
-        todo: Sequence[Span],
-        context: ScanContext,
-        room: int | None,
+        self, running: RunningLevels, sides: Sides, todo: Sequence[Span], planned: Plan, context: ScanContext
     ) -> bool:
         """As `Executor.stream`, with `running`."""
         journal, side = context.journal, running.streamed
         assert journal is not None
         dataset, columns = sides[side], running.comparison.columns(side)
-        phase, total, done = (
-            f"scan {side}",
-            dataset.rows if journal.share[1] == 1 else None,
-            journal.rows_done,
-        )
+        phase, done = f"scan {side}", journal.rows_done
+        total = dataset.rows if journal.share[1] == 1 else None
         context.progress(phase, done, total)
         pending: list[Span] = []
         rows = memory.block_rows(dataset, columns, context.options)
@@ -44,7 +35,7 @@ class Local:
             for place, (span, batches) in enumerate(spans_read(dataset, todo, columns, rows)):
                 for batch in batches:
                     running.take(side, batch)
-                    if room is not None and running.nbytes > room:
+                    if running.nbytes > planned.room:
                         return False
                     done += batch.rows
                     context.progress(phase, done, total)
@@ -56,14 +47,14 @@ class Local:
         return True
 
     def shuffle(
-        self, levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext
+        self, levels: Sequence[Level], sides: Sides, budget: int, context: ScanContext
     ) -> Generator[LevelResult, None, None]:
         """As `Executor.shuffle`, by partitions on disk.
 
         Raises:
-            DataError: there is no room on disk, or not even for one partition in memory.
+            DataError: there is no room on disk.
         """
-        return by_partitions(levels, sides, context)
+        return by_partitions(levels, sides, budget, context)
 
 
 LOCAL = Local()

@@ -45,7 +45,7 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     counted = [n for n in levels if (keys := LEVELS[n].keys) is not None and not keys.texts]
     need = estimates.index_bytes(counted, train, eval, options)
-    memory.check(memory.working_bytes(options) + need + 4 * train.size, options.memory_limit)
+    memory.check(memory.working_bytes(options) + need + 4 * train.size, options)
     running = RunningLevels(Comparison.of(sides, levels, options), fingerprint=train)
     with context.clock.phase("index"):
         columns = [column for column in running.comparison.columns("train") if column in KEPT]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lvmfast.corpus.dataset import Dataset
 from lvmfast.corpus.provenance import check_same_encoder
-from lvmfast.corpus.sides import Side, other_side
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.cells import Cells
@@ -19,19 +20,17 @@ from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.named import named_values
 from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import LevelName as Level
-from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import SideTally
 from lvmfast.levels import LEVELS
 from lvmfast.levels.vector import VECTOR
-from lvmfast.scan import estimates
-from lvmfast.scan.beyond_memory import groups_per_block, scan_beyond_memory
+from lvmfast.scan.beyond_memory import by_blocks, by_keys
 from lvmfast.scan.checkable import checkable
 from lvmfast.scan.context import ScanContext
-from lvmfast.scan.in_memory import indexed_levels, scan_in_memory
 from lvmfast.scan.judged import judged_findings
-from lvmfast.scan.running import columns_read, level_finding, side_info
+from lvmfast.scan.plan import Given, Plan, Sides, Way, plan
+from lvmfast.scan.running import Comparison, RunningLevels, columns_read, findings_of, side_info
 
 
 def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings:
@@ -48,61 +47,121 @@ def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings
     levels, missing = checkable(train, eval, context.options)
     if any(LEVELS[level].cosine for level in levels):
         check_same_encoder(train.provenance, eval.provenance if eval else {})
-    if context.executor.on_cluster and eval is None and VECTOR.name in levels:
-        raise DataError(
-            "vector: the engine ray finds repeated texts inside one set (--levels text), "
-            "and no repeated vectors; the engine local does"
-        )
+    sides: dict[Side, Dataset] = {"train": train} if eval is None else {"train": train, "eval": eval}
+    planned = _planned(levels, sides, context)
     journal = context.journal
     if journal is not None:
         journal.open({"levels": list(levels), "missing": missing})
-    if journal is not None and journal.part:
-        assert eval is not None
-        return _shard({"eval": eval, "train": train}, levels, context)
-    found = _two_sides(train, eval, levels, context) if eval else _within(train, levels, context)
-    return judged_findings(found, missing, context.options)
+    _weigh_time(planned, sides, context)
+    found = carried_out(planned, sides, context)
+    if found is None:
+        if "streamed" in planned.ways.values():
+            context.announce("the index is larger than it seemed, and does not fit in memory")
+        found = carried_out(_planned(levels, sides, context, outgrown=True), sides, context)
+        assert found is not None
+    return found if found.part is not None else judged_findings(found, missing, context.options)
 
 
-def _two_sides(train: Dataset, eval: Dataset, levels: Sequence[Level], context: ScanContext) -> Findings:
-    # A search for nearest rows keeps the best of every indexed row, and it is eval's that are asked for.
-    options = context.options
-    smaller = eval.estimated_rows() <= train.estimated_rows()
-    fixed = any(LEVELS[level].indexes == "eval" for level in levels)
-    indexed: Side = "eval" if smaller or fixed or options.nearest else "train"
-    either: Mapping[Side, Dataset] = {"train": train, "eval": eval}
-    sides = {indexed: either[indexed], other_side(indexed): either[other_side(indexed)]}
-    check_evidence(levels, sides, options)
-    room, working = memory.bound(options), memory.working_bytes(options)
-    need = working + estimates.index_bytes(levels, sides[indexed], sides[other_side(indexed)], options)
-    fits = room is None or need <= room
-    _weigh_time(levels, sides, context, reads_of(sides, levels, options, fits))
-    if fits:
-        found = scan_in_memory(sides, levels, context, None if room is None else room - working)
-        if found is not None:
-            return found
-        context.announce("the index is larger than it seemed, and does not fit in memory")
-    return scan_beyond_memory(levels, sides, context)
+def _planned(
+    levels: tuple[Level, ...], sides: Sides, context: ScanContext, *, outgrown: bool = False
+) -> Plan:
+    """The plan for both sides, or for train alone.
+
+    Raises:
+        DataError: it is refused.
+    """
+    options, journal = context.options, context.journal
+    shard = journal is not None and journal.part
+    given = Given(levels, options, memory.bound(options), shard, context.executor.on_cluster, outgrown)
+    planned = plan(sides, given)
+    if planned.refused is not None:
+        raise DataError(planned.refused)
+    return planned
 
 
-def _shard(sides: Mapping[Side, Dataset], levels: Sequence[Level], context: ScanContext) -> Findings:
+def _weigh_time(planned: Plan, sides: Sides, context: ScanContext) -> None:
+    """Says how long the vectors will take, if that is long, and refuses what is longer than allowed."""
+    indexed, streamed = sides[planned.sides[0]], sides[planned.sides[-1]]
+    if planned.reads == 1 and planned.pairs * (indexed.dim or 0) < cost.WORTH_A_WORD:
+        return
+    of_vectors = cost.estimate(indexed, streamed, planned.pairs, planned.reads, context.options)
+    if of_vectors is not None:
+        cost.settle(of_vectors, context.options, context.announce)
+
+
+def carried_out(planned: Plan, sides: Sides, context: ScanContext) -> Findings | None:
+    """What the steps of a plan find; None where an index turns out to be larger than the plan's room."""
+    ordered = {side: sides[side] for side in planned.sides}
+    found = Findings({}, {})
+    for way, levels in planned.steps:
+        step = STEPS[way](levels, ordered, planned, context)
+        if step is None:
+            return None
+        found = Findings({**found.levels, **step.levels}, {**found.sides, **step.sides}, step.part)
+    return found
+
+
+def _streamed(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
+    """The findings of `levels`; None where the index turns out to be larger than the plan's room."""
+    streamed, journal = planned.sides[-1], context.journal
+    running = _running(levels, sides, planned, context)
+    if running is None:
+        return None
+    with context.clock.phase("scan"):
+        if journal is not None:
+            todo = journal.begin(running.indexed(), sides[streamed])
+            if not context.executor.stream(running, sides, todo, planned, context):
+                return None
+            starts = journal.starts()
+            for cut in journal.cuts():
+                running.fold(cut, starts)
+                memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
+        else:
+            columns = running.comparison.columns(streamed)
+            for batch in context.read(sides[streamed], columns, f"scan {streamed}"):
+                running.take(streamed, batch)
+                if running.nbytes > planned.room:
+                    return None
+                memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
+    with context.clock.phase("count"):
+        info = {side: side_info(sides[side], running.seen[side]) for side in SIDES}
+        return Findings(running.findings(), info)
+
+
+def _held(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
+    """As `_streamed`, beside levels that find another way: the journal keeps nothing of these."""
+    return _streamed(levels, sides, planned, replace(context, journal=None))
+
+
+def _running(
+    levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext
+) -> RunningLevels | None:
+    """The levels with their indexed side; None where it is larger than the plan's room."""
+    comparison = Comparison.of(sides, levels, context.options)
+    running = RunningLevels(comparison, cuts=context.journal is not None)
+    indexed = comparison.indexed
+    with context.clock.phase("index"):
+        for batch in context.read(sides[indexed], comparison.columns(indexed), f"index {indexed}"):
+            running.take(indexed, batch)
+            # The estimate guessed how long texts are, and how many rows a file of lines has.
+            if running.nbytes > planned.room:
+                return None
+        running.close_index()
+    return running
+
+
+def _shard(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
     """Scans a share of the streamed side into the journal; the findings say no more than that."""
     options, journal = context.options, context.journal
     assert journal is not None
-    indexed, streamed = sides
-    check_evidence(levels, sides, options)
-    room, working = memory.bound(options), memory.working_bytes(options)
-    need = working + estimates.index_bytes(levels, sides[indexed], sides[streamed], options)
-    memory.check(need, options.memory_limit, "the index of the evaluation side is held whole in every part")
-    _weigh_time(levels, sides, context, 1)
-    running = indexed_levels(sides, levels, context, None if room is None else room - working)
+    indexed, streamed = planned.sides
+    running = _running(levels, sides, planned, context)
     if running is None:
-        raise DataError(
-            "the index of the evaluation side is larger than it seemed, and does not fit in memory"
-        )
+        return None
     with context.clock.phase("scan"):
         index = running.indexed()
         todo = journal.begin(index, sides[streamed])
-        context.executor.stream(running, sides, todo, context, None)
+        context.executor.stream(running, sides, todo, replace(planned, room=memory.ENDLESS), context)
     names = [file.name for file in sides[streamed].files]
     with context.clock.phase("evidence"):
         for cut in journal.cuts():
@@ -125,105 +184,41 @@ def _shard(sides: Mapping[Side, Dataset], levels: Sequence[Level], context: Scan
     )
 
 
-def check_evidence(levels: Sequence[Level], sides: Mapping[Side, Dataset], options: ScanOptions) -> None:
-    """Holds what the evidence may need at the end against the limit, if the user set one.
-
-    Of what the system has, nobody asked to be sure: there are seldom as many matches as there may be.
-
-    Raises:
-        DataError: it is more.
-    """
-    if options.memory_limit is None:
-        return
-    need = memory.working_bytes(options) + estimates.evidence_bytes(levels, list(sides.values()), options)
-    memory.check(
-        need,
-        options.memory_limit,
-        f"most of it for the texts of the evidence, of up to {options.max_pairs:,} matches a level "
-        "(--max-pairs): lower that, or raise the limit",
-    )
-
-
-def reads_of(sides: Mapping[Side, Dataset], levels: Sequence[Level], options: ScanOptions, fits: bool) -> int:
-    """How often the streamed side goes by the vectors of the indexed one."""
-    indexed = next(iter(sides.values()))
-    if fits or not any(LEVELS[level].compares_vectors for level in levels):
-        return 1
-    return -(-indexed.estimated_rows() // groups_per_block(indexed, levels, options))
-
-
-def _weigh_time(
-    levels: Sequence[Level], sides: Mapping[Side, Dataset], context: ScanContext, reads: int
-) -> None:
-    """Says how long the vectors will take, if that is long, and refuses what is longer than allowed."""
-    if not any(LEVELS[level].compares_vectors for level in levels):
-        return
-    indexed, streamed = (list(sides.values()) * 2)[:2]
-    pairs = cost.comparison_pairs(indexed, streamed, any(LEVELS[level].windows for level in levels))
-    if reads == 1 and pairs * (indexed.dim or 0) < cost.WORTH_A_WORD:
-        return
-    of_vectors = cost.estimate(indexed, streamed, pairs, reads, context.options)
-    if of_vectors is not None:
-        cost.settle(of_vectors, context.options, context.announce)
-
-
-def _within(train: Dataset, levels: Sequence[Level], context: ScanContext) -> Findings:
-    options = context.options
-    sides: dict[Side, Dataset] = {"train": train}
-    check_evidence(levels, sides, options)
-    _weigh_time(levels, sides, context, 1)
-    room, working = memory.bound(options), memory.working_bytes(options)
-    found: dict[Level, LevelFinding] = {}
-    info: dict[Side, SideInfo] = {}
-    for name in [name for name in levels if LEVELS[name].keys is not None]:
-        by_keys = None
-        fits = room is None or working + estimates.index_bytes_within([name], train, options) <= room
-        if fits and not context.executor.on_cluster:
-            by_keys = _keyed_in_memory(name, train, context, None if room is None else room - working)
-        if by_keys is None:
-            by_keys = scan_beyond_memory([name], sides, context)
-        found |= by_keys.levels
-        info |= by_keys.sides
-    if VECTOR.name in levels:
-        need = estimates.index_bytes_within([VECTOR.name], train, options)
-        memory.check(working + need, options.memory_limit)
+def _indexed(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
+    """The repeated rows of keyed levels, one after the other."""
+    train, found = sides["train"], {}
+    for name in levels:
         seen = SideTally(len(train.files))
-        with context.clock.phase("scan"), context.resumable():
-            result = _vector_duplicates(train, seen, context)
-        found[VECTOR.name] = level_finding(VECTOR.name, result, options.threshold)
-        info["train"] = side_info(train, seen)
-    return Findings(found, info)
+        duplicates = KeyedLevel(LEVELS[name], "train", {"train": len(train.files)}, context.options)
+        with context.clock.phase("scan"):
+            for batch in context.read(train, columns_read([name], "train", context.options), f"scan {name}"):
+                duplicates.index(batch)
+                seen.see(batch)
+                if duplicates.nbytes > planned.room:
+                    return None
+        found[name] = duplicates.result()
+    return findings_of(found, {"train": seen}, sides, context.options.threshold)
 
 
-def _keyed_in_memory(name: Level, train: Dataset, context: ScanContext, room: int | None) -> Findings | None:
-    """The repeated rows of a keyed level; None where the index turns out to be larger than `room`."""
-    seen = SideTally(len(train.files))
-    duplicates = KeyedLevel(LEVELS[name], "train", {"train": len(train.files)}, context.options)
-    with context.clock.phase("scan"):
-        for batch in context.read(train, columns_read([name], "train", context.options), f"scan {name}"):
-            duplicates.index(batch)
-            seen.see(batch)
-            if room is not None and duplicates.nbytes > room:
-                return None
-    finding = level_finding(name, duplicates.result(), context.options.threshold)
-    return Findings({name: finding}, {"train": side_info(train, seen)})
-
-
-def _vector_duplicates(train: Dataset, tally: SideTally, context: ScanContext) -> LevelResult:
-    dim, options = train.dim or 0, context.options
-    groups = group_rows(_cells(train, context, tally), options)
-    result = vector_duplicates(
-        lambda wanted: _cells(train, context),
-        groups,
-        dim,
-        options,
-        lambda done, of: context.progress(f"join {VECTOR.name}", done, of),
-        memory.vectors_per_pass(train, options),
-        context.journal,
-    )
-    for code, reason in UNUSABLE.items():
-        tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)
-    return LevelResult.merged([LevelResult({"train": tally.part()}), result], options)
+def _passes(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings:
+    """The near-duplicate vectors of one set."""
+    train, options, (name,) = sides["train"], context.options, levels
+    tally = SideTally(len(train.files))
+    with context.clock.phase("scan"), context.resumable():
+        groups = group_rows(_cells(train, context, tally), options)
+        result = vector_duplicates(
+            lambda wanted: _cells(train, context),
+            groups,
+            train.dim or 0,
+            options,
+            lambda done, of: context.progress(f"join {name}", done, of),
+            planned.groups,
+            context.journal,
+        )
+        for code, reason in UNUSABLE.items():
+            tally.uncheck_rows((groups.codes == code).nonzero()[0], reason)
+        found = LevelResult.merged([LevelResult({"train": tally.part()}), result], options)
+    return findings_of({name: found}, {"train": tally}, sides, options.threshold)
 
 
 def _cells(dataset: Dataset, context: ScanContext, tally: SideTally | None = None) -> Iterator[Cells]:
@@ -235,3 +230,17 @@ def _cells(dataset: Dataset, context: ScanContext, tally: SideTally | None = Non
             yield Cells.of(batch.targets, batch.start)
         elif tally:
             tally.uncheck_all(batch, MISSING_COLUMN)
+
+
+#: What goes a way; None where the index turns out to be larger than the plan's room.
+Step = Callable[[Sequence[Level], Sides, Plan, ScanContext], Findings | None]
+
+STEPS: Mapping[Way, Step] = {
+    "streamed": _streamed,
+    "shard": _shard,
+    "indexed": _indexed,
+    "held": _held,
+    "partitions": by_keys,
+    "blocks": by_blocks,
+    "passes": _passes,
+}

@@ -17,7 +17,7 @@ from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.leaks.cuts import Cut
 from lvmfast.leaks.evidence import Named
-from lvmfast.leaks.findings import LevelFinding, SideInfo
+from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
@@ -25,6 +25,7 @@ from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.tally import Rows, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.levels import LEVELS, columns_of
+from lvmfast.scan.plan import Sides
 
 
 class IndexedContent:
@@ -70,7 +71,7 @@ def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> t
     return columns
 
 
-def side_info(dataset: Dataset, seen: SideTally) -> SideInfo:
+def side_info(dataset: Dataset, seen: SideTally | Tally) -> SideInfo:
     """The files of a side, with the rows that went by."""
     return SideInfo(tuple(file.name for file in dataset.files), seen.count().file_rows)
 
@@ -213,4 +214,14 @@ def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelF
         holders=result.holders,
         short=None if result.short is None else level_finding(level, result.short, threshold),
         match_count=result.match_count,
+    )
+
+
+def findings_of(
+    found: Mapping[Level, LevelResult], seen: Mapping[Side, SideTally | Tally], sides: Sides, threshold: float
+) -> Findings:
+    """The findings of levels, and the sides whose rows went by."""
+    return Findings(
+        {level: level_finding(level, result, threshold) for level, result in found.items()},
+        {side: side_info(sides[side], seen[side]) for side in SIDES if side in sides},
     )

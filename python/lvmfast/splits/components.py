@@ -102,8 +102,8 @@ def relate_documents(
         DataError: the memory limit is too low, or a file is broken.
     """
     levels = [n for n, level in LEVELS.items() if level.within and split.columns.issuperset(level.needs)]
-    need = estimates.index_bytes_within(levels, split, options, _cell_bytes(split))
-    memory.check(memory.working_bytes(options) + need, options.memory_limit)
+    need = estimates.index_bytes_within(levels, split, options, memory.bound(options), _cell_bytes(split))
+    memory.check(memory.working_bytes(options) + need, options)
     components, with_answer = Components(documents), NO_ROWS
     if "text" in split.columns:
         _join_texts(components, split, document, options, progress)
@@ -171,7 +171,7 @@ def _join_vectors(
         options,
         with_target,
         joined=lambda done, of: progress("join vectors", done, of),
-        groups_per_pass=memory.vectors_per_pass(split, options, _cell_bytes(split)),
+        groups_per_pass=memory.vectors_per_pass(split, options, memory.bound(options), _cell_bytes(split)),
     )
     for lower, higher, _ in pairs:
         matters[higher] = True

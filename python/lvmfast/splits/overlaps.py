@@ -49,7 +49,7 @@ def join_overlaps(
     if "text" not in split.columns:
         return False
     need = int(index_bytes(split) * held_out.mean())
-    memory.check(memory.working_bytes(options) + need, options.memory_limit)
+    memory.check(memory.working_bytes(options) + need, options)
     index = _core.OverlapIndex()
     items = [NO_ROWS]
     for rows, texts in _texts(split, held_out, options, progress, "index held out"):
