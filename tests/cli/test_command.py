@@ -20,7 +20,7 @@ from tests.support import data
 from tests.support.command import LVMFAST, refused, run
 from tests.support.places import SCHEMA
 
-SCAN_FILES = ["matched_rows.parquet", "matches.parquet", "report.html", "summary.json"]
+SCAN_FILES = ["matched_rows.parquet", "matches.parquet", "overlaps.parquet", "report.html", "summary.json"]
 
 
 @pytest.fixture(scope="module")

@@ -197,9 +197,11 @@ def test_long_lines_stay_within_the_memory_limit_or_are_refused(tmp_path, listed
     path.write_text(json.dumps(rows) if listed else "".join(json.dumps(row) + "\n" for row in rows))
     judged.write_text(json.dumps(rows[2]) + "\n")
     limit = 800 << 20
-    done = ran(
-        tmp_path, "leakscan", "--train", path, "--eval", judged, "--memory-limit", limit, "--max-pairs", 1
-    )
+    sides = ("leakscan", "--train", path, "--eval", judged, "--memory-limit", limit, "--max-pairs", 1)
+    refused = ran(tmp_path, *sides)
+    assert refused.code == 2
+    assert "raise the limit" in refused.err
+    done = ran(tmp_path, *sides, "--levels", "doc,text")
     assert done.code == 1, done.err
     assert done.peak < limit
     with pytest.raises(

@@ -124,7 +124,8 @@ def test_blocks_find_what_memory_finds(train, eval_, threshold, groups_per_block
             assert found.pairs_at == expected.pairs_at
             assert found.padding == expected.padding
             for name, array in vars(expected.matches).items():
-                assert getattr(found.matches, name).tolist() == array.tolist(), (level, name)
+                if name != "details":
+                    assert getattr(found.matches, name).tolist() == array.tolist(), (level, name)
             for side, tally in found.sides.items():
                 count, of = tally.count(), expected.sides[side]
                 assert count.matched_rows.tolist() == of.matched_rows.tolist()

@@ -395,7 +395,13 @@ def test_a_report_is_written_to_a_store_and_read_back(shards):
     assert command(*arguments, "--out", f"{uri}/reports/1").exit_code == 1
     assert command(*arguments, "--out", local / "out").exit_code == 1
     report = folder(f"{uri}/reports/1")
-    assert report.names() == ["matched_rows.parquet", "matches.parquet", "report.html", "summary.json"]
+    assert report.names() == [
+        "matched_rows.parquet",
+        "matches.parquet",
+        "overlaps.parquet",
+        "report.html",
+        "summary.json",
+    ]
     for name in ("matches.parquet", "matched_rows.parquet"):
         assert report.read(name) == (local / "out" / name).read_bytes()
     page = report.read("report.html")

@@ -9,7 +9,7 @@ from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.keyed_by import KeyedBy
-from lvmfast.leaks.options import LevelName
+from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import HashedRows
 
@@ -29,7 +29,9 @@ class Level:
     nearest: bool = False  #: whether the nearest training row of every evaluation row can be asked for
     sides: tuple[Side, ...] = SIDES  #: whose rows it reads; of eval alone, where no other row is looked at
     indexes: Side | None = None  #: the side that is always indexed, where it has to be that one
-    index_bytes: Callable[[Dataset], int] | None = None  #: of an index of its own, given the side
+    index_bytes: Callable[[Dataset, ScanOptions], int] | None = (
+        None  #: of an index of its own, given the side
+    )
     within: bool = False  #: whether it means something inside one set
     not_in_fingerprint: str = ""  #: what a fingerprint lacks for it, if it does
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context

@@ -19,6 +19,7 @@ from lvmfast.corpus.sides import Side
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import AS_THEY_ARE
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_POSITION, Evidence, Named
+from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import Holders, LevelResult, Merging
 from lvmfast.leaks.running import Beginning
 from lvmfast.leaks.slots import MISSING_COLUMN
@@ -47,6 +48,8 @@ DETAILS = (
 TEXTS_SHOWN = 9
 #: Bytes of the index per byte of text: 40 a token, of five bytes or more.
 INDEX_BYTES = 8
+#: Bytes per byte of an item while it is compared: its runs in a document are found by an automaton.
+COMPARED_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -211,9 +214,10 @@ class OverlapLevel:
         )
 
 
-def index_bytes(items: Dataset) -> int:
-    """Bytes that the index of `items` is expected to need."""
-    return items.estimated_rows() * INDEX_BYTES * memory.text_bytes(items)
+def index_bytes(items: Dataset, options: ScanOptions) -> int:
+    """Bytes that the index of `items`, and comparing one in each thread, are expected to need."""
+    threads = _core.thread_count(options.threads)
+    return (items.estimated_rows() * INDEX_BYTES + threads * COMPARED_BYTES) * memory.text_bytes(items)
 
 
 OVERLAP = Level(

@@ -126,7 +126,7 @@ def _runs(
     runs: npt.NDArray[np.int64], stretch: str, item: str, characters: int, nbytes: int
 ) -> list[dict[str, int]]:
     """Each run, given how many characters and bytes stand before the stretch."""
-    train, eval_ = _byte_places(stretch), _byte_places(item)
+    train, eval_ = _byte_places(stretch, runs[:, :2]), _byte_places(item, runs[:, 2:])
     return [
         {
             "train_start": characters + a,
@@ -142,8 +142,10 @@ def _runs(
     ]
 
 
-def _byte_places(text: str) -> list[int]:
-    """Where each character, and the end, stands in the UTF-8 of a text."""
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    widths = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    return [0, *np.cumsum(widths).tolist()]
+def _byte_places(text: str, characters: npt.NDArray[np.int64]) -> dict[int, int]:
+    """Where each of some characters stands in the UTF-8 of a text."""
+    places, done, nbytes = {}, 0, 0
+    for place in np.unique(characters).tolist():
+        nbytes += len(text[done:place].encode())
+        places[place], done = nbytes, place
+    return places

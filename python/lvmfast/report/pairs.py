@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from lvmfast.levels import LEVELS
-from lvmfast.report.differences import Comparison, compare
+from lvmfast.report.differences import Comparison, compare, compare_runs
 
 MOST_PER_LEVEL = 8
 MOST_NEAR_THRESHOLD = 4
@@ -41,9 +41,9 @@ def worst_pairs(matches: pa.Table) -> list[Pair]:
 
 
 def pairs_near_threshold(matches: pa.Table) -> list[Pair]:
-    """The lowest scores of each cosine level, where it has more than the worst pairs show."""
+    """The lowest scores of each level that has scores, where it has more than the worst pairs show."""
     chosen = []
-    for level in [name for name, level in LEVELS.items() if level.cosine]:
+    for level in [name for name, level in LEVELS.items() if level.cosine or level.excerpts]:
         worst_first = _sorted(matches, level, "descending")
         rest = worst_first.slice(MOST_PER_LEVEL)
         lowest = rest.slice(max(0, len(rest) - MOST_NEAR_THRESHOLD)).to_pylist()
@@ -73,6 +73,7 @@ def _merged(rows: Iterable[dict[str, Any]]) -> list[Pair]:
         first = found[0]
         texts = first["train_text"], first["eval_text"]
         alike = any(LEVELS[row["level"]].names_texts for row in found)
-        comparison = compare(*texts) if alike and None not in texts else None
+        told = compare_runs if any(LEVELS[row["level"]].excerpts for row in found) else compare
+        comparison = told(*texts) if alike and None not in texts else None
         pairs.append(Pair(tuple((row["level"], row["score"]) for row in found), first, comparison))
     return sorted(pairs, key=lambda pair: (-len(pair.scores), -max(score for _, score in pair.scores)))

@@ -27,10 +27,19 @@ def index_bytes(
     It grows with the indexed side; of the streamed side only distinct keys (doc, chunk) are kept.
     """
     ahead = max(indexed.ahead_bytes, streamed.ahead_bytes)  # of objects in a store
-    own = sum(of(indexed) for level in levels if (of := LEVELS[level].index_bytes) is not None)
     each = memory.GROUP_BYTES + memory.indexed_bytes(indexed.dim or 0, options)
     vectors = indexed.estimated_rows() * cells(levels, indexed) * each
-    return ahead + own + keyed_bytes(levels, indexed, streamed.estimated_rows()) + vectors
+    return (
+        ahead
+        + own_bytes(levels, indexed, options)
+        + keyed_bytes(levels, indexed, streamed.estimated_rows())
+        + vectors
+    )
+
+
+def own_bytes(levels: Sequence[LevelName], indexed: Dataset, options: ScanOptions) -> int:
+    """Bytes that the levels with an index of their own are expected to need."""
+    return sum(of(indexed, options) for level in levels if (of := LEVELS[level].index_bytes) is not None)
 
 
 def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed_rows: int) -> int:

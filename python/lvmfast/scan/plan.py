@@ -127,6 +127,7 @@ def _beyond_memory(indexed: Dataset, given: Given) -> Plan:
         for name, level in LEVELS.items()
         if name in given.levels
     }
+    own = working + estimates.own_bytes(given.levels, indexed, options)
     here = "blocks" in ways.values() or ("partitions" in ways.values() and not given.on_cluster)
     return Plan(
         ways,
@@ -134,7 +135,8 @@ def _beyond_memory(indexed: Dataset, given: Given) -> Plan:
         budget=budget,
         groups=groups,
         reads=-(-rows // groups) if grouped else 1,
-        refused=memory.refusal(need, given.room, options, BEYOND) if here else None,
+        refused=(memory.refusal(need, given.room, options, BEYOND) if here else None)
+        or memory.refusal(own, given.room, options),
     )
 
 

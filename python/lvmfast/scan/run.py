@@ -130,6 +130,8 @@ def _streamed(levels: Sequence[Level], sides: Sides, planned: Plan, context: Sca
 
 def _held(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
     """As `_streamed`, beside levels that find another way: the journal keeps nothing of these."""
+    if context.executor.on_cluster:
+        context.announce(f"{', '.join(levels)}: on this machine alone")
     return _streamed(levels, sides, planned, replace(context, journal=None))
 
 
