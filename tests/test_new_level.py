@@ -90,7 +90,7 @@ def found_by(finding):
     return matched, {side: Counter(count.unchecked) for side, count in finding.sides.items()}, finding.pairs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(train=SPLITS.filter(checked), eval_=SPLITS.filter(checked))
 def test_two_sides(train, eval_):
     report = lvmfast.leakscan(split_of(train), split_of(eval_), levels=[BEGINNING.name], min_chars=MIN_CHARS)
@@ -98,7 +98,7 @@ def test_two_sides(train, eval_):
     assert list(report.levels) == [BEGINNING.name]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(train=SPLITS.filter(checked), eval_=SPLITS.filter(checked), partitions=st.booleans())
 def test_by_partitions(tmp_path_factory, train, eval_, partitions):
     options = ScanOptions(min_chars=MIN_CHARS)
@@ -123,7 +123,7 @@ def test_by_partitions(tmp_path_factory, train, eval_, partitions):
     assert (matched, reasons, result.pairs) == twin(train, eval_)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(train=SPLITS.filter(checked))
 def test_within_one_set(train):
     report = lvmfast.leakscan(split_of(train), levels=[BEGINNING.name], min_chars=MIN_CHARS)

@@ -58,7 +58,7 @@ def written(folder: Any, parts: list[dict[str, list[Any]]]) -> Any:
     return load_split(folder)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     train=st.lists(splits(), min_size=1, max_size=3),
     eval_=st.lists(splits(), min_size=1, max_size=2),
