@@ -9,14 +9,20 @@ from kinds import GREY, NEGATIVE, Item, Planted, kind
 from words import CODE, Language, Word, split, written
 
 
-@kind(GREY)
-def half(item: Item, language: Language, rng: random.Random) -> Planted | None:
+def part_of(item: Item, low: float, high: float, rng: random.Random) -> tuple[str, float] | None:
+    """A stretch of a long item, between these shares of its words, and its share."""
     if item.template or len(item.words) < 24:
         return None
-    share = rng.uniform(0.45, 0.55)
+    share = rng.uniform(low, high)
     kept = round(share * len(item.words))
     first = rng.randint(0, len(item.words) - kept)
-    return written(item.words[first : first + kept]), f"{share:.0%} kept"
+    return written(item.words[first : first + kept]), share
+
+
+@kind(GREY)
+def half(item: Item, language: Language, rng: random.Random) -> Planted | None:
+    part = part_of(item, 0.45, 0.55, rng)
+    return part and (part[0], f"{part[1]:.0%} kept")
 
 
 LOOKALIKE = str.maketrans("aceopxyATOEPCHаосреху", "асеорхуАТОЕРСНaocpexy")
@@ -37,12 +43,8 @@ def escaped(item: Item, language: Language, rng: random.Random) -> Planted | Non
 
 @kind(NEGATIVE)
 def quotation(item: Item, language: Language, rng: random.Random) -> Planted | None:
-    if item.template or len(item.words) < 24:
-        return None
-    share = rng.uniform(0.25, 0.42)
-    kept = round(share * len(item.words))
-    first = rng.randint(0, len(item.words) - kept)
-    return f"“{written(item.words[first : first + kept]).strip()}”", f"{share:.0%}"
+    part = part_of(item, 0.25, 0.42, rng)
+    return part and (f"“{part[0].strip()}”", f"{part[1]:.0%}")
 
 
 @kind(NEGATIVE)

@@ -93,7 +93,7 @@ def _told(
 
 
 def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp]) -> list[dict[str, Any]]:
-    """The texts and runs of each match; of a document no more than the window is held."""
+    """The texts and runs of each match; of documents, the stretches alone are kept."""
     items = datasets["eval"].take(np.unique(matches.eval_row), ["text"])
     item_rows, item_texts = items["row"].to_numpy(), items["text"]
     told: list[dict[str, Any]] = [{}] * len(matches)
