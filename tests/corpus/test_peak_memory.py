@@ -65,7 +65,7 @@ def test_an_npz_is_never_loaded_whole(tmp_path, arrays, save):
 
 
 def test_a_payload_is_not_held_in_anonymous_memory(tmp_path):
-    count, filler = 40_000, "many words " * 1000
+    count, filler = 400_000, "many words " * 100  # many rows: a batch of them is small beside the whole
     texts = [f"{row} {filler}" for row in range(count)]
     table = pa.table({"doc_id": np.arange(count), "chunk_id": np.zeros(count, int), "text": texts})
     assert table.nbytes > 400 * MIB
@@ -73,4 +73,4 @@ def test_a_payload_is_not_held_in_anonymous_memory(tmp_path):
     np.savez(tmp_path / "a.npz", truth_keys=np.column_stack((np.arange(count), np.zeros(count, int))))
     rows, peak = peak_of("text", tmp_path / "a.npz", tmp_path / "p.parquet")
     assert rows == count
-    assert peak < 300 * MIB
+    assert peak < 220 * MIB  # 80 to 150 in 16 runs; the keys take 24
