@@ -35,6 +35,7 @@ __all__ = [
     "normalize_text",
     "numbered_window_cosines",
     "overlap_spans",
+    "overlap_stretches",
     "overlap_unicode",
     "scan_within",
     "string_keys",
@@ -121,6 +122,10 @@ def overlap_spans(document: str, item: str, window_start: int, window_end: int) 
     to window_end: for each place of either the longest that ends with it, without those that go on. Start and
     end in the document, start and end in the item, in characters of the texts as they are, ascending. A
     character that stands for several tokens (½) is in a span as a whole."""
+
+def overlap_stretches(document: str, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(n, 2): where the tokens of each of n windows (start and end in tokens of the document) start and end,
+    in characters; (0, 0) for a window without a token."""
 
 def overlap_unicode() -> str:
     """The version of the Unicode tables by which tokens are made."""

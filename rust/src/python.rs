@@ -952,6 +952,23 @@ fn overlap_spans<'py>(
 }
 
 #[pyfunction]
+fn overlap_stretches<'py>(
+    py: Python<'py>,
+    document: &str,
+    windows: PyReadonlyArray2<'py, i64>,
+) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let windows = windows.as_array();
+    if windows.ncols() != 2 {
+        return Err(PyValueError::new_err("expected windows of shape (n, 2)"));
+    }
+    let at = |place: i64| usize::try_from(place).unwrap_or(0);
+    let windows: Vec<_> = windows.rows().into_iter().map(|row| at(row[0])..at(row[1])).collect();
+    let stretches = py.detach(|| overlap::stretches(document, &windows));
+    let flat: Vec<_> = stretches.as_flattened().iter().map(|&at| at as i64).collect();
+    flat.into_pyarray(py).reshape([stretches.len(), 2])
+}
+
+#[pyfunction]
 fn overlap_unicode() -> String {
     overlap::unicode_version()
 }
@@ -983,6 +1000,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<SketchIndex>()?;
     m.add_class::<NearIndex>()?;
     m.add_function(wrap_pyfunction!(overlap_spans, m)?)?;
+    m.add_function(wrap_pyfunction!(overlap_stretches, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_unicode, m)?)?;
     m.add_class::<OverlapIndex>()?;
     m.add_class::<OverlapPairs>()?;

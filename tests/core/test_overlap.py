@@ -194,6 +194,18 @@ def test_spans_are_common_runs_of_the_texts_as_they_are(
         assert found == expected
 
 
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=4))
+def test_stretches_are_the_tokens_of_their_windows(document: str, windows: list[tuple[int, int]]) -> None:
+    stretches = _core.overlap_stretches(document, np.array(windows, np.int64).reshape(-1, 2))
+    assert stretches.shape == (len(windows), 2)
+    for (start, end), (a, b) in zip(windows, stretches.tolist(), strict=True):
+        window = naive.tokens(document)[start:end]
+        assert (a < b) == bool(window)
+        if cuts_no_character(document):
+            assert naive.tokens(document[a:b]) == window
+
+
 def cuts_no_character(text: str) -> bool:
     """No character, with what composes with it, is more than one token."""
     return not any(c in text for c in "½\u1161™")

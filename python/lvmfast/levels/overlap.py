@@ -52,6 +52,11 @@ INDEX_BYTES = 8
 COMPARED_BYTES = 64
 
 
+def leaks(pairs: _core.OverlapPairs, options: ScanOptions) -> npt.NDArray[np.bool_]:
+    """(pairs,): whether each is a leak by itself."""
+    return pairs.strength >= (SHORT if options.overlap_short == "leak" else MATCH)
+
+
 @dataclass(frozen=True)
 class ItemsPart:
     """The evaluation side, as it is saved."""
@@ -110,7 +115,7 @@ class OverlapLevel:
         texts = self._seen("train", batch)
         pairs = self._index.scan(*text_bytes(texts.fill_null("")), self._options.threads)
         if len(pairs):
-            leak = pairs.strength >= (SHORT if self._options.overlap_short == "leak" else MATCH)
+            leak = leaks(pairs, self._options)
             short = self._those(pairs, ~leak, batch.start)
             self._found.add(replace(self._those(pairs, leak, batch.start), short=short))
             self._found.check()

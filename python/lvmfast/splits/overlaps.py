@@ -19,7 +19,7 @@ from lvmfast.leaks import memory
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, read
 from lvmfast.leaks.tally import NO_ROWS, Rows
-from lvmfast.levels.overlap import MATCH, index_bytes
+from lvmfast.levels.overlap import index_bytes, leaks
 from lvmfast.splits.components import Components
 
 
@@ -59,7 +59,7 @@ def join_overlaps(
     item, same_as, joined = np.concatenate(items), index.same_as(), False
     for rows, texts in _texts(split, trained, options, progress, "scan train"):
         pairs = index.scan(*text_bytes(texts), options.threads)
-        found = pairs.strength == MATCH
+        found = leaks(pairs, options)
         if found.any():
             joined = True
             components.join(document[rows[pairs.document[found]]], document[item[pairs.item[found]]])

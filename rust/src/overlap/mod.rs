@@ -76,7 +76,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-pub use self::spans::spans;
+pub use self::spans::{spans, stretches};
 
 use self::coverage::Covered;
 use self::items::{ItemTokens, Items};

@@ -35,6 +35,23 @@ pub fn spans(document: &str, item: &str, window: Range<usize>) -> Vec<[usize; 4]
     spans
 }
 
+/// Where the tokens of each of `windows` of `document` start and end, in characters. A window that holds no
+/// token of it is empty.
+pub fn stretches(document: &str, windows: &[Range<usize>]) -> Vec<[usize; 2]> {
+    let mut tokens = Vec::new();
+    tokenize(document, &mut tokens);
+    let characters = Characters::new(document, &tokens);
+    let of = |window: &Range<usize>| {
+        let end = window.end.min(tokens.len());
+        if window.start >= end {
+            return [0, 0];
+        }
+        let stretch = characters.of(window.start, end - window.start);
+        [stretch.start, stretch.end]
+    };
+    windows.iter().map(of).collect()
+}
+
 fn hashes(tokens: &[Token]) -> Vec<u64> {
     tokens.iter().map(|token| token.hash).collect()
 }
