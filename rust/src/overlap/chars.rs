@@ -30,35 +30,47 @@ pub(super) enum Class {
 /// A character after folding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Folded {
+    /// The bytes of UTF-8 of the one character that it becomes, the first one lowest. If they are several, or
+    /// one that composes: where they stand in the page.
+    pub(super) bytes: u32,
+    /// How many bytes.
+    pub(super) length: u8,
     pub(super) class: Class,
-    /// Canonical combining class.
+    /// Canonical combining class, of the last character.
     pub(super) combining: u8,
-    /// The one character it becomes; of [`Class::Expands`] where its characters stand in the page.
-    to: u32,
+    /// Whether what stands before has no part in how this and the following characters compose.
+    pub(super) is_boundary: bool,
 }
 
 impl Folded {
-    /// The character that this one becomes, unless it is [`Class::Expands`].
+    /// Is not there.
+    pub(super) const IGNORED: Self = Self::other(Class::Ignored, 0, 0);
+
+    /// A character that is folded already, whether or not it composes.
     #[inline]
-    pub(super) fn to(self) -> char {
-        char::from_u32(self.to).unwrap_or(char::REPLACEMENT_CHARACTER)
+    pub(super) fn new(c: char, class: Class) -> Self {
+        let mut bytes = [0; 4];
+        let length = c.encode_utf8(&mut bytes).len() as u8;
+        let combining = canonical_combining_class(c);
+        Self { bytes: u32::from_le_bytes(bytes), length, class, combining, is_boundary: combining == 0 }
     }
 
-    /// Whether what stands before has no part in how this and the following characters compose.
-    pub(super) fn is_boundary(self) -> bool {
-        match self.class {
-            Class::Mark => self.combining == 0,
-            Class::Ignored | Class::Composes => false,
-            _ => true,
-        }
+    const fn other(class: Class, bytes: u32, combining: u8) -> Self {
+        let is_boundary = !matches!(class, Class::Ignored | Class::Composes);
+        Self { bytes, length: 0, class, combining, is_boundary }
+    }
+
+    pub(super) fn append_to(self, text: &mut String) {
+        let bytes = &self.bytes.to_le_bytes()[..usize::from(self.length)];
+        text.push_str(std::str::from_utf8(bytes).expect("one character"));
     }
 }
 
 /// 256 successive characters.
 #[derive(Debug)]
 pub(super) struct Page {
-    folded: Vec<Folded>,
-    expansions: Vec<Vec<(char, Class)>>,
+    folded: Box<[Folded; 256]>,
+    expansions: Vec<Vec<Folded>>,
 }
 
 impl Page {
@@ -74,44 +86,66 @@ impl Page {
         self.folded[c as usize & 0xff]
     }
 
-    /// What a character of [`Class::Expands`] becomes.
-    pub(super) fn expansion(&self, folded: Folded) -> &[(char, Class)] {
-        &self.expansions[folded.to as usize]
+    /// What a character of [`Class::Expands`] or [`Class::Composes`] becomes.
+    pub(super) fn expansion(&self, folded: Folded) -> &[Folded] {
+        &self.expansions[folded.bytes as usize]
     }
 
+    #[cold]
     fn new(first: u32) -> Self {
-        let mut page = Page { folded: Vec::with_capacity(256), expansions: Vec::new() };
-        for code in first..first + 256 {
-            let folded = match char::from_u32(code) {
-                Some(c) => page.describe(&fold(c)),
-                None => Folded { class: Class::Separator, combining: 0, to: code }, // a surrogate
-            };
-            page.folded.push(folded);
-        }
-        page
+        let mut expansions = Vec::new();
+        let folded = std::array::from_fn(|i| match char::from_u32(first + i as u32) {
+            Some(c) => describe(&fold(c), &mut expansions),
+            None => Folded::other(Class::Separator, 0, 0), // a surrogate
+        });
+        Page { folded: Box::new(folded), expansions }
+    }
+}
+
+fn describe(text: &str, expansions: &mut Vec<Vec<Folded>>) -> Folded {
+    let mut characters = text.chars();
+    let (Some(first), second) = (characters.next(), characters.next()) else {
+        return Folded::IGNORED;
+    };
+    let stable = is_nfc_quick(std::iter::once(first)) == IsNormalized::Yes;
+    let starts = canonical_combining_class(first) == 0;
+    if second.is_none() && stable && (starts || class(first) == Class::Mark) {
+        return Folded::new(first, class(first));
+    }
+    expansions.push(text.chars().map(|c| Folded::new(c, class(c))).collect());
+    let class = if stable && starts { Class::Expands } else { Class::Composes };
+    let last = canonical_combining_class(text.chars().next_back().unwrap_or(first));
+    Folded::other(class, expansions.len() as u32 - 1, last)
+}
+
+/// What letters of two bytes are folded to, where that are two bytes again.
+#[derive(Debug)]
+pub(super) struct Pairs([u16; 1 << 12]);
+
+impl Pairs {
+    /// The table, made when it is first asked for.
+    #[inline]
+    pub(super) fn get() -> &'static Self {
+        static PAIRS: OnceLock<Pairs> = OnceLock::new();
+        PAIRS.get_or_init(Self::new)
     }
 
-    fn describe(&mut self, text: &str) -> Folded {
-        let mut characters = text.chars();
-        let (Some(first), second) = (characters.next(), characters.next()) else {
-            return Folded { class: Class::Ignored, combining: 0, to: 0 };
-        };
-        let stable = is_nfc_quick(std::iter::once(first)) == IsNormalized::Yes;
-        let combining = canonical_combining_class(first);
-        if second.is_none() {
-            let class = if stable && (combining == 0 || class(first) == Class::Mark) {
-                class(first)
-            } else {
-                Class::Composes
-            };
-            return Folded { class, combining, to: first as u32 };
+    /// The folded bytes of the letter with these two; zero for all else, characters of more bytes included.
+    #[inline(always)]
+    pub(super) fn folded(&self, pair: [u8; 2]) -> u16 {
+        self.0[usize::from(pair[0] & 0x3f) << 6 | usize::from(pair[1] & 0x3f)]
+    }
+
+    #[cold]
+    fn new() -> Self {
+        let mut pairs = [0; 1 << 12];
+        for c in '\u{80}'..='\u{7ff}' {
+            let folded = Page::of(c).folded(c);
+            if folded.class == Class::Letter && folded.length == 2 {
+                pairs[c as usize] = folded.bytes as u16;
+            }
         }
-        let last = canonical_combining_class(text.chars().next_back().unwrap_or(first));
-        if !stable || combining != 0 {
-            return Folded { class: Class::Composes, combining: last, to: first as u32 };
-        }
-        self.expansions.push(text.chars().map(|c| (c, class(c))).collect());
-        Folded { class: Class::Expands, combining: last, to: self.expansions.len() as u32 - 1 }
+        Self(pairs)
     }
 }
 

@@ -71,15 +71,6 @@ impl Sink for ItemTokens {
         self.hashes.push(token.hash);
         self.worth.push(Worth(token.kind as u8));
     }
-
-    fn len(&self) -> usize {
-        self.hashes.len()
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.hashes.truncate(len);
-        self.worth.truncate(len);
-    }
 }
 
 /// The distinct items, side by side.

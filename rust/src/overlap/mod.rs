@@ -63,6 +63,7 @@
 mod chars;
 mod coverage;
 mod grams;
+mod hash;
 mod items;
 mod runs;
 mod scan;
@@ -71,6 +72,8 @@ mod spans;
 #[cfg(test)]
 mod tests;
 mod tokens;
+#[cfg(test)]
+mod tokens_tests;
 
 use std::ops::Range;
 

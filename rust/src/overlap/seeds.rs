@@ -156,7 +156,7 @@ fn rarest_grams(grams: &Grams, items: &Items) -> Vec<(u32, u32)> {
 
 #[inline(always)]
 fn filter_bits(hash: u64) -> u64 {
-    1 << (hash & 63) | 1 << (hash >> 6 & 63)
+    1 << (hash & 63) | 1 << (hash >> 6 & 63) | 1 << (hash >> 12 & 63)
 }
 
 /// A Bloom filter, one word of it for each hash. Its size is no power of two: it has to stay in the cache.

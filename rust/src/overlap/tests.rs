@@ -8,7 +8,7 @@ use super::coverage::{self, Cover, Covered, Item, RUN};
 use super::grams::Places;
 use super::items::{ItemTokens, Items, Worth};
 use super::runs::Automaton;
-use super::tokens::{Token, tokenize};
+use super::tokens::tokenize;
 
 /// Tokens of few kinds, so that everything repeats.
 fn few(most: usize) -> impl Strategy<Value = Vec<u64>> {
@@ -46,12 +46,6 @@ fn longest_naively(own: &[u64], other: &[u64]) -> Vec<usize> {
     (1..=own.len())
         .map(|end| (0..=end).find(|&start| stands(&own[start..end])).map_or(0, |start| end - start))
         .collect()
-}
-
-fn tokens_of(text: &str) -> Vec<Token> {
-    let mut tokens: Vec<Token> = Vec::new();
-    tokenize(text, &mut tokens);
-    tokens
 }
 
 proptest! {
@@ -115,34 +109,4 @@ proptest! {
         }
         prop_assert_eq!(places.find(&item, &[u64::MAX; 3]), None);
     }
-
-    #[test]
-    fn ascii_is_cut_as_character_by_character(text in "[ -~]{0,200}", before in 0usize..70) {
-        let text = " ".repeat(before) + &text;
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        let tokens = tokens_of(&text);
-        let spans: Vec<&str> = tokens.iter().map(|token| &text[token.start..token.end]).collect();
-        prop_assert_eq!(spans, words.collect::<Vec<_>>());
-        // The same words on the way of other characters: a dash that is not ASCII behind each.
-        let dashed: String =
-            text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '—' }).collect();
-        let others = tokens_of(&dashed);
-        prop_assert_eq!(
-            tokens.iter().map(|token| (token.hash, token.kind)).collect::<Vec<_>>(),
-            others.iter().map(|token| (token.hash, token.kind)).collect::<Vec<_>>()
-        );
-    }
-}
-
-#[test]
-fn case_is_folded_and_length_told_apart() {
-    let tokens = tokens_of("Word WORD word wor words wordwordword WORDwordWORD w W 7 123 1234");
-    let hashes: Vec<u64> = tokens.iter().map(|token| token.hash).collect();
-    assert!(
-        hashes[0] == hashes[1] && hashes[1] == hashes[2] && hashes[5] == hashes[6] && hashes[7] == hashes[8]
-    );
-    let mut distinct = hashes.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    assert_eq!(distinct.len(), 8);
 }

@@ -1,13 +1,15 @@
 //! A text as tokens, each known by a 64-bit hash of its folded bytes.
 //!
-//! ASCII, which is most of most corpora, goes 64 bytes at a time: a mask says which bytes belong to words,
-//! and a word of up to eight letters is one multiplication. A stretch with other characters, up to the next
-//! ASCII separator, goes character by character through [`Page`]; only where characters compose or are out
-//! of canonical order is it normalised in full.
+//! A text goes 64 bytes at a time: masks say which bytes are ASCII letters and digits and which are not ASCII.
+//! A stretch between two ASCII separators that is all ASCII is one word, and up to 16 bytes of it are hashed
+//! at once. Any other stretch goes character by character through [`Page`]; only where characters compose
+//! or are out of canonical order are these few normalised in full.
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::chars::{Class, Page, class, fold};
+use super::chars::{Class, Folded, Page, Pairs, class};
+use super::hash::{Hasher, hash_ascii, hash_folded};
+use crate::kernel::words::{self, BLOCK, Classify, Masks, Work};
 
 /// What a token is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +38,6 @@ pub(super) struct Token {
 /// Where tokens go.
 pub(super) trait Sink {
     fn push(&mut self, token: Token);
-    fn len(&self) -> usize;
-    fn truncate(&mut self, len: usize);
 }
 
 impl Sink for Vec<u64> {
@@ -45,89 +45,31 @@ impl Sink for Vec<u64> {
     fn push(&mut self, token: Token) {
         Vec::push(self, token.hash);
     }
-
-    fn len(&self) -> usize {
-        Vec::len(self)
-    }
-
-    fn truncate(&mut self, len: usize) {
-        Vec::truncate(self, len);
-    }
 }
 
 impl Sink for Vec<Token> {
     fn push(&mut self, token: Token) {
         Vec::push(self, token);
     }
-
-    fn len(&self) -> usize {
-        Vec::len(self)
-    }
-
-    fn truncate(&mut self, len: usize) {
-        Vec::truncate(self, len);
-    }
 }
 
 /// Appends the tokens of `text` to `sink`.
 pub(super) fn tokenize(text: &str, sink: &mut impl Sink) {
-    Tokenizer { text, bytes: text.as_bytes(), sink, word: Word::default() }.run();
+    words::run(Tokenizer { text, bytes: text.as_bytes(), sink, piece: String::new() });
 }
 
-const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-const FACTOR: u64 = 0xd6e8_feb8_6659_fd93;
-const EACH: u64 = 0x0101_0101_0101_0101;
-const LOWER_CASE: u64 = 0x20 * EACH;
-
-#[inline(always)]
-fn mix(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ word) * u128::from(FACTOR);
-    product as u64 ^ (product >> 64) as u64
+/// As [`tokenize`], without instructions that not every processor has.
+#[cfg(test)]
+pub(super) fn tokenize_plainly(text: &str, sink: &mut impl Sink) {
+    words::run_plainly(Tokenizer { text, bytes: text.as_bytes(), sink, piece: String::new() });
 }
 
-/// The hash of `bytes`, each of which gets the bits of `case`.
-#[inline(always)]
-fn hash(bytes: &[u8], case: u64) -> u64 {
-    let mut hash = SEED ^ bytes.len() as u64;
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        hash = mix(hash, u64::from_le_bytes(chunk.try_into().expect("eight bytes")) | case);
-    }
-    let rest = chunks.remainder();
-    if rest.is_empty() {
-        return hash;
-    }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(hash, (u64::from_le_bytes(last) | case) & (!0 >> (64 - 8 * rest.len())))
-}
-
-const BLOCK: usize = 64;
-
-/// Which bytes are ASCII letters and digits; `None` if some are not ASCII.
-#[inline(always)]
-fn ascii_words(block: &[u8; BLOCK]) -> Option<u64> {
-    let (mut mask, mut all) = (0, 0);
-    for (i, chunk) in block.chunks_exact(8).enumerate() {
-        let bytes = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        all |= bytes;
-        // In each byte, the highest bit: at least the first, and not more than the last of a range.
-        let from = |bytes: u64, first: u8| bytes.wrapping_add(u64::from(0x80 - first) * EACH);
-        let lower = bytes | LOWER_CASE;
-        let letters = from(lower, b'a') & !from(lower, b'z' + 1);
-        let digits = from(bytes, b'0') & !from(bytes, b'9' + 1);
-        let bits = ((letters | digits) >> 7) & EACH;
-        // The lowest bits of eight bytes, side by side in the highest byte of the product.
-        mask |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
-    }
-    (all & (0x80 * EACH) == 0).then_some(mask)
-}
-
-/// A token that is not complete yet.
-#[derive(Default)]
+/// A token that is not complete yet, as its characters come.
+#[derive(Clone, Copy)]
 struct Word {
-    class: Option<Class>,
-    bytes: Vec<u8>,
+    /// Of its first character; [`Class::Separator`] where there is no token.
+    class: Class,
+    bytes: Hasher,
     characters: usize,
     numeric: bool,
     start: usize,
@@ -135,9 +77,18 @@ struct Word {
 }
 
 impl Word {
+    const NONE: Self = Self {
+        class: Class::Separator,
+        bytes: Hasher::START,
+        characters: 0,
+        numeric: true,
+        start: 0,
+        end: 0,
+    };
+
     fn kind(&self) -> Kind {
         match (self.class, self.numeric, self.characters) {
-            (Some(Class::Alone), ..) => Kind::Character,
+            (Class::Alone, ..) => Kind::Character,
             (_, true, 0..=3) => Kind::ShortNumber,
             (_, true, _) => Kind::LongNumber,
             _ if self.bytes.len() == 1 => Kind::Letter,
@@ -150,73 +101,56 @@ struct Tokenizer<'a, S> {
     text: &'a str,
     bytes: &'a [u8],
     sink: &'a mut S,
-    word: Word,
+    /// Characters that compose.
+    piece: String,
+}
+
+impl<S: Sink> Work for Tokenizer<'_, S> {
+    /// Cuts the text where ASCII separates.
+    #[inline(always)]
+    fn run(mut self, classify: impl Classify) {
+        let (blocks, rest) = self.bytes.as_chunks::<BLOCK>();
+        // What follows the text separates.
+        let mut last = [b' '; BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        // Whether the byte before belongs to a stretch, where that begins and whether it is not ASCII alone.
+        let (mut open, mut start, mut mixed) = (0, 0, false);
+        for (i, block) in blocks.iter().chain([&last]).enumerate() {
+            let at = i * BLOCK;
+            let Masks { words, mut others } = classify.masks(block);
+            let inside = words | others;
+            let before = inside << 1 | open;
+            let (mut starts, mut ends) = (inside & !before, before & !inside);
+            if open == 0 {
+                start = at + starts.trailing_zeros() as usize;
+                starts &= starts.wrapping_sub(1);
+            }
+            while ends != 0 {
+                let end = ends.trailing_zeros();
+                let below = (1 << end) - 1;
+                if mixed || others & below != 0 {
+                    self.mixed(classify, start, at + end as usize);
+                    others &= !below;
+                    mixed = false;
+                } else {
+                    self.ascii(start, at + end as usize);
+                }
+                ends &= ends - 1;
+                start = at + starts.trailing_zeros() as usize;
+                starts &= starts.wrapping_sub(1);
+            }
+            mixed |= others != 0;
+            open = inside >> (BLOCK - 1);
+        }
+    }
 }
 
 impl<S: Sink> Tokenizer<'_, S> {
-    fn run(&mut self) {
-        let mut at = 0;
-        let mut open = None;
-        while let Some(block) = self.bytes.get(at..at + BLOCK).and_then(|b| <&[u8; BLOCK]>::try_from(b).ok())
-        {
-            let Some(mut mask) = ascii_words(block) else {
-                at = self.walk(open.take().unwrap_or(at), at + BLOCK);
-                continue;
-            };
-            if let Some(start) = open {
-                let length = (!mask).trailing_zeros();
-                if length < BLOCK as u32 {
-                    self.ascii(start, at + length as usize);
-                    open = None;
-                    mask &= !0 << length;
-                } else {
-                    mask = 0;
-                }
-            }
-            while mask != 0 {
-                let start = mask.trailing_zeros();
-                let end = start + (!(mask >> start)).trailing_zeros();
-                if end >= BLOCK as u32 {
-                    open = Some(at + start as usize);
-                    break;
-                }
-                self.ascii(at + start as usize, at + end as usize);
-                mask &= !0 << end;
-            }
-            at += BLOCK;
-        }
-        self.walk(open.unwrap_or(at), self.bytes.len());
-    }
-
-    /// From the beginning of a word or what is none, until `end` is reached and no word is open.
-    fn walk(&mut self, mut at: usize, end: usize) -> usize {
-        while at < end {
-            let start = at;
-            while self.bytes.get(at).is_some_and(u8::is_ascii_alphanumeric) {
-                at += 1;
-            }
-            if self.bytes.get(at).is_some_and(|byte| !byte.is_ascii()) {
-                at = self.stretch(start);
-            } else if at > start {
-                self.ascii(start, at);
-            } else {
-                at += 1;
-            }
-        }
-        at
-    }
-
     /// The word of ASCII letters and digits from `start` to `end`.
     #[inline(always)]
     fn ascii(&mut self, start: usize, end: usize) {
         let length = end - start;
-        let hash = match self.bytes.get(start..start + 8) {
-            Some(eight) if length <= 8 => {
-                let word = u64::from_le_bytes(eight.try_into().expect("eight bytes")) | LOWER_CASE;
-                mix(SEED ^ length as u64, word & (!0 >> (64 - 8 * length)))
-            }
-            _ => hash(&self.bytes[start..end], LOWER_CASE),
-        };
+        let hash = hash_ascii(&self.bytes[start..], length);
         let kind = match (self.bytes[start..end].iter().all(u8::is_ascii_digit), length) {
             (true, 1..=3) => Kind::ShortNumber,
             (true, _) => Kind::LongNumber,
@@ -226,122 +160,149 @@ impl<S: Sink> Tokenizer<'_, S> {
         self.sink.push(Token { hash, kind, start, end });
     }
 
-    /// Tokens from `start` to the next ASCII separator, which is returned.
-    fn stretch(&mut self, start: usize) -> usize {
-        let before = self.sink.len();
-        let mut combining = 0;
+    /// The tokens between two ASCII separators, where not all is ASCII. Mostly they are one word of letters of
+    /// one byte and of two that stay as long.
+    #[inline(always)]
+    fn mixed(&mut self, classify: impl Classify, start: usize, end: usize) {
+        let length = end - start;
+        let Some(block) = self.bytes[start..].first_chunk::<BLOCK>().filter(|_| length <= BLOCK) else {
+            return self.stretch(start, end);
+        };
+        let mut others = classify.masks(block).others & (!0 >> (BLOCK - length));
+        // Small letters; bytes that are not ASCII stay as they are.
+        let mut folded = block.map(|byte| byte | 0x20 & !(byte >> 2));
+        let pairs = Pairs::get();
         let mut simple = true;
-        let mut end = self.bytes.len();
-        for (at, c) in self.text[start..].char_indices() {
-            let at = start + at;
-            if c.is_ascii() {
-                if !c.is_ascii_alphanumeric() {
-                    end = at;
-                    break;
-                }
-                let class = if c.is_ascii_digit() { Class::Number } else { Class::Letter };
-                self.take(c.to_ascii_lowercase(), class, at, at + 1);
-                combining = 0;
-                continue;
-            }
-            let page = Page::of(c);
-            let folded = page.folded(c);
-            let after = at + c.len_utf8();
-            match folded.class {
-                Class::Ignored => continue,
-                Class::Composes => simple = false,
-                Class::Mark if folded.combining != 0 && folded.combining < combining => simple = false,
-                Class::Expands => {
-                    for &(c, class) in page.expansion(folded) {
-                        self.take(c, class, at, after);
-                    }
-                }
-                class => self.take(folded.to(), class, at, after),
-            }
-            combining = folded.combining;
+        while others != 0 {
+            let at = others.trailing_zeros() as usize;
+            let pair = pairs.folded([block[at], block[(at + 1) % BLOCK]]);
+            simple &= pair != 0;
+            [folded[at], folded[(at + 1) % BLOCK]] = pair.to_le_bytes();
+            others &= others - 1;
+            others &= others.wrapping_sub(1);
         }
         if simple {
-            self.flush();
+            self.sink.push(Token { hash: hash_folded(&folded, length), kind: Kind::Word, start, end });
         } else {
-            self.word = Word::default();
-            self.sink.truncate(before);
-            self.composed(start, end);
+            self.stretch(start, end);
         }
+    }
+
+    /// The tokens between two ASCII separators, in any case: piece by piece, over the borders of
+    /// which nothing composes.
+    fn stretch(&mut self, start: usize, end: usize) {
+        let text = self.text;
+        let mut word = Word::NONE;
+        // The first character of a piece, and where it stands.
+        let (mut first, mut of_first) = (Folded::IGNORED, start);
+        let mut from = start;
+        let mut characters = text[from..end].char_indices();
+        while let Some((at, c)) = characters.next() {
+            let (at, folded) = (from + at, Page::of(c).folded(c));
+            if folded.is_boundary {
+                self.take_folded(&mut word, first, of_first, at);
+                (first, of_first) = (folded, at);
+            } else {
+                let mut of_piece = word;
+                from =
+                    self.piece(&mut of_piece, if first.class == Class::Ignored { at } else { of_first }, end);
+                (word, first) = (of_piece, Folded::IGNORED);
+                characters = text[from..end].char_indices();
+            }
+        }
+        self.take_folded(&mut word, first, of_first, end);
+        self.flush(&mut word);
+    }
+
+    /// The piece that begins at `start`; gives where the next one does.
+    #[inline(never)]
+    fn piece(&mut self, word: &mut Word, start: usize, end: usize) -> usize {
+        let text = self.text;
+        let characters =
+            || text[start..end].char_indices().map(|(at, c)| (start + at, c, Page::of(c).folded(c)));
+        let rest = characters().skip(1).find(|(.., folded)| folded.is_boundary);
+        let end = rest.map_or(end, |(at, ..)| at);
+        let characters = || characters().take_while(|&(at, ..)| at < end);
+        let mut combining = 0;
+        let in_order = characters().all(|(.., folded)| match folded.class {
+            Class::Ignored => true,
+            Class::Composes => false,
+            _ => {
+                std::mem::replace(&mut combining, folded.combining) <= folded.combining
+                    || folded.combining == 0
+            }
+        });
+        if in_order {
+            for (at, c, folded) in characters() {
+                self.take_folded(word, folded, at, at + c.len_utf8());
+            }
+            return end;
+        }
+        let mut piece = std::mem::take(&mut self.piece);
+        piece.clear();
+        let (mut from, mut to) = (None, end);
+        for (at, c, folded) in characters().filter(|(.., folded)| folded.class != Class::Ignored) {
+            from.get_or_insert(at);
+            to = at + c.len_utf8();
+            match folded.class {
+                Class::Expands | Class::Composes => {
+                    Page::of(c).expansion(folded).iter().for_each(|one| one.append_to(&mut piece));
+                }
+                _ => folded.append_to(&mut piece),
+            }
+        }
+        for c in piece.nfc() {
+            self.take(word, Folded::new(c, class(c)), from.unwrap_or(start), to);
+        }
+        self.piece = piece;
         end
     }
 
-    /// As [`Self::stretch`] where characters compose: piece by piece, over which none does.
-    fn composed(&mut self, start: usize, end: usize) {
-        let text = self.text;
-        let mut piece = String::new();
-        let (mut from, mut to) = (start, start);
-        for (at, c) in text[start..end].char_indices() {
-            let folded = Page::of(c).folded(c);
-            if folded.class == Class::Ignored {
-                continue;
+    /// The next character, which does not compose and stands for the bytes from `start` to `end`.
+    #[inline(always)]
+    fn take_folded(&mut self, word: &mut Word, folded: Folded, start: usize, end: usize) {
+        if folded.class == Class::Expands {
+            let c = self.text[start..].chars().next().expect("a character begins here");
+            for &one in Page::of(c).expansion(folded) {
+                self.take(word, one, start, end);
             }
-            if folded.is_boundary() && !piece.is_empty() {
-                self.compose(&piece, from, to);
-                piece.clear();
-            }
-            if piece.is_empty() {
-                from = start + at;
-            }
-            piece.push_str(&fold(c));
-            to = start + at + c.len_utf8();
-        }
-        self.compose(&piece, from, to);
-        self.flush();
-    }
-
-    fn compose(&mut self, piece: &str, from: usize, to: usize) {
-        for c in piece.nfc() {
-            self.take(c, class(c), from, to);
+        } else if folded.class != Class::Ignored {
+            self.take(word, folded, start, end);
         }
     }
 
     /// The next folded character, which stands for the bytes from `start` to `end`.
-    #[inline]
-    fn take(&mut self, c: char, class: Class, start: usize, end: usize) {
-        match class {
+    #[inline(always)]
+    fn take(&mut self, word: &mut Word, folded: Folded, start: usize, end: usize) {
+        match folded.class {
             Class::Letter | Class::Number => {
-                if self.word.class == Some(Class::Alone) {
-                    self.flush();
+                if word.class == Class::Alone {
+                    self.flush(word);
                 }
-                if self.word.class.is_none() {
-                    self.open(class, start);
+                if word.class == Class::Separator {
+                    *word = Word { class: folded.class, start, ..Word::NONE };
                 }
-                self.word.characters += 1;
-                self.word.numeric &= class == Class::Number;
+                word.characters += 1;
+                word.numeric &= folded.class == Class::Number;
             }
             Class::Alone => {
-                self.flush();
-                self.open(class, start);
+                self.flush(word);
+                *word = Word { class: Class::Alone, start, ..Word::NONE };
             }
-            Class::Mark if self.word.class.is_some() => {}
+            Class::Mark if word.class != Class::Separator => {}
             Class::Mark => return,
-            _ => return self.flush(),
+            _ => return self.flush(word),
         }
-        self.word.end = end;
-        self.word.bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        word.end = end;
+        word.bytes.append(folded.bytes, folded.length);
     }
 
-    #[inline]
-    fn open(&mut self, class: Class, start: usize) {
-        self.word.class = Some(class);
-        self.word.start = start;
-        self.word.characters = 0;
-        self.word.numeric = true;
-    }
-
-    #[inline]
-    fn flush(&mut self) {
-        if self.word.class.is_none() {
-            return;
+    #[inline(always)]
+    fn flush(&mut self, word: &mut Word) {
+        if word.class != Class::Separator {
+            let Word { start, end, .. } = *word;
+            self.sink.push(Token { hash: word.bytes.hash(), kind: word.kind(), start, end });
+            word.class = Class::Separator;
         }
-        let Word { start, end, .. } = self.word;
-        self.sink.push(Token { hash: hash(&self.word.bytes, 0), kind: self.word.kind(), start, end });
-        self.word.class = None;
-        self.word.bytes.clear();
     }
 }
