@@ -5,10 +5,9 @@ use std::hash::Hasher;
 use std::ops::Range;
 
 use hashbrown::HashTable;
-use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::grams::gram_hash;
+use super::groups::{distinct_items, for_equal};
 use super::tokens::{Kind, Sink, Token};
 use crate::error::ScanError;
 
@@ -150,14 +149,13 @@ impl Items {
         self.tokens.shrink_to_fit();
         self.worth.shrink_to_fit();
         let mut frequent = vec![false; self.tokens.len()];
-        let grams = Grams::new(self, TEMPLATE_GRAM);
-        for same in grams.groups(self) {
+        for_equal(self, TEMPLATE_GRAM, |same| {
             if distinct_items(same) > FREQUENT {
                 for gram in same {
                     frequent[self.places(gram.item as usize).start + gram.place as usize] = true;
                 }
             }
-        }
+        });
         for item in 0..self.len() {
             let places = self.places(item);
             let frequent = &frequent[places.clone()];
@@ -184,57 +182,4 @@ fn hash_tokens(tokens: &[u64]) -> u64 {
         hasher.write_u64(*token);
     }
     hasher.finish()
-}
-
-/// An n-gram of a distinct item, and the token at which it begins there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Gram {
-    pub(super) hash: u64,
-    pub(super) item: u32,
-    pub(super) place: u32,
-}
-
-/// Equal grams item by item.
-pub(super) fn by_item(same: &[Gram]) -> impl Iterator<Item = &[Gram]> {
-    same.chunk_by(|a, b| a.item == b.item)
-}
-
-/// In how many distinct items equal grams stand.
-pub(super) fn distinct_items(same: &[Gram]) -> usize {
-    by_item(same).count()
-}
-
-/// All n-grams of the items, equal ones side by side, by item and place.
-pub(super) struct Grams {
-    length: usize,
-    sorted: Vec<Gram>,
-}
-
-impl Grams {
-    pub(super) fn new(items: &Items, length: usize) -> Self {
-        let of_item = |item: usize| {
-            let grams = items.tokens[items.places(item)].windows(length).zip(0..);
-            grams.map(move |(gram, place)| Gram { hash: gram_hash(gram), item: item as u32, place })
-        };
-        let mut sorted: Vec<_> = (0..items.len()).flat_map(of_item).collect();
-        sorted.par_sort_unstable();
-        let tokens = |gram: &Gram| gram_tokens(items, gram, length);
-        for same_hash in sorted.chunk_by_mut(|a, b| a.hash == b.hash) {
-            if same_hash.iter().any(|other| tokens(other) != tokens(&same_hash[0])) {
-                same_hash.sort_by(|a, b| tokens(a).cmp(tokens(b)).then(a.cmp(b)));
-            }
-        }
-        Self { length, sorted }
-    }
-
-    /// Equal grams, ascending by item and place.
-    pub(super) fn groups<'a>(&'a self, items: &'a Items) -> impl Iterator<Item = &'a [Gram]> {
-        let tokens = |gram: &Gram| gram_tokens(items, gram, self.length);
-        self.sorted.chunk_by(move |a, b| a.hash == b.hash && tokens(a) == tokens(b))
-    }
-}
-
-fn gram_tokens<'a>(items: &'a Items, gram: &Gram, length: usize) -> &'a [u64] {
-    let start = items.places(gram.item as usize).start + gram.place as usize;
-    &items.tokens[start..start + length]
 }

@@ -63,6 +63,7 @@
 mod chars;
 mod coverage;
 mod grams;
+mod groups;
 mod hash;
 mod items;
 mod runs;

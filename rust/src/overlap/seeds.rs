@@ -1,7 +1,8 @@
 //! The seeds of all items, found in a document in one pass over its tokens.
 
 use super::grams::{gram_hash, roll};
-use super::items::{FREQUENT, Grams, Items, by_item, distinct_items};
+use super::groups::{by_item, distinct_items, for_equal};
+use super::items::{FREQUENT, Items};
 
 /// Tokens of a seed.
 pub(super) const SEED: usize = 5;
@@ -15,7 +16,7 @@ pub(super) struct Posting {
 
 /// Set in the item of the last posting of a gram.
 const LAST: u32 = 1 << 31;
-/// Bits of the filter for each gram, of which two are set.
+/// Bits of the filter for each gram, of which up to three are set.
 const FILTER_BITS: usize = 8;
 
 /// Where items have their seeds.
@@ -33,36 +34,44 @@ pub(super) struct Seeds {
 impl Seeds {
     /// Of items that are closed. Marks the places of seeds that stand in an item more than once.
     pub(super) fn new(items: &mut Items) -> Self {
-        let grams = Grams::new(items, SEED);
-        let rarest = rarest_grams(&grams, items);
-        let mut in_seed = vec![false; items.tokens.len()];
-        let mut repeated = Vec::new();
-        let mut postings: Vec<Posting> = Vec::new();
-        let mut found = Vec::new();
-        for same in grams.groups(items) {
-            let before = postings.len();
+        let mut found = Found { in_seed: vec![false; items.tokens.len()], ..Found::default() };
+        // Of each item that has frequent grams alone so far, the rarest: in how many items it stands, and where.
+        let mut rarest = vec![(u32::MAX, 0); items.len()];
+        let mut seedless = vec![true; items.len()];
+        for_equal(items, SEED, |same| {
             let count = distinct_items(same);
+            if count > FREQUENT {
+                for here in by_item(same) {
+                    let known = &mut rarest[here[0].item as usize];
+                    *known = (*known).min((count as u32, here[0].place));
+                }
+                return;
+            }
             for here in by_item(same) {
-                let first = here[0];
-                if count > FREQUENT && rarest[first.item as usize] != (count as u32, first.place) {
-                    continue;
-                }
-                postings.push(Posting { item: first.item, place: first.place });
-                let start = items.places(first.item as usize).start;
-                if here.len() > 1 {
-                    repeated.push(start + first.place as usize);
-                }
-                for gram in here {
-                    let place = start + gram.place as usize;
-                    in_seed[place..place + SEED].fill(true);
-                }
+                seedless[here[0].item as usize] = false;
+                found.post(items, here[0].item, here.iter().map(|gram| gram.place));
             }
-            if postings.len() > before {
-                postings.last_mut().expect("one was added").item |= LAST;
-                found.push((same[0].hash, before as u32));
+            found.end(same[0].hash);
+        });
+        let gram = |&(item, place): &(u32, u32)| {
+            let start = items.places(item as usize).start + place as usize;
+            &items.tokens[start..start + SEED]
+        };
+        let seedless = (0..)
+            .zip(&rarest)
+            .zip(seedless)
+            .filter(|((_, rarest), seedless)| *seedless && rarest.0 < u32::MAX);
+        let mut seedless: Vec<(u32, u32)> = seedless.map(|((item, rarest), _)| (item, rarest.1)).collect();
+        seedless.sort_by(|a, b| gram(a).cmp(gram(b)));
+        for same in seedless.chunk_by(|a, b| gram(a) == gram(b)) {
+            for &(item, place) in same {
+                let grams = items.tokens[items.places(item as usize)].windows(SEED).zip(0..);
+                let equal = grams.filter(|(other, _)| *other == gram(&(item, place)));
+                found.post(items, item, equal.map(|(_, place)| place));
             }
+            found.end(gram_hash(gram(&same[0])));
         }
-        drop(grams);
+        let Found { mut postings, hashes, in_seed, repeated } = found;
         for place in repeated {
             items.worth[place].set_repeated();
         }
@@ -73,7 +82,7 @@ impl Seeds {
             worth.map(|(worth, &seed)| if seed { worth.weight() } else { 0 }).sum()
         };
         let weight = (0..items.len()).map(weigh).collect();
-        Self { filter: filter(&found), table: table(&found), postings, weight }
+        Self { filter: filter(&hashes), table: table(&hashes, &postings), postings, weight }
     }
 
     pub(super) fn nbytes(&self) -> usize {
@@ -102,8 +111,8 @@ impl Seeds {
             maybe.push((hash, (tokens.len() - SEED) as u32));
         }
         for &(hash, place) in &*maybe {
-            let at = place as usize;
-            if let Some(postings) = self.lookup(hash, &tokens[at..at + SEED], items) {
+            let gram = tokens[place as usize..].first_chunk().expect("a gram begins here");
+            if let Some(postings) = self.lookup(hash, gram, items) {
                 hits.push((postings, place));
             }
         }
@@ -124,7 +133,7 @@ impl Seeds {
         self.filter[slot(hash, self.filter.len())] & bits == bits
     }
 
-    fn lookup(&self, hash: u64, gram: &[u64], items: &Items) -> Option<u32> {
+    fn lookup(&self, hash: u64, gram: &[u64; SEED], items: &Items) -> Option<u32> {
         let mut slot = slot(hash, self.table.len());
         loop {
             let (low, start) = self.table[slot];
@@ -132,7 +141,7 @@ impl Seeds {
             if low == hash as u32 {
                 let Posting { item, place } = self.postings[start as usize];
                 let place = items.places((item & !LAST) as usize).start + place as usize;
-                if items.tokens[place..place + SEED] == *gram {
+                if items.tokens[place..].first_chunk() == Some(gram) {
                     return Some(start);
                 }
             }
@@ -141,17 +150,42 @@ impl Seeds {
     }
 }
 
-/// Of each item its rarest gram, the first of equals: in how many distinct items it stands, and where here.
-fn rarest_grams(grams: &Grams, items: &Items) -> Vec<(u32, u32)> {
-    let mut rarest = vec![(u32::MAX, 0); items.len()];
-    for same in grams.groups(items) {
-        let count = distinct_items(same) as u32;
-        for here in by_item(same) {
-            let known = &mut rarest[here[0].item as usize];
-            *known = (*known).min((count, here[0].place));
+/// Seeds as they are found.
+#[derive(Default)]
+struct Found {
+    postings: Vec<Posting>,
+    /// Of each gram.
+    hashes: Vec<u64>,
+    /// Of each token of the items, whether it belongs to a seed.
+    in_seed: Vec<bool>,
+    /// Tokens at which a seed begins that stands more than once in the item.
+    repeated: Vec<usize>,
+}
+
+impl Found {
+    /// A gram is a seed of `item`, in which it stands at these places.
+    fn post(&mut self, items: &Items, item: u32, places: impl Iterator<Item = u32>) {
+        let start = items.places(item as usize).start;
+        let mut first = None;
+        for place in places {
+            match first {
+                None => first = Some(place),
+                Some(first) if self.repeated.last() != Some(&(start + first as usize)) => {
+                    self.repeated.push(start + first as usize);
+                }
+                Some(_) => {}
+            }
+            let place = start + place as usize;
+            self.in_seed[place..place + SEED].fill(true);
         }
+        self.postings.extend(first.map(|place| Posting { item, place }));
     }
-    rarest
+
+    /// The gram has been posted for all items.
+    fn end(&mut self, hash: u64) {
+        self.postings.last_mut().expect("it was posted").item |= LAST;
+        self.hashes.push(hash);
+    }
 }
 
 #[inline(always)]
@@ -160,9 +194,9 @@ fn filter_bits(hash: u64) -> u64 {
 }
 
 /// A Bloom filter, one word of it for each hash. Its size is no power of two: it has to stay in the cache.
-fn filter(found: &[(u64, u32)]) -> Vec<u64> {
-    let mut filter = vec![0; found.len() * FILTER_BITS / 64 + 1];
-    for &(hash, _) in found {
+fn filter(hashes: &[u64]) -> Vec<u64> {
+    let mut filter = vec![0; hashes.len() * FILTER_BITS / 64 + 1];
+    for &hash in hashes {
         let word = slot(hash, filter.len());
         filter[word] |= filter_bits(hash);
     }
@@ -175,14 +209,17 @@ fn slot(hash: u64, slots: usize) -> usize {
     ((u128::from(hash) * slots as u128) >> 64) as usize
 }
 
-fn table(found: &[(u64, u32)]) -> Vec<(u32, u32)> {
-    let mut table = vec![(0, 0); found.len() + found.len() / 2 + 1];
-    for &(hash, start) in found {
+/// Of grams by their hashes and postings, in the same order.
+fn table(hashes: &[u64], postings: &[Posting]) -> Vec<(u32, u32)> {
+    let mut table = vec![(0, 0); hashes.len() + hashes.len() / 2 + 1];
+    let mut start = 0;
+    for (&hash, postings) in hashes.iter().zip(postings.chunk_by(|a, _| a.item & LAST == 0)) {
         let mut slot = slot(hash, table.len());
         while table[slot].1 != 0 {
             slot = if slot + 1 == table.len() { 0 } else { slot + 1 };
         }
         table[slot] = (hash as u32, start + 1);
+        start += postings.len() as u32;
     }
     table
 }
