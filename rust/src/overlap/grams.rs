@@ -17,6 +17,8 @@ pub(super) fn roll<const N: u32>(hash: u64, first: u64, next: u64) -> u64 {
 }
 
 const FREE: u32 = u32::MAX;
+/// Slots of the table for each gram, at least: most of what is looked for is not there, and found free at once.
+const SLOTS: usize = 8;
 
 /// The N-grams of one item by their tokens. A gram is known by the first place at which it stands.
 #[derive(Debug, Default)]
@@ -35,7 +37,7 @@ impl<const N: usize> Places<N> {
     /// Takes the grams of `item`.
     pub(super) fn fill(&mut self, item: &[u64]) {
         let grams = (item.len() + 1).saturating_sub(N);
-        let slots = (2 * grams).next_power_of_two().max(2);
+        let slots = (SLOTS * grams).next_power_of_two().max(2);
         self.shift = 64 - slots.trailing_zeros();
         self.table.clear();
         self.table.resize(slots, FREE);

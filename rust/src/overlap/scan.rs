@@ -11,9 +11,7 @@ use crate::error::ScanError;
 use crate::parallel::Watch;
 
 /// Seeds of an item carry one part in so many of what all its seeds carry, or it is no candidate.
-const CANDIDATE_PART: u64 = 5;
-/// The most that the tokens of a seed weigh.
-const MOST_CARRIED: u64 = 4 * SEED as u64;
+pub(super) const CANDIDATE_PART: u64 = 5;
 /// Half words that are covered in a match that is not whole.
 const MATCH_HALF_WORDS: u32 = 2 * 10;
 /// Half words of an item that matches if it is whole.
@@ -66,7 +64,7 @@ impl Scanner {
         if self.hits.is_empty() {
             return Ok(());
         }
-        self.hits.sort_unstable();
+        self.hits.sort_unstable_by_key(|&(postings, place)| in_order(postings, place));
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         let mut start = 0;
@@ -76,10 +74,15 @@ impl Scanner {
             let postings = seeds.postings(same[0].0);
             found.extend(postings.map(|Posting { item, place }| Found { item, place, hits }));
         }
-        found.sort_unstable_by_key(|found| (found.item, found.place));
+        found.sort_unstable_by_key(|found| in_order(found.item, found.place));
         let first = pairs.len();
         for of_item in found.chunk_by(|a, b| a.item == b.item) {
             watch.check()?;
+            // Before anything that takes time in proportion to the item.
+            let places = of_item.iter().map(|seed| u64::from(seed.hits.1 - seed.hits.0)).sum::<u64>();
+            if places < u64::from(seeds.fewest[of_item[0].item as usize]) {
+                continue;
+            }
             pairs.extend(self.judge(row, of_item, items, seeds));
         }
         // Distinct items are in the order of their first.
@@ -93,11 +96,6 @@ impl Scanner {
         let item = found[0].item as usize;
         let tokens = &items.tokens[items.places(item)];
         let worth = &items.worth[items.places(item)];
-        // Before anything that takes time in proportion to the item: no place of a seed can carry more.
-        let places = found.iter().map(|seed| u64::from(seed.hits.1 - seed.hits.0)).sum::<u64>();
-        if CANDIDATE_PART * places * MOST_CARRIED < u64::from(seeds.weight[item]) {
-            return None;
-        }
         self.seed_places(found, item, tokens, worth);
         let (in_document, half_words) = carried(&self.places, worth);
         if CANDIDATE_PART * u64::from(in_document) < u64::from(seeds.weight[item]) {
@@ -196,6 +194,12 @@ impl Scanner {
         }
         self.seeds.sort_unstable();
     }
+}
+
+/// Both in one number, which is compared faster than a pair.
+#[inline(always)]
+fn in_order(first: u32, second: u32) -> u64 {
+    u64::from(first) << 32 | u64::from(second)
 }
 
 /// The weight and the half words of the tokens of an item in grams of [`SEED`] tokens at ascending places.

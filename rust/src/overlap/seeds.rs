@@ -3,6 +3,7 @@
 use super::grams::{gram_hash, roll};
 use super::groups::{by_item, distinct_items, for_equal};
 use super::items::{FREQUENT, Items};
+use super::scan::CANDIDATE_PART;
 
 /// Tokens of a seed.
 pub(super) const SEED: usize = 5;
@@ -29,6 +30,9 @@ pub(super) struct Seeds {
     postings: Vec<Posting>,
     /// Of each distinct item, the weight of its tokens that belong to seeds.
     pub(super) weight: Vec<u32>,
+    /// Of each distinct item, how many places of seeds a document holds at least that makes it a candidate: no
+    /// place carries more than the heaviest does.
+    pub(super) fewest: Vec<u32>,
 }
 
 impl Seeds {
@@ -76,18 +80,25 @@ impl Seeds {
             items.worth[place].set_repeated();
         }
         postings.shrink_to_fit();
-        let weigh = |item| {
+        let mut weight = Vec::with_capacity(items.len());
+        let mut fewest = Vec::with_capacity(items.len());
+        for item in 0..items.len() {
             let places = items.places(item);
-            let worth = items.worth[places.clone()].iter().zip(&in_seed[places]);
-            worth.map(|(worth, &seed)| if seed { worth.weight() } else { 0 }).sum()
-        };
-        let weight = (0..items.len()).map(weigh).collect();
-        Self { filter: filter(&hashes), table: table(&hashes, &postings), postings, weight }
+            let (worth, in_seed) = (&items.worth[places.clone()], &in_seed[places]);
+            let weights =
+                worth.iter().zip(in_seed).map(|(worth, &seed)| if seed { worth.weight() } else { 0 });
+            let weights: Vec<u32> = weights.collect();
+            let all: u32 = weights.iter().sum();
+            let most: u32 = weights.windows(SEED).map(|seed| seed.iter().sum()).max().unwrap_or(0);
+            weight.push(all);
+            fewest.push(all.div_ceil(CANDIDATE_PART as u32 * most.max(1)));
+        }
+        Self { filter: filter(&hashes), table: table(&hashes, &postings), postings, weight, fewest }
     }
 
     pub(super) fn nbytes(&self) -> usize {
         size_of::<u64>() * (self.filter.capacity() + self.table.capacity() + self.postings.capacity())
-            + size_of::<u32>() * self.weight.capacity()
+            + size_of::<u32>() * (self.weight.capacity() + self.fewest.capacity())
     }
 
     /// Appends to `hits` every seed that stands among `tokens`: the beginning of its postings and its place.
@@ -110,12 +121,28 @@ impl Seeds {
         if self.passes(hash) {
             maybe.push((hash, (tokens.len() - SEED) as u32));
         }
+        // In two steps, so that a step waits for the memory of many places at once.
+        let before = hits.len();
         for &(hash, place) in &*maybe {
-            let gram = tokens[place as usize..].first_chunk().expect("a gram begins here");
-            if let Some(postings) = self.lookup(hash, gram, items) {
-                hits.push((postings, place));
+            if let Some(start) = self.entries(hash).next() {
+                hits.push((start, place));
             }
         }
+        let mut kept = before;
+        for at in before..hits.len() {
+            let (start, place) = hits[at];
+            let gram = tokens[place as usize..].first_chunk().expect("a gram begins here");
+            let found = if self.is_of(start, gram, items) {
+                Some(start)
+            } else {
+                self.entries(gram_hash(gram)).find(|&start| self.is_of(start, gram, items))
+            };
+            if let Some(start) = found {
+                hits[kept] = (start, place);
+                kept += 1;
+            }
+        }
+        hits.truncate(kept);
     }
 
     /// The items of a seed, by what [`Self::find`] gave.
@@ -133,20 +160,25 @@ impl Seeds {
         self.filter[slot(hash, self.filter.len())] & bits == bits
     }
 
-    fn lookup(&self, hash: u64, gram: &[u64; SEED], items: &Items) -> Option<u32> {
-        let mut slot = slot(hash, self.table.len());
-        loop {
-            let (low, start) = self.table[slot];
-            let start = start.checked_sub(1)?;
-            if low == hash as u32 {
-                let Posting { item, place } = self.postings[start as usize];
-                let place = items.places((item & !LAST) as usize).start + place as usize;
-                if items.tokens[place..].first_chunk() == Some(gram) {
-                    return Some(start);
-                }
-            }
-            slot = if slot + 1 == self.table.len() { 0 } else { slot + 1 };
-        }
+    /// Where the postings of grams begin that may have this hash.
+    #[inline(always)]
+    fn entries(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let slots = self.table.len();
+        let mut next = slot(hash, slots);
+        std::iter::from_fn(move || {
+            let entry = self.table[next];
+            next = if next + 1 == slots { 0 } else { next + 1 };
+            Some((entry.0, entry.1.checked_sub(1)?))
+        })
+        .filter_map(move |(low, start)| (low == hash as u32).then_some(start))
+    }
+
+    /// Whether these postings are of this gram.
+    #[inline(always)]
+    fn is_of(&self, start: u32, gram: &[u64; SEED], items: &Items) -> bool {
+        let Posting { item, place } = self.postings[start as usize];
+        let place = items.places((item & !LAST) as usize).start + place as usize;
+        items.tokens[place..].first_chunk() == Some(gram)
     }
 }
 
