@@ -119,7 +119,8 @@ def leakscan(
         allow: tolerated fraction of matched rows per level.
         nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
-        columns: column -> field, where a field has an unusual name.
+        columns: column -> field, where a field has an unusual name. ``question``, ``passage``, ``choices``
+            and ``answer`` are columns of `eval` alone; its question is its text.
         allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
         ignore: globs of names, or of ends of paths, of what folders and globs hold that is not to be
             read. What else is neither data nor plainly none there is an error.
@@ -177,7 +178,7 @@ def leakscan(
             common = load_payload(payload, columns=columns, allow_leaked=allow_leaked)
         splits: dict[Side, OpenSplit] = {"train": _open(train, train_payload, common, columns, allow_leaked)}
         if eval is not None:
-            splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked)
+            splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked, items=True)
     datasets = {side: split.dataset for side, split in splits.items()}
     inputs = Inputs(splits, threads, _others(datasets["train"], shard))
     leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
@@ -331,11 +332,19 @@ def _ignoring(source: Any, ignore: Sequence[str]) -> Any:
 
 
 def _open(
-    split: Any, own: Any, common: Payload | None, columns: Mapping[str, str] | None, allow_leaked: bool
+    split: Any,
+    own: Any,
+    common: Payload | None,
+    columns: Mapping[str, str] | None,
+    allow_leaked: bool,
+    *,
+    items: bool = False,
 ) -> OpenSplit:
     fingerprint = as_fingerprint(split)
     if fingerprint is not None:  # a payload for both sides is not meant for it, one of its own is refused
         return OpenSplit(load_split(fingerprint, payload=own), None)
     payload = common if own is None else load_payload(own, columns=columns, allow_leaked=allow_leaked)
-    dataset = load_split(split, columns=columns, payload=payload, allow_leaked=allow_leaked, lenient=True)
+    dataset = load_split(
+        split, columns=columns, payload=payload, allow_leaked=allow_leaked, lenient=True, items=items
+    )
     return OpenSplit(dataset, payload)

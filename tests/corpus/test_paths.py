@@ -11,7 +11,7 @@ import pytest
 
 import lvmfast
 from lvmfast.corpus import load_payload, load_split
-from lvmfast.corpus.columns import ALIASES
+from lvmfast.corpus.columns import ALIASES, NAMED
 from lvmfast.corpus.formats import FORMATS, NPY, format_of
 from lvmfast.corpus.paths import expand
 from lvmfast.errors import DataError
@@ -260,7 +260,7 @@ def test_a_mapped_field_is_no_alias_of_another_column():
     ("columns", "message"),
     [
         ({"vector": "v"}, "<arrays>: vector: no field 'v'; there is b, targets"),
-        ({"vectors": "targets"}, "column vectors: expected one of doc_id, chunk_id, text, vector, context"),
+        ({"vectors": "targets"}, f"column vectors: expected one of {', '.join(NAMED)}"),
     ],
 )
 def test_mappings_that_do_not_hold_are_refused(columns, message):

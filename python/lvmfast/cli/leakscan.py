@@ -102,7 +102,10 @@ def leakscan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
+        typer.Option(
+            metavar="NAME=FIELD",
+            help="Read column NAME (doc_id, text, ...; of eval: question, answer, ...) from FIELD.",
+        ),
     ] = None,
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.blocks import read_ahead
-from lvmfast.corpus.columns import MISSED, near_misses, resolve
-from lvmfast.corpus.dataset import Batch, Column, Rows
+from lvmfast.corpus.columns import EXPECTED_ITEMS, MISSED, near_misses, reads_a_number, resolve
+from lvmfast.corpus.dataset import ITEM_COLUMNS, Batch, Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.gathered import GatheredArray, opened_together
 from lvmfast.corpus.values import (
@@ -23,6 +23,7 @@ from lvmfast.corpus.values import (
     ids_from_numpy,
     ids_from_values,
     is_vector_dtype,
+    item_text,
     row_bytes,
     rows_per_batch,
     text_from_values,
@@ -66,7 +67,7 @@ class ArraysFile:
         self.unreadable: dict[Column, str] = {}
         notes = list(notes)
         for column, field in list(self.fields.items()):
-            refusal = self._opened(column, sources[field])
+            refusal = self._opened(column, sources[field], sources)
             if refusal is not None:
                 self.unreadable[column] = f"{name}: {field}: {refusal}"
                 notes.append(f"{field}: not read as {column}: {refusal}")
@@ -84,7 +85,7 @@ class ArraysFile:
         """The array that `column` is read from."""
         return self._sources[self.fields[column]]
 
-    def _opened(self, column: Column, source: ArraySource) -> str | None:
+    def _opened(self, column: Column, source: ArraySource, sources: Mapping[str, ArraySource]) -> str | None:
         """Learns what `column` is made of; why the array cannot be it, or None."""
         found = f"got {tuple(source.shape)} {source.dtype}"
         kind = source.dtype.kind
@@ -98,6 +99,8 @@ class ArraysFile:
             fits = wide and is_vector_dtype(source.dtype)
         elif column == "text":
             fits = len(source.shape) == 1 and kind in _STRINGS
+        elif column in ITEM_COLUMNS:
+            return self._opened_item(column, source, sources)
         else:
             pairs = len(source.shape) == 2 and source.shape[1] >= 2 and kind in "iu"
             fits = pairs or (len(source.shape) == 1 and kind in "iu" + _STRINGS)
@@ -112,6 +115,17 @@ class ArraysFile:
             unsigned = kind == "u" and source.dtype.itemsize == 8
             self.id_types[column] = pa.int64() if kind in "iu" and not unsigned else pa.large_string()
         return None
+
+    def _opened_item(
+        self, column: Column, source: ArraySource, sources: Mapping[str, ArraySource]
+    ) -> str | None:
+        """Why the array cannot be a field of evaluation items, whose rows other columns count; or None."""
+        rows = next((sources[f].shape[0] for c, f in self.fields.items() if c not in ITEM_COLUMNS), None)
+        if source.shape and rows not in (None, source.shape[0]):
+            return f"expected {rows} rows, got {source.shape[0]}"
+        kinds = _STRINGS + ("iu" if reads_a_number(column, self.fields) or len(source.shape) > 1 else "")
+        fits = 1 <= len(source.shape) <= 2 and source.dtype.kind in kinds
+        return None if fits else f"expected {_EXPECTED[column]}, got {tuple(source.shape)} {source.dtype}"
 
     def _common_rows(self) -> int:
         rows = {field: source.shape[0] for field, source in self._sources.items()}
@@ -166,6 +180,8 @@ class ArraysFile:
         where = f"{self.name}: {self.fields[column]}"
         if column == "text":
             return text_from_values(block.tolist(), where, start)
+        if column in ITEM_COLUMNS:
+            return pa.array(map(item_text, block.tolist()), pa.large_string())
         if block.ndim == 2:
             block = block[:, 0 if column == "doc_id" else 1]
         if block.dtype.kind == "O":
@@ -182,6 +198,7 @@ _EXPECTED: dict[Column, str] = {
     "text": "(n,) text",
     "vector": "(n, d) float",
     "context": "(n, length, d) float",
+    **EXPECTED_ITEMS,
 }
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from lvmfast.corpus.arrow_types import extension_name, meant_type, plain
-from lvmfast.corpus.values import spelt_ids, text_from_values
+from lvmfast.corpus.arrow_types import extension_name, leaf_of, meant_type, plain
+from lvmfast.corpus.values import item_text, spelt_ids, text_from_values
 from lvmfast.errors import DataError
 
 _Reader = Callable[[pa.Array, str, int], pa.Array]
@@ -36,6 +36,23 @@ def text_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:
     if kind is None or kind.text is None:
         raise DataError(f"{where}: expected text, got {array.type}")
     return kind.text(plain(array), where, first_row)
+
+
+def is_item_type(arrow_type: pa.DataType, *, numbers: bool) -> bool:
+    """Whether `item_from_arrow` can read `arrow_type`: texts, lists of them, and if so `numbers`."""
+    leaf, depth = leaf_of(arrow_type)
+    return is_text_type(leaf) or ((numbers or depth > 0) and bool(pa.types.is_integer(leaf)))
+
+
+def item_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:
+    """What evaluation items say in a field, as large_string with its nulls; of lists, as `item_text` says.
+
+    Raises:
+        DataError: a row is not UTF-8; it names `where` and the row.
+    """
+    if is_text_type(array.type):
+        return text_from_arrow(array, where, first_row)
+    return pa.array(map(item_text, plain(array).to_pylist()), pa.large_string())
 
 
 def ids_from_arrow(array: pa.Array, where: str, first_row: int) -> pa.Array:

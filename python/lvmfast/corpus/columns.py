@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from lvmfast.corpus.dataset import COLUMNS, Column
+from lvmfast.corpus.dataset import COLUMNS, ITEM_COLUMNS, Column
 from lvmfast.corpus.looks import LackingError
 from lvmfast.errors import DataError
 
@@ -14,7 +14,16 @@ ALIASES: dict[Column, tuple[str, ...]] = {
     "text": ("text",),
     "vector": ("vector", "embedding", "embeddings", "targets", "target_vectors"),
     "context": ("context", "contexts", "context_sequences", "sequences"),
+    # Of evaluation items alone, whose mapping has them.
+    "question": (),
+    "passage": (),
+    "choices": (),
+    "answer": (),
 }
+#: The fields of an evaluation item, which have a name each.
+ROLES: tuple[Column, ...] = ("question", *ITEM_COLUMNS)
+#: What a field can be mapped to.
+NAMED: tuple[Column, ...] = (*COLUMNS, "question")
 
 #: An (n, >= 2) array of integers: column 0 is the doc_id, column 1 the chunk_id.
 PAIR_FIELD = "truth_keys"
@@ -22,23 +31,43 @@ PAIR_FIELD = "truth_keys"
 _MAP = "map one of them: --column NAME=FIELD (in Python columns={...})"
 
 
+#: What a field of an evaluation item is made of.
+EXPECTED_ITEMS: dict[Column, str] = {
+    "passage": "text or a list of texts",
+    "choices": "a text or a list of texts",
+    "answer": "text, integers (where there are no choices, whose numbers they would be) or lists of these",
+}
+
 #: Why a field of `near_misses` is not its column.
 MISSED = "names are compared letter by letter; rename it, or map it on both sides (--column NAME=FIELD)"
 
 
 def check_mapping(mapping: Mapping[str, str] | None) -> dict[Column, str]:
-    """The user's mapping, with its keys held to the five column names.
+    """The user's mapping, with its keys held to the names of columns.
 
     Raises:
         DataError: a key is not a column.
     """
     checked: dict[Column, str] = {}
     for key, field in (mapping or {}).items():
-        column = next((c for c in COLUMNS if c == key), None)
+        column = next((c for c in NAMED if c == key), None)
         if column is None:
-            raise DataError(f"column {key}: expected one of {', '.join(COLUMNS)}")
+            raise DataError(f"column {key}: expected one of {', '.join(NAMED)}")
         checked[column] = field
     return checked
+
+
+def mapping_of_items(mapping: Mapping[Column, str]) -> dict[Column, str]:
+    """The mapping by which evaluation items are read: each role has a field, and a question is a text."""
+    mapped = {**{role: role for role in ROLES if role not in mapping.values()}, **mapping}
+    if "question" in mapping:
+        mapped["text"] = mapped.pop("question")
+    return mapped
+
+
+def mapping_of_texts(mapping: Mapping[Column, str]) -> dict[Column, str]:
+    """The mapping by which anything else is read, which knows no role."""
+    return {column: field for column, field in mapping.items() if column not in ROLES}
 
 
 def resolve(
@@ -51,7 +80,8 @@ def resolve(
 ) -> dict[Column, str]:
     """The field of the file `name` that each column is read from; columns it lacks are left out.
 
-    A mapped field is taken as it is and is no alias candidate for any other column. With `pairs` the
+    A mapped field is taken as it is and is no alias candidate for any other column. One of a role may be
+    missing; a question is the text where there is no other. With `pairs` the
     file may hold ids as one ``truth_keys`` array. Without `strict` a mapped field that the file lacks
     leaves the column to its aliases (a split and its payload share one mapping).
 
@@ -60,12 +90,12 @@ def resolve(
     """
     claimed = {field for field in mapping.values() if field in fields}
     found: dict[Column, str] = {}
-    for column in COLUMNS:
+    for column in NAMED:
         field = mapping.get(column)
         if field in claimed:
             found[column] = str(field)
             continue
-        if field is not None and strict:
+        if field is not None and strict and column not in ROLES:
             raise LackingError(f"{name}: {column}: no field {field!r}; there is {_listed(fields)}")
         candidates = [alias for alias in ALIASES[column] if alias in fields and alias not in claimed]
         if pairs and column in ("doc_id", "chunk_id") and PAIR_FIELD in fields:
@@ -74,8 +104,11 @@ def resolve(
             raise DataError(f"{name}: {column}: both {' and '.join(candidates)} could be it; {_MAP}")
         if candidates:
             found[column] = candidates[0]
+    if (question := found.pop("question", None)) is not None:
+        found.setdefault("text", question)
     if not found:
-        lacking = " or ".join(f"{field!r} ({column})" for column, field in mapping.items())
+        mapped = {column: field for column, field in mapping.items() if column not in ROLES}
+        lacking = " or ".join(f"{field!r} ({column})" for column, field in mapped.items())
         asked = f"no field {lacking}, as mapped, and " if lacking else ""
         raise LackingError(f"{name}: {asked}no field is a known column; there is {_listed(fields)}; {_MAP}")
     return found
@@ -91,6 +124,11 @@ def near_misses(fields: Collection[str], found: Mapping[Column, str]) -> dict[Co
         if column not in found
     }
     return {column: candidates[0] for column, candidates in missed.items() if candidates}
+
+
+def reads_a_number(column: Column, found: Mapping[Column, str]) -> bool:
+    """Whether an integer is what `column` says, as text; beside choices an answer is the number of one."""
+    return column != "answer" or "choices" not in found
 
 
 def _listed(fields: Collection[str]) -> str:

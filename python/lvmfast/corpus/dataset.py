@@ -17,8 +17,13 @@ from lvmfast.errors import DataError
 from lvmfast.stores import Source
 from lvmfast.stores.ahead import AHEAD_BYTES
 
-Column = Literal["doc_id", "chunk_id", "text", "vector", "context"]
-COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context")
+Column = Literal[
+    "doc_id", "chunk_id", "text", "vector", "context", "question", "passage", "choices", "answer"
+]
+#: What an evaluation item has beside its text, which is its question.
+ITEM_COLUMNS: tuple[Column, ...] = ("passage", "choices", "answer")
+#: ``question`` is none of them: it names the text of evaluation items.
+COLUMNS: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector", "context", *ITEM_COLUMNS)
 
 #: Columns that a batch holds under another name: that of a property gives the array.
 _FIELDS: Mapping[str, str] = {"vector": "targets", "context": "windows"}
@@ -44,7 +49,8 @@ class Batch:
 
     Ids are int64 or large_string arrays with nulls; text is large_string with nulls; vectors are aligned,
     C-contiguous float32 of shape (rows, d), contexts (rows, length, d). `targets` and `windows` are these two
-    as they were read, where a vector that stands in many windows may be there once.
+    as they were read, where a vector that stands in many windows may be there once. Passage, choices and
+    answer are text; several texts of one row stand behind each other, with a `values.SEPARATOR` between.
     """
 
     file: int  #: place of the file in ``Dataset.files``
@@ -54,6 +60,9 @@ class Batch:
     doc_id: pa.Array | None = None
     chunk_id: pa.Array | None = None
     text: pa.Array | None = None
+    passage: pa.Array | None = None
+    choices: pa.Array | None = None
+    answer: pa.Array | None = None
     targets: VectorColumn | None = None
     windows: VectorColumn | None = None
 
@@ -322,7 +331,7 @@ class Dataset:
 
         Args:
             rows: sorted, unique row numbers of the dataset, int64 (n,).
-            columns: of ``doc_id``, ``chunk_id`` and ``text``.
+            columns: any but ``vector`` and ``context``.
 
         Returns:
             A table of n rows in the order of `rows`: ``row`` and `columns`. Ids are int64 if every file
@@ -332,7 +341,7 @@ class Dataset:
             DataError: the files end before the last of `rows`, or are broken.
             ValueError: `columns` names something else.
         """
-        types = {c: pa.large_string() if c == "text" else self.id_type(c) for c in columns}
+        types = self._types(columns)
         schema = pa.schema([("row", pa.int64()), *types.items()])
         return pa.concat_tables([schema.empty_table(), *self.taken(rows, columns)])
 
@@ -344,9 +353,9 @@ class Dataset:
         """
         _check_request(columns, 1)
         if any(column in ("vector", "context") for column in columns):
-            raise ValueError("take: columns are doc_id, chunk_id and text")
+            raise ValueError("take: columns are any but vector and context")
         wanted = np.asarray(rows, dtype=np.int64)
-        types = {c: pa.large_string() if c == "text" else self.id_type(c) for c in columns}
+        types = self._types(columns)
         done, start = 0, 0
         for file in self.files:
             if done == len(wanted):
@@ -372,6 +381,10 @@ class Dataset:
             start += _counted(file)
         if done < len(wanted):
             raise DataError(f"{self.files[-1].name}: row {wanted[done]} is past the end of the split")
+
+    def _types(self, columns: Sequence[Column]) -> dict[Column, pa.DataType]:
+        ids = ("doc_id", "chunk_id")
+        return {c: self.id_type(c) if c in ids else pa.large_string() for c in columns}
 
 
 def _counted(file: SplitFile) -> int:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.dataset import ITEM_COLUMNS, Column
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.lines import Lines
+from lvmfast.corpus.values import item_text
 from lvmfast.errors import DataError
 
 _PARALLEL_BYTES = 1 << 20
@@ -212,6 +213,10 @@ def _read_context(where: str, value: Any) -> list[list[float | None] | None] | N
     return None if value is None else [_read_vector(where, item) for item in value]
 
 
+def _read_item(where: str, value: Any) -> str | None:
+    return item_text(value)
+
+
 #: (place of a value for errors, the value as `json` gives it) -> the value of a column.
 READERS: dict[Column, Callable[[str, Any], Any]] = {
     "doc_id": _read_id,
@@ -219,6 +224,7 @@ READERS: dict[Column, Callable[[str, Any], Any]] = {
     "text": _read_text,
     "vector": _read_vector,
     "context": _read_context,
+    **dict.fromkeys(ITEM_COLUMNS, _read_item),
 }
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 
-from lvmfast.corpus.columns import ALIASES, resolve
-from lvmfast.corpus.dataset import COLUMNS, Column, Rows
+from lvmfast.corpus.columns import ALIASES, NAMED, resolve
+from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Rows
 from lvmfast.corpus.json_rows import Reading, objects, parsed
 from lvmfast.corpus.lines import line_blocks
 from lvmfast.corpus.looks import SampleContradicted, by_sample
@@ -137,7 +137,7 @@ class Fields:
         """
         claimed = {name for name in self._mapping.values() if name in self.seen}
         names: set[str] = set()
-        for column in COLUMNS:
+        for column in NAMED:
             mapped = self._mapping.get(column)
             candidates = {mapped} if mapped in claimed else {*ALIASES[column], mapped} - claimed
             settled = self.seen if column not in ("vector", "context") else self._with_value()
@@ -172,7 +172,16 @@ def _type(column: Column, value: Any) -> pa.DataType:
     """Of a column whose first value is `value`: ids come as text, and vectors as lists of a size."""
     if column in ("vector", "context"):
         return _type_of(value)
-    return pa.large_string()
+    return _type_of_item(value) if column in ITEM_COLUMNS else pa.large_string()
+
+
+def _type_of_item(value: Any) -> pa.DataType:
+    if isinstance(value, list):
+        types = {_type_of_item(item) for item in value}
+        return pa.list_(types.pop() if len(types) == 1 else pa.large_string())
+    if value is None or isinstance(value, str):
+        return pa.large_string()
+    return pa.int64() if type(value) is int else _type_of(value)
 
 
 def _type_of(value: Any) -> pa.DataType:

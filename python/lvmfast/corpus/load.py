@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
-from lvmfast.corpus.columns import check_mapping
-from lvmfast.corpus.dataset import Column, Dataset, SplitFile
+from lvmfast.corpus.columns import check_mapping, mapping_of_items, mapping_of_texts
+from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Dataset, SplitFile
 from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint, open_fingerprint
 from lvmfast.corpus.formats import required_format
 from lvmfast.corpus.guises import seems
@@ -34,6 +34,7 @@ def load_split(
     allow_leaked: bool = False,
     lenient: bool = False,
     ignore: Sequence[str] = (),
+    items: bool = False,
 ) -> Dataset:
     """Opens a split. Rows are read only where a payload is joined: all of the payload, and the split's ids.
 
@@ -50,27 +51,31 @@ def load_split(
             them: perhaps nobody needs them.
         ignore: globs of names, or of ends of paths, of what folders and globs hold that is not part of the
             data: of the payload's, too. Anything else that is neither data nor plainly none is an error.
+        items: the rows are evaluation items: ``passage``, ``choices`` and ``answer`` are read where they are
+            there and hold texts (a note says where not), and a ``question`` where there is no ``text``.
 
     Raises:
         DataError: something is missing, broken, hostile or quarantined, or does not fit; one line says what
             and where.
     """
-    split = _load(source, columns, payload, allow_leaked, ignore)
     mapped = check_mapping(columns)
+    mapping = mapping_of_items(mapped) if items else mapping_of_texts(mapped)
+    split = _load(source, mapping, payload, allow_leaked, ignore)
     for column, why in split.unreadable.items():
-        if not lenient or column in mapped:
+        if column in mapped or not (lenient or column in ITEM_COLUMNS):
             raise DataError(why)
+    of_items = {column: mapped[column] for column in ITEM_COLUMNS if items and column in mapped}
+    _check_mapped(of_items, split.files)
     return split
 
 
 def _load(
     source: Any,
-    columns: Mapping[str, str] | None,
+    mapping: dict[Column, str],
     payload: Any,
     allow_leaked: bool,
     ignore: Sequence[str],
 ) -> Dataset:
-    mapping = check_mapping(columns)
     fingerprint = as_fingerprint(source)
     if fingerprint is not None:
         if payload is not None:
@@ -88,10 +93,12 @@ def _load(
     texts = (
         payload
         if isinstance(payload, Payload)
-        else load_payload(payload, columns=columns, allow_leaked=allow_leaked, ignore=ignore)
+        else load_payload(
+            payload, columns={str(c): f for c, f in mapping.items()}, allow_leaked=allow_leaked, ignore=ignore
+        )
     )
     if not isinstance(source, Dataset):
-        _check_mapped(mapping, (*split.files, *texts.files))
+        _check_mapped(mapping_of_texts(mapping), (*split.files, *texts.files))
     return join(split, texts)
 
 
@@ -127,7 +134,11 @@ def load_payload(
     if isinstance(source, Dataset):
         return Payload(source.files, leaked=source.leaked, remarks=source.remarks)
     files, notes, leaked = _opened(
-        source, check_mapping(columns), strict=False, allow_leaked=allow_leaked, ignore=ignore
+        source,
+        mapping_of_texts(check_mapping(columns)),
+        strict=False,
+        allow_leaked=allow_leaked,
+        ignore=ignore,
     )
     return Payload(files, leaked=leaked, remarks=tuple(notes))
 

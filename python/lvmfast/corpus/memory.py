@@ -17,7 +17,7 @@ import pyarrow as pa
 from lvmfast.corpus.array_source import ArraySource, ReadRows
 from lvmfast.corpus.arrays_file import ArraysFile
 from lvmfast.corpus.columns import resolve
-from lvmfast.corpus.dataset import Column, Rows, SplitFile
+from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Rows, SplitFile
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
@@ -50,7 +50,8 @@ def open_memory(source: Any, mapping: dict[Column, str], *, strict: bool = True)
 
 def _open_arrays(arrays: Mapping[str, Any], mapping: dict[Column, str], strict: bool) -> ArraysFile:
     fields = resolve(ARRAYS, arrays, mapping, pairs=True, strict=strict)
-    sources = {field: _source(field, arrays) for field in dict.fromkeys(fields.values())}
+    sources = {field: _source(field, arrays) for c, field in fields.items() if c not in ITEM_COLUMNS}
+    sources |= {field: _item_source(arrays[field]) for field in fields.values() if field not in sources}
     nbytes = sum(source.nbytes for source in sources.values())
     stated = _provenance(arrays["provenance"]) if "provenance" in arrays else None
     typed: dict[str, ArraySource] = dict(sources)
@@ -117,12 +118,25 @@ def _source(field: str, arrays: Mapping[str, Any]) -> _NumpyArray | _Tensor:
         raise DataError(f"{ARRAYS}: {field}: {one_line(error)}") from error
 
 
+def _item_source(value: Any) -> _NumpyArray:
+    """Of texts, of lists of them, or of anything else, which its reader may refuse."""
+    if not isinstance(value, (list, tuple)):
+        return _NumpyArray(np.asarray(value))
+    numbers = all(isinstance(one, (bool, int, float)) for one in value)
+    return _NumpyArray(np.asarray(value) if numbers else _objects(value))
+
+
+def _objects(values: list[Any] | tuple[Any, ...]) -> npt.NDArray[Any]:
+    out = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        out[place] = value
+    return out
+
+
 def _from_list(values: list[Any] | tuple[Any, ...]) -> npt.NDArray[Any]:
     """Strings, Nones, booleans and mixed ids stay Python values; all numbers, or nested, becomes an array."""
     if any(value is None or isinstance(value, (str, bytes, bool)) for value in values):
-        out = np.empty(len(values), dtype=object)
-        out[:] = values
-        return out
+        return _objects(values)
     return np.asarray(values)
 
 

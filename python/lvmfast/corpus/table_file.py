@@ -10,11 +10,19 @@ import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.arrow_types import first_shape, fixed_shape, leaf_of
-from lvmfast.corpus.arrow_values import id_note, id_type_of, ids_from_arrow, is_text_type, text_from_arrow
+from lvmfast.corpus.arrow_values import (
+    id_note,
+    id_type_of,
+    ids_from_arrow,
+    is_item_type,
+    is_text_type,
+    item_from_arrow,
+    text_from_arrow,
+)
 from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.budget import Budget
-from lvmfast.corpus.columns import MISSED, near_misses, resolve
-from lvmfast.corpus.dataset import Batch, Column, Rows
+from lvmfast.corpus.columns import EXPECTED_ITEMS, MISSED, near_misses, reads_a_number, resolve
+from lvmfast.corpus.dataset import ITEM_COLUMNS, Batch, Column, Rows
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.joined import joined
 from lvmfast.corpus.sliced import spans
@@ -101,6 +109,9 @@ class TableFile:
         """Learns what `column` is made of; why the field cannot be it, or None."""
         if column == "text":
             return None if is_text_type(type_) else f"expected text, got {type_}"
+        if column in ITEM_COLUMNS:
+            reads = is_item_type(type_, numbers=reads_a_number(column, self.fields))
+            return None if reads else f"expected {EXPECTED_ITEMS[column]}, got {type_}"
         if column in ("doc_id", "chunk_id"):
             id_type = id_type_of(type_)
             if id_type is None:
@@ -198,4 +209,6 @@ class TableFile:
             return vectors_from_arrow(array, self._shapes[column], where, rows)
         if column == "text":
             return text_from_arrow(array, where, first_row)
+        if column in ITEM_COLUMNS:
+            return item_from_arrow(array, where, first_row)
         return ids_from_arrow(array, where, first_row).cast(self.id_types[column])

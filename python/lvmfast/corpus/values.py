@@ -26,6 +26,8 @@ from lvmfast.errors import DataError
 BATCH_BYTES = 256 << 20
 #: and to about this much text, of which copies are made on the way.
 TEXT_BYTES = 32 << 20
+#: Between several texts of a row: a character (record separator) that no text has.
+SEPARATOR = "\x1e"
 #: float32 holds integers of so many bits.
 _EXACT_BITS = 16
 #: A wider row is taken for a broken or hostile header.
@@ -139,6 +141,19 @@ def text_from_values(values: Sequence[object], where: str, first_row: int) -> pa
         except UnicodeError as error:
             raise DataError(f"{where}: row {row}: {one_line(error)}") from error
     return pa.array(texts, pa.large_string())
+
+
+def item_text(value: object) -> str | None:
+    """What an evaluation item says in a field: a text, an integer, or those of a list; else None."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        texts = [text for text in map(item_text, value) if text is not None]
+        return SEPARATOR.join(texts) if texts else None
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return str(value) if whole else None
 
 
 def ids_from_values(values: Sequence[object], where: str, first_row: int) -> pa.Array:

@@ -94,7 +94,7 @@ def clean(
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
         try:
             splits = {
-                side: load_split(source, columns=options["columns"], lenient=True)
+                side: load_split(source, columns=options["columns"], lenient=True, items=side == "eval")
                 for side, source in given.items()
             }
         except DataError:  # which blames columns where the report is of other files
