@@ -124,7 +124,7 @@ impl Seeds {
         // In two steps, so that a step waits for the memory of many places at once.
         let before = hits.len();
         for &(hash, place) in &*maybe {
-            if let Some(start) = self.entries(hash).next() {
+            if let Some(start) = self.lookup(hash, |_| true) {
                 hits.push((start, place));
             }
         }
@@ -135,7 +135,7 @@ impl Seeds {
             let found = if self.is_of(start, gram, items) {
                 Some(start)
             } else {
-                self.entries(gram_hash(gram)).find(|&start| self.is_of(start, gram, items))
+                self.lookup(gram_hash(gram), |start| self.is_of(start, gram, items))
             };
             if let Some(start) = found {
                 hits[kept] = (start, place);
@@ -160,17 +160,18 @@ impl Seeds {
         self.filter[slot(hash, self.filter.len())] & bits == bits
     }
 
-    /// Where the postings of grams begin that may have this hash.
+    /// Where the postings begin of the first gram that may have this hash and is the one.
     #[inline(always)]
-    fn entries(&self, hash: u64) -> impl Iterator<Item = u32> {
-        let slots = self.table.len();
-        let mut next = slot(hash, slots);
-        std::iter::from_fn(move || {
-            let entry = self.table[next];
-            next = if next + 1 == slots { 0 } else { next + 1 };
-            Some((entry.0, entry.1.checked_sub(1)?))
-        })
-        .filter_map(move |(low, start)| (low == hash as u32).then_some(start))
+    fn lookup(&self, hash: u64, is_the_one: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut slot = slot(hash, self.table.len());
+        loop {
+            let (low, start) = self.table[slot];
+            let start = start.checked_sub(1)?;
+            if low == hash as u32 && is_the_one(start) {
+                return Some(start);
+            }
+            slot = if slot + 1 == self.table.len() { 0 } else { slot + 1 };
+        }
     }
 
     /// Whether these postings are of this gram.
