@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,3 +63,34 @@ def race(
             answers[i] = run()
             seconds[i].append(clock() - start)
     return Race(statistics.median(seconds[0]), statistics.median(seconds[1]), *answers)
+
+
+def private_bytes() -> int:
+    """Memory of this process that no file is behind."""
+    with open("/proc/self/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields["RssAnon"].split()[0]) * 1024
+
+
+class Peak:
+    """The most private memory beyond what there was at the start, sampled every few milliseconds."""
+
+    def __init__(self) -> None:
+        self.extra = 0
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    before, peak, stop = private_bytes(), Peak(), threading.Event()
+
+    def sample() -> None:
+        while not stop.wait(0.005):
+            peak.extra = max(peak.extra, private_bytes() - before)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        sampler.join()

@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from common import machine, race
+from common import machine, peak_memory, race
 from lvmfast import _core
 from lvmfast.leaks.memory import available
 
@@ -91,37 +89,6 @@ def real_embeddings(n: int, m: int) -> tuple[Rows, Rows]:
     if len(rows) < n + m:
         raise SystemExit(f"{path.name} has {len(rows):,} rows: run embeddings.py --rows {n + m} first")
     return rows[:n].copy(), rows[n : n + m].copy()
-
-
-def private_bytes() -> int:
-    """Memory of this process that no file is behind."""
-    with open("/proc/self/status") as status:
-        fields = dict(line.split(":", 1) for line in status)
-    return int(fields["RssAnon"].split()[0]) * 1024
-
-
-class Peak:
-    """The most private memory beyond what there was at the start, sampled every few milliseconds."""
-
-    def __init__(self) -> None:
-        self.extra = 0
-
-
-@contextmanager
-def peak_memory() -> Iterator[Peak]:
-    before, peak, stop = private_bytes(), Peak(), threading.Event()
-
-    def sample() -> None:
-        while not stop.wait(0.005):
-            peak.extra = max(peak.extra, private_bytes() - before)
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
-        yield peak
-    finally:
-        stop.set()
-        sampler.join()
 
 
 def memory_of(run: Callable[[], object]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import peers
+from common import peak_memory, private_bytes
 from edits import places, replaced_at
 from lvmfast import _core
 from words import GRAMMARS
@@ -99,6 +100,34 @@ def line(name: str, items: list[str], documents: list[str], rounds: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def many(documents: list[str], count: int, rounds: int) -> str:
+    """Items of 100 words drawn from those of the documents, added in batches: few of their runs are equal."""
+    words = np.array(sorted({word for text in documents for word in text.split()}))
+    rng = np.random.default_rng(7)
+    index = _core.OverlapIndex()
+    seconds = 0.0
+    before = private_bytes()
+    for start in range(0, count, 20_000):
+        drawn = words[rng.integers(0, words.size, (min(20_000, count - start), 100))]
+        items = packed(" ".join(item) for item in drawn)
+        begin = time.process_time()
+        index.add(*items, 1)
+        seconds += time.process_time() - begin
+    del drawn, items
+    held = private_bytes() - before
+    begin = time.process_time()
+    with peak_memory() as peak:
+        index.close(1)
+    seconds += time.process_time() - begin
+    sides = packed(documents)
+    one = median(lambda: index.scan(*sides, 1), time.process_time, rounds)
+    return (
+        f"{count:,} items, {index.tokens().sum() / 1e6:.0f} million tokens: index {seconds:.1f} s, "
+        f"{index.nbytes / 2**30:.2f} GiB, at its peak {(held + peak.extra) / 2**30:.2f} GiB beyond the "
+        f"texts; {sides[0].size / 1e6 / one:.0f} MB/s and core"
+    )
+
+
 def measure(quick: bool) -> None:
     """Prints the table; the peer reads every byte once, for the level text."""
     rng = random.Random(7)
@@ -120,4 +149,8 @@ def measure(quick: bool) -> None:
     print(line("Latin, 30 variants of each item", near, documents, rounds), flush=True)
     hosts = [f"{text}\n{rng.choice(near)}\n{text}" for text in documents]
     print(line("the same, one in every document", near, hosts, rounds), flush=True)
+    near = variants(latin, count, 10, rng)
+    hosts = [f"{text}\n{rng.choice(near)}\n{text}" for text in documents]
+    print(line("Latin, 10 variants of each item, one in every document", near, hosts, rounds), flush=True)
     print(line("the corpus is the benchmark", items, items, rounds), flush=True)
+    print(f"\n{many(documents, 20_000 if quick else 1_000_000, rounds)}")

@@ -79,6 +79,12 @@ pub(super) fn hash_folded(bytes: &[u8; BLOCK], length: usize) -> u64 {
     hash
 }
 
+/// The hash of one folded character, the first byte lowest.
+#[inline(always)]
+pub(super) fn hash_of_character(bytes: u32) -> u64 {
+    mix(START, u128::from(bytes))
+}
+
 /// The hash of bytes that come character by character.
 #[derive(Clone, Copy)]
 pub(super) struct Hasher {

@@ -8,7 +8,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 use super::chars::{Class, Folded, Page, Pairs, class};
-use super::hash::{Hasher, hash_ascii, hash_folded};
+use super::hash::{Hasher, hash_ascii, hash_folded, hash_of_character};
 use crate::kernel::words::{self, BLOCK, Classify, Masks, Work};
 
 /// What a token is worth.
@@ -200,7 +200,13 @@ impl<S: Sink> Tokenizer<'_, S> {
         while let Some((at, c)) = characters.next() {
             let (at, folded) = (from + at, Page::of(c).folded(c));
             if folded.is_boundary {
-                self.take_folded(&mut word, first, of_first, at);
+                if first.class == Class::Alone && !matches!(folded.class, Class::Mark | Class::Expands) {
+                    self.flush(&mut word);
+                    let hash = hash_of_character(first.bytes);
+                    self.sink.push(Token { hash, kind: Kind::Character, start: of_first, end: at });
+                } else {
+                    self.take_folded(&mut word, first, of_first, at);
+                }
                 (first, of_first) = (folded, at);
             } else {
                 let mut of_piece = word;
