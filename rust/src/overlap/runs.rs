@@ -13,6 +13,8 @@ pub(super) struct Run {
 
 const ROOT: u32 = 0;
 const NONE: u32 = u32::MAX;
+/// Tokens of the sequence for each word of bits.
+const KNOWN_WORD: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 struct State {
@@ -28,6 +30,8 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Automaton {
     states: Vec<State>,
+    /// A bit for each token of the sequence: most tokens that are read lead nowhere, and need not be looked up.
+    known: Vec<u64>,
     steps: HashMap<(u32, u64), u32>,
     /// The tokens by which a state can be left, as lists: a token, and the one before it.
     tokens: Vec<(u64, u32)>,
@@ -47,8 +51,12 @@ impl Automaton {
         self.tokens.clear();
         self.beginnings.clear();
         self.states.push(State { length: 0, link: NONE, step: NONE });
+        self.known.clear();
+        self.known.resize((tokens.len() / KNOWN_WORD).next_power_of_two(), 0);
         let mut last = ROOT;
         for &token in tokens {
+            let (word, bit) = self.bit(token);
+            self.known[word] |= bit;
             last = self.append(last, token);
             self.beginnings.push(last);
         }
@@ -66,6 +74,11 @@ impl Automaton {
     pub(super) fn read(&mut self, tokens: &[u64], start: usize) {
         let (mut state, mut length) = (ROOT, 0);
         for (at, &token) in tokens.iter().enumerate() {
+            let (word, bit) = self.bit(token);
+            if self.known[word] & bit == 0 {
+                (state, length) = (ROOT, 0);
+                continue;
+            }
             let next = loop {
                 if let Some(&next) = self.steps.get(&(state, token)) {
                     break Some(next);
@@ -88,6 +101,12 @@ impl Automaton {
                 }
             }
         }
+    }
+
+    /// The word and the bit in it that stand for a token.
+    #[inline(always)]
+    fn bit(&self, token: u64) -> (usize, u64) {
+        ((token >> 6) as usize & (self.known.len() - 1), 1 << (token & 63))
     }
 
     /// Tokens of the longest common run.
