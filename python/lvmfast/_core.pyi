@@ -17,6 +17,7 @@ __all__ = [
     "FileHashes",
     "KeyTable",
     "NearIndex",
+    "OverlapAnswers",
     "OverlapIndex",
     "OverlapPairs",
     "SketchIndex",
@@ -289,6 +290,32 @@ class TopSearch:
     def best(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Of the blocks that `seek` took: (q, count) cosines, descending, of equal ones the smaller row
         first; and (q, count) rows. NaN and -1 where a query has no more of them, or no direction."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+@final
+class OverlapAnswers:
+    """Answers of evaluation items by row: whether one stands near its question in a document. Texts come as
+    (data, offsets); a row may have several answers, with U+001E between."""
+
+    def __new__(cls) -> OverlapAnswers: ...
+    def add(
+        self,
+        questions: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
+        answers: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
+        threads: int,
+    ) -> npt.NDArray[np.bool_]:
+        """Adds the next rows; whether each has an answer that can be looked for."""
+
+    def nearby(
+        self,
+        documents: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
+        places: npt.NDArray[np.int64],
+        threads: int,
+    ) -> npt.NDArray[np.bool_]:
+        """(n,): at each of (n, 4) places (document, start and end of the question there in tokens, row),
+        which ascend by document, whether an answer stands within 64 tokens of the question."""
 
     @property
     def nbytes(self) -> int: ...

@@ -938,6 +938,67 @@ impl OverlapPairs {
     }
 }
 
+#[pyclass(module = "lvmfast._core")]
+struct OverlapAnswers {
+    answers: overlap::Answers,
+}
+
+#[pymethods]
+impl OverlapAnswers {
+    #[new]
+    fn new() -> Self {
+        Self { answers: overlap::Answers::default() }
+    }
+
+    fn add<'py>(
+        &mut self,
+        py: Python<'py>,
+        questions: (PyReadonlyArray1<'py, u8>, PyReadonlyArray1<'py, i64>),
+        answers: (PyReadonlyArray1<'py, u8>, PyReadonlyArray1<'py, i64>),
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let questions = Texts::new(slice("data", &questions.0)?, slice("offsets", &questions.1)?)?;
+        let texts = Texts::new(slice("data", &answers.0)?, slice("offsets", &answers.1)?)?;
+        let answers = &mut self.answers;
+        let some = interruptible(py, threads, |watch| answers.add(&questions, &texts, watch))?;
+        Ok(some.into_pyarray(py))
+    }
+
+    fn nearby<'py>(
+        &self,
+        py: Python<'py>,
+        documents: (PyReadonlyArray1<'py, u8>, PyReadonlyArray1<'py, i64>),
+        places: PyReadonlyArray2<'py, i64>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let documents = Texts::new(slice("data", &documents.0)?, slice("offsets", &documents.1)?)?;
+        let places = places.as_array();
+        if places.ncols() != 4 {
+            return Err(PyValueError::new_err("expected places of shape (n, 4)"));
+        }
+        let at = |place: i64| usize::try_from(place).unwrap_or(0);
+        let places: Vec<_> = places
+            .rows()
+            .into_iter()
+            .map(|row| overlap::Place {
+                document: at(row[0]),
+                window: at(row[1])..at(row[2]),
+                row: at(row[3]),
+            })
+            .collect();
+        if places.iter().any(|place| place.document >= documents.len()) {
+            return Err(PyValueError::new_err("a place is of no document"));
+        }
+        let found = interruptible(py, threads, |watch| self.answers.nearby(&documents, &places, watch))?;
+        Ok(found.into_pyarray(py))
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.answers.nbytes()
+    }
+}
+
 #[pyfunction]
 fn overlap_spans<'py>(
     py: Python<'py>,
@@ -1002,6 +1063,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(overlap_spans, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_stretches, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_unicode, m)?)?;
+    m.add_class::<OverlapAnswers>()?;
     m.add_class::<OverlapIndex>()?;
     m.add_class::<OverlapPairs>()?;
     m.add_class::<TopSearch>()

@@ -60,6 +60,7 @@
 //! Each step is linear in tokens, whatever they are: counts instead of pairs of places keep a token that is
 //! repeated a million times on both sides from costing their product.
 
+mod answers;
 mod chars;
 mod coverage;
 mod grams;
@@ -80,6 +81,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub use self::answers::{Answers, Place};
 pub use self::spans::{spans, stretches};
 
 use self::coverage::Covered;
