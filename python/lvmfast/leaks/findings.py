@@ -35,6 +35,7 @@ class LevelFinding:
     undecided: Undecided | None = None  #: of a scan against a fingerprint (vector)
     holders: Holders | None = None  #: training rows that hold each evaluation row (overlap)
     short: LevelFinding | None = None  #: what is too short to be a leak by itself (overlap)
+    answered: LevelFinding | None = None  #: matches with the item's answer nearby (overlap)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 
     @property

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from lvmfast.corpus.budget import BASE_BYTES, BLOCKS_HELD, fixed_bytes
-from lvmfast.corpus.dataset import Dataset
+from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks import cgroup
 from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
@@ -38,6 +38,7 @@ def block_rows(dataset: Dataset, columns: Sequence[str], options: ScanOptions) -
     row = 64
     if "text" in columns:
         row += TEXT_BYTES
+    row += TEXT_BYTES * len(dataset.columns.intersection(columns, ITEM_COLUMNS))
     if "vector" in columns:
         row += 4 * (dataset.dim or 0)
     if "context" in columns:
@@ -55,13 +56,13 @@ def indexed_bytes(dim: int, options: ScanOptions) -> int:
     return int(4 * dim * GROWING) + SIEVE_BYTES + (nearest_bytes(dim) if options.nearest else 0)
 
 
-def text_bytes(dataset: Dataset) -> int:
+def text_bytes(dataset: Dataset, column: Column = "text") -> int:
     """How long the texts of a split are, by a look at some of its first rows, with a margin."""
     for file in dataset.files:
-        if "text" in file.fields:
-            for batch in file.batches(["text"], SAMPLED_ROWS):
-                if batch.text is not None and batch.rows:
-                    return 1 + int(TEXT_MARGIN * batch.text.nbytes / batch.rows)
+        if column in file.fields:
+            for batch in file.batches([column], SAMPLED_ROWS):
+                if (texts := getattr(batch, column)) is not None and batch.rows:
+                    return 1 + int(TEXT_MARGIN * texts.nbytes / batch.rows)
     return TEXT_BYTES
 
 

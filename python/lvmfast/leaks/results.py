@@ -82,6 +82,7 @@ class LevelResult:
     undecided: Undecided | None = None  #: of a scan against a fingerprint
     holders: Holders | None = None  #: where one evaluation row may stand in many training rows (overlap)
     short: LevelResult | None = None  #: what is too short to be a leak by itself (overlap)
+    answered: LevelResult | None = None  #: the rows of matches with the item's answer nearby (overlap)
 
     def relocated(self, starts: Mapping[Side, Rows]) -> LevelResult:
         """With rows of the dataset where rows had numbers, given the row at which each file starts.
@@ -95,7 +96,8 @@ class LevelResult:
             matches = matches.relocated("eval", starts["train"])
         sides = {side: tally.relocated(starts[side]) for side, tally in self.sides.items()}
         short = self.short and self.short.relocated(starts)
-        return replace(self, sides=sides, matches=matches, short=short)
+        answered = self.answered and self.answered.relocated(starts)
+        return replace(self, sides=sides, matches=matches, short=short, answered=answered)
 
     @classmethod
     def merged(cls, parts: Iterable[LevelResult], options: ScanOptions) -> LevelResult:
@@ -121,6 +123,7 @@ class Merging:
         self._holders: list[Holders] = []
         self._options = options
         self._short: Merging | None = None
+        self._answered: Merging | None = None
 
     def add(self, part: LevelResult) -> None:
         """Adds a part; the first one knows how many files there are."""
@@ -138,6 +141,9 @@ class Merging:
         if part.short is not None:
             self._short = self._short or Merging(self._options)
             self._short.add(part.short)
+        if part.answered is not None:
+            self._answered = self._answered or Merging(self._options)
+            self._answered.add(part.answered)
 
     @property
     def held(self) -> int:
@@ -170,6 +176,7 @@ class Merging:
             NearestRows.merged(self._nearest) if self._nearest else None,
             holders=self._holders[0] if self._holders else None,
             short=self._short.result() if self._short else None,
+            answered=self._answered.result() if self._answered else None,
         )
 
 

@@ -23,6 +23,7 @@ class Level:
     what: str  #: what matches
     cannot_see: str  #: what may be alike and does not match
     by_fingerprint: str  #: what a scan against a fingerprint says
+    of_items: tuple[Column, ...] = ()  #: what it reads of evaluation items where it is there
     keys: KeyedBy | None = None  #: where rows match by equal keys
     cosine: bool = False  #: whether rows match by a cosine, from a threshold on
     windows: bool = False  #: whether it is vectors of windows, too, that match those of the other side

@@ -48,6 +48,8 @@ DETAILS = (
 TEXTS_SHOWN = 9
 #: Bytes of the index per byte of text: 40 a token, of five bytes or more.
 INDEX_BYTES = 8
+#: Bytes of an answer, and per byte of its text: 8 a token, of two bytes or more.
+ANSWER_BYTES, ANSWER_TOKEN_BYTES = 64, 4
 #: Bytes per byte of an item while it is compared: its runs in a document are found by an automaton.
 COMPARED_BYTES = 64
 
@@ -63,6 +65,7 @@ class ItemsPart:
 
     tally: Tally
     same_as: Rows  #: the first row with the tokens of each
+    answers: bool  #: whether there is any that can be looked for
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ class OverlapLevel:
         self._options = beginning.options
         self._tally = {side: SideTally(n) for side, n in beginning.files.items()}
         self._index = _core.OverlapIndex()
+        self._answers = _core.OverlapAnswers()
+        self._answered: list[npt.NDArray[np.bool_]] = [np.empty(0, np.bool_)]  #: rows with an answer
+        self._any_answer = False
         self._unread: list[Rows] = [NO_ROWS]  #: evaluation rows without a text
         self._bytes = 0  #: of all items
         self._item_bytes = 0.0  #: of one
@@ -93,7 +99,7 @@ class OverlapLevel:
     @property
     def nbytes(self) -> int:
         """Bytes held by the index."""
-        return self._index.nbytes
+        return self._index.nbytes + self._answers.nbytes
 
     @property
     def evidence(self) -> int:
@@ -109,16 +115,42 @@ class OverlapLevel:
         data, offsets = text_bytes(texts.fill_null(""))
         self._index.add(data, offsets, self._options.threads)
         self._bytes += int(offsets[-1] - offsets[0])
+        answers = pa.nulls(batch.rows, pa.large_string()) if batch.answer is None else batch.answer
+        told = text_bytes(answers.fill_null(""))
+        self._answered.append(self._answers.add((data, offsets), told, self._options.threads))
 
     def stream(self, batch: Batch) -> None:
         """Takes the next documents."""
         texts = self._seen("train", batch)
-        pairs = self._index.scan(*text_bytes(texts.fill_null("")), self._options.threads)
+        documents = text_bytes(texts.fill_null(""))
+        pairs = self._index.scan(*documents, self._options.threads)
         if len(pairs):
             leak = leaks(pairs, self._options)
-            short = self._those(pairs, ~leak, batch.start)
-            self._found.add(replace(self._those(pairs, leak, batch.start), short=short))
+            of_pair, rows = self._with_answers(documents, pairs)
+            answer = np.bincount(of_pair, minlength=len(pairs)).astype(np.bool_)
+            short = self._those(pairs, ~leak, batch.start, answer)
+            found = replace(self._those(pairs, leak, batch.start, answer), short=short)
+            if self._any_answer:
+                of_leak = leak[of_pair]
+                train, items = batch.start + pairs.document[of_pair[of_leak]], rows[of_leak]
+                found = replace(found, answered=_rows_alone(train, items))
+            self._found.add(found)
             self._found.check()
+
+    def _with_answers(
+        self, documents: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]], pairs: _core.OverlapPairs
+    ) -> tuple[Rows, Rows]:
+        """Each pair and evaluation row of its item whose answer stands near the question."""
+        if not self._any_answer:
+            return NO_ROWS, NO_ROWS
+        counts = self._ends[pairs.item + 1] - self._ends[pairs.item]
+        of_pair = np.repeat(np.arange(len(pairs)), counts)
+        within = np.arange(len(of_pair)) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = self._by_item[self._ends[pairs.item][of_pair] + within]
+        windows = (pairs.document, pairs.window_start, pairs.window_end)
+        places = np.stack([*(values[of_pair] for values in windows), rows], axis=1)
+        near = self._answers.nearby(documents, places, self._options.threads)
+        return of_pair[near], rows[near]
 
     def _seen(self, side: Side, batch: Batch) -> pa.Array:
         tally = self._tally[side]
@@ -140,18 +172,31 @@ class OverlapLevel:
         self._tally["eval"].uncheck_rows(short, "short_text")
         self._item_bytes = self._bytes / max(1, self._index.items)
         self._know(self._index.same_as())
+        answered = np.flatnonzero(np.concatenate(self._answered))
+        self._any_answer = len(answered) > 0
+        order = np.argsort(self._same_as[answered], kind="stable")
+        self._by_item: Rows = answered[order]  #: rows with an answer, by the first with their tokens
+        counts = np.bincount(self._same_as[answered], minlength=len(self._same_as))
+        self._ends: Rows = np.concatenate([[0], np.cumsum(counts)])
 
     def _know(self, same_as: Rows) -> None:
         self._same_as = same_as
         self._size = np.bincount(same_as, minlength=len(same_as))  #: items of each first one's tokens
 
-    def _those(self, pairs: _core.OverlapPairs, which: npt.NDArray[np.bool_], start: int) -> LevelResult:
+    def _those(
+        self,
+        pairs: _core.OverlapPairs,
+        which: npt.NDArray[np.bool_],
+        start: int,
+        answer: npt.NDArray[np.bool_],
+    ) -> LevelResult:
         these = np.flatnonzero(which)
         row, item = start + pairs.document[these], pairs.item[these]
         score = np.maximum(pairs.covered, pairs.in_document)[these] / pairs.weight[these]
         nowhere, one = np.full(len(these), NO_POSITION, np.int64), np.ones(len(these), np.int64)
         size = self._size[item]
         details = {name: getattr(pairs, name)[these].astype(np.int64) for name in DETAILS}
+        details["answer"] = answer[these].astype(np.int64)
         matches = Evidence(row, nowhere, item, nowhere, score, one, size, size, details)
         sides: dict[Side, Tally] = {
             "train": Tally.of_matches(row, score),
@@ -161,13 +206,14 @@ class OverlapLevel:
 
     def indexed(self) -> Tree:
         """What the evaluation side is for `result`; it stays."""
-        return to_arrays(ItemsPart(self._tally["eval"].part(), self._same_as))
+        return to_arrays(ItemsPart(self._tally["eval"].part(), self._same_as, self._any_answer))
 
     def restore(self, tree: Tree) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
         part = from_arrays(ItemsPart, tree)
         self._tally["eval"].add(part.tally)
         self._know(part.same_as)
+        self._any_answer = part.answers
 
     def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
@@ -197,6 +243,8 @@ class OverlapLevel:
     def result(self) -> LevelResult:
         """What was found, once every row went by."""
         seen = LevelResult({side: tally.part() for side, tally in self._tally.items()})
+        if self._any_answer:
+            seen = replace(seen, answered=_rows_alone(NO_ROWS, NO_ROWS))
         return LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
 
     def _of_each_item(self, found: LevelResult) -> LevelResult:
@@ -219,15 +267,25 @@ class OverlapLevel:
         )
 
 
+def _rows_alone(train: Rows, items: Rows) -> LevelResult:
+    """Rows of both sides that are counted."""
+    sides: dict[Side, Rows] = {"train": train, "eval": items}
+    return LevelResult({side: Tally.of_matches(rows, np.ones(len(rows))) for side, rows in sides.items()})
+
+
 def index_bytes(items: Dataset, options: ScanOptions) -> int:
     """Bytes that the index of `items`, and comparing one in each thread, are expected to need."""
-    threads = _core.thread_count(options.threads)
-    return (items.estimated_rows() * INDEX_BYTES + threads * COMPARED_BYTES) * memory.text_bytes(items)
+    threads, rows = _core.thread_count(options.threads), items.estimated_rows()
+    answers = 0
+    if "answer" in items.columns:
+        answers = rows * (ANSWER_BYTES + ANSWER_TOKEN_BYTES * memory.text_bytes(items, "answer"))
+    return (rows * INDEX_BYTES + threads * COMPARED_BYTES) * memory.text_bytes(items) + answers
 
 
 OVERLAP = Level(
     name="overlap",
     needs=("text",),
+    of_items=("answer",),
     what="evaluation texts that stand inside training texts: cut, re-wrapped or edited",
     cannot_see="paraphrased or translated text, and evaluation texts under 5 tokens",
     by_fingerprint="not checkable: no text is kept",

@@ -43,6 +43,7 @@ OVERLAPS = pa.schema(
         ("in_8", pa.int64()),
         ("in_13", pa.int64()),
         ("numbers_differ", pa.bool_()),
+        ("fields", pa.list_(pa.string())),
         ("runs", pa.list_(RUN)),
         ("train_text", pa.large_string()),
         ("eval_text", pa.large_string()),
@@ -87,6 +88,9 @@ def _told(
         "eval_row": eval_[1],
         "train_rows": arrow_numbers(held),
         **counts,
+        "fields": pa.array(
+            [["question", "answer"][: 1 + near] for near in matches.details["answer"].tolist()]
+        ),
         **{name: pa.array([one[name] for one in told], OVERLAPS.field(name).type) for name in told[0]},
     }
     return pa.table([columns[name] for name in OVERLAPS.names], schema=OVERLAPS)

@@ -46,6 +46,16 @@ def short_sentence(finding: LevelFinding) -> str:
     return f"{finding.level}: {texts} whole in training texts, which is no leak by itself (overlaps.parquet)"
 
 
+def answered_sentence(finding: LevelFinding) -> str:
+    """How many of the evaluation rows that match have their answer nearby; empty where none has one."""
+    rows = finding.sides["eval"].matched if finding.answered is not None else 0
+    if finding.answered is None or not rows:
+        return ""
+    near = finding.answered.sides["eval"].matched
+    stand = "1 stands with its" if near == 1 else f"{near:,} stand with their"
+    return f"{finding.level}: {stand} answer nearby, of {rows:,} evaluation rows that match"
+
+
 def leaked_sentence(leaked: Sequence[str]) -> str:
     """What the stamp on a report says."""
     return f"LEAKED: quarantined files were read all the same: {', '.join(leaked)}. No score on them counts."

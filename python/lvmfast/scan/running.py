@@ -62,6 +62,8 @@ def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> t
     """The columns of one side that `levels` need."""
     read_by = [level for level in levels if side in LEVELS[level].sides]
     columns = columns_of(read_by)
+    if side == "eval":
+        columns += tuple(dict.fromkeys(column for level in read_by for column in LEVELS[level].of_items))
     if (
         options.max_df is not None
         and any(LEVELS[level].boilerplate for level in levels)
@@ -213,6 +215,7 @@ def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelF
         undecided=result.undecided,
         holders=result.holders,
         short=None if result.short is None else level_finding(level, result.short, threshold),
+        answered=None if result.answered is None else level_finding(level, result.answered, threshold),
         match_count=result.match_count,
     )
 
