@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -221,3 +222,46 @@ def longest_ending(own: Sequence[str], other: Sequence[str]) -> list[int]:
         max(n for n in range(j + 2) if n == 0 or "\0".join(["", *own[j + 1 - n : j + 1], ""]) in text)
         for j in range(len(own))
     ]
+
+
+def cut(
+    text: str, items: Sequence[str], margin: int, limits: tuple[int, int, int]
+) -> tuple[str, list[tuple[int, int]], list[tuple[int, int]]]:
+    """What becomes of a document, and where it is cut and its pieces stand: of words that are `\\w+`.
+
+    The limits: the fewest characters of a piece, the most pieces, how often it is looked at.
+    """
+    least, most, looks = limits
+    kept: list[tuple[int, int]] = []
+    gone: set[int] = set()
+    pieces = [(0, len(text))]
+    for _ in range(looks):
+        made = []
+        for low, high in pieces:
+            piece = text[low:high]
+            words = [match.span() for match in re.finditer(r"\w+", piece)]
+            assert len(words) == len(tokens(piece))
+            found = [pair for pair in pairs(items, [piece]) if pair["strength"] == 2]
+            if not found:
+                kept.append((low, high))
+                continue
+            taken: set[int] = set()
+            for pair in found:
+                start, end = words[pair["window_start"]][0], words[pair["window_end"] - 1][1]
+                taken.update(range(max(0, start - margin), min(len(piece), end + margin)))
+            gone.update(low + at for at in taken)
+            left = "".join("x" if at in taken else "." for at in range(len(piece)))
+            made += [(low + m.start(), low + m.end()) for m in re.finditer(r"\.+", left)]
+        pieces = [(low, high) for low, high in made if high - low >= least]
+        if len(kept) + len(pieces) > most:
+            return "too_many_pieces", runs_of(gone), []
+        if not pieces:
+            return ("cut" if kept else "too_short"), runs_of(gone), sorted(kept)
+    return "still_matches", runs_of(gone), []
+
+
+def runs_of(places: set[int]) -> list[tuple[int, int]]:
+    """The runs of consecutive numbers."""
+    starts = sorted(place for place in places if place - 1 not in places)
+    ends = sorted(place + 1 for place in places if place + 1 not in places)
+    return list(zip(starts, ends, strict=True))

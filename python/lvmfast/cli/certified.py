@@ -55,6 +55,13 @@ def _dropped(certificate: Mapping[str, Any]) -> list[str]:
     left = certificate["sides"][side]["rows"]
     by_level = ", ".join(f"{level} {rows:,}" for level, rows in dropped["levels"].items())
     lines = [f"{side}: dropped {dropped['rows']:,} rows ({by_level or 'no match'}), {left:,} are left"]
+    if cut := certificate.get("cut"):  # those of earlier versions do not say
+        lines.append(
+            f"{side}: cut {cut['characters']:,} characters out of {cut['rows']:,} rows, which became "
+            f"{cut['pieces']:,} pieces"
+        )
+        if lost := sum(cut["dropped"].values()):
+            lines[-1] += f"; of {lost:,} of the dropped rows too little was left, or too many pieces"
     lines += [f"{name}: nothing is left of it, so it was not written" for name in dropped["empty_files"]]
     return lines
 

@@ -27,6 +27,15 @@ def clean(
     report: Annotated[str, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")],
     drop: Annotated[str, typer.Option(metavar="SIDE", help="Side to drop rows from: eval, train.")] = "eval",
+    cut: Annotated[
+        int | None,
+        typer.Option(
+            metavar="CHARS",
+            help="With --drop train: cut evaluation texts out of training texts, with so many characters on "
+            "either side, instead of dropping the rows. Pieces under 200 characters, and rows in over 10 "
+            "pieces, are dropped.",
+        ),
+    ] = None,
     payload: Annotated[
         str | None, typer.Option(metavar="PATH", help="Texts of both sides, if moved since the scan.")
     ] = None,
@@ -55,6 +64,7 @@ def clean(
             report,
             out=out,
             drop=drop,  # type: ignore[arg-type]
+            cut=cut,
             payload=behind(payload, ignore),
             train_payload=behind(train_payload, ignore),
             eval_payload=behind(eval_payload, ignore),

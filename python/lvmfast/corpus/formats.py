@@ -18,7 +18,7 @@ from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.parquet import open_parquet
 from lvmfast.corpus.rewriters.array_files import rewrite_npy, rewrite_npz
 from lvmfast.corpus.rewriters.line_files import rewrite_csv, rewrite_jsonl
-from lvmfast.corpus.rewriters.rows import Parts
+from lvmfast.corpus.rewriters.rows import InPieces, Parts
 from lvmfast.corpus.rewriters.table_files import rewrite_arrow, rewrite_parquet
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
@@ -38,6 +38,8 @@ class Opener(Protocol):
 
 #: Writes the rows of sources to targets, as `splits.rewrite.rewrite` says.
 Rewriter = Callable[[Sequence[str], Sequence[Parts], Sequence[Path]], None]
+#: Writes them with some in pieces.
+PiecesRewriter = Callable[[Sequence[str], Sequence[Parts], Sequence[Path], Sequence[InPieces]], None]
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,27 @@ class Format:
     open: Opener
     rewrite: Rewriter
     streamed: bool = False  #: read and written forward, and so through any codec
+    in_pieces: PiecesRewriter | None = None  #: where a row can become pieces of its text
 
 
 NPZ = Format("npz", (".npz",), "a zip archive", open_npz, rewrite_npz)
 NPY = Format("npy", (".npy",), "an npy array", open_npy, rewrite_npy)
-PARQUET = Format("parquet", (".parquet", ".pq", ".parq"), "parquet", open_parquet, rewrite_parquet)
-ARROW = Format("arrow", (".arrow", ".arrows", ".ipc", ".feather"), "Arrow IPC", open_arrow, rewrite_arrow)
+PARQUET = Format(
+    "parquet",
+    (".parquet", ".pq", ".parq"),
+    "parquet",
+    open_parquet,
+    rewrite_parquet,
+    in_pieces=rewrite_parquet,
+)
+ARROW = Format(
+    "arrow",
+    (".arrow", ".arrows", ".ipc", ".feather"),
+    "Arrow IPC",
+    open_arrow,
+    rewrite_arrow,
+    in_pieces=rewrite_arrow,
+)
 JSONL = Format(
     "jsonl",
     (".jsonl", ".ndjson", ".jl", ".json"),
@@ -63,8 +80,11 @@ JSONL = Format(
     open_jsonl,
     rewrite_jsonl,
     streamed=True,
+    in_pieces=rewrite_jsonl,
 )
-CSV = Format("csv", (".csv", ".tsv"), "plain text", open_csv, rewrite_csv, streamed=True)
+CSV = Format(
+    "csv", (".csv", ".tsv"), "plain text", open_csv, rewrite_csv, streamed=True, in_pieces=rewrite_csv
+)
 
 #: Every format there is. Whatever asks what a file is asks here.
 FORMATS = (NPZ, NPY, PARQUET, ARROW, JSONL, CSV)

@@ -28,6 +28,8 @@ from lvmfast.report.saved import SavedScan, ScannedFile
 from lvmfast.report.summary import options_of
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
+from lvmfast.splits.cut import Cut, Cutter
+from lvmfast.splits.cut_rows import check_cut, cut_rows, in_pieces, stated_cuts, without
 from lvmfast.splits.layout import check_destination, local_files, names_below, write_saved_datasets
 from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, write_ledger
 from lvmfast.splits.result import CleanSplit
@@ -44,6 +46,7 @@ def clean(
     *,
     out: str | PathLike[str],
     drop: Side = "eval",
+    cut: int | None = None,
     payload: Any = None,
     train_payload: Any = None,
     eval_payload: Any = None,
@@ -65,6 +68,9 @@ def clean(
         report: the folder that `leakscan --out` wrote.
         out: the folder to write to; it must be empty or not there.
         drop: the side to drop rows from.
+        cut: characters. Of train, a row that matched by a stretch of its text alone is not dropped: the
+            stretch goes, with so many characters on either side, and what is left becomes rows of its own
+            (docs/overlap.md). None drops it.
         payload: texts for both sides, where they were moved since the scan.
         train_payload: texts for `train` alone, likewise.
         eval_payload: texts for `eval` alone, likewise.
@@ -83,6 +89,8 @@ def clean(
     """
     if drop not in SIDES:
         raise DataError(f"--drop: expected eval or train, got {drop!r}")
+    if cut is not None and (cut < 0 or drop != "train"):
+        raise DataError(f"--cut: expected 0 or more characters and --drop train, got {cut} and {drop}")
     on_cluster = on_ray(engine, ray_address)
     clock = Clock()
     with clock.phase("open"):
@@ -122,23 +130,38 @@ def clean(
         np.array([file.rows for file in files], np.int64),
         saved.path,
     )
-    _check_worth(leaked, saved)
+    _check_side(leaked, saved)
+    closing_options = replace(options_of(options), threads=threads, memory_limit=memory_limit)
+    cuts: Mapping[int, Cut] = {}
+    if cut is not None and len(leaked.by_excerpts):
+        with clock.phase("cut"):
+            check_cut(leaked, splits["train"], saved)
+            paths = local_files(splits["eval"].files)
+            items = load_split(
+                paths, columns=options["columns"], payload=payloads["eval"], lenient=True, items=True
+            )
+            cuts = cut_rows(Cutter(items, cut, closing_options, progress), leaked, splits["train"], progress)
+    dropped = without(leaked, cuts)
+    _check_left(dropped)
+    pieces = in_pieces(cuts, leaked, splits[drop])
     bounds = np.append(leaked.starts, len(leaked.at))
-    parts = [np.where(leaked.at[low:high] > 0, -1, 0).astype(np.int8) for low, high in pairwise(bounds)]
+    parts = [np.where(dropped.at[low:high] > 0, -1, 0).astype(np.int8) for low, high in pairwise(bounds)]
     kept = [bool((part == 0).any()) for part in parts]
     try:
         with staged_folder(place) as stage:
             with clock.phase("write"):
-                for source, name, part, any_left in zip(sources, names, parts, kept, strict=True):
-                    if any_left:
+                for source, name, part, cut_here, left in zip(
+                    sources, names, parts, pieces, kept, strict=True
+                ):
+                    if left:
                         target = stage.folder / name
                         target.parent.mkdir(parents=True, exist_ok=True)
                         progress(f"write {name}", 0, len(part))
-                        rewrite([source], [part], [target])
+                        rewrite([source], [part], [target], [cut_here])
                         progress(f"write {name}", len(part), len(part))
                 written = {s: n if left else "" for s, n, left in zip(sources, names, kept, strict=True)}
                 beside = write_saved_datasets(stage.folder, written)
-                write_ledger(stage.folder / LEDGER, ledger(leaked, splits[drop], saved.matches))
+                write_ledger(stage.folder / LEDGER, ledger(leaked, splits[drop], saved.matches, cuts))
                 inputs.check_unchanged()
                 stage.flush()
             with clock.phase("scan"):
@@ -149,7 +172,7 @@ def clean(
                 closing = closing_scan(
                     (sides["train"], sides["eval"]),
                     (payloads["train"], payloads["eval"]),
-                    replace(options_of(options), threads=threads, memory_limit=memory_limit),
+                    closing_options,
                     options["columns"],
                     progress=progress,
                     engine=engine,
@@ -161,11 +184,12 @@ def clean(
             details = {
                 "dropped": {
                     "side": drop,
-                    "rows": len(leaked.rows),
-                    "levels": dict(leaked.by_level),
+                    "rows": len(dropped.rows),
+                    "levels": dict(dropped.by_level),
                     "empty_files": [s for s, left in zip(sources, kept, strict=True) if not left],
                     "from": described[drop]["files"],
-                }
+                },
+                "cut": None if cut is None else stated_cuts(cuts, cut),
             }
             certificate = certificate_of("clean", scans, stage.folder, [LEDGER, *beside], details, threads)
             write_certificate(stage.folder, certificate)
@@ -240,15 +264,19 @@ def _payload(side: Side, own: Any, common: Any, saved: SavedScan, threads: int) 
     return paths
 
 
-def _check_worth(leaked: Leaked, saved: SavedScan) -> None:
-    """Refuses what dropping rows of this side cannot mend, or would leave nothing of."""
-    total, dropped = len(leaked.at), len(leaked.rows)
-    if dropped == total:
-        by_level = ", ".join(f"{level} {rows}" for level, rows in leaked.by_level.items())
+def _check_left(dropped: Leaked) -> None:
+    """Refuses to leave nothing."""
+    total = len(dropped.at)
+    if len(dropped.rows) == total:
+        by_level = ", ".join(f"{level} {rows}" for level, rows in dropped.by_level.items())
         raise DataError(
-            f"{leaked.files[0]}: all {total} {leaked.side} rows leak ({by_level}): 0 rows would be left, "
+            f"{dropped.files[0]}: all {total} {dropped.side} rows leak ({by_level}): 0 rows would be left, "
             "so nothing was written"
         )
+
+
+def _check_side(leaked: Leaked, saved: SavedScan) -> None:
+    """Refuses what dropping rows of this side cannot mend."""
     for name in [name for name, level in LEVELS.items() if leaked.side not in level.sides]:
         matched = saved.summary["levels"].get(name, {}).get("eval_rows_matched")
         if matched:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,15 @@ import pyarrow.parquet as pq
 
 from lvmfast.corpus import Dataset
 from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.rewriters.rows import Stretch
 from lvmfast.corpus.sides import Side, other_side
 from lvmfast.errors import DataError
 from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.tally import Rows
 from lvmfast.levels import LEVELS
+from lvmfast.splits.cut import Cut
 
+_STRETCHES = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64())]))
 LEDGER_SCHEMA = pa.schema(
     [
         ("side", pa.string()),
@@ -32,6 +35,9 @@ LEDGER_SCHEMA = pa.schema(
         ("partner_score", pa.float64()),
         ("partner_file", pa.string()),
         ("partner_row", pa.int64()),
+        ("fate", pa.string()),
+        ("removed", _STRETCHES),
+        ("pieces", _STRETCHES),
     ]
 )
 _IDS: tuple[Column, ...] = ("doc_id", "chunk_id")
@@ -39,7 +45,7 @@ _IDS: tuple[Column, ...] = ("doc_id", "chunk_id")
 
 @dataclass(frozen=True)
 class Leaked:
-    """The rows of one side that matched at any level."""
+    """Rows of one side that matched at any level."""
 
     side: Side
     files: tuple[str, ...]  #: as the report names them
@@ -50,6 +56,16 @@ class Leaked:
     def rows(self) -> Rows:
         """Ascending row numbers of the side."""
         return np.flatnonzero(self.at)
+
+    @property
+    def by_excerpts(self) -> Rows:
+        """Ascending row numbers of those that matched by stretches of their texts alone."""
+        bits = sum(1 << i for i, level in enumerate(LEVELS.values()) if level.excerpts)
+        return np.flatnonzero((self.at > 0) & ((self.at | bits) == bits))
+
+    def file_of(self, rows: Rows) -> Rows:
+        """The place of the file of each of `rows`."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
 
     @property
     def by_level(self) -> Mapping[LevelName, int]:
@@ -89,13 +105,14 @@ def leaked_rows(
     return Leaked(side, files, starts, at)
 
 
-def ledger(leaked: Leaked, split: Dataset, matches: pa.Table) -> pa.Table:
-    """One row per dropped row, in order: where it stood, its ids, its levels, and a match if one is known.
+def ledger(leaked: Leaked, split: Dataset, matches: pa.Table, cuts: Mapping[int, Cut]) -> pa.Table:
+    """One row per row that was dropped or cut, in order.
 
+    It says where the row stood, its ids, its levels, a match if one is known, and what became of it.
     Evidence names groups and keys by their first rows, so a later row of a group has no partner here.
     """
     rows = leaked.rows
-    place = np.searchsorted(leaked.starts, rows, side="right") - 1
+    place = leaked.file_of(rows)
     ids = split.take(rows, [column for column in _IDS if column in split.columns])
     combinations = [
         [level for i, level in enumerate(LEVELS) if bits & (1 << i)] for bits in range(1 << len(LEVELS))
@@ -112,7 +129,19 @@ def ledger(leaked: Leaked, split: Dataset, matches: pa.Table) -> pa.Table:
     partner = _partners(leaked, rows, matches)
     for name in ("level", "score", "file", "row"):
         columns[f"partner_{name}"] = partner[name].combine_chunks()
+    of_rows = [cuts.get(row) for row in rows.tolist()]
+    columns["fate"] = pa.array(["dropped" if cut is None else cut.fate for cut in of_rows], pa.string())
+    columns["removed"] = _stretches(None if cut is None else cut.removed for cut in of_rows)
+    columns["pieces"] = _stretches(None if cut is None else cut.pieces for cut in of_rows)
     return pa.table([columns[name] for name in LEDGER_SCHEMA.names], schema=LEDGER_SCHEMA)
+
+
+def _stretches(of_rows: Iterable[Sequence[Stretch] | None]) -> pa.Array:
+    told: list[list[dict[str, int]] | None] = [
+        None if of_row is None else [{"start": start, "end": end} for start, end in of_row]
+        for of_row in of_rows
+    ]
+    return pa.array(told, _STRETCHES)
 
 
 def _partners(leaked: Leaked, rows: Rows, matches: pa.Table) -> pa.Table:

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvmfast.corpus.formats import Format, required_format
-from lvmfast.corpus.rewriters.rows import Parts
+from lvmfast.corpus.rewriters.rows import InPieces, Parts
 from lvmfast.errors import DataError, naming
 
 
-def rewrite(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+def rewrite(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces] = (),
+) -> None:
     """Writes row r of file s to ``targets[parts[s][r]]``, or nowhere where that is negative.
 
     Rows keep their order, values and types: an npz its members (those without a value per row are copied as
@@ -20,13 +25,31 @@ def rewrite(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Pa
         sources: files of one format; one after the other they make each target.
         parts: for each file, int8 (rows,).
         targets: files that are not there yet, in the format of the sources.
+        pieces: for each file the rows that become pieces of their text; empty where no row does.
 
     Raises:
         DataError: the sources differ in format, fields or types, hold other rows than `parts` says, or an
-            array that cannot be cut; or a target cannot be written.
+            array or a text that cannot be cut; or a target cannot be written.
     """
     with naming(" and ".join(target.name for target in targets), "cannot write"):
-        common_format(sources).rewrite(sources, parts, targets)
+        format = common_format(sources)
+        if any(of_file.of_row for of_file in pieces):
+            check_cuttable(sources[0])
+            assert format.in_pieces is not None
+            format.in_pieces(sources, parts, targets, pieces)
+        else:
+            format.rewrite(sources, parts, targets)
+
+
+def check_cuttable(source: str) -> None:
+    """Refuses a file of which no row can become pieces of its text.
+
+    Raises:
+        DataError: its format has none.
+    """
+    format = required_format(source)
+    if format.in_pieces is None:
+        raise DataError(f"{source}: a row of {format.name} cannot become pieces of its text")
 
 
 def common_format(sources: Sequence[str]) -> Format:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,32 @@ import pyarrow as pa
 from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.csv import Records, delimiter_of
 from lvmfast.corpus.lines import begins_a_list, line_blocks
-from lvmfast.corpus.rewriters.rows import Parts, check_rows, writing
+from lvmfast.corpus.rewriters.pieces import csv_in_pieces, in_pieces, json_in_pieces
+from lvmfast.corpus.rewriters.rows import WHOLE, InPieces, Parts, check_rows, writing
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
 
 
-def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+def rewrite_jsonl(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces] = (),
+) -> None:
     """As `rewrite`, lists where the first source is one; blank lines are no rows and are left out."""
     with decompressed(sources[0]) as stream:
         listed = begins_a_list(stream.read(1 << 20))
     opening, between, closing = (b"[\n", b",\n", b"\n]\n") if listed else (b"", b"\n", b"\n")
     with _written(targets) as outs:
         before = [opening] * len(outs)
-        for source, part in zip(sources, parts, strict=True):
+        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
             row = 0
             with decompressed(source) as stream:
                 for block in line_blocks(source, stream):
                     lines = [line for _, line in block.numbered()]
                     where = part[row : row + len(lines)].tolist()
-                    row += len(lines)
+                    first, row = row, row + len(lines)
+                    lines, where = in_pieces(lines, where, first, cut, json_in_pieces)
                     for place, out in enumerate(outs):
                         kept = [line for line, to in zip(lines, where, strict=False) if to == place]
                         if kept:
@@ -46,27 +54,34 @@ def rewrite_jsonl(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
                     out.write(closing if before[place] is between else opening + closing)
 
 
-def rewrite_csv(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+def rewrite_csv(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces] = (),
+) -> None:
     """As `rewrite`; every target begins with the header. Blank lines are no rows and are left out."""
     with _written(targets) as outs:
-        first: list[str] | None = None
-        for source, part in zip(sources, parts, strict=True):
+        names: list[str] | None = None
+        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
             _check_delimiter(source, targets)
             row = -1  # the header comes before the rows
             for header, spans in _records(source):
                 if row < 0:
-                    if first is None:
-                        first = header
+                    if names is None:
+                        names = header
                         for target, out in zip(targets, outs, strict=True):
                             with writing(target):
                                 out.write(spans[0])
-                    elif header != first:
+                    elif header != names:
                         raise DataError(
-                            f"{source}: expected the header {first} as in {sources[0]}, got {header}"
+                            f"{source}: expected the header {names} as in {sources[0]}, got {header}"
                         )
                     row, spans = 0, spans[1:]
                 where = part[row : row + len(spans)].tolist()
-                row += len(spans)
+                first, row = row, row + len(spans)
+                written = partial(csv_in_pieces, header=header, delimiter=delimiter_of(source))
+                spans, where = in_pieces(spans, where, first, cut, written)
                 for place, (target, out) in enumerate(zip(targets, outs, strict=True)):
                     with writing(target):
                         out.write(b"".join(raw for raw, to in zip(spans, where, strict=False) if to == place))

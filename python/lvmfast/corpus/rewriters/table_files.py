@@ -22,8 +22,16 @@ from lvmfast.corpus.rewriters.dictionaries import (
     dictionary_fields,
     narrow_fields,
 )
-from lvmfast.corpus.rewriters.rows import BLOCK_BYTES, GROUP_BYTES, Parts, check_rows, writing
-from lvmfast.corpus.rewriters.taking import take_rows
+from lvmfast.corpus.rewriters.pieces import check_schema, rows_in_pieces
+from lvmfast.corpus.rewriters.rows import (
+    BLOCK_BYTES,
+    GROUP_BYTES,
+    WHOLE,
+    InPieces,
+    Parts,
+    check_rows,
+    writing,
+)
 from lvmfast.errors import DataError
 
 _BUFFER_BYTES = 1 << 20
@@ -31,7 +39,12 @@ _BUFFER_BYTES = 1 << 20
 _WRITTEN_AS = {"UNCOMPRESSED": "NONE", "UNKNOWN": "LZ4"}
 
 
-def rewrite_parquet(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+def rewrite_parquet(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces] = (),
+) -> None:
     """As `rewrite`. Row groups are as large as those of the sources, or GROUP_BYTES where that is less."""
     import pyarrow.parquet as pq
 
@@ -54,8 +67,9 @@ def rewrite_parquet(sources: Sequence[str], parts: Sequence[Parts], targets: Seq
             for target in targets
         ]
         groups = [_RowGroup(writer, group_rows) for writer in writers]
-        for source, part in zip(sources, parts, strict=True):
-            _distribute(source, map(shared.of, _parquet_batches(source)), part, groups, targets)
+        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
+            batches = map(shared.of, _parquet_batches(source))
+            _distribute(source, _chosen(source, batches, part, cut, len(targets)), groups, targets)
         for group in groups:
             group.close()
 
@@ -107,7 +121,12 @@ class _RowGroup:
         self._batches, self._rows, self._bytes = [], 0, 0
 
 
-def rewrite_arrow(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+def rewrite_arrow(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces] = (),
+) -> None:
     """As `rewrite`, in the format, file or stream, of the first source."""
     schemas = []
     for source in sources:
@@ -123,8 +142,9 @@ def rewrite_arrow(sources: Sequence[str], parts: Sequence[Parts], targets: Seque
         for target in targets:
             out = stack.enter_context(pa.OSFile(os.fspath(target), "wb"))
             writers.append(stack.enter_context(create(out, shared.schema)))
-        for source, part in zip(sources, parts, strict=True):
-            _distribute(source, map(shared.of, _arrow_batches(source)), part, writers, targets)
+        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
+            batches = map(shared.of, _arrow_batches(source))
+            _distribute(source, _chosen(source, batches, part, cut, len(targets)), writers, targets)
 
 
 def _examples(sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -145,24 +165,31 @@ def _arrow_batches(path: str) -> Iterator[pa.RecordBatch]:
 
 def _distribute(
     source: str,
-    batches: Iterator[pa.RecordBatch],
-    part: Parts,
+    chosen: Iterator[tuple[int, pa.RecordBatch]],
     writers: Sequence[Any],
     targets: Sequence[Path],
 ) -> None:
-    row = 0
     with reading(source):
-        for batch in batches:
-            where = part[row : row + batch.num_rows]
-            row += batch.num_rows
-            if len(where) < batch.num_rows:
-                break
-            for place, writer in enumerate(writers):
-                kept = np.flatnonzero(where == place)
-                if len(kept):
-                    chosen = take_rows(batch, kept)
-                    with writing(targets[place]):
-                        writer.write_batch(chosen)
+        for place, batch in chosen:
+            with writing(targets[place]):
+                writers[place].write_batch(batch)
+
+
+def _chosen(
+    source: str, batches: Iterator[pa.RecordBatch], part: Parts, cut: InPieces, targets: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The target of each batch that is to be written, and the batch."""
+    row = 0
+    for batch in batches:
+        check_schema(source, batch.schema, cut)
+        first, row = row, row + batch.num_rows
+        where = part[first:row]
+        if len(where) < batch.num_rows:
+            break
+        for place in range(targets):
+            kept = np.flatnonzero(where == place)
+            if len(kept):
+                yield place, rows_in_pieces(batch, kept, first, cut)
     check_rows(source, part, row)
 
 

@@ -15,12 +15,14 @@ Places = npt.NDArray[np.int64]
 
 
 def take_rows(batch: pa.RecordBatch, places: Places) -> pa.RecordBatch:
-    """The rows of `batch` at `places`, ascending: the batch itself where that is all and it holds no more.
+    """The rows of `batch` at `places`, ascending, one as often as it stands there.
+
+    The batch itself where that is all and it holds no more.
 
     Raises:
         pa.ArrowNotImplementedError: a union of what Arrow does not take.
     """
-    whole = len(places) == batch.num_rows
+    whole = np.array_equal(places, np.arange(batch.num_rows))
     arrays = []
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
         try:
