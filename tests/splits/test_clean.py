@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,7 +22,7 @@ from lvmfast.errors import DataError
 from lvmfast.splits import clean as clean_module
 from tests.support import data, oracle
 from tests.support.colliding import MIN_CHARS
-from tests.support.command import refused, run
+from tests.support.command import killed_before_its_closing_scan, refused, run
 from tests.support.divided import as_table, dataset, documents
 
 THRESHOLD = 0.97
@@ -325,19 +322,7 @@ def test_a_full_disk_leaves_nothing(leaky, tmp_path, command, limit):
 
 
 def test_a_crash_leaves_no_half_written_folder(leaky, tmp_path):
-    script = (
-        "import sys, time, lvmfast.splits.clean as clean, lvmfast.__main__ as main;"
-        "clean.closing_scan = lambda *a, **o: (print('written', flush=True), time.sleep(60));"
-        "main.main()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments(leaky)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"written\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    killed_before_its_closing_scan(arguments(leaky))
     assert not (tmp_path / "out").exists()
     assert run(*arguments(leaky)).returncode == 0
     assert not [name for name in listing(tmp_path) if name.endswith(".part")]

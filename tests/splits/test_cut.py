@@ -7,9 +7,6 @@ import gzip
 import io
 import json
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ from lvmfast.errors import DataError
 from lvmfast.splits import cut as rule
 from lvmfast.splits.rewrite import rewrite
 from tests.support import overlap as naive
-from tests.support.command import refused, run
+from tests.support.command import killed_before_its_closing_scan, refused, run
 
 LIMITS = (30, 3, 4)
 
@@ -415,19 +412,7 @@ def test_a_report_that_says_less_than_is_there_or_more(world, tmp_path):
 
 def test_killed_while_it_cuts_it_leaves_nothing_and_runs_again(world, tmp_path):
     _, command = world
-    script = (
-        "import sys, time, lvmfast.splits.clean as clean, lvmfast.__main__ as main;"
-        "clean.closing_scan = lambda *a, **o: (print('written', flush=True), time.sleep(60));"
-        "main.main()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"written\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    killed_before_its_closing_scan(command)
     assert not (tmp_path / "out").exists()
     assert run(*command).returncode == 0
     refused(run(*command), "out: not empty")
