@@ -118,11 +118,13 @@ def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
 
 def thread_count(threads: int) -> int: ...
-def overlap_spans(document: str, item: str, window_start: int, window_end: int) -> npt.NDArray[np.int64]:
-    """(n, 4): the common runs of at least 3 tokens of the item and of the document's tokens from window_start
-    to window_end: for each place of either the longest that ends with it, without those that go on. Start and
-    end in the document, start and end in the item, in characters of the texts as they are, ascending. A
-    character that stands for several tokens (½) is in a span as a whole."""
+def overlap_spans(
+    document: str, items: list[str], windows: npt.NDArray[np.int64]
+) -> list[npt.NDArray[np.int64]]:
+    """For each item and its window (start and end in tokens of the document), (n, 4): the common runs of at
+    least 3 tokens of both: for each place of either the longest that ends with it, without those that go on.
+    Start and end in the document, then in the item, in characters of the texts as they are, ascending.
+    A character that stands for several tokens (½) is in a span as a whole."""
 
 def overlap_stretches(document: str, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """(n, 2): where the tokens of each of n windows (start and end in tokens of the document) start and end,

@@ -1003,13 +1003,16 @@ impl OverlapAnswers {
 fn overlap_spans<'py>(
     py: Python<'py>,
     document: &str,
-    item: &str,
-    window_start: usize,
-    window_end: usize,
-) -> PyResult<Bound<'py, PyArray2<i64>>> {
-    let spans = py.detach(|| overlap::spans(document, item, window_start..window_end));
-    let flat: Vec<_> = spans.as_flattened().iter().map(|&at| at as i64).collect();
-    flat.into_pyarray(py).reshape([spans.len(), 4])
+    items: Vec<String>,
+    windows: PyReadonlyArray2<'py, i64>,
+) -> PyResult<Vec<Bound<'py, PyArray2<i64>>>> {
+    let windows = ranges(&windows)?;
+    if windows.len() != items.len() {
+        return Err(PyValueError::new_err("expected a window for each item"));
+    }
+    let items = items.iter().map(String::as_str).zip(windows);
+    let spans = py.detach(|| overlap::spans(document, items));
+    spans.iter().map(|spans| places(py, spans)).collect()
 }
 
 #[pyfunction]
@@ -1018,15 +1021,26 @@ fn overlap_stretches<'py>(
     document: &str,
     windows: PyReadonlyArray2<'py, i64>,
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let windows = ranges(&windows)?;
+    places(py, &py.detach(|| overlap::stretches(document, &windows)))
+}
+
+/// The windows in rows of their start and end; what is negative is 0.
+fn ranges(windows: &PyReadonlyArray2<'_, i64>) -> PyResult<Vec<std::ops::Range<usize>>> {
     let windows = windows.as_array();
     if windows.ncols() != 2 {
         return Err(PyValueError::new_err("expected windows of shape (n, 2)"));
     }
     let at = |place: i64| usize::try_from(place).unwrap_or(0);
-    let windows: Vec<_> = windows.rows().into_iter().map(|row| at(row[0])..at(row[1])).collect();
-    let stretches = py.detach(|| overlap::stretches(document, &windows));
-    let flat: Vec<_> = stretches.as_flattened().iter().map(|&at| at as i64).collect();
-    flat.into_pyarray(py).reshape([stretches.len(), 2])
+    Ok(windows.rows().into_iter().map(|row| at(row[0])..at(row[1])).collect())
+}
+
+fn places<'py, const N: usize>(
+    py: Python<'py>,
+    places: &[[usize; N]],
+) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let flat: Vec<_> = places.as_flattened().iter().map(|&at| at as i64).collect();
+    flat.into_pyarray(py).reshape([places.len(), N])
 }
 
 #[pyfunction]

@@ -171,7 +171,7 @@ def test_batches_and_threads_change_nothing(threads: int, batch: int) -> None:
 def test_spans_are_common_runs_of_the_texts_as_they_are(
     document: str, item: str, start: int, end: int
 ) -> None:
-    spans = _core.overlap_spans(document, item, start, end)
+    (spans,) = _core.overlap_spans(document, [item], np.array([[start, end]]))
     assert spans.shape[1] == 4
     assert spans.tolist() == sorted(spans.tolist())
     window = naive.tokens(document)[start:end]
@@ -214,7 +214,7 @@ def cuts_no_character(text: str) -> bool:
 def test_spans_point_into_the_texts_as_they_are() -> None:
     document = "… ＴＨＥ ﬁrst\u200b stra\u00dfe — is\u0301 “long”, 😀 he said"
     item = "the first STRASSE i\u0073\u0301 long"
-    (span,) = _core.overlap_spans(document, item, 0, 100).tolist()
+    (span,) = _core.overlap_spans(document, [item], np.array([[0, 100]]))[0].tolist()
     assert document[span[0] : span[1]] == "ＴＨＥ ﬁrst\u200b stra\u00dfe — is\u0301 “long"
     assert item[span[2] : span[3]] == item
 

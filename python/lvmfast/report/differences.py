@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
 
+import numpy as np
+
 from lvmfast import _core
 
 #: The comparison takes time quadratic in the words, so that it looks at this many of each text alone.
@@ -61,7 +63,8 @@ def compare(train: str, eval: str) -> Comparison:
 def compare_runs(train: str, eval: str) -> Comparison:
     """Marks what lies outside the common runs of tokens of an overlap."""
     shown = train[:MOST_CHARS], eval[:MOST_CHARS]
-    runs = _core.overlap_spans(*shown, 0, MOST_CHARS).tolist()
+    (found,) = _core.overlap_spans(shown[0], [shown[1]], np.array([[0, MOST_CHARS]]))
+    runs = found.tolist()
     return Comparison(
         _outside(shown[0], sorted((start, end) for start, end, _, _ in runs)),
         _outside(shown[1], sorted((start, end) for _, _, start, end in runs)),

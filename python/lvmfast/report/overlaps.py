@@ -101,19 +101,20 @@ def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp]) -> list[dict
     items = datasets["eval"].take(np.unique(matches.eval_row), ["text"])
     item_rows, item_texts = items["row"].to_numpy(), items["text"]
     told: list[dict[str, Any]] = [{}] * len(matches)
-    start, end = matches.details["window_start"], matches.details["window_end"]
+    windows = np.stack([matches.details["window_start"], matches.details["window_end"]], axis=1)
     for row, text in _documents(datasets["train"], np.unique(matches.train_row)):
-        first, last = np.searchsorted(matches.train_row, (row, row + 1))
-        for place in range(first, last):
-            item = item_texts[int(np.searchsorted(item_rows, matches.eval_row[place]))].as_py()
-            runs = _core.overlap_spans(text, item, int(start[place]), int(end[place]))
+        here = slice(*np.searchsorted(matches.train_row, (row, row + 1)))
+        shown = item_texts.take(pa.array(np.searchsorted(item_rows, matches.eval_row[here]))).to_pylist()
+        spans = _core.overlap_spans(text, shown, windows[here])
+        nbytes = _byte_places(text, np.array([runs[:, 0].min() for runs in spans]))
+        for place, (item, runs) in enumerate(zip(shown, spans, strict=True), here.start):
             low, high = int(runs[:, 0].min()), int(runs[:, 1].max())
             runs[:, :2] -= low
             stretch = text[low:high]
             told[place] = {
                 "train_start": low,
                 "train_end": high,
-                "runs": _runs(runs, stretch, item, low, len(text[:low].encode())),
+                "runs": _runs(runs, stretch, item, low, nbytes[low]),
                 "train_text": stretch,
                 "eval_text": item,
             }

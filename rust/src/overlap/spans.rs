@@ -6,28 +6,36 @@ use super::coverage::RUN;
 use super::runs::{Automaton, Run};
 use super::tokens::{Token, tokenize};
 
-/// The common runs of at least three tokens of `item` and of the `window` of `document`, in tokens: for each
-/// place of either text the longest that ends with it, without those that are part of a longer one found so.
+/// For each item and its window of `document`, in tokens: the common runs of at least three tokens of both. For
+/// each place of either text the longest that ends with it, without those that are part of a longer one found so.
 /// Each as the start and end in the document, then in the item, in characters, ascending.
-pub fn spans(document: &str, item: &str, window: Range<usize>) -> Vec<[usize; 4]> {
-    let (mut in_document, mut in_item) = (Vec::new(), Vec::new());
-    tokenize(document, &mut in_document);
+pub fn spans<'a>(
+    document: &str,
+    items: impl IntoIterator<Item = (&'a str, Range<usize>)>,
+) -> Vec<Vec<[usize; 4]>> {
+    let mut tokens = Vec::new();
+    tokenize(document, &mut tokens);
+    let characters = Characters::new(document, &tokens);
+    items.into_iter().map(|(item, window)| spans_of(&tokens, &characters, item, window)).collect()
+}
+
+fn spans_of(document: &[Token], places: &Characters, item: &str, window: Range<usize>) -> Vec<[usize; 4]> {
+    let mut in_item = Vec::new();
     tokenize(item, &mut in_item);
-    let start = window.start.min(in_document.len());
-    let end = window.end.clamp(start, in_document.len());
-    let (hashes, others) = (hashes(&in_document[start..end]), hashes(&in_item));
+    let start = window.start.min(document.len());
+    let end = window.end.clamp(start, document.len());
+    let (hashes, others) = (hashes(&document[start..end]), hashes(&in_item));
     // Place in the document, place in the item, tokens.
     let mut runs: Vec<[usize; 3]> =
         longest(&others, &hashes).map(|[own, other, n]| [other, own, n]).collect();
     runs.extend(longest(&hashes, &others));
     runs.sort_unstable();
     runs.dedup();
-    let document = Characters::new(document, &in_document);
-    let item = Characters::new(item, &in_item);
+    let of_item = Characters::new(item, &in_item);
     let mut spans: Vec<_> = runs
         .into_iter()
         .map(|[place, in_item, tokens]| {
-            let (document, item) = (document.of(start + place, tokens), item.of(in_item, tokens));
+            let (document, item) = (places.of(start + place, tokens), of_item.of(in_item, tokens));
             [document.start, document.end, item.start, item.end]
         })
         .collect();
