@@ -1,8 +1,8 @@
 //! Exact cosine near-duplicates: every pair at or above a threshold, none missed and none too many.
 //!
 //! What several algorithms share stands below them, and each module imports only from lines above its own:
-//! `score`, `rows`, `distinct`, `goals`, `matrix`, `bounds`, `costs`; then `basis`, `codes`, `cells`, `sieve`; then
-//! whoever asks.
+//! `score`, `rows`, `distinct`, `goals`, `matrix`, `bounds`, `costs`, `tasks`; then `basis`, `codes`, `cells`, `sieve`;
+//! then `fixed`, `rising`, `bytes`; then whoever asks.
 
 mod basis;
 mod bounds;
@@ -11,6 +11,7 @@ mod cells;
 mod codes;
 mod costs;
 mod distinct;
+mod fixed;
 mod goals;
 mod index;
 mod matrix;

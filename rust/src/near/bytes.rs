@@ -5,18 +5,18 @@
 //! does. It rules out less than a good sieve and costs more, but on any data it costs a fraction of the
 //! product in float32, and what it leaves are the pairs within a few hundredths of their threshold.
 
-use std::sync::atomic::Ordering;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::bounds::{UNIT, need, quantile, radius};
-use super::codes::STRIP;
+use super::codes::{ROUNDER, STRIP, fill_lane};
 use super::costs::{Policy, REFIT, product_cycles, test_cycles};
 use super::goals::Goals;
 use super::rotation::Rotation;
 use super::rows::Rows;
 use super::score::cosine;
-use super::tasks::{Gauge, Sieved, TASK_ROWS};
+use super::tasks::{TASK_ROWS, Tried};
 use crate::error::ScanError;
 use crate::kernel::{Blocked, CODE_OFFSET, Kernel, LongCodes, SIEVE_LANES, SIEVE_ROWS};
 use crate::parallel::Watch;
@@ -50,9 +50,6 @@ const WASTE: f64 = 0.6;
 
 /// Tasks per thread that keep the threads busy to the end.
 const TASKS_PER_THREAD: usize = 4;
-
-/// Adding and subtracting it rounds a small float32 to an integer, which stands in the low bits between.
-const ROUNDER: f32 = 12_582_912.0;
 
 /// The product in bytes of one search.
 #[derive(Debug)]
@@ -100,15 +97,15 @@ struct Code {
 #[derive(Default)]
 struct Scratch {
     centred: Vec<f32>,
-    /// The integers of the row that was quantised last, and their sums by block and half.
-    integers: Vec<i8>,
+    /// The integers of the row that was quantised last, as signed bytes, and their sums by block and half.
+    integers: Vec<u8>,
     sums: Vec<[i16; 2]>,
     left: Vec<u8>,
     left_sums: Vec<[i16; 2]>,
     left_starts: Vec<i32>,
     right_starts: Vec<i32>,
     positions: Vec<u32>,
-    candidates: Vec<(u32, u32)>,
+    candidates: Vec<(usize, usize)>,
 }
 
 impl Bytes {
@@ -139,44 +136,26 @@ impl Bytes {
         seen: usize,
         units: usize,
         watch: &Watch,
-    ) -> Result<Sieved, ScanError> {
+    ) -> Result<Tried<()>, ScanError> {
         if self.fitted.is_none() && seen >= self.next && self.share(left.dim) < 1.0 {
             self.fitted = Some(Fitted::of(left, right, watch)?);
         }
         let Some(fitted) = self.fitted.as_ref().filter(|_| left.len() > 0 && right.len() > 0) else {
-            return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
+            return Ok(Tried::nothing(left.len()));
         };
-        let gauge = Gauge::default();
         let rows = left.len().div_ceil(rayon::current_num_threads() * TASKS_PER_THREAD);
         let rows = rows.clamp(1, TASK_ROWS).next_multiple_of(SIEVE_ROWS);
-        let multiplied: Vec<bool> = (0..left.len().div_ceil(rows))
-            .into_par_iter()
-            .with_max_len(1)
-            .map_init(Scratch::default, |scratch, task| {
-                watch.check()?;
-                let from = task * rows;
-                let count = rows.min(left.len() - from);
-                let multiplied = !gauge.hopeless()
-                    && self.task(fitted, left, right, goals, (from, count), scratch, watch)?;
-                gauge.record(multiplied);
-                if multiplied {
-                    let share = |rows: usize| rows * units / left.len();
-                    let done = share(from + count) - share(from);
-                    gauge.advanced.fetch_add(done, Ordering::Relaxed);
-                    watch.advance(done as u64);
-                }
-                Ok(multiplied)
-            })
-            .collect::<Result<_, ScanError>>()?;
-        let left_over = (0..left.len()).filter(|&row| !multiplied[row / rows]).collect();
-        if gauge.hopeless() {
+        let tried = Tried::of(left.len(), rows, units, watch, |rows, scratch| {
+            self.task(fitted, left, right, goals, rows, scratch, watch)
+        })?;
+        if tried.hopeless {
             self.fitted = None;
             self.next = (seen + left.len()) * REFIT;
         }
-        Ok(Sieved { found: Vec::new(), left_over, advanced: gauge.advanced.load(Ordering::Relaxed) })
+        Ok(tried)
     }
 
-    /// Offers the left rows `(from, count)`; false when so many pairs pass that the product is cheaper.
+    /// Offers some left rows; none when so many pairs pass that the product is cheaper.
     #[expect(clippy::too_many_arguments)]
     fn task(
         &self,
@@ -184,41 +163,39 @@ impl Bytes {
         left: Rows<'_>,
         right: Rows<'_>,
         goals: &impl Goals,
-        (from, count): (usize, usize),
+        rows: Range<usize>,
         scratch: &mut Scratch,
         watch: &Watch,
-    ) -> Result<bool, ScanError> {
+    ) -> Result<Option<()>, ScanError> {
         let blocked = fitted.coder.blocked;
         let reach = scratch.set_right(fitted, goals);
-        scratch.set_left(fitted, left, (from, count), reach);
+        scratch.set_left(fitted, left, rows.clone(), reach);
         let Scratch { left: bytes, left_sums, left_starts, right_starts, positions, candidates, .. } =
             scratch;
         let left_codes = LongCodes { bytes, sums: left_sums, starts: left_starts };
         let (_, test) = test_cycles(0, left.dim);
-        let budget = WASTE * count as f64 * product_cycles(left.dim, right.len());
+        let budget = WASTE * rows.len() as f64 * product_cycles(left.dim, right.len());
         let mut spent = 0.0;
         let strips = fitted.bytes.chunks(STRIP * blocked.width).zip(right_starts.chunks(STRIP));
-        for (strip, (bytes, starts)) in strips.enumerate() {
+        for ((bytes, starts), from) in strips.zip((0..).step_by(STRIP)) {
             watch.check()?;
             positions.clear();
             self.kernel.sift(&left_codes, &LongCodes { bytes, sums: &[], starts }, blocked, positions);
             candidates.clear();
             candidates.extend(positions.iter().filter_map(|&position| {
-                let (i, lane) = (position as usize / starts.len(), position as usize % starts.len());
-                let j = strip * STRIP + lane;
-                (i < count && j < right.len()).then_some((i as u32, j as u32))
+                let (i, j) = (position as usize / starts.len(), from + position as usize % starts.len());
+                (i < rows.len() && j < right.len()).then_some((rows.start + i, j))
             }));
             spent += candidates.len() as f64 * test;
             if spent > budget {
-                return Ok(false);
+                return Ok(None);
             }
             for &(i, j) in candidates.iter() {
-                let (i, j) = (from + i as usize, j as usize);
                 let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
                 goals.offer(left.row(i), j, cosine(self.kernel.dot(x, y), xx, yy));
             }
         }
-        Ok(true)
+        Ok(Some(()))
     }
 }
 
@@ -238,13 +215,7 @@ impl Fitted {
                 watch.check()?;
                 for (lane, code) in codes.iter_mut().enumerate() {
                     *code = coder.quantise(right.get(number * SIEVE_LANES + lane), RIGHT_PEAK, scratch);
-                    for (four, part) in
-                        scratch.integers.chunks_exact(4).zip(bytes.chunks_exact_mut(4 * SIEVE_LANES))
-                    {
-                        for (byte, &q) in part[lane * 4..][..4].iter_mut().zip(four) {
-                            *byte = (i32::from(q) + CODE_OFFSET) as u8;
-                        }
-                    }
+                    fill_lane(&scratch.integers, lane, bytes);
                 }
                 Ok::<_, ScanError>(())
             },
@@ -312,17 +283,17 @@ impl Coder {
         let shrink = if largest > limit { limit / largest } else { 1.0 };
         let unit = shrink / self.step;
         integers.clear();
-        integers.extend(centred.iter().map(|z| ((z * unit).clamp(-peak, peak) + ROUNDER).to_bits() as i8));
+        integers.extend(centred.iter().map(|z| ((z * unit).clamp(-peak, peak) + ROUNDER).to_bits() as u8));
         let mut error = [0.0f32; 16];
         let (zs, z_tail) = centred.as_chunks::<16>();
         let (qs, q_tail) = integers.as_chunks::<16>();
         for (z, q) in zs.iter().zip(qs) {
             for lane in 0..16 {
-                let difference = z[lane] - f32::from(q[lane]) * self.step;
+                let difference = z[lane] - f32::from(q[lane] as i8) * self.step;
                 error[lane] += difference * difference;
             }
         }
-        let tail = z_tail.iter().zip(q_tail).map(|(z, &q)| (z - f32::from(q) * self.step).powi(2));
+        let tail = z_tail.iter().zip(q_tail).map(|(z, &q)| (z - f32::from(q as i8) * self.step).powi(2));
         let error = error.into_iter().chain(tail).sum::<f32>();
         let mut square = 0;
         sums.clear();
@@ -331,7 +302,7 @@ impl Coder {
             let mut squares = [0i32; 4];
             for four in block.as_chunks::<4>().0 {
                 for lane in 0..4 {
-                    let q = i32::from(four[lane]);
+                    let q = i32::from(four[lane] as i8);
                     totals[lane] += q;
                     squares[lane] += q * q;
                 }
@@ -385,21 +356,21 @@ impl Scratch {
     }
 
     /// The codes of the left rows, filled up to whole blocks.
-    fn set_left(&mut self, fitted: &Fitted, left: Rows<'_>, (from, count): (usize, usize), reach: f64) {
+    fn set_left(&mut self, fitted: &Fitted, left: Rows<'_>, chosen: Range<usize>, reach: f64) {
         let Blocked { width, .. } = fitted.coder.blocked;
         let blocks = fitted.coder.blocked.blocks();
         self.left.clear();
         self.left_sums.clear();
         self.left_starts.clear();
-        for row in from..from + count {
+        let rows = chosen.len().next_multiple_of(SIEVE_ROWS);
+        for row in chosen {
             let code = fitted.coder.quantise(left.get(row), LEFT_PEAK, self);
             // What the error is above the one that the right side answers for.
             let more = (code.error - fitted.error).max(0.0);
             self.left_starts.push(-need(code.half - reach * more, more));
-            self.left.extend(self.integers.iter().map(|&q| q as u8));
+            self.left.extend_from_slice(&self.integers);
             self.left_sums.extend_from_slice(&self.sums);
         }
-        let rows = count.next_multiple_of(SIEVE_ROWS);
         self.left.resize(rows * width, 0);
         self.left_sums.resize(rows * blocks, [0, 0]);
         self.left_starts.resize(rows, i32::MIN / 4);

@@ -1,24 +1,25 @@
 //! Rows as the sieve sees them: their projection in float32, and a code of small integers for the first tile.
 
+use rayon::prelude::*;
+
 use super::basis::{Basis, Directions};
 use super::bounds::{DEPTH, HALF_NORM, PEAK, half_norms};
 use super::rows::Rows;
-use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
-
-/// Added to the components of right codes, so that they are unsigned bytes.
-pub(super) const OFFSET: i32 = 64;
+use crate::error::ScanError;
+use crate::kernel::{CODE_OFFSET, Kernel, SIEVE_LANES, SIEVE_ROWS};
+use crate::parallel::Watch;
 
 /// Right rows between two looks at what has survived: whole panels, and few in tests, whose sets are small.
 pub(super) const STRIP: usize = SIEVE_LANES * if cfg!(test) { 3 } else { 32 };
 
-/// Least value of `Code::need`: the products of a half of two codes are within plus and minus this.
+/// Least need of a code: the products of a half of two codes are within plus and minus this.
 pub(super) const LEAST: i32 = -(127 * 127);
 
 /// Norms between these are scaled after the projection; others before it, in float64.
 const PLAIN_SQUARES: std::ops::Range<f64> = 1e-30..1e30;
 
 /// Adding and subtracting it rounds a small float32 to an integer, which stands in the low bits between.
-const ROUNDER: f32 = 12_582_912.0;
+pub(super) const ROUNDER: f32 = 12_582_912.0;
 
 /// Room for projecting a batch of rows.
 #[derive(Default)]
@@ -26,8 +27,8 @@ pub(super) struct Scratch {
     tiles: Vec<f32>,
     scaled: Vec<f32>,
     quotients: Vec<f32>,
-    /// The integers of the row that was quantised last.
-    pub integers: Vec<i8>,
+    /// The integers of the row that was quantised last, as signed bytes.
+    integers: Vec<u8>,
 }
 
 /// Encodes rows under one basis for pairs up to one distance.
@@ -41,15 +42,8 @@ pub(super) struct Encoder<'a> {
     pub slip: f64,
 }
 
-/// What the first tile needs to know of a row.
-struct Code {
-    /// A pair passes when the product of its codes is at least the sum of both needs.
-    need: i32,
-    /// Sums of the integers over components 0 and 1, and 2 and 3, modulo 4.
-    sums: [i32; 2],
-}
-
 /// What rounding to integers made of a row.
+#[derive(Clone, Default)]
 pub(super) struct Quantised {
     /// Sums of squares of the integers over components 0 and 1, and 2 and 3, modulo 4.
     pub squares: [i32; 2],
@@ -60,18 +54,24 @@ pub(super) struct Quantised {
 }
 
 impl Quantised {
-    /// Whether its products with other such codes fit sixteen bits.
-    pub fn fits(&self) -> bool {
-        self.squares.iter().all(|&square| square <= -LEAST)
+    /// Half the square of the code.
+    pub fn half(&self) -> f64 {
+        f64::from(self.squares[0] + self.squares[1]) / 2.0
+    }
+
+    /// Whether a code that needs this much says anything: its products with other such codes fit sixteen bits.
+    fn says(&self, need: i32) -> bool {
+        need >= LEAST && self.squares.iter().all(|&square| square <= -LEAST)
     }
 }
 
 impl Encoder<'_> {
-    /// The largest square of the distance of two projections of a pair to be kept, in float32.
-    pub fn limit(&self) -> f32 {
+    /// The largest square of the distance in float32 that two projections can have whose exact ones are within
+    /// a radius.
+    pub fn limit(&self, radius: f64) -> f32 {
         // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
         let roundings = (self.basis.width + 8) as f64 * f64::from(f32::EPSILON);
-        let reach = (self.radius + 2.0 * self.slip).powi(2) * (1.0 + roundings);
+        let reach = (radius + 2.0 * self.slip).powi(2) * (1.0 + roundings);
         (reach as f32).next_up()
     }
 
@@ -156,20 +156,8 @@ impl Encoder<'_> {
         }
     }
 
-    /// The integers of a projection, in `scratch.integers`.
-    fn code(&self, projection: &[f32], scratch: &mut Scratch) -> Code {
-        let row = self.quantise(projection, scratch);
-        let need = self.need(row.squares[0] + row.squares[1], row.error);
-        if need >= LEAST && row.fits() {
-            return Code { need, sums: row.sums };
-        }
-        // Nothing can be said of this row: the code zero, whose products are zero, passes every test.
-        scratch.integers.iter_mut().for_each(|q| *q = 0);
-        Code { need: LEAST, sums: [0, 0] }
-    }
-
     /// The integers of a projection, in `scratch.integers`, and what rounding to them did.
-    pub fn quantise(&self, projection: &[f32], scratch: &mut Scratch) -> Quantised {
+    fn quantise(&self, projection: &[f32], scratch: &mut Scratch) -> Quantised {
         let step = self.basis.step;
         let Scratch { quotients, integers, .. } = scratch;
         let exact = &projection[..self.basis.first];
@@ -181,11 +169,11 @@ impl Encoder<'_> {
         quotients.clear();
         quotients.extend(exact.iter().map(|z| (z * unit).clamp(-PEAK, PEAK) + ROUNDER));
         integers.clear();
-        integers.extend(quotients.iter().map(|q| q.to_bits() as i8));
+        integers.extend(quotients.iter().map(|q| q.to_bits() as u8));
         let mut squares = [0i32; 2];
         let mut sums = [0i32; 2];
         for four in integers.as_chunks::<4>().0 {
-            let [p, q, r, s] = four.map(i32::from);
+            let [p, q, r, s] = four.map(|q| i32::from(q as i8));
             squares[0] += p * p + q * q;
             squares[1] += r * r + s * s;
             sums[0] += p + q;
@@ -202,10 +190,11 @@ impl Encoder<'_> {
         Quantised { squares, sums, error }
     }
 
+    /// What the products of a code must reach for its own part when either row answers for half the radius:
     /// |q|^2 / 2 - (radius / 2 + error)^2 / step^2, rounded down.
-    fn need(&self, square: i32, error: f64) -> i32 {
-        let part = (self.radius / 2.0 + error) / f64::from(self.basis.step);
-        (f64::from(square) / 2.0 - part * part - 1e-3).floor() as i32
+    pub fn need(&self, row: &Quantised) -> i32 {
+        let part = (self.radius / 2.0 + row.error) / f64::from(self.basis.step);
+        (row.half() - part * part - 1e-3).floor() as i32
     }
 
     /// Bound of the norm of the roundings of `(q - ROUNDER) * step` and of its difference to z.
@@ -214,10 +203,11 @@ impl Encoder<'_> {
         2.0 * largest * (self.basis.first as f64).sqrt() * f64::from(f32::EPSILON)
     }
 
-    /// Codes of left rows, filled up to whole blocks.
+    /// Codes of left rows by what each needs, filled up to whole blocks.
     pub fn left(
         &self,
         projections: &[f32],
+        need: impl Fn(&Quantised) -> i32,
         bytes: &mut Vec<u8>,
         starts: &mut Vec<[i16; 2]>,
         scratch: &mut Scratch,
@@ -225,9 +215,17 @@ impl Encoder<'_> {
         bytes.clear();
         starts.clear();
         for projection in projections.chunks_exact(self.basis.width) {
-            let code = self.code(projection, scratch);
-            bytes.extend(scratch.integers.iter().map(|&q| q as u8));
-            starts.push([(-code.need - OFFSET * code.sums[0]) as i16, (-OFFSET * code.sums[1]) as i16]);
+            let row = self.quantise(projection, scratch);
+            let need = need(&row);
+            let (need, sums) = if row.says(need) {
+                bytes.extend_from_slice(&scratch.integers);
+                (need, row.sums)
+            } else {
+                // The code zero, whose products are zero, passes every test.
+                bytes.resize(bytes.len() + self.basis.first, 0);
+                (LEAST, [0, 0])
+            };
+            starts.push([(-need - CODE_OFFSET * sums[0]) as i16, (-CODE_OFFSET * sums[1]) as i16]);
         }
         let rows = starts.len().next_multiple_of(SIEVE_ROWS);
         bytes.resize(rows * self.basis.first, 0);
@@ -238,70 +236,68 @@ impl Encoder<'_> {
     pub fn need_of(&self, code: &[u8], [start, _]: [i16; 2]) -> i16 {
         let sum: i32 =
             code.as_chunks::<4>().0.iter().map(|q| i32::from(q[0] as i8) + i32::from(q[1] as i8)).sum();
-        (-OFFSET * sum - i32::from(start)) as i16
+        (-CODE_OFFSET * sum - i32::from(start)) as i16
     }
+}
 
-    /// Puts a left code into a lane of a right panel.
-    pub fn fill_lane(&self, code: &[u8], lane: usize, bytes: &mut [u8]) {
-        let panel = bytes.as_chunks_mut::<{ 4 * SIEVE_LANES }>().0;
-        for (part, four) in panel.iter_mut().zip(code.as_chunks::<4>().0) {
-            part[lane * 4..][..4].copy_from_slice(&four.map(|q| q.wrapping_add(OFFSET as u8)));
-        }
-    }
-
-    /// One panel of right codes from at most as many projections as it has lanes.
-    pub fn right(
-        &self,
-        projections: &[f32],
-        bytes: &mut [u8],
-        starts: &mut [[i16; 2]],
-        scratch: &mut Scratch,
-    ) {
-        bytes.fill(OFFSET as u8);
-        starts.fill([0, i16::MIN / 2]);
-        for (lane, projection) in projections.chunks_exact(self.basis.width).enumerate() {
-            let code = self.code(projection, scratch);
-            self.store(lane, bytes, scratch);
-            starts[lane] = [0, (-code.need) as i16];
-        }
-    }
-
-    /// Puts the integers of the row that was quantised last into a lane of a right panel.
-    pub fn store(&self, lane: usize, panel: &mut [u8], scratch: &Scratch) {
-        for (k, q) in scratch.integers.iter().enumerate() {
-            panel[k / 4 * 4 * SIEVE_LANES + lane * 4 + k % 4] = (i32::from(*q) + OFFSET) as u8;
-        }
-    }
-
-    /// Makes a lane of a right panel the code zero.
-    pub fn erase(&self, lane: usize, panel: &mut [u8]) {
-        for k in 0..self.basis.first {
-            panel[k / 4 * 4 * SIEVE_LANES + lane * 4 + k % 4] = OFFSET as u8;
-        }
+/// Puts the integers of a code, as signed bytes, into a lane of a right panel.
+pub(super) fn fill_lane(code: &[u8], lane: usize, panel: &mut [u8]) {
+    let parts = panel.as_chunks_mut::<{ 4 * SIEVE_LANES }>().0;
+    for (part, four) in parts.iter_mut().zip(code.as_chunks::<4>().0) {
+        part[lane * 4..][..4].copy_from_slice(&four.map(|q| q.wrapping_add(CODE_OFFSET as u8)));
     }
 }
 
 /// The codes of the right side and their projections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Encoded {
+    /// `(rows, width)`.
     pub projections: Vec<f32>,
+    /// Panels of right codes.
     pub bytes: Vec<u8>,
-    pub starts: Vec<[i16; 2]>,
 }
 
 impl Encoded {
-    /// The codes from panel `from` on, some panels at a time.
-    pub fn strips(&self, first: usize, from: usize) -> impl Iterator<Item = Codes<'_>> {
-        let bytes = self.bytes[from * SIEVE_LANES * first..].chunks(STRIP * first);
-        let starts = self.starts[from * SIEVE_LANES..].chunks(STRIP);
-        bytes.zip(starts).map(|(bytes, starts)| Codes { bytes, starts })
+    /// The right side encoded, and what rounding made of each row.
+    pub fn of(
+        encoder: Encoder<'_>,
+        right: Rows<'_>,
+        watch: &Watch,
+    ) -> Result<(Self, Vec<Quantised>), ScanError> {
+        let Basis { width, first, .. } = *encoder.basis;
+        let filled = right.len().next_multiple_of(SIEVE_LANES);
+        let mut projections = vec![0.0; right.len() * width];
+        let mut bytes = vec![CODE_OFFSET as u8; filled * first];
+        let mut quantised = vec![Quantised::default(); right.len()];
+        projections
+            .par_chunks_mut(SIEVE_LANES * width)
+            .zip(bytes.par_chunks_mut(SIEVE_LANES * first))
+            .zip(quantised.par_chunks_mut(SIEVE_LANES))
+            .enumerate()
+            .try_for_each_init(Scratch::default, |scratch, (panel, ((projections, bytes), quantised))| {
+                watch.check()?;
+                encoder.project(right, panel * SIEVE_LANES, projections, scratch);
+                let rows = projections.chunks_exact(width).zip(quantised);
+                for (lane, (projection, row)) in rows.enumerate() {
+                    *row = encoder.quantise(projection, scratch);
+                    fill_lane(&scratch.integers, lane, bytes);
+                }
+                Ok::<_, ScanError>(())
+            })?;
+        Ok((Self { projections, bytes }, quantised))
     }
 
-    pub fn panel_mut(&mut self, panel: usize, first: usize) -> &mut [u8] {
-        &mut self.bytes[panel * SIEVE_LANES * first..][..SIEVE_LANES * first]
+    /// What a right code needs, or none where it says nothing: it becomes the code zero, which passes every test.
+    pub fn need_or_erase(&mut self, place: usize, row: &Quantised, need: i32, first: usize) -> Option<i32> {
+        if row.says(need) {
+            return Some(need);
+        }
+        let panel = &mut self.bytes[place / SIEVE_LANES * SIEVE_LANES * first..][..SIEVE_LANES * first];
+        fill_lane(&vec![0; first], place % SIEVE_LANES, panel);
+        None
     }
 
     pub fn nbytes(&self) -> usize {
-        self.projections.capacity() * 4 + self.bytes.capacity() + self.starts.capacity() * 4
+        self.projections.capacity() * 4 + self.bytes.capacity()
     }
 }

@@ -6,13 +6,13 @@ use rayon::prelude::*;
 
 use super::costs::Policy;
 use super::distinct::{Distinct, Hits, ROWS_PER_CHECK};
+use super::fixed::FixedSieve;
 use super::goals::Bests;
 use super::pairs::{Pairs, join, pairs_within};
 use super::product::{Blocks, Product};
 use super::rows::{Rows, Usability, check_space, describe, row_keys};
 use super::score::{Pairing, cosine};
 use super::search::Search;
-use super::sieve::Sieve;
 use crate::error::ScanError;
 use crate::ids::KeyTable;
 use crate::kernel::{self, Kernel};
@@ -30,7 +30,7 @@ pub struct NearIndex {
     /// `dot(v, v)` of each group.
     pub(super) norms: Vec<f64>,
     pub(super) kernel: &'static Kernel,
-    sieve: Sieve,
+    sieve: FixedSieve,
     pub(super) product: Product,
     pub(super) search: Search,
     /// The nearest row of each group.
@@ -62,7 +62,7 @@ impl NearIndex {
             vectors: Vec::new(),
             norms: Vec::new(),
             kernel,
-            sieve: Sieve::new(kernel, threshold, policy),
+            sieve: FixedSieve::new(kernel, threshold, policy),
             product: Product::new(kernel, threshold, blocks),
             search: Search::new(kernel, policy),
             nearest: Bests::new(1),

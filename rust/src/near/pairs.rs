@@ -4,17 +4,17 @@ use rayon::prelude::*;
 
 use super::costs::Policy;
 use super::distinct::Distinct;
+use super::fixed::FixedSieve;
 use super::product::{Blocks, Product};
 use super::rows::{Rows, check_space, describe};
 use super::score::{Pair, Pairing};
-use super::sieve::Sieve;
 use crate::error::ScanError;
 use crate::kernel::{self, Kernel};
 use crate::parallel::Watch;
 
 /// The pairs of two sides: the sieve first, and the product for the left rows that the sieve leaves over.
 pub(super) fn join(
-    sieve: &mut Sieve,
+    sieve: &mut FixedSieve,
     product: &mut Product,
     left: Rows<'_>,
     right: Rows<'_>,
@@ -83,7 +83,7 @@ pub(super) fn within(
     let described = describe(rows, dim, kernel, false, watch)?;
     let Distinct { first_rows, place } = Distinct::of(&described, rows, dim, watch)?;
     let side = Rows { dim, values: rows, squares: &described.squares, chosen: Some(&first_rows) };
-    let sieve = Sieve::new(kernel, threshold, policy);
+    let sieve = FixedSieve::new(kernel, threshold, policy);
     let mut product = Product::new(kernel, threshold, blocks);
     let mut pairs = pairs_within(sieve, &mut product, side, described.usability.len(), watch)?;
     for place in pairs.left.iter_mut().chain(&mut pairs.right) {
@@ -98,7 +98,7 @@ pub(super) fn within(
 
 /// Every pair of the rows of one side, which are distinct.
 pub(super) fn pairs_within(
-    mut sieve: Sieve,
+    mut sieve: FixedSieve,
     product: &mut Product,
     side: Rows<'_>,
     units: usize,

@@ -1,22 +1,18 @@
-//! A sieve with a threshold for every right row, which may rise while left rows go by.
+//! The sieve with a threshold for every right row, which may rise while left rows go by.
 //!
-//! It is the sieve of [`super::sieve`], but for the first test: there the sum of both errors and the radius is
-//! cut in halves, here a left row answers for its own error alone, and only for what is above the common one.
-
-use std::sync::atomic::Ordering;
-
-use rayon::prelude::*;
+//! The first test is not that of [`super::fixed`]: there the sum of both errors and the radius is cut in halves,
+//! here a left row answers for its own error alone, and only for what is above the common one.
 
 use super::basis::{Basis, fit_work};
-use super::bounds::{UNIT, need, quantile, radius};
-use super::codes::{Encoded, Encoder, LEAST, OFFSET, Quantised, STRIP, Scratch as Coding};
-use super::costs::{Policy, REFIT, Terms, product_cycles, test_cycles};
+use super::bounds::{need, quantile, radius};
+use super::codes::{Encoded, Encoder, LEAST, Quantised};
+use super::costs::{Policy, REFIT, Terms};
 use super::goals::Goals;
 use super::rows::Rows;
-use super::score::cosine;
-use super::tasks::{Gauge, Sieved, TASK_ROWS};
+use super::sieve::{Sieve, Thresholds};
+use super::tasks::Tried;
 use crate::error::ScanError;
-use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
+use crate::kernel::{Kernel, SIEVE_LANES};
 use crate::parallel::Watch;
 
 /// The directions are fitted for the radius that this share of the right rows is within.
@@ -55,7 +51,6 @@ pub(super) struct RisingSieve {
 #[derive(Debug)]
 struct Fitted {
     basis: Basis,
-    slip: f64,
     right: Encoded,
     /// Per right row half the square of its code and its error in steps, or none where the code says nothing.
     spoken: Vec<Option<(f64, f64)>>,
@@ -63,6 +58,62 @@ struct Fitted {
     error: f64,
     /// The largest radius with the errors of the right side, in steps.
     reach: f64,
+}
+
+/// The goals of the right rows, as a scan sees them.
+struct Rising<'a, G> {
+    fitted: &'a Fitted,
+    encoder: Encoder<'a>,
+    left: Rows<'a>,
+    goals: &'a G,
+}
+
+/// What the goals were when a task began.
+#[derive(Default)]
+struct Seen {
+    /// What the right codes start from,
+    starts: Vec<[i16; 2]>,
+    /// and the largest squared distance of projections that may be a match.
+    limits: Vec<f32>,
+}
+
+impl<G: Goals> Thresholds for Rising<'_, G> {
+    type Seen = Seen;
+    type Found = ();
+
+    fn left_need(&self, row: &Quantised) -> i32 {
+        let Fitted { basis, error, reach, .. } = self.fitted;
+        // What the error is above the one that the right side answers for.
+        let more = (row.error / f64::from(basis.step) - error).max(0.0);
+        need(row.half() - reach * more, more)
+    }
+
+    fn look(&self, Seen { starts, limits }: &mut Seen) {
+        let Fitted { basis, spoken, error: common, .. } = self.fitted;
+        starts.clear();
+        limits.clear();
+        for (j, spoken) in spoken.iter().enumerate() {
+            let radius = radius(self.left.dim, basis.norm, self.goals.score(j));
+            let need = spoken
+                .map_or(LEAST, |(half, error)| need(half, radius / f64::from(basis.step) + error + common));
+            starts.push([0, (-need) as i16]);
+            limits.push(self.encoder.limit(radius));
+        }
+        starts.resize(starts.len().next_multiple_of(SIEVE_LANES), [0, i16::MIN / 2]);
+    }
+
+    fn starts<'a>(&'a self, seen: &'a Seen) -> &'a [[i16; 2]] {
+        &seen.starts
+    }
+
+    fn limit(&self, seen: &Seen, right: usize) -> f32 {
+        seen.limits[right]
+    }
+
+    fn take(&self, left: usize, right: usize, score: f64, (): &mut ()) -> bool {
+        self.goals.offer(self.left.row(left), right, score);
+        false
+    }
 }
 
 impl RisingSieve {
@@ -90,38 +141,27 @@ impl RisingSieve {
         share: f64,
         units: usize,
         watch: &Watch,
-    ) -> Result<Sieved, ScanError> {
+    ) -> Result<Tried<()>, ScanError> {
         self.prepare(left, right, goals, seen, share, watch)?;
         let Some(fitted) = &self.fitted else {
-            return Ok(Sieved { left_over: (0..left.len()).collect(), ..Sieved::default() });
+            return Ok(Tried::nothing(left.len()));
         };
-        let gauge = Gauge::default();
-        let scanned: Vec<bool> = (0..left.len().div_ceil(TASK_ROWS))
-            .into_par_iter()
-            .with_max_len(1)
-            .map_init(Scratch::default, |scratch, task| {
-                watch.check()?;
-                let from = task * TASK_ROWS;
-                let count = TASK_ROWS.min(left.len() - from);
-                let scanned = !gauge.hopeless()
-                    && self.task(fitted, left, right, goals, (from, count), share, scratch, watch)?;
-                gauge.record(scanned);
-                if scanned {
-                    let share = |rows: usize| rows * units / left.len();
-                    let done = share(from + count) - share(from);
-                    gauge.advanced.fetch_add(done, Ordering::Relaxed);
-                    watch.advance(done as u64);
-                }
-                Ok(scanned)
-            })
-            .collect::<Result<_, ScanError>>()?;
-        let left_over = (0..left.len()).filter(|&row| !scanned[row / TASK_ROWS]).collect();
-        if gauge.hopeless() {
+        let encoder = self.encoder(&fitted.basis, left.dim);
+        let thresholds = Rising { fitted, encoder, left, goals };
+        let waste = self.policy.waste * share;
+        let sieve = Sieve { encoder, encoded: &fitted.right, left, right, thresholds, waste };
+        let tried = sieve.scan(units, watch)?;
+        if tried.hopeless {
             self.fitted = None;
             self.failures += 1;
             self.next_fit = 0;
         }
-        Ok(Sieved { found: Vec::new(), left_over, advanced: gauge.advanced.load(Ordering::Relaxed) })
+        Ok(tried)
+    }
+
+    /// The codes have no radius of their own: right rows answer for theirs.
+    fn encoder<'a>(&self, basis: &'a Basis, dim: usize) -> Encoder<'a> {
+        Encoder { basis, kernel: self.kernel, radius: 0.0, slip: basis.slip(dim) }
     }
 
     /// Fits a basis when it is worth it, and encodes the right side.
@@ -172,163 +212,20 @@ impl RisingSieve {
         goals: &impl Goals,
         watch: &Watch,
     ) -> Result<Fitted, ScanError> {
-        let slip = basis.slip(right.dim);
         let step = f64::from(basis.step);
-        let encoder = Encoder { basis: &basis, kernel: self.kernel, radius: 0.0, slip };
-        let panels = right.len().div_ceil(SIEVE_LANES);
-        let mut encoded = Encoded {
-            projections: vec![0.0; right.len() * basis.width],
-            bytes: vec![OFFSET as u8; panels * SIEVE_LANES * basis.first],
-            starts: Vec::new(),
-        };
-        let mut quantised: Vec<Option<Quantised>> = Vec::new();
-        quantised.resize_with(right.len(), || None);
-        encoded
-            .projections
-            .par_chunks_mut(SIEVE_LANES * basis.width)
-            .zip(encoded.bytes.par_chunks_mut(SIEVE_LANES * basis.first))
-            .zip(quantised.par_chunks_mut(SIEVE_LANES))
-            .enumerate()
-            .try_for_each_init(Coding::default, |scratch, (panel, ((projections, bytes), quantised))| {
-                watch.check()?;
-                encoder.project(right, panel * SIEVE_LANES, projections, scratch);
-                for (lane, projection) in projections.chunks_exact(basis.width).enumerate() {
-                    quantised[lane] = Some(encoder.quantise(projection, scratch));
-                    encoder.store(lane, bytes, scratch);
-                }
-                Ok::<_, ScanError>(())
-            })?;
-        let mut errors: Vec<f64> = quantised.iter().flatten().map(|row| row.error / step).collect();
+        let (mut encoded, quantised) = Encoded::of(self.encoder(&basis, right.dim), right, watch)?;
+        let mut errors: Vec<f64> = quantised.iter().map(|row| row.error / step).collect();
         let error = quantile(&mut errors, 0.5);
         let mut reach = 0.0f64;
         let mut spoken = Vec::with_capacity(right.len());
-        for (j, row) in quantised.iter().flatten().enumerate() {
-            let half = f64::from(row.squares[0] + row.squares[1]) / 2.0;
+        for (j, row) in quantised.iter().enumerate() {
             let widest = radius(right.dim, basis.norm, goals.score(j)) / step + row.error / step + error;
-            if need(half, widest) >= LEAST && row.fits() {
+            let need = encoded.need_or_erase(j, row, need(row.half(), widest), basis.first);
+            if need.is_some() {
                 reach = reach.max(widest);
-                spoken.push(Some((half, row.error / step)));
-            } else {
-                encoder.erase(j % SIEVE_LANES, encoded.panel_mut(j / SIEVE_LANES, basis.first));
-                spoken.push(None);
             }
+            spoken.push(need.map(|_| (row.half(), row.error / step)));
         }
-        Ok(Fitted { basis, slip, right: encoded, spoken, error, reach })
-    }
-
-    /// Offers the left rows `(from, count)`; false when so many survive that the product is cheaper.
-    #[expect(clippy::too_many_arguments)]
-    fn task(
-        &self,
-        fitted: &Fitted,
-        left: Rows<'_>,
-        right: Rows<'_>,
-        goals: &impl Goals,
-        (from, count): (usize, usize),
-        share: f64,
-        scratch: &mut Scratch,
-        watch: &Watch,
-    ) -> Result<bool, ScanError> {
-        let Basis { width, first, .. } = fitted.basis;
-        let encoder = Encoder { basis: &fitted.basis, kernel: self.kernel, radius: 0.0, slip: fitted.slip };
-        scratch.projections.resize(count * width, 0.0);
-        encoder.project(left, from, &mut scratch.projections, &mut scratch.coding);
-        scratch.encode_left(fitted, encoder);
-        scratch.set_thresholds(fitted, left.dim, goals);
-        let Scratch { projections, bytes, starts, right_starts, limits, positions, candidates, .. } = scratch;
-        let left_codes = Codes { bytes, starts };
-        let (second, third) = test_cycles(width, left.dim);
-        let budget = self.policy.waste * share * count as f64 * product_cycles(left.dim, right.len());
-        let mut spent = 0.0;
-        let strips = fitted.right.bytes.chunks(STRIP * first).zip(right_starts.chunks(STRIP));
-        for (strip, (bytes, starts)) in strips.enumerate() {
-            watch.check()?;
-            positions.clear();
-            self.kernel.sieve(&left_codes, &Codes { bytes, starts }, first, positions);
-            spent += positions.len() as f64 * second;
-            candidates.clear();
-            for &position in positions.iter() {
-                let (i, lane) = (position as usize / starts.len(), position as usize % starts.len());
-                let j = strip * STRIP + lane;
-                if i < count && j < right.len() {
-                    let (x, y) =
-                        (&projections[i * width..][..width], &fitted.right.projections[j * width..][..width]);
-                    if self.kernel.square_distance(x, y) <= limits[j] {
-                        candidates.push((i as u32, j as u32));
-                    }
-                }
-            }
-            spent += candidates.len() as f64 * third;
-            for &(i, j) in candidates.iter() {
-                let (i, j) = (from + i as usize, j as usize);
-                let ((x, xx), (y, yy)) = (left.get(i), right.get(j));
-                goals.offer(left.row(i), j, cosine(self.kernel.dot(x, y), xx, yy));
-            }
-            if spent > budget {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// Room for one task, kept by its thread.
-#[derive(Default)]
-struct Scratch {
-    coding: Coding,
-    projections: Vec<f32>,
-    bytes: Vec<u8>,
-    starts: Vec<[i16; 2]>,
-    /// What the right codes start from at the thresholds of this task,
-    right_starts: Vec<[i16; 2]>,
-    /// and the largest squared distance of projections that may be a match.
-    limits: Vec<f32>,
-    positions: Vec<u32>,
-    candidates: Vec<(u32, u32)>,
-}
-
-impl Scratch {
-    /// Codes of the projections, filled up to whole blocks.
-    fn encode_left(&mut self, fitted: &Fitted, encoder: Encoder<'_>) {
-        let Basis { width, first, step, .. } = fitted.basis;
-        self.bytes.clear();
-        self.starts.clear();
-        for projection in self.projections.chunks_exact(width) {
-            let row = encoder.quantise(projection, &mut self.coding);
-            // What the error is above the one that the right side answers for.
-            let more = (row.error / f64::from(step) - fitted.error).max(0.0);
-            let half = f64::from(row.squares[0] + row.squares[1]) / 2.0;
-            let need = need(half - fitted.reach * more, more);
-            let (need, sums) = if need >= LEAST && row.fits() {
-                self.bytes.extend(self.coding.integers.iter().map(|&q| q as u8));
-                (need, row.sums)
-            } else {
-                self.bytes.resize(self.bytes.len() + first, 0);
-                (LEAST, [0, 0])
-            };
-            self.starts.push([(-need - OFFSET * sums[0]) as i16, (-OFFSET * sums[1]) as i16]);
-        }
-        let rows = self.starts.len().next_multiple_of(SIEVE_ROWS);
-        self.bytes.resize(rows * first, 0);
-        self.starts.resize(rows, [i16::MIN / 2, i16::MIN / 2]);
-    }
-
-    /// The tests of every right row at its best score so far.
-    fn set_thresholds(&mut self, fitted: &Fitted, dim: usize, goals: &impl Goals) {
-        let Basis { width, step, norm, .. } = fitted.basis;
-        // The distance in float32 has at most width + 2 roundings, each making it shorter by 2^-24 at most.
-        let roundings = 1.0 + (width + 8) as f64 * 2.0 * UNIT;
-        self.right_starts.clear();
-        self.limits.clear();
-        for (j, spoken) in fitted.spoken.iter().enumerate() {
-            let radius = radius(dim, norm, goals.score(j));
-            let need = spoken
-                .map_or(LEAST, |(half, error)| need(half, radius / f64::from(step) + error + fitted.error));
-            self.right_starts.push([0, (-need) as i16]);
-            let reach = (radius + 2.0 * fitted.slip).powi(2) * roundings;
-            self.limits.push((reach as f32).next_up());
-        }
-        let lanes = self.right_starts.len().next_multiple_of(SIEVE_LANES);
-        self.right_starts.resize(lanes, [0, i16::MIN / 2]);
+        Ok(Fitted { basis, right: encoded, spoken, error, reach })
     }
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{Bound, Centroids, Nearest, Panels, Points, TASK_ROWS, tile_of};
 use crate::error::ScanError;
 use crate::kernel::{Codes, Kernel, SIEVE_LANES, SIEVE_ROWS};
-use crate::near::codes::{Encoder, Scratch as Coding};
+use crate::near::codes::{Encoder, Scratch as Coding, fill_lane};
 use crate::near::costs::{routing_cycles, test_cycles, tile_cycles};
 use crate::near::rows::Rows;
 use crate::near::score::{Pair, cosine};
@@ -178,7 +178,8 @@ impl Coded {
                 || (Vec::new(), Vec::new(), Coding::default()),
                 |(filled_bytes, filled_starts, coding), (((bytes, starts), needs), projections)| {
                     watch.check()?;
-                    encoder.left(projections, filled_bytes, filled_starts, coding);
+                    let need = |row: &_| encoder.need(row);
+                    encoder.left(projections, need, filled_bytes, filled_starts, coding);
                     bytes.copy_from_slice(&filled_bytes[..bytes.len()]);
                     starts.copy_from_slice(&filled_starts[..starts.len()]);
                     for ((need, start), code) in needs.iter_mut().zip(starts).zip(bytes.chunks_exact(first)) {
@@ -467,7 +468,7 @@ impl Context<'_> {
             for (lane, &y) in entries.iter().enumerate() {
                 let panel =
                     &mut right_bytes[lane / SIEVE_LANES * SIEVE_LANES * first..][..SIEVE_LANES * first];
-                self.join.encoder.fill_lane(self.code(place(y)), lane % SIEVE_LANES, panel);
+                fill_lane(self.code(place(y)), lane % SIEVE_LANES, panel);
                 right_starts[lane] = [0, -self.coded.needs[place(y)]];
             }
             let met = met.next_multiple_of(SIEVE_ROWS);
