@@ -1,5 +1,5 @@
-//! The inner loops of the cosine scan, one file per instruction set, chosen once at run time; and [`words`] of
-//! the overlap scan.
+//! The inner loops of the cosine scan, written once in [`simd`] over the instructions that a file per set names,
+//! and chosen once at run time; and [`words`] of the overlap scan.
 //!
 //! The only place of the crate with `unsafe`. A [`Kernel`] is a table of safe functions; the table of an
 //! instruction set is handed out only after the processor was seen to have it.
@@ -17,6 +17,7 @@ mod avx512;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
 mod neon;
 mod scalar;
+mod simd;
 pub mod words;
 
 /// The environment variable that forces a kernel by name.
