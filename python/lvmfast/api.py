@@ -14,6 +14,7 @@ import numpy as np
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
+from lvmfast.corpus.columns import ColumnsOfSides, columns_of
 from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
@@ -78,7 +79,7 @@ def leakscan(
     allow: Mapping[Any, float] | None = None,
     nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
-    columns: Mapping[str, str] | None = None,
+    columns: ColumnsOfSides | None = None,
     allow_leaked: bool = False,
     ignore: Sequence[str] = (),
     threads: int = 0,
@@ -120,7 +121,8 @@ def leakscan(
         nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
         columns: column -> field, where a field has an unusual name. ``question``, ``passage``, ``choices``
-            and ``answer`` are columns of `eval` alone; its question is its text.
+            and ``answer`` are columns of `eval` alone; its question is its text. Under ``"train"`` and
+            ``"eval"``, another such mapping for this side alone: ``{"eval": {"text": "prompt"}}``.
         allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
         ignore: globs of names, or of ends of paths, of what folders and globs hold that is not to be
             read. What else is neither data nor plainly none there is an error.
@@ -175,10 +177,12 @@ def leakscan(
     with clock.phase("open"):
         common = None
         if payload is not None:
-            common = load_payload(payload, columns=columns, allow_leaked=allow_leaked)
-        splits: dict[Side, OpenSplit] = {"train": _open(train, train_payload, common, columns, allow_leaked)}
+            common = load_payload(payload, columns=columns_of(columns, None), allow_leaked=allow_leaked)
+        splits: dict[Side, OpenSplit] = {
+            "train": _open("train", train, train_payload, common, columns, allow_leaked)
+        }
         if eval is not None:
-            splits["eval"] = _open(eval, eval_payload, common, columns, allow_leaked, items=True)
+            splits["eval"] = _open("eval", eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
     inputs = Inputs(splits, threads, _others(datasets["train"], shard))
     leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
@@ -193,7 +197,7 @@ def leakscan(
     )
     context = ScanContext(options, LOCAL, progress, clock, announce, journal)
     if on_ray(engine, ray_address):
-        findings = _on_ray(datasets, context, ray_address, columns or {})
+        findings = _on_ray(datasets, context, ray_address)
     else:
         findings = _findings(datasets, context)
     records = "" if journal is None else journal.run
@@ -210,15 +214,13 @@ def leakscan(
     return LeakReport(findings, options, replace(record(), records=records), evidence, stretches, documents)
 
 
-def _on_ray(
-    datasets: Mapping[Side, Dataset], context: ScanContext, address: str | None, columns: Mapping[str, str]
-) -> Findings:
+def _on_ray(datasets: Mapping[Side, Dataset], context: ScanContext, address: str | None) -> Findings:
     """As `_findings`, on a cluster, whose cuts come back into a journal: if need be, one for this scan."""
     if as_fingerprint(datasets["train"]) is not None:
         raise DataError("the engine ray reads files; a fingerprint is scanned locally")
     from lvmfast.engines.ray import OnRay
 
-    context = replace(context, executor=OnRay(address, columns))
+    context = replace(context, executor=OnRay(address))
     if context.journal is not None:
         return _findings(datasets, context)
     with TemporaryDirectory(prefix="lvmfast-cuts-") as scratch:
@@ -233,7 +235,7 @@ def _journal(
     out: str | PathLike[str],
     resume: bool,
     shard: tuple[int, int] | None,
-    columns: Mapping[str, str],
+    columns: ColumnsOfSides,
     leaked: Sequence[str],
 ) -> Journal:
     """Where the scan keeps what it has done: what makes it the scan it is, and who is told."""
@@ -332,19 +334,19 @@ def _ignoring(source: Any, ignore: Sequence[str]) -> Any:
 
 
 def _open(
+    side: Side,
     split: Any,
     own: Any,
     common: Payload | None,
-    columns: Mapping[str, str] | None,
+    columns: ColumnsOfSides | None,
     allow_leaked: bool,
-    *,
-    items: bool = False,
 ) -> OpenSplit:
     fingerprint = as_fingerprint(split)
     if fingerprint is not None:  # a payload for both sides is not meant for it, one of its own is refused
         return OpenSplit(load_split(fingerprint, payload=own), None)
-    payload = common if own is None else load_payload(own, columns=columns, allow_leaked=allow_leaked)
+    named = columns_of(columns, side)
+    payload = common if own is None else load_payload(own, columns=named, allow_leaked=allow_leaked)
     dataset = load_split(
-        split, columns=columns, payload=payload, allow_leaked=allow_leaked, lenient=True, items=items
+        split, columns=named, payload=payload, allow_leaked=allow_leaked, lenient=True, items=side == "eval"
     )
     return OpenSplit(dataset, payload)

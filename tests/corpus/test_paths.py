@@ -259,7 +259,11 @@ def test_a_mapped_field_is_no_alias_of_another_column():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"vector": "v"}, "<arrays>: vector: no field 'v'; there is b, targets"),
+        (
+            {"vector": "v"},
+            "<arrays>: vector: no field 'v'; there is b, targets; "
+            "a scan takes names of one side by --train-column and --eval-column",
+        ),
         ({"vectors": "targets"}, f"column vectors: expected one of {', '.join(NAMED)}"),
     ],
 )

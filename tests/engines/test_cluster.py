@@ -88,7 +88,7 @@ def test_folded_spans_are_the_fingerprint(corpus: Path, span_bytes: int, drawn: 
     whole, folded = Kept(present, directions, options), Kept(present, directions, options)
     for batch in split.batches(present, drawn.draw(st.sampled_from([1, 7, 100, 5000]))):
         whole.add(batch)
-    read = SpanReader(present, directions, {}, options)
+    read = SpanReader(present, directions, options)
     spans = spans_of(split, span_bytes)
     assert len(spans) >= 5
     for item in span_items(split, spans):
@@ -108,7 +108,7 @@ def test_another_file_at_the_same_path_is_refused(corpus: Path, tmp_path: Path) 
     (item,) = span_items(split, spans_of(split))
     np.savez(path, vector=np.eye(4, dtype=np.float32))
     with pytest.raises(DataError, match=r"a.npz: changed, or is another file here: expected \d+ bytes"):
-        opened_span(item.to_pylist()[0], {})
+        opened_span(item.to_pylist()[0])
     arrays = load_split({"vector": np.eye(3, dtype=np.float32)})
     with pytest.raises(DataError, match="data in memory is for the engine local"):
         span_items(arrays, spans_of(arrays))

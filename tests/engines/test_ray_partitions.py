@@ -76,7 +76,7 @@ def test_groups_find_what_memory_finds(without_ray, tmp_path_factory, train, eva
     sides = {side: opened[side] for side in (first, second)}
     files = {side: len(split.files) for side, split in sides.items()}
     told = []
-    cluster = OnRay(None, {})
+    cluster = OnRay(None)
     context = ScanContext(options, cluster, lambda *what: told.append(what))
     levels = ("doc", "chunk", "text")
     for level, found in zip(levels, cluster.shuffle(levels, sides, 1, context), strict=True):

@@ -9,7 +9,7 @@ import typer
 from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
-from lvmfast.cli.values import Ignore, assignments, behind, piece, rate, size
+from lvmfast.cli.values import Ignore, assignments, behind, columns_of_sides, piece, rate, size
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
@@ -107,6 +107,12 @@ def leakscan(
             help="Read column NAME (doc_id, text, ...; of eval: question, answer, ...) from FIELD.",
         ),
     ] = None,
+    train_column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --train alone.")
+    ] = None,
+    eval_column: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
+    ] = None,
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
     ] = False,
@@ -151,7 +157,7 @@ def leakscan(
             allow=dict(assignments("--allow", allow, rate)),
             nearest=nearest,
             max_pairs=max_pairs,
-            columns=dict(assignments("--column", column, str)),
+            columns=columns_of_sides(column, train_column, eval_column),
             allow_leaked=allow_leaked,
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),

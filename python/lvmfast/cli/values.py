@@ -54,6 +54,18 @@ def assignments(option: str, values: Iterable[str] | None, parse: Callable[[str]
     return pairs
 
 
+def columns_of_sides(
+    both: Iterable[str] | None, train: Iterable[str] | None, eval: Iterable[str] | None
+) -> dict[str, str | dict[str, str]]:
+    """The columns of `--column`, `--train-column` and `--eval-column`, as `leakscan` takes them."""
+    columns: dict[str, str | dict[str, str]] = dict(assignments("--column", both, str))
+    if train:
+        columns["train"] = dict(assignments("--train-column", train, str))
+    if eval:
+        columns["eval"] = dict(assignments("--eval-column", eval, str))
+    return columns
+
+
 def rate(text: str) -> float:
     """A fraction of `--allow`."""
     try:

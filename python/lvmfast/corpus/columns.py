@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TypeAlias
 
 from lvmfast.corpus.dataset import COLUMNS, ITEM_COLUMNS, Column
 from lvmfast.corpus.looks import LackingError
+from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 
 ALIASES: dict[Column, tuple[str, ...]] = {
@@ -25,9 +27,14 @@ ROLES: tuple[Column, ...] = ("question", *ITEM_COLUMNS)
 #: What a field can be mapped to.
 NAMED: tuple[Column, ...] = (*COLUMNS, "question")
 
+#: Column -> field for both sides of a scan; under ``train`` and ``eval``, for one of them.
+ColumnsOfSides: TypeAlias = Mapping[str, str | Mapping[str, str]]
+
 #: An (n, >= 2) array of integers: column 0 is the doc_id, column 1 the chunk_id.
 PAIR_FIELD = "truth_keys"
 
+_EXPECTED = {True: "a mapping of columns to fields, as it is a side", False: "the name of a field"}
+_ONE_SIDE = "a scan takes names of one side by --train-column and --eval-column"
 _MAP = "map one of them: --column NAME=FIELD (in Python columns={...})"
 
 
@@ -39,7 +46,25 @@ EXPECTED_ITEMS: dict[Column, str] = {
 }
 
 #: Why a field of `near_misses` is not its column.
-MISSED = "names are compared letter by letter; rename it, or map it on both sides (--column NAME=FIELD)"
+MISSED = "names are compared letter by letter; rename it, or map it (--column NAME=FIELD)"
+
+
+def columns_of(columns: ColumnsOfSides | None, side: Side | None) -> dict[str, str]:
+    """The mapping of a side: what is said of it alone goes before what is said of both (None: the latter).
+
+    Raises:
+        DataError: a side has one field instead of a mapping.
+    """
+    own: dict[str, str] = {}
+    common: dict[str, str] = {}
+    for key, field in (columns or {}).items():
+        if (key in SIDES) is isinstance(field, str):
+            raise DataError(f"columns: {key}: expected {_EXPECTED[key in SIDES]}, got {field!r}")
+        if isinstance(field, str):
+            common[key] = field
+        elif key == side:
+            own = dict(field)
+    return {**common, **own}
 
 
 def check_mapping(mapping: Mapping[str, str] | None) -> dict[Column, str]:
@@ -96,7 +121,8 @@ def resolve(
             found[column] = str(field)
             continue
         if field is not None and strict and column not in ROLES:
-            raise LackingError(f"{name}: {column}: no field {field!r}; there is {_listed(fields)}")
+            there = _listed(fields)
+            raise LackingError(f"{name}: {column}: no field {field!r}; there is {there}; {_ONE_SIDE}")
         candidates = [alias for alias in ALIASES[column] if alias in fields and alias not in claimed]
         if pairs and column in ("doc_id", "chunk_id") and PAIR_FIELD in fields:
             candidates.append(PAIR_FIELD)

@@ -6,7 +6,7 @@ rows. What does not fit in memory is shuffled by `ray_partitions.py`.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,11 +29,10 @@ from lvmfast.scan.running import Comparison, RunningLevels
 class SpanScanner:
     """The work of a worker: it indexes one side once, and turns spans of the other into cuts."""
 
-    def __init__(self, indexed: Any, comparison: Comparison, fields: Mapping[str, str]) -> None:
+    def __init__(self, indexed: Any, comparison: Comparison) -> None:
         """`indexed` refers to the batches of the indexed side in Ray's object store."""
         import ray
 
-        self._fields = fields
         self._running = RunningLevels(comparison, cuts=True)
         for batch in ray.get(indexed):
             self._running.take(comparison.indexed, batch)
@@ -41,7 +40,7 @@ class SpanScanner:
 
     def __call__(self, item: dict[str, Any]) -> bytes:
         """The cut of a span."""
-        span, dataset = opened_span(item, self._fields)
+        span, dataset = opened_span(item)
         side, comparison = self._running.streamed, self._running.comparison
         columns = comparison.columns(side)
         rows = memory.block_rows(dataset, columns, comparison.options)
@@ -55,14 +54,13 @@ class OnRay:
 
     on_cluster = True
 
-    def __init__(self, address: str | None, fields: Mapping[str, str]) -> None:
+    def __init__(self, address: str | None) -> None:
         """Connects to nothing yet.
 
         Args:
             address: as `ray.init` takes it; None for a cluster of this machine that ends with the scan.
-            fields: column -> field, as the splits were opened with.
         """
-        self._address, self._fields = address, fields
+        self._address = address
 
     def stream(
         self, running: RunningLevels, sides: Sides, todo: Sequence[Span], planned: Plan, context: ScanContext
@@ -89,7 +87,7 @@ class OnRay:
             sent = context.read(indexed, comparison.columns(comparison.indexed), f"send {comparison.indexed}")
             batches = [_whole(batch) for batch in sent]
             of_workers = replace(options, threads=those.cpus, scratch=None)
-            arguments = (ray.put(batches), replace(comparison, options=of_workers), dict(self._fields))
+            arguments = (ray.put(batches), replace(comparison, options=of_workers))
             for number, result in spread(ray, items, SpanScanner, arguments, those):
                 _, cut = unpack("a cut from a worker", result)
                 journal.add([todo[number]], cut, last=False)
@@ -102,7 +100,7 @@ class OnRay:
     ) -> Generator[LevelResult, None, None]:
         """As `Executor.shuffle`, by Ray's group-by; see `ray_partitions.shuffled`."""
         context.announce(f"{', '.join(levels)}: parted on the cluster")
-        return shuffled(self._address, self._fields, levels, sides, context)
+        return shuffled(self._address, levels, sides, context)
 
 
 def _whole(batch: Batch) -> Batch:

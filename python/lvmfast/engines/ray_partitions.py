@@ -58,7 +58,6 @@ class _Task:
     columns: tuple[Column, ...]  #: that keys are made of
     sides: tuple[Side, ...]  #: the indexed one first
     files: Mapping[Side, int]
-    fields: Mapping[str, str]
     options: ScanOptions
     groups: int
     texts: bool = False  #: rows that share a key are compared as texts
@@ -66,7 +65,6 @@ class _Task:
 
 def shuffled(
     address: str | None,
-    fields: Mapping[str, str],
     levels: Sequence[LevelName],
     sides: Mapping[Side, Dataset],
     context: ScanContext,
@@ -82,7 +80,7 @@ def shuffled(
             raise DataError(f"{side}: the engine ray has no texts by payload on a side that it reads")
     with connected(address) as ray:
         for level in levels:
-            yield _LevelOnRay(ray, LEVELS[level], sides, fields, context).result()
+            yield _LevelOnRay(ray, LEVELS[level], sides, context).result()
 
 
 class _LevelOnRay:
@@ -93,7 +91,6 @@ class _LevelOnRay:
         ray: Any,
         level: Level,
         sides: Mapping[Side, Dataset],
-        fields: Mapping[str, str],
         context: ScanContext,
     ) -> None:
         assert level.keys is not None
@@ -108,7 +105,6 @@ class _LevelOnRay:
             level.needs,
             tuple(sides),
             {side: len(dataset.files) for side, dataset in sides.items()},
-            dict(fields),
             replace(options, threads=1, scratch=None),
             self._groups(rows * (ROW_BYTES + joined_bytes(level.keys))),
         )
@@ -194,7 +190,7 @@ class _LevelOnRay:
 
 def _part(task: _Task, item: dict[str, Any]) -> pa.Table:
     """The rows of a span with their keys, each with the group that its key belongs to."""
-    span, dataset = opened_span(item, task.fields)
+    span, dataset = opened_span(item)
     side: Side = item["side"]
     tally, records = SideTally(task.files[side]), Records(task.keys, task.options)
     columns = task.columns

@@ -22,7 +22,7 @@ _SPAN = pa.schema(
         ("path", pa.string()),
         ("size", pa.int64()),
         ("version", pa.string()),
-        ("text", pa.string()),  # the field of texts, which the driver found
+        ("fields", pa.map_(pa.string(), pa.string())),  # of each column, as the driver found them
     ]
 )
 
@@ -39,21 +39,19 @@ def span_items(dataset: Dataset, spans: Sequence[Span]) -> list[pa.Table]:
         size, version = (None, None) if file.origin is None else file.origin.info.version
         # Of lines a worker does not know how many there are, once the driver has read to their end.
         stop = file.rows if span.start and span.stop is None else span.stop
-        row = [span.file, span.start, stop, _path(file), size, version, file.fields.get("text")]
+        row = [span.file, span.start, stop, _path(file), size, version, file.fields]
         items.append(pa.Table.from_pylist([dict(zip(_SPAN.names, row, strict=True))], _SPAN))
     return items
 
 
-def opened_span(item: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[Span, Dataset]:
+def opened_span(item: Mapping[str, Any]) -> tuple[Span, Dataset]:
     """The span of an item, and its file as a dataset.
 
     Raises:
         DataError: the file cannot be opened here, or is another one.
     """
-    if item["text"] is not None:
-        fields = {**fields, "text": item["text"]}
     # What is quarantined was settled by the driver, whose quarantines a worker need not see.
-    dataset = load_split([item["path"]], columns=fields, allow_leaked=True, lenient=True)
+    dataset = load_split([item["path"]], columns=dict(item["fields"]), allow_leaked=True, lenient=True)
     origin = dataset.files[0].origin
     if origin is not None and origin.info.version != (item["size"], item["version"]):
         size, version = origin.info.version

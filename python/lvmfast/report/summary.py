@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lvmfast.corpus.columns import ColumnsOfSides
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
 from lvmfast.leaks.options import ScanOptions
@@ -26,7 +27,7 @@ class RunRecord:
     """How a scan was run: what it read, on what, and for how long."""
 
     inputs: Mapping[str, Any]
-    columns: Mapping[str, str]
+    columns: ColumnsOfSides
     environment: Mapping[str, Any]
     timings: Mapping[str, float]
     leaked: tuple[str, ...] = ()  #: quarantined files that it read all the same
@@ -107,7 +108,7 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
     return files
 
 
-def summarized_options(options: ScanOptions, columns: Mapping[str, str]) -> dict[str, Any]:
+def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[str, Any]:
     """The part `options` of the summary: what changes the answer."""
     return {
         "levels": list(options.levels) if options.levels else None,

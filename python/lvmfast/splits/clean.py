@@ -15,6 +15,7 @@ import numpy as np
 from lvmfast import _core
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.budget import limited
+from lvmfast.corpus.columns import ColumnsOfSides, columns_of
 from lvmfast.corpus.leftovers import LEDGER
 from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.sides import SIDES, Side, other_side
@@ -99,10 +100,13 @@ def clean(
         if saved.sides != SIDES:
             raise DataError(f"{saved.path}: a scan inside one split; clean needs one of --train and --eval")
         options = saved.summary["options"]
+        columns: ColumnsOfSides = options["columns"]
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
         try:
             splits = {
-                side: load_split(source, columns=options["columns"], lenient=True, items=side == "eval")
+                side: load_split(
+                    source, columns=columns_of(columns, side), lenient=True, items=side == "eval"
+                )
                 for side, source in given.items()
             }
         except DataError:  # which blames columns where the report is of other files
@@ -138,7 +142,7 @@ def clean(
             check_cut(leaked, splits["train"], saved)
             paths = local_files(splits["eval"].files)
             items = load_split(
-                paths, columns=options["columns"], payload=payloads["eval"], lenient=True, items=True
+                paths, columns=columns_of(columns, "eval"), payload=payloads["eval"], lenient=True, items=True
             )
             cuts = cut_rows(Cutter(items, cut, closing_options, progress), leaked, splits["train"], progress)
     dropped = without(leaked, cuts)
@@ -173,7 +177,7 @@ def clean(
                     (sides["train"], sides["eval"]),
                     (payloads["train"], payloads["eval"]),
                     closing_options,
-                    options["columns"],
+                    columns,
                     progress=progress,
                     engine=engine,
                     ray_address=ray_address,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from lvmfast.api import leakscan
+from lvmfast.corpus.columns import ColumnsOfSides
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress
 from lvmfast.report.leak_report import LeakReport
@@ -19,7 +20,7 @@ def closing_scan(
     sides: tuple[Sequence[str], Sequence[str]],
     payloads: tuple[Sequence[str] | None, Sequence[str] | None],
     options: ScanOptions,
-    columns: Mapping[str, str],
+    columns: ColumnsOfSides,
     *,
     progress: Progress,
     engine: Literal["local", "ray"] = "local",
@@ -31,7 +32,7 @@ def closing_scan(
         sides: files of train and of eval.
         payloads: the texts of train and of eval; read once where they are the same.
         options: those of the command, or of the scan that is proven again.
-        columns: column -> field, where a field has an unusual name.
+        columns: as for a scan.
         progress: as for a scan.
         engine: likewise.
         ray_address: likewise.

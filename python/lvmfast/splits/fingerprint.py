@@ -89,9 +89,7 @@ def fingerprint(
         directions = fitted_directions(dataset)
     kept = Kept(present, directions, options)
     if on_cluster:
-        for cut in cuts_from_cluster(
-            ray_address, dataset, present, directions, columns or {}, options, progress
-        ):
+        for cut in cuts_from_cluster(ray_address, dataset, present, directions, options, progress):
             kept.fold(cut)
     else:
         for batch in read(dataset, present, "fingerprint", options, progress):

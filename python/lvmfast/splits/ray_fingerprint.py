@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,16 +33,14 @@ class SpanReader:
         self,
         columns: Sequence[Column],
         directions: npt.NDArray[np.float32] | None,
-        fields: Mapping[str, str],
         options: ScanOptions,
     ) -> None:
-        """As `Kept`; `fields` as the split was opened with."""
-        self._columns, self._directions = columns, directions
-        self._fields, self._options = fields, options
+        """As `Kept`."""
+        self._columns, self._directions, self._options = columns, directions, options
 
     def __call__(self, item: dict[str, Any]) -> bytes:
         """The cut of a span."""
-        span, dataset = opened_span(item, self._fields)
+        span, dataset = opened_span(item)
         kept = Kept(self._columns, self._directions, self._options)
         rows = memory.block_rows(dataset, self._columns, self._options)
         for batch in span.batches(dataset.files[0], self._columns, rows):
@@ -55,7 +53,6 @@ def cuts_from_cluster(
     dataset: Dataset,
     columns: Sequence[Column],
     directions: npt.NDArray[np.float32] | None,
-    fields: Mapping[str, str],
     options: ScanOptions,
     progress: Progress,
 ) -> Iterator[Cut]:
@@ -71,7 +68,7 @@ def cuts_from_cluster(
         need = memory.working_bytes(options) + WORKER_BYTES + dataset.ahead_bytes
         need += max(_rows(span, dataset) for span in spans) * _row_bytes(columns)
         those = workers(ray, need, options.threads)
-        arguments = (tuple(columns), directions, dict(fields), replace(options, threads=those.cpus))
+        arguments = (tuple(columns), directions, replace(options, threads=those.cpus))
         done = 0
         progress("fingerprint", 0, dataset.rows)
         for place, (number, result) in enumerate(
