@@ -113,6 +113,7 @@ def test_answers_change_nothing_of_what_a_leak_is(bench):
         train, {name: [row[name] for row in rows] for name in rows[0]}, levels=["overlap"]
     )
     assert plain.matched_rows.drop_columns("file").equals(asked.matched_rows.drop_columns("file"))
-    assert plain.levels["overlap"].answered is None
+    assert "answered" not in plain.levels["overlap"].beside
     assert "answered" not in plain.summary["levels"]["overlap"]
-    assert asked.levels["overlap"].answered.sides["eval"].matched_rows.tolist() == [0, 3, 6, 9, 12, 15, 18]
+    answered = asked.levels["overlap"].beside["answered"].sides["eval"].matched_rows
+    assert answered.tolist() == [0, 3, 6, 9, 12, 15, 18]

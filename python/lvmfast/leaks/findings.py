@@ -34,8 +34,7 @@ class LevelFinding:
     matches: Evidence = field(default_factory=Evidence.empty)
     undecided: Undecided | None = None  #: of a scan against a fingerprint (vector)
     holders: Holders | None = None  #: training rows that hold each evaluation row (overlap)
-    short: LevelFinding | None = None  #: what is too short to be a leak by itself (overlap)
-    answered: LevelFinding | None = None  #: matches with the item's answer nearby (overlap)
+    beside: Mapping[str, LevelFinding] = field(default_factory=dict)  #: by name, what decides nothing
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 
     @property

@@ -12,7 +12,7 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.cuts import ROW_BITS, Cut, Rows, located, numbered
 from lvmfast.leaks.evidence import Named
 
-LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
+LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "passage", "answer")
 
 
 def named_values(named: Named, sides: Mapping[Side, Dataset]) -> Cut:
@@ -111,8 +111,8 @@ def _with_documents(rows: pa.Table, documents: pa.Table) -> pa.Table:
 
     missing = pc.invert(pc.is_in(documents["row"], rows["row"]))
     alone = documents.filter(missing)
-    nulls = pa.nulls(len(alone), pa.large_string())
-    return _joined([rows, pa.table([alone["row"], alone["doc_id"], nulls, nulls], names=rows.schema.names)])
+    nulls = [pa.nulls(len(alone), pa.large_string()) for _ in LOOKED_UP[1:]]
+    return _joined([rows, pa.table([alone["row"], alone["doc_id"], *nulls], names=rows.schema.names)])
 
 
 def _unique(table: pa.Table) -> pa.Table:

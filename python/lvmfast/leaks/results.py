@@ -81,8 +81,7 @@ class LevelResult:
     nearest: NearestRows | None = None  #: if asked for
     undecided: Undecided | None = None  #: of a scan against a fingerprint
     holders: Holders | None = None  #: where one evaluation row may stand in many training rows (overlap)
-    short: LevelResult | None = None  #: what is too short to be a leak by itself (overlap)
-    answered: LevelResult | None = None  #: the rows of matches with the item's answer nearby (overlap)
+    beside: Mapping[str, LevelResult] = field(default_factory=dict)  #: by name, what decides nothing
 
     def relocated(self, starts: Mapping[Side, Rows]) -> LevelResult:
         """With rows of the dataset where rows had numbers, given the row at which each file starts.
@@ -95,9 +94,8 @@ class LevelResult:
         if "eval" not in starts:
             matches = matches.relocated("eval", starts["train"])
         sides = {side: tally.relocated(starts[side]) for side, tally in self.sides.items()}
-        short = self.short and self.short.relocated(starts)
-        answered = self.answered and self.answered.relocated(starts)
-        return replace(self, sides=sides, matches=matches, short=short, answered=answered)
+        beside = {name: result.relocated(starts) for name, result in self.beside.items()}
+        return replace(self, sides=sides, matches=matches, beside=beside)
 
     @classmethod
     def merged(cls, parts: Iterable[LevelResult], options: ScanOptions) -> LevelResult:
@@ -122,8 +120,7 @@ class Merging:
         self._nearest: list[NearestRows] = []
         self._holders: list[Holders] = []
         self._options = options
-        self._short: Merging | None = None
-        self._answered: Merging | None = None
+        self._beside: dict[str, Merging] = {}
 
     def add(self, part: LevelResult) -> None:
         """Adds a part; the first one knows how many files there are."""
@@ -138,17 +135,13 @@ class Merging:
             self._nearest.append(part.nearest)
         if part.holders is not None:
             self._holders = [Holders.merged([*self._holders, part.holders])]
-        if part.short is not None:
-            self._short = self._short or Merging(self._options)
-            self._short.add(part.short)
-        if part.answered is not None:
-            self._answered = self._answered or Merging(self._options)
-            self._answered.add(part.answered)
+        for name, result in part.beside.items():
+            self._beside.setdefault(name, Merging(self._options)).add(result)
 
     @property
     def held(self) -> int:
         """Matches held for a report."""
-        return self._buffer.held
+        return self._buffer.held + sum(beside.held for beside in self._beside.values())
 
     def check(self) -> None:
         """Holds the matches against the memory limit.
@@ -175,8 +168,7 @@ class Merging:
             dict(self._padding) or None,
             NearestRows.merged(self._nearest) if self._nearest else None,
             holders=self._holders[0] if self._holders else None,
-            short=self._short.result() if self._short else None,
-            answered=self._answered.result() if self._answered else None,
+            beside={name: beside.result() for name, beside in self._beside.items()},
         )
 
 

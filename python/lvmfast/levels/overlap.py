@@ -6,6 +6,7 @@ Items of equal tokens are compared once, as the first of them; the others come b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast import _core
-from lvmfast.corpus.dataset import Batch, Dataset
+from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks import memory
+from lvmfast.leaks.alone import FieldAlone
 from lvmfast.leaks.cuts import AS_THEY_ARE
-from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_POSITION, Evidence, Named
+from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_ROW, Named
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.overlapping import MATCH, SHORT, Alike, Packed, Places, evidence_of
 from lvmfast.leaks.results import Holders, LevelResult, Merging
 from lvmfast.leaks.running import Beginning
 from lvmfast.leaks.slots import MISSING_COLUMN
@@ -29,21 +32,10 @@ from lvmfast.levels.base import Level
 
 #: Items of fewer tokens are not looked for.
 LEAST_TOKENS = 5
-#: The strength of a pair in the core: a whole item too short to be a leak by itself, or a match.
-SHORT, MATCH = 1, 2
-#: What the core says of each pair, and evidence keeps.
-DETAILS = (
-    "covered",
-    "weight",
-    "tokens_covered",
-    "words_covered",
-    "longest",
-    "in_8",
-    "in_13",
-    "window_start",
-    "window_end",
-    "numbers_differ",
-)
+#: Fields that are told of where they stand without their question.
+ALONE: tuple[Column, ...] = ("passage", "answer")
+#: What is counted beside the matches: those with an answer nearby.
+ANSWERED = "answered"
 #: The texts of a match in a report, in lengths of the item: it and a stretch of about two, three times over.
 TEXTS_SHOWN = 9
 #: Bytes of the index per byte of text: 40 a token, of five bytes or more.
@@ -65,7 +57,7 @@ class ItemsPart:
 
     tally: Tally
     same_as: Rows  #: the first row with the tokens of each
-    answers: bool  #: whether there is any that can be looked for
+    beside: Mapping[str, bool]  #: what is counted beside the matches
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,8 @@ class OverlapLevel:
         self._index = _core.OverlapIndex()
         self._answers = _core.OverlapAnswers()
         self._answered: list[npt.NDArray[np.bool_]] = [np.empty(0, np.bool_)]  #: rows with an answer
-        self._any_answer = False
+        self._alone = [FieldAlone(column, self._options) for column in ALONE]
+        self._beside = ["short"]  #: what is counted beside the matches
         self._unread: list[Rows] = [NO_ROWS]  #: evaluation rows without a text
         self._bytes = 0  #: of all items
         self._item_bytes = 0.0  #: of one
@@ -99,7 +92,7 @@ class OverlapLevel:
     @property
     def nbytes(self) -> int:
         """Bytes held by the index."""
-        return self._index.nbytes + self._answers.nbytes
+        return self._index.nbytes + self._answers.nbytes + sum(field.nbytes for field in self._alone)
 
     @property
     def evidence(self) -> int:
@@ -118,35 +111,36 @@ class OverlapLevel:
         answers = pa.nulls(batch.rows, pa.large_string()) if batch.answer is None else batch.answer
         told = text_bytes(answers.fill_null(""))
         self._answered.append(self._answers.add((data, offsets), told, self._options.threads))
+        for field in self._alone:
+            field.index(batch)
 
     def stream(self, batch: Batch) -> None:
         """Takes the next documents."""
         texts = self._seen("train", batch)
         documents = text_bytes(texts.fill_null(""))
         pairs = self._index.scan(*documents, self._options.threads)
-        if len(pairs):
-            leak = leaks(pairs, self._options)
-            of_pair, rows = self._with_answers(documents, pairs)
-            answer = np.bincount(of_pair, minlength=len(pairs)).astype(np.bool_)
-            short = self._those(pairs, ~leak, batch.start, answer)
-            found = replace(self._those(pairs, leak, batch.start, answer), short=short)
-            if self._any_answer:
-                of_leak = leak[of_pair]
-                train, items = batch.start + pairs.document[of_pair[of_leak]], rows[of_leak]
-                found = replace(found, answered=_rows_alone(train, items))
-            self._found.add(found)
+        leak = leaks(pairs, self._options)
+        of_pair, rows = self._with_answers(documents, pairs)
+        answer = np.full(len(pairs), NO_ROW, np.int64)
+        answer[of_pair[::-1]] = rows[::-1]  # the first of each
+        stands: dict[str, Rows] = {"answer": answer}
+        beside: dict[str, LevelResult] = {}
+        if ANSWERED in self._beside:
+            of_leak = leak[of_pair]
+            beside[ANSWERED] = _rows_alone(batch.start + pairs.document[of_pair[of_leak]], rows[of_leak])
+        for field in self._alone:
+            beside[field.name], near = field.stream(documents, batch.start, pairs, self._same_as)
+            stands.setdefault(field.column, near.astype(np.int64))
+        if len(pairs) or any(found.match_count for found in beside.values()):
+            beside["short"] = self._those(pairs, ~leak, batch.start, stands)
+            self._found.add(replace(self._those(pairs, leak, batch.start, stands), beside=beside))
             self._found.check()
 
-    def _with_answers(
-        self, documents: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]], pairs: _core.OverlapPairs
-    ) -> tuple[Rows, Rows]:
+    def _with_answers(self, documents: Packed, pairs: _core.OverlapPairs) -> tuple[Rows, Rows]:
         """Each pair and evaluation row of its item whose answer stands near the question."""
-        if not self._any_answer:
+        if ANSWERED not in self._beside:
             return NO_ROWS, NO_ROWS
-        counts = self._ends[pairs.item + 1] - self._ends[pairs.item]
-        of_pair = np.repeat(np.arange(len(pairs)), counts)
-        within = np.arange(len(of_pair)) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows = self._by_item[self._ends[pairs.item][of_pair] + within]
+        of_pair, rows = self._with_answer.each(pairs.item)
         windows = (pairs.document, pairs.window_start, pairs.window_end)
         places = np.stack([*(values[of_pair] for values in windows), rows], axis=1)
         near = self._answers.nearby(documents, places, self._options.threads)
@@ -173,47 +167,46 @@ class OverlapLevel:
         self._item_bytes = self._bytes / max(1, self._index.items)
         self._know(self._index.same_as())
         answered = np.flatnonzero(np.concatenate(self._answered))
-        self._any_answer = len(answered) > 0
-        order = np.argsort(self._same_as[answered], kind="stable")
-        self._by_item: Rows = answered[order]  #: rows with an answer, by the first with their tokens
-        counts = np.bincount(self._same_as[answered], minlength=len(self._same_as))
-        self._ends: Rows = np.concatenate([[0], np.cumsum(counts)])
+        self._with_answer = Alike.of(answered, self._same_as)
+        self._alone = [field for field in self._alone if field.close()]
+        self._beside += [ANSWERED] if len(answered) else []
+        self._beside += [field.name for field in self._alone]
 
     def _know(self, same_as: Rows) -> None:
         self._same_as = same_as
         self._size = np.bincount(same_as, minlength=len(same_as))  #: items of each first one's tokens
 
     def _those(
-        self,
-        pairs: _core.OverlapPairs,
-        which: npt.NDArray[np.bool_],
-        start: int,
-        answer: npt.NDArray[np.bool_],
+        self, pairs: _core.OverlapPairs, which: npt.NDArray[np.bool_], start: int, stands: Mapping[str, Rows]
     ) -> LevelResult:
         these = np.flatnonzero(which)
-        row, item = start + pairs.document[these], pairs.item[these]
-        score = np.maximum(pairs.covered, pairs.in_document)[these] / pairs.weight[these]
-        nowhere, one = np.full(len(these), NO_POSITION, np.int64), np.ones(len(these), np.int64)
+        item, one = pairs.item[these], np.ones(len(these), np.int64)
         size = self._size[item]
-        details = {name: getattr(pairs, name)[these].astype(np.int64) for name in DETAILS}
-        details["answer"] = answer[these].astype(np.int64)
-        matches = Evidence(row, nowhere, item, nowhere, score, one, size, size, details)
+        matches = evidence_of(pairs, these, start, Places(item, size))
+        details = {**matches.details, **{field: rows[these] for field, rows in stands.items()}}
         sides: dict[Side, Tally] = {
-            "train": Tally.of_matches(row, score),
-            "eval": Tally.of_matches(item, score),
+            "train": Tally.of_matches(matches.train_row, matches.score),
+            "eval": Tally.of_matches(item, matches.score),
         }
-        return LevelResult(sides, matches, len(these), int(size.sum()), holders=Holders.of(item, one))
+        return LevelResult(
+            sides,
+            replace(matches, details=details),
+            len(these),
+            int(size.sum()),
+            holders=Holders.of(item, one),
+        )
 
     def indexed(self) -> Tree:
         """What the evaluation side is for `result`; it stays."""
-        return to_arrays(ItemsPart(self._tally["eval"].part(), self._same_as, self._any_answer))
+        beside = dict.fromkeys(self._beside, True)
+        return to_arrays(ItemsPart(self._tally["eval"].part(), self._same_as, beside))
 
     def restore(self, tree: Tree) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
         part = from_arrays(ItemsPart, tree)
         self._tally["eval"].add(part.tally)
         self._know(part.same_as)
-        self._any_answer = part.answers
+        self._beside = list(part.beside)
 
     def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
@@ -232,19 +225,17 @@ class OverlapLevel:
     def named(self) -> Named:
         """The rows that the evidence may name, and the items that match."""
         found = self._of_each_item(self._found.result())
-        named = [found.matches, *([found.short.matches] if found.short else [])]
-        return Named.of(
-            [
-                Named({"train": matches.train_row, "eval": matches.eval_row}, found.sides["eval"].matched)
-                for matches in named
-            ]
-        )
+        answers = found.matches.details.get("answer", NO_ROWS)
+        evidence: dict[Side, Rows] = {"train": NO_ROWS, "eval": answers[answers != NO_ROW]}
+        named = [Named(evidence, found.sides["eval"].matched)]
+        for matches in [found.matches, *(beside.matches for beside in found.beside.values())]:
+            named.append(Named({"train": matches.train_row, "eval": matches.eval_row}, NO_ROWS))
+        return Named.of(named)
 
     def result(self) -> LevelResult:
         """What was found, once every row went by."""
         seen = LevelResult({side: tally.part() for side, tally in self._tally.items()})
-        if self._any_answer:
-            seen = replace(seen, answered=_rows_alone(NO_ROWS, NO_ROWS))
+        seen = replace(seen, beside={name: _rows_alone(NO_ROWS, NO_ROWS) for name in self._beside})
         return LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
 
     def _of_each_item(self, found: LevelResult) -> LevelResult:
@@ -263,7 +254,10 @@ class OverlapLevel:
             found,
             sides={**found.sides, "eval": Tally.of_matches(rows, best[rows])},
             holders=Holders(rows, held[self._same_as[rows]]),
-            short=found.short and self._of_each_item(found.short),
+            beside={
+                name: self._of_each_item(beside) if beside.holders and name == "short" else beside
+                for name, beside in found.beside.items()
+            },
         )
 
 
@@ -276,16 +270,18 @@ def _rows_alone(train: Rows, items: Rows) -> LevelResult:
 def index_bytes(items: Dataset, options: ScanOptions) -> int:
     """Bytes that the index of `items`, and comparing one in each thread, are expected to need."""
     threads, rows = _core.thread_count(options.threads), items.estimated_rows()
-    answers = 0
+    texts, answers = memory.text_bytes(items), 0
+    for column in items.columns.intersection(ALONE):
+        texts += memory.text_bytes(items, column)
     if "answer" in items.columns:
         answers = rows * (ANSWER_BYTES + ANSWER_TOKEN_BYTES * memory.text_bytes(items, "answer"))
-    return (rows * INDEX_BYTES + threads * COMPARED_BYTES) * memory.text_bytes(items) + answers
+    return (rows * INDEX_BYTES + threads * COMPARED_BYTES) * texts + answers
 
 
 OVERLAP = Level(
     name="overlap",
     needs=("text",),
-    of_items=("answer",),
+    of_items=ALONE,
     what="evaluation texts that stand inside training texts: cut, re-wrapped or edited",
     cannot_see="paraphrased or translated text, and evaluation texts under 5 tokens",
     by_fingerprint="not checkable: no text is kept",

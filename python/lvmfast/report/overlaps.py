@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast import _core
+from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.plain import arrow_numbers
 from lvmfast.corpus.sides import SIDES, Side
-from lvmfast.leaks.evidence import Evidence
+from lvmfast.corpus.values import SEPARATOR
+from lvmfast.leaks.evidence import NO_ROW, Evidence
 from lvmfast.leaks.findings import Findings, LevelFinding
 from lvmfast.levels import LEVELS
-from lvmfast.report.tables import STRENGTHS, LooksUp, locate
+from lvmfast.report.tables import MATCH, LooksUp, locate
 
 #: Where a run of equal tokens stands: in characters of both texts, and in bytes of their UTF-8.
 RUN = pa.struct(
@@ -51,6 +53,22 @@ OVERLAPS = pa.schema(
 )
 
 
+class Kind(NamedTuple):
+    """What one part of the table is of."""
+
+    strength: str
+    column: Column  #: whose text of the evaluation side stands there
+
+
+MATCHES = Kind(MATCH, "text")
+#: What decides nothing and has evidence, by the name it is counted by.
+BESIDE: Mapping[str, Kind] = {
+    "short": Kind("short", "text"),
+    "passage_alone": Kind("alone", "passage"),
+    "answer_alone": Kind("alone", "answer"),
+}
+
+
 def overlaps(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table | None:
     """The evidence of matches by a stretch of a training text, by strength and rows; None without the level.
 
@@ -61,18 +79,19 @@ def overlaps(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table |
     if finding is None or finding.status == "not_checkable":
         return None
     parts = [OVERLAPS.empty_table()]
-    for strength, found in zip(STRENGTHS, (finding, finding.short), strict=True):
-        if found is not None and len(found.matches):
-            parts.append(_told(strength, found, findings, datasets))
+    beside = [(finding.beside[name], kind) for name, kind in BESIDE.items() if name in finding.beside]
+    for found, kind in ((finding, MATCHES), *beside):
+        if len(found.matches):
+            parts.append(_told(kind, found, findings, datasets))
     return pa.concat_tables(parts).combine_chunks()
 
 
 def _told(
-    strength: str, finding: LevelFinding, findings: Findings, datasets: Mapping[Side, LooksUp]
+    kind: Kind, finding: LevelFinding, findings: Findings, datasets: Mapping[Side, LooksUp]
 ) -> pa.Table:
     matches = finding.matches
     train, eval_ = (locate(getattr(matches, f"{side}_row"), findings.sides[side]) for side in SIDES)
-    told = _stretches(matches, datasets)
+    told = _stretches(matches, datasets, kind.column)
     assert finding.holders is not None
     held = finding.holders.train_rows[np.searchsorted(finding.holders.eval_row, matches.eval_row)]
     counts = {
@@ -80,7 +99,7 @@ def _told(
         for name in ("tokens_covered", "words_covered", "longest", "in_8", "in_13", "numbers_differ")
     }
     columns = {
-        "strength": pa.array([strength] * len(matches)),
+        "strength": pa.array([kind.strength] * len(matches)),
         "coverage": arrow_numbers(matches.score),
         "train_file": train[0],
         "train_row": train[1],
@@ -88,23 +107,36 @@ def _told(
         "eval_row": eval_[1],
         "train_rows": arrow_numbers(held),
         **counts,
-        "fields": pa.array(
-            [["question", "answer"][: 1 + near] for near in matches.details["answer"].tolist()]
-        ),
+        "fields": pa.array(_fields(kind, matches)),
         **{name: pa.array([one[name] for one in told], OVERLAPS.field(name).type) for name in told[0]},
     }
     return pa.table([columns[name] for name in OVERLAPS.names], schema=OVERLAPS)
 
 
-def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp]) -> list[dict[str, Any]]:
+def _fields(kind: Kind, matches: Evidence) -> list[list[str]]:
+    """What of the item stands at each match."""
+    if kind.column != "text":
+        return [[kind.column]] * len(matches)
+    answered = (matches.details["answer"] != NO_ROW).tolist()
+    passages = matches.details.get("passage", np.zeros(len(matches))).tolist()
+    return [
+        ["question", *["passage"] * bool(passage), *["answer"] * answer]
+        for passage, answer in zip(passages, answered, strict=True)
+    ]
+
+
+def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp], column: Column) -> list[dict[str, Any]]:
     """The texts and runs of each match; of documents, the stretches alone are kept."""
-    items = datasets["eval"].take(np.unique(matches.eval_row), ["text"])
-    item_rows, item_texts = items["row"].to_numpy(), items["text"]
+    rows, item_of = np.unique(matches.eval_row, return_inverse=True)
+    items = datasets["eval"].take(rows, [column])[column]
+    which = matches.eval_position.tolist()
     told: list[dict[str, Any]] = [{}] * len(matches)
     windows = np.stack([matches.details["window_start"], matches.details["window_end"]], axis=1)
     for row, text in _documents(datasets["train"], np.unique(matches.train_row)):
         here = slice(*np.searchsorted(matches.train_row, (row, row + 1)))
-        shown = item_texts.take(pa.array(np.searchsorted(item_rows, matches.eval_row[here]))).to_pylist()
+        shown = items.take(pa.array(item_of[here])).to_pylist()
+        if column != "text":
+            shown = [texts.split(SEPARATOR)[place] for texts, place in zip(shown, which[here], strict=True)]
         spans = _core.overlap_spans(text, shown, windows[here])
         nbytes = _byte_places(text, np.array([runs[:, 0].min() for runs in spans]))
         for place, (item, runs) in enumerate(zip(shown, spans, strict=True), here.start):

@@ -33,27 +33,24 @@ def undecided_count(finding: LevelFinding) -> int:
     return 0 if finding.undecided is None else len(finding.undecided.rows)
 
 
-def short_sentence(finding: LevelFinding) -> str:
-    """What is said of evaluation rows that match whole and are too short to be a leak; empty without any."""
-    rows = finding.short.sides["eval"].matched if finding.short is not None else 0
-    if not rows:
-        return ""
-    texts = (
-        "1 evaluation text of under 8 words stands"
-        if rows == 1
-        else f"{rows:,} evaluation texts of under 8 words stand"
-    )
-    return f"{finding.level}: {texts} whole in training texts, which is no leak by itself (overlaps.parquet)"
-
-
-def answered_sentence(finding: LevelFinding) -> str:
-    """How many of the evaluation rows that match have their answer nearby; empty where none has one."""
-    rows = finding.sides["eval"].matched if finding.answered is not None else 0
-    if finding.answered is None or not rows:
-        return ""
-    near = finding.answered.sides["eval"].matched
-    stand = "1 stands with its" if near == 1 else f"{near:,} stand with their"
-    return f"{finding.level}: {stand} answer nearby, of {rows:,} evaluation rows that match"
+def beside_sentences(finding: LevelFinding) -> list[str]:
+    """What is said of evaluation rows that are counted beside those that match."""
+    rows = {name: beside.sides["eval"].matched for name, beside in finding.beside.items()}
+    said = []
+    if "answered" in rows and (matched := finding.sides["eval"].matched):
+        stand = "1 stands with its" if rows["answered"] == 1 else f"{rows['answered']:,} stand with their"
+        said.append(f"{stand} answer nearby, of {matched:,} evaluation rows that match")
+    no_leak = "which is no leak by itself"
+    if short := rows.get("short"):
+        stand = "text of under 8 words stands" if short == 1 else "texts of under 8 words stand"
+        said.append(f"{short:,} evaluation {stand} whole in training texts, {no_leak} (overlaps.parquet)")
+    for field, why in (("passage", no_leak + ", since it may be public"), ("answer", no_leak)):
+        if alone := rows.get(f"{field}_alone"):
+            stand, whose = f"{field}s of {alone:,} evaluation rows stand", "their questions"
+            if alone == 1:
+                stand, whose = f"{field} of 1 evaluation row stands", "its question"
+            said.append(f"the {stand} in training texts without {whose}, {why} (overlaps.parquet)")
+    return [f"{finding.level}: {sentence}" for sentence in said]
 
 
 def leaked_sentence(leaked: Sequence[str]) -> str:

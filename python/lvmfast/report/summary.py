@@ -71,10 +71,8 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         level["shared_keys"] = finding.shared_keys
     if finding.pairs_at:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
-    if finding.short is not None:
-        level["short"] = {f"{side}_rows": count.matched for side, count in finding.short.sides.items()}
-    if finding.answered is not None:
-        level["answered"] = {f"{side}_rows": count.matched for side, count in finding.answered.sides.items()}
+    for name, beside in finding.beside.items():
+        level[name] = {f"{side}_rows": count.matched for side, count in beside.sides.items()}
     if finding.undecided is not None:
         level["eval_rows_undecided"] = len(finding.undecided.rows)
     if finding.padding is not None:

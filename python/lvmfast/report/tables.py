@@ -53,8 +53,8 @@ NEAREST = pa.schema(
 UNDECIDED = pa.schema(
     [("level", pa.string()), ("file", pa.string()), ("row", pa.int64()), ("bound", pa.float64())]
 )
-#: Of matches by a stretch of a text: a leak, or too short to be one by itself.
-STRENGTHS = ("match", "short")
+#: What matches by a stretch of a text are that are leaks.
+MATCH = "match"
 #: Rows of a row group of a table that is written.
 GROUP_ROWS = 1 << 20
 LOOKED_UP: tuple[Column, ...] = ("doc_id", "chunk_id", "text")
@@ -157,7 +157,7 @@ def matches(
         if LEVELS[finding.level].excerpts and overlaps is not None:
             import pyarrow.compute as pc
 
-            told = overlaps.filter(pc.equal(overlaps["strength"], STRENGTHS[0]))
+            told = overlaps.filter(pc.equal(overlaps["strength"], MATCH))
             columns |= {f"{side}_text": told[f"{side}_text"].combine_chunks() for side in SIDES}
         parts.append(pa.table([columns[name] for name in MATCHES.names], schema=MATCHES))
     return pa.concat_tables(parts).combine_chunks()

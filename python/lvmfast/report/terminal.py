@@ -11,7 +11,7 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
 from lvmfast.leaks.tally import FileCount, SideCount
 from lvmfast.report.nearest import nearest_sentence
-from lvmfast.report.sentences import answered_sentence, short_sentence, undecided_count
+from lvmfast.report.sentences import beside_sentences, undecided_count
 from lvmfast.shown import line, say, tell
 
 COLOURS: dict[Status, str] = {
@@ -52,9 +52,8 @@ def show(findings: Findings, *, on_stderr: bool = False) -> None:
                 f"{finding.level}: {undecided:,} eval rows may match at {finding.threshold:g}: "
                 "the fingerprint neither finds a match nor rules it out",
             )
-        for sentence in (answered_sentence(finding), short_sentence(finding)):
-            if sentence:
-                out(sentence)
+        for sentence in beside_sentences(finding):
+            out(sentence)
         if finding.cut:
             kept, found = len(finding.matches), finding.match_count
             out(

@@ -214,8 +214,7 @@ def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelF
         matches=result.matches,
         undecided=result.undecided,
         holders=result.holders,
-        short=None if result.short is None else level_finding(level, result.short, threshold),
-        answered=None if result.answered is None else level_finding(level, result.answered, threshold),
+        beside={name: level_finding(level, found, threshold) for name, found in result.beside.items()},
         match_count=result.match_count,
     )
 

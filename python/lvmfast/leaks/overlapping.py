@@ -1,0 +1,78 @@
+"""Pairs of a document and an item that stands in it: as the core finds them, and what is kept of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
+from lvmfast.leaks.evidence import NO_POSITION, Evidence
+from lvmfast.leaks.tally import Rows
+
+#: The strength of a pair in the core: a whole item too short to be a leak by itself, or a match.
+SHORT, MATCH = 1, 2
+#: What the core says of each pair, and evidence keeps.
+DETAILS = (
+    "covered",
+    "weight",
+    "tokens_covered",
+    "words_covered",
+    "longest",
+    "in_8",
+    "in_13",
+    "window_start",
+    "window_end",
+    "numbers_differ",
+)
+
+#: Texts as the core takes them: their bytes, and where each starts.
+Packed = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Rows, or texts of rows, by the first one with their tokens."""
+
+    rows: Rows  #: those of the same tokens stand behind each other, ascending
+    ends: Rows  #: where those of each first one start, and the last ends
+
+    @classmethod
+    def of(cls, rows: Rows, same_as: Rows) -> Alike:
+        """`rows`, ascending, given the first one with the tokens of every row that there is."""
+        firsts = same_as[rows]
+        counts = np.bincount(firsts, minlength=len(same_as))
+        return cls(rows[np.argsort(firsts, kind="stable")], np.concatenate([[0], np.cumsum(counts)]))
+
+    def each(self, items: Rows) -> tuple[Rows, Rows]:
+        """For each of `items`, all rows like it: (n,) the place of the item, and the row."""
+        counts = self.ends[items + 1] - self.ends[items]
+        place = np.repeat(np.arange(len(items)), counts)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return place, self.rows[self.ends[items][place] + within]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where pairs stand in an evaluation set."""
+
+    rows: Rows  #: (n,)
+    size: Rows  #: (n,) how many rows each stands for
+    texts: Rows | None = None  #: (n,) which text of its field each is, where a field may have several
+
+
+def evidence_of(pairs: _core.OverlapPairs, these: Rows, start: int, places: Places) -> Evidence:
+    """Some of the pairs of a batch that starts at a row, by their documents and places."""
+    nowhere, one = np.full(len(these), NO_POSITION, np.int64), np.ones(len(these), np.int64)
+    return Evidence(
+        start + pairs.document[these],
+        nowhere,
+        places.rows,
+        nowhere if places.texts is None else places.texts,
+        np.maximum(pairs.covered, pairs.in_document)[these] / pairs.weight[these],
+        one,
+        places.size,
+        places.size,
+        {name: getattr(pairs, name)[these].astype(np.int64) for name in DETAILS},
+    )
