@@ -40,7 +40,7 @@ BEGINNING = Level(
     by_fingerprint="not checkable: no text is kept",
     keys=KeyedBy(words=2, of=beginnings),
     within=True,
-    not_in_fingerprint="a fingerprint holds no texts",
+    not_in_fingerprint=lambda fingerprint: "a fingerprint holds no texts",
     phases={"join": "parts"},
 )
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 __all__ = [
     "CsvReader",
     "FileHashes",
+    "GramFilter",
     "KeyTable",
     "NearIndex",
     "OverlapAnswers",
@@ -35,6 +36,7 @@ __all__ = [
     "misspelt_number",
     "normalize_text",
     "numbered_window_cosines",
+    "overlap_grams",
     "overlap_spans",
     "overlap_stretches",
     "overlap_unicode",
@@ -118,6 +120,11 @@ def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
 
 def thread_count(threads: int) -> int: ...
+def overlap_grams(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
+) -> npt.NDArray[np.uint64]:
+    """(n,): the hashes of all runs of 5 tokens of the texts, each at least once."""
+
 def overlap_spans(
     document: str, items: list[str], windows: npt.NDArray[np.int64]
 ) -> list[npt.NDArray[np.int64]]:
@@ -346,10 +353,31 @@ class OverlapIndex:
     def scan(
         self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
     ) -> OverlapPairs: ...
+    def possible(self, filter: GramFilter) -> npt.NDArray[np.float64]:
+        """(items,): the share of the weight of an item's seeds that one of the documents whose grams are in
+        the filter may hold, at most; 0 is proof that none of them matches."""
+
     @property
     def items(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+
+@final
+class GramFilter:
+    """A set of runs of 5 tokens that never lacks one that was inserted: a split block Bloom filter, as Apache
+    Parquet defines it, of (n, 8) words of 32 bits."""
+
+    def __new__(cls, blocks: int) -> GramFilter: ...
+    @staticmethod
+    def of(blocks: npt.NDArray[np.uint32]) -> GramFilter: ...
+    def insert(self, hashes: npt.NDArray[np.uint64]) -> None:
+        """Adds what `overlap_grams` gave."""
+
+    @property
+    def blocks(self) -> npt.NDArray[np.uint32]: ...
+    @property
+    def false_positive_rate(self) -> float:
+        """How likely it holds a run that was never inserted."""
 
 @final
 class OverlapPairs:

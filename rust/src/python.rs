@@ -837,6 +837,11 @@ impl OverlapIndex {
         Ok(OverlapPairs { pairs })
     }
 
+    fn possible<'py>(&self, py: Python<'py>, filter: &GramFilter) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let possible = py.detach(|| self.index.possible(&filter.filter))?;
+        Ok(possible.into_pyarray(py))
+    }
+
     #[getter]
     fn items(&self) -> usize {
         self.index.len()
@@ -999,6 +1004,57 @@ impl OverlapAnswers {
     }
 }
 
+#[pyclass(module = "lvmfast._core")]
+struct GramFilter {
+    filter: overlap::GramFilter,
+}
+
+#[pymethods]
+impl GramFilter {
+    #[new]
+    fn new(blocks: usize) -> PyResult<Self> {
+        Ok(Self { filter: overlap::GramFilter::new(blocks)? })
+    }
+
+    #[staticmethod]
+    fn of(blocks: PyReadonlyArray2<'_, u32>) -> PyResult<Self> {
+        let (blocks, rest) = slice("blocks", &blocks)?.as_chunks();
+        if !rest.is_empty() {
+            return Err(PyValueError::new_err("blocks: expected 8 words each"));
+        }
+        Ok(Self { filter: overlap::GramFilter::of(blocks.to_vec())? })
+    }
+
+    fn insert(&mut self, py: Python<'_>, hashes: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
+        let hashes = slice("hashes", &hashes)?;
+        py.detach(|| self.filter.insert(hashes));
+        Ok(())
+    }
+
+    #[getter]
+    fn blocks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<u32>>> {
+        let blocks = self.filter.blocks();
+        blocks.as_flattened().to_vec().into_pyarray(py).reshape([blocks.len(), 8])
+    }
+
+    #[getter]
+    fn false_positive_rate(&self) -> f64 {
+        self.filter.false_positive_rate()
+    }
+}
+
+#[pyfunction]
+fn overlap_grams<'py>(
+    py: Python<'py>,
+    data: PyReadonlyArray1<'py, u8>,
+    offsets: PyReadonlyArray1<'py, i64>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
+    let hashes = interruptible(py, threads, |watch| overlap::gram_hashes(&texts, watch))?;
+    Ok(hashes.into_pyarray(py))
+}
+
 #[pyfunction]
 fn overlap_spans<'py>(
     py: Python<'py>,
@@ -1074,6 +1130,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Sketcher>()?;
     m.add_class::<SketchIndex>()?;
     m.add_class::<NearIndex>()?;
+    m.add_class::<GramFilter>()?;
+    m.add_function(wrap_pyfunction!(overlap_grams, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_spans, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_stretches, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_unicode, m)?)?;

@@ -34,6 +34,14 @@ def fingerprint(
     min_chars: Annotated[
         int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")
     ] = DEFAULT_MIN_CHARS,
+    overlap: Annotated[
+        bool,
+        typer.Option(
+            "--overlap",
+            help="Also keep a filter of all runs of five words: it proves that a text stands in none of "
+            "the training texts. Much of them can be rebuilt from it.",
+        ),
+    ] = False,
     column: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
@@ -58,6 +66,7 @@ def fingerprint(
             columns=dict(assignments("--column", column, str)),
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,
+            overlap=overlap,
             threads=threads,
             engine=engine,  # type: ignore[arg-type]
             ray_address=ray_address,
@@ -66,5 +75,8 @@ def fingerprint(
     rows = written.rows or 0
     say(f"{out}: {rows:,} rows, {written.size:,} bytes ({written.size / max(1, rows):.1f} a row)")
     say(f"columns: {', '.join(sorted(written.columns))}")
+    if (grams := written.grams) is not None:
+        wrong = f"wrong about {grams.false_positive_rate:.2%} of the runs of words that it lacks"
+        say(f"overlap: a filter of {grams.blocks.nbytes:,} bytes, {wrong}")
     say(f"identity: {written.identity}")
     return Answer.YES

@@ -23,6 +23,9 @@ KEYED: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector")
 #: for an empty text and 3 for a short one.
 NO_WORD = 0
 
+#: The form of the hashes of runs of tokens: another one whenever the core makes others of the same texts.
+GRAM_HASH = 1
+
 #: The index of a row that has no key: its id or text is null, or its file lacks the column.
 NO_KEY = -1
 
@@ -56,6 +59,15 @@ class Texts:
     normalize: str
     min_chars: int
     unicode: str
+
+
+@dataclass(frozen=True)
+class Grams:
+    """The filter of runs of tokens of all texts, and the Unicode by which these were made."""
+
+    blocks: npt.NDArray[np.uint32]  #: (n, 8), as `_core.GramFilter` has them
+    unicode: str
+    false_positive_rate: float
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,7 @@ class Fingerprint(Dataset):
     keys: Mapping[Column, KeyColumn] | None = None
     texts: Texts | None = None
     sketches: Sketches | None = None
+    grams: Grams | None = None
 
     def require_rows(self, why: str) -> None:
         """As `Dataset.require_rows`."""
@@ -215,6 +228,7 @@ def _opened(path: str, container: Container) -> Fingerprint:
         keys=keys,
         texts=Texts(str(texts["normalize"]), int(texts["min_chars"]), str(texts["unicode"])),
         sketches=_sketches(path, arrays, dim, len(keys["vector"].keys)) if "vector" in keys else None,
+        grams=_grams(path, arrays, content["overlap"]) if "overlap" in content else None,
     )
 
 
@@ -255,6 +269,13 @@ def _sketches(path: str, arrays: Mapping[str, Array], dim: int | None, count: in
     codes = _section(path, arrays, "codes", np.int8, (width, count))
     rests = _section(path, arrays, "rests", np.uint16, (2, count))
     return Sketches(directions, steps, np.ascontiguousarray(codes.T), np.ascontiguousarray(rests.T))
+
+
+def _grams(path: str, arrays: Mapping[str, Array], stated: Mapping[str, Any]) -> Grams:
+    words = _section(path, arrays, "overlap.filter", np.uint64, (None, 4))
+    if stated["hash"] != GRAM_HASH:
+        raise DataError(f"{path}: overlap: hashes of the form {stated['hash']!r}, expected {GRAM_HASH}")
+    return Grams(words.view(np.uint32), str(stated["unicode"]), float(stated["false_positive_rate"]))
 
 
 def _section(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.keyed_by import KeyedBy
@@ -34,7 +35,9 @@ class Level:
         None  #: of an index of its own, given the side
     )
     within: bool = False  #: whether it means something inside one set
-    not_in_fingerprint: str = ""  #: what a fingerprint lacks for it, if it does
+    not_in_fingerprint: Callable[[Fingerprint], str] = (
+        lambda fingerprint: ""  #: what a fingerprint lacks for it, if it does
+    )
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
     excerpts: bool = False  #: whether a match is a stretch of the training text, told by its runs

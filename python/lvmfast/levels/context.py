@@ -13,6 +13,6 @@ CONTEXT = Level(
     by_fingerprint="not checkable: no window is kept",
     cosine=True,
     windows=True,
-    not_in_fingerprint="a fingerprint holds no context windows",
+    not_in_fingerprint=lambda fingerprint: "a fingerprint holds no context windows",
     run=ContextLevel,
 )

@@ -15,16 +15,18 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Dataset
+from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.sides import Side
+from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.alone import FieldAlone
 from lvmfast.leaks.cuts import AS_THEY_ARE
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_ROW, Named
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.overlapping import MATCH, SHORT, Alike, Packed, Places, evidence_of
-from lvmfast.leaks.results import Holders, LevelResult, Merging
-from lvmfast.leaks.running import Beginning
+from lvmfast.leaks.results import Holders, LevelResult, Merging, Undecided
+from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
@@ -267,6 +269,57 @@ def _rows_alone(train: Rows, items: Rows) -> LevelResult:
     return LevelResult({side: Tally.of_matches(rows, np.ones(len(rows))) for side, rows in sides.items()})
 
 
+class FilteredOverlap(OverlapLevel):
+    """Against a fingerprint: of each item it is proven that no document holds it, or undecided."""
+
+    def __init__(self, beginning: Beginning) -> None:
+        """Nothing read yet.
+
+        Raises:
+            DataError: the filter has no blocks.
+        """
+        super().__init__(replace(beginning, indexed="eval"))
+        train = beginning.fingerprint
+        assert train is not None
+        assert train.grams is not None
+        try:
+            self._filter = _core.GramFilter.of(train.grams.blocks)
+        except ValueError as error:
+            raise DataError(f"{train.path}: {error}") from error
+
+    def index(self, batch: Batch) -> None:
+        """Counts the next documents."""
+        self._seen("train", batch)
+
+    def close(self) -> None:
+        """Nothing: the items come now."""
+
+    def stream(self, batch: Batch) -> None:
+        """Takes the next items."""
+        super().index(batch)
+
+    def result(self) -> LevelResult:
+        """What was found, once every row went by."""
+        super().close()
+        share = self._index.possible(self._filter)
+        rows = np.flatnonzero(share)
+        sides = {side: tally.part() for side, tally in self._tally.items()}
+        return LevelResult(sides, undecided=Undecided(rows, share[rows]))
+
+
+def begin(beginning: Beginning) -> Running:
+    """The documents themselves, or the filter that a fingerprint keeps of them."""
+    return OverlapLevel(beginning) if beginning.fingerprint is None else FilteredOverlap(beginning)
+
+
+def not_in_fingerprint(fingerprint: Fingerprint) -> str:
+    """Why a fingerprint cannot say whether a document holds an item; empty where it can."""
+    if fingerprint.grams is None:
+        return "a fingerprint holds no texts, and this one no filter of their runs of words (--overlap)"
+    made, own = fingerprint.grams.unicode, _core.overlap_unicode()
+    return "" if made == own else f"its filter was made by Unicode {made}, this lvmfast has {own}"
+
+
 def index_bytes(items: Dataset, options: ScanOptions) -> int:
     """Bytes that the index of `items`, and comparing one in each thread, are expected to need."""
     threads, rows = _core.thread_count(options.threads), items.estimated_rows()
@@ -284,12 +337,15 @@ OVERLAP = Level(
     of_items=ALONE,
     what="evaluation texts that stand inside training texts: cut, re-wrapped or edited",
     cannot_see="paraphrased or translated text, and evaluation texts under 5 tokens",
-    by_fingerprint="not checkable: no text is kept",
-    not_in_fingerprint="a fingerprint holds no texts",
+    by_fingerprint=(
+        "a row is **clean for certain**, or **undecided**, where the fingerprint was made with `--overlap`; "
+        "else not checkable"
+    ),
+    not_in_fingerprint=not_in_fingerprint,
     indexes="eval",
     index_bytes=index_bytes,
     of_chunks=True,
     excerpts=True,
     payload=True,
-    run=OverlapLevel,
+    run=begin,
 )

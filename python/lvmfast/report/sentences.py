@@ -82,9 +82,12 @@ def verdict_sentence(findings: Findings) -> str:
 
 def _undecided(ran: list[LevelFinding]) -> str:
     open_ = [finding for finding in ran if finding.status == "incomplete"]
-    return ", ".join(
-        f"{undecided_count(f):,} rows that may match at {f.level} ≥{f.threshold:g}" for f in open_
-    )
+    return ", ".join(f"{undecided_count(f):,} rows that may match at {level_name(f)}" for f in open_)
+
+
+def level_name(finding: LevelFinding) -> str:
+    """The level with its threshold, if it has one."""
+    return finding.level if finding.threshold is None else f"{finding.level} ≥{finding.threshold:g}"
 
 
 def _percent(finding: LevelFinding) -> str:

@@ -11,7 +11,7 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
 from lvmfast.leaks.tally import FileCount, SideCount
 from lvmfast.report.nearest import nearest_sentence
-from lvmfast.report.sentences import beside_sentences, undecided_count
+from lvmfast.report.sentences import beside_sentences, level_name, undecided_count
 from lvmfast.shown import line, say, tell
 
 COLOURS: dict[Status, str] = {
@@ -49,7 +49,7 @@ def show(findings: Findings, *, on_stderr: bool = False) -> None:
             out(nearest_sentence(finding, finding.nearest))
         if undecided := undecided_count(finding):
             out(
-                f"{finding.level}: {undecided:,} eval rows may match at {finding.threshold:g}: "
+                f"{level_name(finding)}: {undecided:,} eval rows may match: "
                 "the fingerprint neither finds a match nor rules it out",
             )
         for sentence in beside_sentences(finding):
@@ -72,7 +72,7 @@ def _by_level(findings: Findings) -> Table:
     table.add_column("pairs", justify="right")
     for finding in findings.levels.values():
         ran = finding.status != "not_checkable"
-        name = finding.level if finding.threshold is None else f"{finding.level} ≥{finding.threshold:g}"
+        name = level_name(finding)
         table.add_row(
             name,
             f"[{COLOURS[finding.status]}]{finding.status.replace('_', ' ')}[/]",

@@ -28,14 +28,15 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     """Compares every row of `eval` with what a fingerprint keeps of every row of `train`.
 
     doc, chunk and text are what a scan of the training set itself would find (texts by their 128-bit hashes).
-    At vector equal rows match, and every other row is proven to have no match or is undecided.
+    At vector equal rows match, and every other row is proven to have no match or is undecided; so is every
+    row at overlap, where the fingerprint has a filter for it.
 
     Raises:
         DataError: as `run.scan`, and when the fingerprint's texts are normalised in another way.
     """
     options = context.options
     _check_texts(train, options)
-    lacking = {name: why for name, level in LEVELS.items() if (why := level.not_in_fingerprint)}
+    lacking = {name: why for name, level in LEVELS.items() if (why := level.not_in_fingerprint(train))}
     for name in [name for name in lacking if name in (options.levels or ())]:
         raise DataError(f"level {name}: {train.path}: {lacking[name]}")
     levels, missing = checkable(train, eval, options)
@@ -45,6 +46,7 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     counted = [n for n in levels if (keys := LEVELS[n].keys) is not None and not keys.texts]
     need = estimates.index_bytes(counted, train, eval, options)
+    need += estimates.own_bytes(levels, eval, options)
     memory.check(memory.working_bytes(options) + need + 4 * train.size, options)
     running = RunningLevels(Comparison.of(sides, levels, options), fingerprint=train)
     with context.clock.phase("index"):

@@ -8,23 +8,33 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from lvmfast import _core
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.fingerprint import (
     KEYED,
     Fingerprint,
     open_fingerprint,
 )
+from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.looks import LackingError, begins_again
 from lvmfast.corpus.lvfp import SUFFIX, pack, unpack
 from lvmfast.durable import write_bytes
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, naming
+from lvmfast.leaks import memory
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, Normalization, ScanOptions
 from lvmfast.leaks.progress import Progress, read, silent
 from lvmfast.splits.directions import fitted_directions
-from lvmfast.splits.kept import Kept
+from lvmfast.splits.kept import Keeping, Kept
 from lvmfast.splits.ray_fingerprint import cuts_from_cluster
 from lvmfast.stores import holds
+
+#: Bits of the filter for each run of tokens, of which false positives are about 1 in 1,000.
+GRAM_BITS = 16
+#: Files whose first rows tell how many runs a row has.
+SAMPLED_FILES = 16
+#: Times that the filter is held while it is written: itself, and packed.
+FILTERS_HELD = 3
 
 
 @holds("out", parents=False)
@@ -37,6 +47,7 @@ def fingerprint(
     columns: Mapping[str, str] | None = None,
     normalize: Normalization = "default",
     min_chars: int = DEFAULT_MIN_CHARS,
+    overlap: bool = False,
     threads: int = 0,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
@@ -53,6 +64,8 @@ def fingerprint(
         columns: column -> field, where a field has an unusual name.
         normalize: how texts are made comparable; a scan against the fingerprint has to ask for the same.
         min_chars: texts with fewer characters after normalisation are unchecked; likewise.
+        overlap: whether to keep a filter of all runs of five tokens: it proves of an evaluation text that it
+            stands inside none of the texts, or cannot. Much of them can be rebuilt from it.
         threads: 0 for one per available core.
         engine: where the files are read: in this process, or by the workers of a Ray cluster, who must see
             them by the same paths or URIs, and which join no payload. The file is the same.
@@ -83,13 +96,16 @@ def fingerprint(
         names = ", ".join(file.name for file in dataset.files[:3])
         raise LackingError(f"{names}: expected rows with {', '.join(KEYED)}, or some of them; there are none")
     stamps = _stamps(dataset, () if texts is None else texts.files)
+    if overlap and "text" not in present:
+        raise LackingError(f"overlap: {dataset.files[0].name}: no text")
     directions = None
     if "vector" in present:
         progress("sample", 0, None)
         directions = fitted_directions(dataset)
-    kept = Kept(present, directions, options)
+    keeping = Keeping(present, directions, _blocks(dataset, options) if overlap else 0)
+    kept = Kept(keeping, options)
     if on_cluster:
-        for cut in cuts_from_cluster(ray_address, dataset, present, directions, options, progress):
+        for cut in cuts_from_cluster(ray_address, dataset, keeping, options, progress):
             kept.fold(cut)
     else:
         for batch in read(dataset, present, "fingerprint", options, progress):
@@ -111,6 +127,28 @@ def fingerprint_identity(path: str | PathLike[str]) -> str:
         DataError: the file is no fingerprint, is truncated or was altered.
     """
     return unpack(os.fspath(path)).identity
+
+
+def _blocks(dataset: Dataset, options: ScanOptions) -> int:
+    """Blocks of 256 bits of a filter that has about `GRAM_BITS` for each run of tokens.
+
+    Raises:
+        DataError: there is no memory for them.
+    """
+    files = [file for file in dataset.files if "text" in file.fields]
+    rows = runs = 0
+    for file in files[:: -(-len(files) // SAMPLED_FILES)]:
+        batch = next(iter(file.batches(["text"], memory.SAMPLED_ROWS)), None)
+        if batch is not None and batch.text is not None:
+            texts = text_bytes(batch.text.fill_null(""))
+            runs += len(_core.overlap_grams(*texts, options.threads))
+            rows += batch.rows
+    blocks = 1 + dataset.estimated_rows() * runs * GRAM_BITS // (256 * max(1, rows))
+    need, room = FILTERS_HELD * 32 * blocks, memory.available() - memory.working_bytes(options)
+    if need > room:
+        gib = f"{need / 2**30:.1f} GiB, over the {max(0, room) / 2**30:.1f} GiB"
+        raise DataError(f"overlap: writing its filter needs about {gib} of available memory")
+    return blocks
 
 
 def _check_place(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from lvmfast import _core
 from lvmfast.corpus import Batch, Column, Dataset
-from lvmfast.corpus.fingerprint import NO_KEY, pack_index, pack_keys, vector_keys
+from lvmfast.corpus.fingerprint import GRAM_HASH, NO_KEY, pack_index, pack_keys, vector_keys
 from lvmfast.corpus.keys import Keys, id_keys, newly_inserted, text_bytes
 from lvmfast.corpus.lvfp import Array
 from lvmfast.leaks.cuts import Cut
@@ -61,25 +62,47 @@ class _Keys:
         }
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """What is to be kept."""
+
+    columns: Sequence[Column]
+    directions: npt.NDArray[np.float32] | None  #: (width, d) that vectors are projected on
+    blocks: int = 0  #: of a filter of the runs of tokens of all texts; 0 for none
+
+
+class _Grams:
+    """The runs of tokens of some rows, to be put into a filter elsewhere."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._hashes: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+
+    def insert(self, hashes: npt.NDArray[np.uint64]) -> None:
+        """Adds what `_core.overlap_grams` gave."""
+        self._hashes.append(np.unique(hashes))
+
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """Each run once."""
+        return np.unique(np.concatenate(self._hashes))
+
+
 class Kept:
     """What is kept of the rows that went by: here, or elsewhere and then folded in the order of rows."""
 
-    def __init__(
-        self,
-        columns: Sequence[Column],
-        directions: npt.NDArray[np.float32] | None,
-        options: ScanOptions,
-    ) -> None:
-        """Of `columns`; `directions` (width, d) go with the vector."""
+    def __init__(self, keeping: Keeping, options: ScanOptions, *, cuts: bool = False) -> None:
+        """No row yet; `cuts` says whether what is kept will be folded elsewhere."""
         self._options = options
-        self._columns = {column: _Keys(options.threads) for column in columns}
+        self._columns = {column: _Keys(options.threads) for column in keeping.columns}
         self._rows: Counter[int] = Counter()
         self._codes: list[Array] = []
         self._rests: list[Array] = []
-        if directions is not None:
-            self._directions = directions
-            self._steps = np.full(len(directions), STEP)
-            self._sketcher = _core.Sketcher(directions, self._steps, options.threads)
+        self._gathered = _Grams() if cuts and keeping.blocks else None
+        self._filter = _core.GramFilter(keeping.blocks) if keeping.blocks and not cuts else None
+        if keeping.directions is not None:
+            self._directions = keeping.directions
+            self._steps = np.full(len(self._directions), STEP)
+            self._sketcher = _core.Sketcher(self._directions, self._steps, options.threads)
 
     def add(self, batch: Batch) -> None:
         """Takes the next rows."""
@@ -100,6 +123,8 @@ class Kept:
         if column == "text":
             data, offsets = text_bytes(pc.fill_null(values, ""))
             asked = self._options
+            if (grams := self._gathered or self._filter) is not None:
+                grams.insert(_core.overlap_grams(data, offsets, asked.threads))
             keys = _core.text_keys(data, offsets, asked.normalize, asked.min_chars, asked.threads)
             valid = np.asarray(values.is_valid())
         else:
@@ -114,6 +139,8 @@ class Kept:
         }
         if "vector" in self._columns:
             cut["codes"], cut["rests"] = self._sketches()
+        if self._gathered is not None:
+            cut["grams"] = self._gathered.hashes()
         return cut
 
     def fold(self, cut: Cut) -> int:
@@ -124,6 +151,8 @@ class Kept:
             if column == "vector":
                 self._codes.append(cut["codes"][new])
                 self._rests.append(cut["rests"][new])
+        if self._filter is not None:
+            self._filter.insert(cut["grams"])
         return sum(cut["rows"].values())
 
     def content(self, dataset: Dataset, options: ScanOptions) -> dict[str, Any]:
@@ -142,13 +171,20 @@ class Kept:
             "min_chars": options.min_chars,
             "unicode": _core.unicode_version(),
         }
-        return {
+        content: dict[str, Any] = {
             "rows": self._rows.total(),
             "dim": dataset.dim if "vector" in self._columns else None,
             "texts": texts,
             "files": files,
             "notes": list(dataset.notes),
         }
+        if self._filter is not None:
+            content["overlap"] = {
+                "hash": GRAM_HASH,
+                "unicode": _core.overlap_unicode(),
+                "false_positive_rate": self._filter.false_positive_rate,
+            }
+        return content
 
     def arrays(self) -> dict[str, Array]:
         """What the sections hold. Codes stand direction by direction: alike with alike compresses better."""
@@ -159,6 +195,8 @@ class Kept:
             arrays["directions"], arrays["steps"] = self._directions, self._steps
             codes, rests = self._sketches()
             arrays["codes"], arrays["rests"] = codes.T, rests.T
+        if self._filter is not None:
+            arrays["overlap.filter"] = self._filter.blocks.view(np.uint64)
         return arrays
 
     def _sketches(self) -> tuple[Array, Array]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from lvmfast.corpus import Column, Dataset
+from lvmfast.corpus import Dataset
 from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
 from lvmfast.engines.spans import opened_span, span_items
 from lvmfast.engines.spread import spread
@@ -18,32 +15,29 @@ from lvmfast.leaks.cuts import Cut, Span, pack, spans_of, unpack
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress
 from lvmfast.splits.directions import WIDTH
-from lvmfast.splits.kept import Kept
+from lvmfast.splits.kept import Keeping, Kept
 
 #: Of each row and column a key of 16 bytes and its place, and of a vector its codes and two bounds; three
 #: times over while they are joined and packed.
 KEY_BYTES = 3 * (16 + 8)
 SKETCH_BYTES = 3 * (WIDTH + 4)
+#: Per byte of text: of a token of about five bytes a hash, three times over.
+GRAMS_BYTES = 5
 
 
 class SpanReader:
     """The work of a worker: what is kept of a span."""
 
-    def __init__(
-        self,
-        columns: Sequence[Column],
-        directions: npt.NDArray[np.float32] | None,
-        options: ScanOptions,
-    ) -> None:
+    def __init__(self, keeping: Keeping, options: ScanOptions) -> None:
         """As `Kept`."""
-        self._columns, self._directions, self._options = columns, directions, options
+        self._keeping, self._options = keeping, options
 
     def __call__(self, item: dict[str, Any]) -> bytes:
         """The cut of a span."""
         span, dataset = opened_span(item)
-        kept = Kept(self._columns, self._directions, self._options)
-        rows = memory.block_rows(dataset, self._columns, self._options)
-        for batch in span.batches(dataset.files[0], self._columns, rows):
+        kept = Kept(self._keeping, self._options, cuts=True)
+        rows = memory.block_rows(dataset, self._keeping.columns, self._options)
+        for batch in span.batches(dataset.files[0], self._keeping.columns, rows):
             kept.add(batch)
         return pack({}, kept.cut())
 
@@ -51,8 +45,7 @@ class SpanReader:
 def cuts_from_cluster(
     address: str | None,
     dataset: Dataset,
-    columns: Sequence[Column],
-    directions: npt.NDArray[np.float32] | None,
+    keeping: Keeping,
     options: ScanOptions,
     progress: Progress,
 ) -> Iterator[Cut]:
@@ -66,9 +59,9 @@ def cuts_from_cluster(
     items = span_items(dataset, spans)
     with connected(address) as ray:
         need = memory.working_bytes(options) + WORKER_BYTES + dataset.ahead_bytes
-        need += max(_rows(span, dataset) for span in spans) * _row_bytes(columns)
+        need += max(_rows(span, dataset) for span in spans) * _row_bytes(keeping, dataset)
         those = workers(ray, need, options.threads)
-        arguments = (tuple(columns), directions, replace(options, threads=those.cpus))
+        arguments = (keeping, replace(options, threads=those.cpus))
         done = 0
         progress("fingerprint", 0, dataset.rows)
         for place, (number, result) in enumerate(
@@ -86,5 +79,7 @@ def _rows(span: Span, dataset: Dataset) -> int:
     return stop - span.start
 
 
-def _row_bytes(columns: Sequence[Column]) -> int:
-    return len(columns) * KEY_BYTES + ("vector" in columns) * SKETCH_BYTES
+def _row_bytes(keeping: Keeping, dataset: Dataset) -> int:
+    columns = keeping.columns
+    grams = GRAMS_BYTES * memory.text_bytes(dataset) if keeping.blocks else 0
+    return len(columns) * KEY_BYTES + ("vector" in columns) * SKETCH_BYTES + grams

@@ -63,6 +63,7 @@
 mod answers;
 mod chars;
 mod coverage;
+mod filter;
 mod grams;
 mod groups;
 mod hash;
@@ -82,6 +83,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 pub use self::answers::{Answers, Place};
+pub use self::filter::{GramFilter, gram_hashes};
 pub use self::spans::{spans, stretches};
 
 use self::coverage::Covered;
@@ -229,6 +231,10 @@ impl OverlapIndex {
         self.of_each(|item| self.items.first[item])
     }
 
+    fn closed(&self) -> Result<&Seeds, ScanError> {
+        self.seeds.as_ref().ok_or_else(|| ScanError::Value("overlap: the index is not closed".to_owned()))
+    }
+
     fn of_each<T: Copy>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
         let distinct: Vec<T> = (0..self.items.len()).map(of).collect();
         self.items.distinct.iter().map(|&item| distinct[item as usize]).collect()
@@ -240,8 +246,7 @@ impl OverlapIndex {
     /// [`ScanError::Value`] before the index is closed, and for a row that is not UTF-8 or has 2^32 tokens;
     /// [`ScanError::Cancelled`].
     pub fn scan(&self, texts: &Texts<'_>, watch: &Watch) -> Result<Vec<Pair>, ScanError> {
-        let seeds = self.seeds.as_ref();
-        let seeds = seeds.ok_or_else(|| ScanError::Value("overlap: the index is not closed".to_owned()))?;
+        let seeds = self.closed()?;
         let found: Vec<_> = tasks(texts)
             .into_par_iter()
             .map_init(Scanner::default, |scanner, rows| {

@@ -203,7 +203,7 @@ fn in_order(first: u32, second: u32) -> u64 {
 }
 
 /// The weight and the half words of the tokens of an item in grams of [`SEED`] tokens at ascending places.
-fn carried(places: &[u32], worth: &[Worth]) -> (u32, u32) {
+pub(super) fn carried(places: &[u32], worth: &[Worth]) -> (u32, u32) {
     let (mut weight, mut half_words, mut done) = (0, 0, 0);
     for &place in places {
         let end = place as usize + SEED;

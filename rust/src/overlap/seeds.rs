@@ -154,6 +154,14 @@ impl Seeds {
             .map(|posting| Posting { item: posting.item & !LAST, ..*posting })
     }
 
+    /// What [`Self::postings`] takes, of every seed.
+    pub(super) fn all(&self) -> impl Iterator<Item = u32> {
+        let ends = self.postings.iter().zip(1..).filter(|(posting, _)| posting.item & LAST != 0);
+        std::iter::once(0)
+            .chain(ends.map(|(_, next)| next))
+            .filter(|&start| (start as usize) < self.postings.len())
+    }
+
     #[inline(always)]
     fn passes(&self, hash: u64) -> bool {
         let bits = filter_bits(hash);
