@@ -200,6 +200,21 @@ def test_a_clean_split_leaves_out_what_it_matches(files):
     assert kept["text"].to_pylist() == ["of another kind altogether", "nothing that is shared"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_split_keeps_together_what_it_matches(tmp_path, seed):
+    texts = [f"{row // 3:06} and then the words of {row}" for row in range(24)]  # three begin alike
+    pq.write_table(pa.table({"doc_id": range(24), "text": texts}), tmp_path / "all.parquet")
+    options = {"eval_docs": 6, "min_chunks_per_doc": 1, "min_chars": MIN_CHARS, "seed": seed}
+    done = lvmfast.split(str(tmp_path / "all.parquet"), out=tmp_path / "out", **options)
+    assert done.certificate is not None
+    train, eval_ = (
+        pq.read_table(tmp_path / "out" / f"{side}.parquet")["text"].to_pylist() for side in ("train", "eval")
+    )
+    assert len(eval_) == 6
+    assert sorted([*train, *eval_]) == sorted(texts)
+    assert not {text[:FIRST] for text in train} & {text[:FIRST] for text in eval_}
+
+
 def test_where_it_means_nothing_it_is_refused(monkeypatch):
     monkeypatch.setitem(LEVELS, BEGINNING.name, replace(BEGINNING, within=False))
     with pytest.raises(lvmfast.DataError, match="within one split only text and vector mean something"):

@@ -16,10 +16,6 @@ from lvmfast.evals.queries import Queries
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.levels import LEVELS
-from lvmfast.levels.context import CONTEXT
-from lvmfast.levels.doc import DOC
-from lvmfast.levels.oracle import ORACLE
-from lvmfast.levels.vector import VECTOR
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import undecided_count
 from lvmfast.splits.fingerprint import fingerprint_identity
@@ -61,10 +57,10 @@ class SplitStatus:
     @property
     def level(self) -> Level:
         """Whether documents or domains are shared with training: by ids, not by a file's name."""
-        found = self.levels.get(DOC.name)
-        if found is None or not found.checked:
+        by_ids = [found for name, found in self.levels.items() if LEVELS[name].of_documents]
+        if not any(found.checked for found in by_ids):
             return "unknown"
-        if found.matched:
+        if any(found.matched for found in by_ids):
             return "within-document"
         return "cross-domain" if self.other_domains else "cross-document"
 
@@ -148,14 +144,15 @@ def scan_split(
         if identity is not None:
             levels |= _windows_against(train, queries, options, progress)
     # A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
-    seen = [n for n, level in LEVELS.items() if level.two_sided and n in levels and levels[n].matched]
+    matched = [name for name in LEVELS if name in levels and levels[name].matched]
+    seen = [name for name in matched if LEVELS[name].two_sided]
     if seen:
         reasons.append("seen in training at " + ", ".join(f"{k} ({levels[k].rate:.1%})" for k in seen))
     open_ = [f"{k} ({levels[k].undecided:,} rows)" for k in levels if levels[k].undecided]
     if open_:
         reasons.append(f"the fingerprint does not decide {', '.join(open_)}")
-    if ORACLE.name in levels and levels[ORACLE.name].matched:
-        reasons.append(f"{levels[ORACLE.name].matched:,} queries hold their own answer")
+    own = [name for name in matched if name not in seen]
+    reasons += [f"{levels[name].matched:,} queries hold their own answer" for name in own]
     status: Status = "unscanned" if train is None else "clean"
     if open_:
         status = "undecided"
@@ -203,11 +200,13 @@ def _windows_against(
 
     Rates count distinct or stored vectors of windows, not queries.
     """
-    if (found := as_fingerprint(train)) is None or not found.columns.issuperset(VECTOR.needs):
+    if (found := as_fingerprint(train)) is None or "vector" not in found.columns:
         return {}
     vectors = queries.context_vectors()
     if not len(vectors):
         return {}
-    only = replace(options, levels=(VECTOR.name,))
+    compared = {level.windows: name for name, level in LEVELS.items() if level.compares_vectors}
+    of_targets, of_windows = compared[False], compared[True]
+    only = replace(options, levels=(of_targets,))
     report = leakscan(train, {"vector": vectors}, progress=progress, **vars(only))
-    return {CONTEXT.name: _rates(report)[VECTOR.name]}
+    return {of_windows: _rates(report)[of_targets]}

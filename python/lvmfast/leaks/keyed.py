@@ -23,12 +23,11 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import (
     DistinctKeys,
-    HashedRows,
     KeySource,
-    TextRows,
     documents_of,
     relocated_documents,
     see,
+    slots_by,
 )
 from lvmfast.leaks.tally import NO_ROWS, Rows, SideTally, Tally, first_rows, together
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
@@ -94,7 +93,7 @@ class KeyedLevel:
         self._options = options
         if source is None:
             assert level.keys is not None
-            source = TextRows(options) if level.keys.texts else HashedRows(level.keys, options, cuts=cuts)
+            source = slots_by(level.keys, options, cuts=cuts)
         self._source: KeySource = source
         self._tally = {side: SideTally(n) for side, n in files.items()}
         counts_documents = level.boilerplate and options.max_df is not None

@@ -192,3 +192,8 @@ class TextRows:
     def nbytes(self) -> int:
         """Bytes held."""
         return self._index.nbytes
+
+
+def slots_by(keys: KeyedBy, options: ScanOptions, *, cuts: bool = False) -> KeySource:
+    """Where rows with `keys` have their slots from, no key known yet; `cuts` as for `HashedRows`."""
+    return TextRows(options) if keys.texts else HashedRows(keys, options, cuts=cuts)

@@ -34,10 +34,11 @@ class Level:
     index_bytes: Callable[[Dataset, ScanOptions], int] | None = (
         None  #: of an index of its own, given the side
     )
-    within: bool = False  #: whether it means something inside one set
+    within: bool = False  #: whether it means something inside one set, which `split` joins by it
     not_in_fingerprint: Callable[[Fingerprint], str] = (
         lambda fingerprint: ""  #: what a fingerprint lacks for it, if it does
     )
+    of_documents: bool = False  #: whether a match says that a document is shared, by its id
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
     excerpts: bool = False  #: whether a match is a stretch of the training text, told by its runs

@@ -27,6 +27,7 @@ DOC = Level(
         "exactly what a scan of the training set says: counts, rates, pairs, matched rows of both sides"
     ),
     keys=KeyedBy(words=2, of=document_keys),
+    of_documents=True,
     names_texts=False,  # a shared document is named by the first row of each side: two chunks
     phases={"join": "parts", "part": "spans"},
 )

@@ -31,9 +31,7 @@ from lvmfast.leaks.results import LevelResult, NearestRows
 from lvmfast.leaks.tally import Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.leaks.vectors import see_vectors, see_windows
-from lvmfast.levels import columns_of
-from lvmfast.levels.context import CONTEXT
-from lvmfast.levels.vector import VECTOR
+from lvmfast.levels import LEVELS, columns_of
 from lvmfast.scan.running import Comparison
 
 #: Streams a side: (side, columns, what for).
@@ -136,7 +134,7 @@ class BlockedVectors:
         self._dim, self._length, self._options = comparison.dim, length, comparison.options
         self._per_block, self._read, self._journal = groups_per_block, read, journal
         self._columns = columns_of(levels)
-        self._context = CONTEXT.name in levels
+        self._windows = {level for level in levels if LEVELS[level].windows}
         self._tally: dict[Level, dict[Side, SideTally]] = {
             level: {side: SideTally(n) for side, n in files.items()} for level in levels
         }
@@ -146,7 +144,7 @@ class BlockedVectors:
 
     def results(self) -> dict[Level, LevelResult]:
         """What was found."""
-        kinds: tuple[Kind, ...] = ("targets", "windows") if self._context else ("targets",)
+        kinds: tuple[Kind, ...] = ("targets", "windows") if self._windows else ("targets",)
         groups = {kind: self._group(kind, first=kind == "targets") for kind in kinds}
         found = {level: LevelResult({}) for level in self._tally}
         kept = None if self._journal is None else self._journal.state(BLOCKS)
@@ -180,7 +178,7 @@ class BlockedVectors:
                 state = to_arrays(self._part(following, start, found))
                 self._journal.keep(BLOCKS, state, f"{done:,} of {in_all:,} distinct vectors are compared")
         for level, tallies in self._tally.items():
-            padding = self._padding if level == CONTEXT.name else None
+            padding = self._padding if level in self._windows else None
             seen = LevelResult({side: tally.part() for side, tally in tallies.items()}, padding=padding)
             found[level] = LevelResult.merged([seen, found[level]], self._options)
         return found
@@ -206,32 +204,38 @@ class BlockedVectors:
 
     def _stream(self, kind: Kind, vectors: BlockVectors, phase: str, first: bool) -> dict[Level, LevelResult]:
         """What is found when the streamed side goes by one block."""
-        among: dict[Level, NearJoin] = {}
-        for level in (VECTOR.name, CONTEXT.name) if kind == "targets" else (CONTEXT.name,):
-            if level in self._tally:
-                among[level] = NearJoin(self._indexed, vectors, self._options)
-        columns = self._columns if first else columns_of(list(among))
+        among = {
+            level: NearJoin(self._indexed, vectors, self._options)
+            for level in self._tally
+            if kind == "targets" or level in self._windows
+        }
+        nearest = [level for level in among if self._options.nearest and LEVELS[level].nearest]
+        columns = self._columns if first else columns_of(among)
         for batch in self._read(self._streamed, columns, phase):
-            if VECTOR.name in among and batch.targets is not None:
-                among[VECTOR.name].stream(Cells.of(batch.targets, batch.start))
-                if self._options.nearest and batch.vector is not None:
-                    vectors.near.seek(batch.vector, batch.start)
-            if CONTEXT.name in among and batch.targets is not None and batch.windows is not None:
-                column = batch.windows if kind == "targets" else batch.targets
-                among[CONTEXT.name].stream(Cells.of(column, batch.start))
+            for level, join in among.items():
+                if (column := self._compared(level, kind, batch)) is not None:
+                    join.stream(Cells.of(column, batch.start))
+            if nearest and batch.vector is not None:
+                vectors.near.seek(batch.vector, batch.start)
             if first:
                 self._see(self._streamed, batch)
         found = {level: join.result() for level, join in among.items()}
-        if VECTOR.name in among and self._options.nearest:
-            found[VECTOR.name] = replace(found[VECTOR.name], nearest=vectors.nearest())
-        return found
+        return found | {level: replace(found[level], nearest=vectors.nearest()) for level in nearest}
+
+    def _compared(self, level: Level, kind: Kind, batch: Batch) -> VectorColumn | None:
+        """What `level` compares of streamed rows with indexed cells of a kind; None where a column lacks."""
+        if level not in self._windows:
+            return batch.targets
+        if batch.targets is None or batch.windows is None:
+            return None
+        return batch.windows if kind == "targets" else batch.targets
 
     def _group(self, kind: Kind, first: bool) -> Groups:
         return group_rows(self._cells(kind, f"group {self._indexed} {kind}", first), self._options)
 
     def _cells(self, kind: Kind, phase: str, first: bool = False) -> Iterator[Cells]:
         """The targets or the vectors in windows of the indexed side, numbered through all rows."""
-        columns: Sequence[Column] = self._columns if first or kind == "windows" else VECTOR.needs
+        columns: Sequence[Column] = self._columns if first or kind == "windows" else ("vector",)
         for batch in self._read(self._indexed, columns, phase):
             if first:
                 self._see(self._indexed, batch)
@@ -246,15 +250,14 @@ class BlockedVectors:
         """Counts the rows of `batch`, at every level."""
         self.seen[side].see(batch)
         targets = None if batch.targets is None else self._usability(batch.targets)
-        if VECTOR.name in self._tally:
-            see_vectors(self._tally[VECTOR.name][side], batch, targets)
-        if CONTEXT.name in self._tally:
-            tally = self._tally[CONTEXT.name][side]
-            if targets is None or batch.windows is None:
-                see_vectors(tally, batch, None)
+        for level, tallies in self._tally.items():
+            if level not in self._windows:
+                see_vectors(tallies[side], batch, targets)
+            elif targets is None or batch.windows is None:
+                see_vectors(tallies[side], batch, None)
             else:
                 windows = self._usability(batch.windows).reshape(batch.rows, -1)
-                self._padding[side] += see_windows(tally, batch, targets, windows)
+                self._padding[side] += see_windows(tallies[side], batch, targets, windows)
 
     def _usability(self, column: VectorColumn) -> Codes:
         """The code of every cell."""

@@ -13,7 +13,6 @@ from lvmfast.leaks import memory
 from lvmfast.leaks.findings import Findings
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.levels import LEVELS
-from lvmfast.levels.text import TEXT
 from lvmfast.scan import estimates
 from lvmfast.scan.checkable import checkable
 from lvmfast.scan.context import ScanContext
@@ -65,8 +64,8 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
 
 def _check_texts(train: Fingerprint, options: ScanOptions) -> None:
     texts = train.texts
-    wanted = options.levels is None or TEXT.name in options.levels
-    if texts is None or "text" not in train.columns or not wanted:
+    by_texts = [name for name in options.levels or LEVELS if (keys := LEVELS[name].keys) and keys.texts]
+    if texts is None or "text" not in train.columns or not by_texts:
         return
     made, asked = (texts.normalize, texts.min_chars), (options.normalize, options.min_chars)
     if made != asked:
@@ -77,5 +76,5 @@ def _check_texts(train: Fingerprint, options: ScanOptions) -> None:
     if texts.unicode != _core.unicode_version():
         raise DataError(
             f"{train.path}: its texts were lower-cased by Unicode {texts.unicode}, this lvmfast has "
-            f"{_core.unicode_version()}; leave out the level text, or make the fingerprint anew"
+            f"{_core.unicode_version()}; leave out {' and '.join(by_texts)}, or make the fingerprint anew"
         )

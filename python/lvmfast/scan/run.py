@@ -24,7 +24,6 @@ from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import SideTally
 from lvmfast.levels import LEVELS
-from lvmfast.levels.vector import VECTOR
 from lvmfast.scan.beyond_memory import by_blocks, by_keys
 from lvmfast.scan.checkable import checkable
 from lvmfast.scan.context import ScanContext
@@ -207,9 +206,9 @@ def _passes(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanC
     train, options, (name,) = sides["train"], context.options, levels
     tally = SideTally(len(train.files))
     with context.clock.phase("scan"), context.resumable():
-        groups = group_rows(_cells(train, context, tally), options)
+        groups = group_rows(_cells(train, name, context, tally), options)
         result = vector_duplicates(
-            lambda wanted: _cells(train, context),
+            lambda wanted: _cells(train, name, context),
             groups,
             train.dim or 0,
             options,
@@ -223,9 +222,11 @@ def _passes(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanC
     return findings_of({name: found}, {"train": tally}, sides, options.threshold)
 
 
-def _cells(dataset: Dataset, context: ScanContext, tally: SideTally | None = None) -> Iterator[Cells]:
+def _cells(
+    dataset: Dataset, level: Level, context: ScanContext, tally: SideTally | None = None
+) -> Iterator[Cells]:
     """The target vectors of `dataset`; counts its rows when given a tally."""
-    for batch in context.read(dataset, VECTOR.needs, f"scan {VECTOR.name}"):
+    for batch in context.read(dataset, LEVELS[level].needs, f"scan {level}"):
         if tally:
             tally.see(batch)
         if batch.targets is not None:

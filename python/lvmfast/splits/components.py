@@ -1,25 +1,26 @@
 """Which documents belong together: connected components over shared texts and near-duplicate vectors.
 
-The relations are those of a scan at text, vector and context, found by the scan's own arithmetic. Equal texts
-and equal vectors come as groups, so that a text that stands in a million rows is a million edges and not
-half a billion pairs.
+The relations are those of a scan at the levels that mean something inside one set, and at context, found by
+the scan's own arithmetic. Equal keys and equal vectors come as groups, so that a text that stands in a
+million rows is a million edges and not half a billion pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lvmfast.corpus import Dataset
-from lvmfast.corpus.dataset import Column
+from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.leaks import memory
 from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.duplicates import LEFT_OUT, Groups, SeenVectors, group_pairs
+from lvmfast.leaks.keyed_by import KeyedBy
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, read
-from lvmfast.leaks.slots import TextRows
+from lvmfast.leaks.slots import slots_by
 from lvmfast.leaks.tally import NO_ROWS, Rows, first_rows
 from lvmfast.leaks.vectors import window_cosines
 from lvmfast.levels import LEVELS
@@ -82,7 +83,7 @@ class Components:
 class Relations:
     """What a scan of the documents of one split against one another would find."""
 
-    components: Components  #: documents that any of text, vector and context would match across two sides
+    components: Components  #: documents that a scan would match across two sides
     with_answer: Rows  #: rows whose target stands in their own window (level oracle), ascending
 
 
@@ -105,9 +106,11 @@ def relate_documents(
     need = estimates.index_bytes_within(levels, split, options, memory.bound(options), _cell_bytes(split))
     memory.check(memory.working_bytes(options) + need, options)
     components, with_answer = Components(documents), NO_ROWS
-    if "text" in split.columns:
-        _join_texts(components, split, document, options, progress)
-    if "vector" in split.columns:
+    for level in levels:
+        if (keys := LEVELS[level].keys) is not None:
+            rows = read(split, LEVELS[level].needs, f"join {level}", options, progress)
+            _join_groups(components, _slots(rows, keys, options), document)
+    if any(LEVELS[level].compares_vectors for level in levels):
         with_answer = _join_vectors(components, split, document, options, progress)
     return Relations(components, with_answer)
 
@@ -118,15 +121,13 @@ def _cell_bytes(split: Dataset) -> int:
     return CELL_BYTES * split.estimated_rows() * (1 + (split.context_length or 0))
 
 
-def _join_texts(
-    components: Components, split: Dataset, document: Rows, options: ScanOptions, progress: Progress
-) -> None:
-    keys = TextRows(options)
-    slots = [NO_ROWS]
-    for batch in read(split, ("text",), "join text", options, progress):
-        found = keys.add(batch)
+def _slots(batches: Iterable[Batch], keys: KeyedBy, options: ScanOptions) -> Rows:
+    """The number of each row's key, negative where it has none."""
+    source, slots = slots_by(keys, options), [NO_ROWS]
+    for batch in batches:
+        found = source.add(batch)
         slots.append(np.full(batch.rows, -1, np.int64) if found is None else found)
-    _join_groups(components, np.concatenate(slots), document)
+    return np.concatenate(slots)
 
 
 def _join_groups(components: Components, group: Rows, document: Rows) -> None:
