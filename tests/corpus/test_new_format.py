@@ -17,7 +17,7 @@ from lvmfast.corpus import formats as registry
 from lvmfast.corpus.codecs import CODECS, codec_of
 from lvmfast.corpus.dataset import Rows
 from lvmfast.corpus.formats import FORMATS, Format, format_of, suffix_of
-from lvmfast.corpus.rewriters.rows import Parts, check_rows
+from lvmfast.corpus.rewriters.rows import InPieces, Parts, check_rows
 from lvmfast.corpus.streams import decompressed
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
@@ -56,7 +56,12 @@ def open_toy(path: Source, mapping: dict[Column, str], *, strict: bool) -> Table
     return TableFile.over(path, len(table), table.schema, scan, mapping, strict=strict)
 
 
-def rewrite_toy(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
+def rewrite_toy(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces],
+) -> None:
     lines = [toy_lines(source) for source in sources]
     for source, part, of_source in zip(sources, parts, lines, strict=True):
         check_rows(source, part, len(of_source))

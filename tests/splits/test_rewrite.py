@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from lvmfast.corpus import load_split
 from lvmfast.corpus.rewriters import rows
-from lvmfast.corpus.rewriters.line_files import rewrite_csv
 from lvmfast.errors import DataError
 from lvmfast.splits.rewrite import rewrite
 from tests.support.corpus_reading import read
@@ -330,10 +329,10 @@ def test_what_the_reader_refuses_is_not_written(tmp_path, text):
 
 def test_commas_and_tabs_do_not_mix(tmp_path):
     (tmp_path / "a.tsv").write_text("doc_id\ttext\n1\ta,b\n")
-    rewrite_csv([str(tmp_path / "a.tsv")], [np.zeros(1, np.int8)], [tmp_path / "0.tsv"])
+    rewrite([str(tmp_path / "a.tsv")], [np.zeros(1, np.int8)], [tmp_path / "0.tsv"])
     assert (tmp_path / "0.tsv").read_text() == "doc_id\ttext\n1\ta,b\n"
     with pytest.raises(DataError, match=r"a\.tsv: cannot go to 0\.csv"):
-        rewrite_csv([str(tmp_path / "a.tsv")], [np.zeros(1, np.int8)], [tmp_path / "0.csv"])
+        rewrite([str(tmp_path / "a.tsv")], [np.zeros(1, np.int8)], [tmp_path / "0.csv"])
 
 
 def test_csv_with_stray_quotes_long_fields_and_gzip(tmp_path):

@@ -36,10 +36,8 @@ class Opener(Protocol):
         ...
 
 
-#: Writes the rows of sources to targets, as `splits.rewrite.rewrite` says.
-Rewriter = Callable[[Sequence[str], Sequence[Parts], Sequence[Path]], None]
-#: Writes them with some in pieces.
-PiecesRewriter = Callable[[Sequence[str], Sequence[Parts], Sequence[Path], Sequence[InPieces]], None]
+#: Writes the rows of sources to targets, some in pieces, as `splits.rewrite.rewrite` says.
+Rewriter = Callable[[Sequence[str], Sequence[Parts], Sequence[Path], Sequence[InPieces]], None]
 
 
 @dataclass(frozen=True)
@@ -52,18 +50,13 @@ class Format:
     open: Opener
     rewrite: Rewriter
     streamed: bool = False  #: read and written forward, and so through any codec
-    in_pieces: PiecesRewriter | None = None  #: where a row can become pieces of its text
+    cuttable: bool = False  #: whether a row can become pieces of its text
 
 
 NPZ = Format("npz", (".npz",), "a zip archive", open_npz, rewrite_npz)
 NPY = Format("npy", (".npy",), "an npy array", open_npy, rewrite_npy)
 PARQUET = Format(
-    "parquet",
-    (".parquet", ".pq", ".parq"),
-    "parquet",
-    open_parquet,
-    rewrite_parquet,
-    in_pieces=rewrite_parquet,
+    "parquet", (".parquet", ".pq", ".parq"), "parquet", open_parquet, rewrite_parquet, cuttable=True
 )
 ARROW = Format(
     "arrow",
@@ -71,7 +64,7 @@ ARROW = Format(
     "Arrow IPC",
     open_arrow,
     rewrite_arrow,
-    in_pieces=rewrite_arrow,
+    cuttable=True,
 )
 JSONL = Format(
     "jsonl",
@@ -80,11 +73,9 @@ JSONL = Format(
     open_jsonl,
     rewrite_jsonl,
     streamed=True,
-    in_pieces=rewrite_jsonl,
+    cuttable=True,
 )
-CSV = Format(
-    "csv", (".csv", ".tsv"), "plain text", open_csv, rewrite_csv, streamed=True, in_pieces=rewrite_csv
-)
+CSV = Format("csv", (".csv", ".tsv"), "plain text", open_csv, rewrite_csv, streamed=True, cuttable=True)
 
 #: Every format there is. Whatever asks what a file is asks here.
 FORMATS = (NPZ, NPY, PARQUET, ARROW, JSONL, CSV)

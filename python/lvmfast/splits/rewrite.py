@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvmfast.corpus.formats import Format, required_format
-from lvmfast.corpus.rewriters.rows import InPieces, Parts
+from lvmfast.corpus.rewriters.rows import WHOLE, InPieces, Parts
 from lvmfast.errors import DataError, naming
 
 
@@ -35,10 +35,7 @@ def rewrite(
         format = common_format(sources)
         if any(of_file.of_row for of_file in pieces):
             check_cuttable(sources[0])
-            assert format.in_pieces is not None
-            format.in_pieces(sources, parts, targets, pieces)
-        else:
-            format.rewrite(sources, parts, targets)
+        format.rewrite(sources, parts, targets, pieces or [WHOLE] * len(sources))
 
 
 def check_cuttable(source: str) -> None:
@@ -48,7 +45,7 @@ def check_cuttable(source: str) -> None:
         DataError: its format has none.
     """
     format = required_format(source)
-    if format.in_pieces is None:
+    if not format.cuttable:
         raise DataError(f"{source}: a row of {format.name} cannot become pieces of its text")
 
 

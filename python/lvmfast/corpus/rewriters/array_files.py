@@ -15,7 +15,7 @@ from lvmfast.corpus.array_source import ArraySource
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.npy import npy_array
 from lvmfast.corpus.npz import PROVENANCE, Member, npz_members
-from lvmfast.corpus.rewriters.rows import Parts, check_rows, writing
+from lvmfast.corpus.rewriters.rows import InPieces, Parts, check_rows, writing
 from lvmfast.corpus.values import row_bytes
 from lvmfast.errors import DataError
 
@@ -31,8 +31,13 @@ class Writable(Protocol):
         ...
 
 
-def rewrite_npz(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
-    """As `rewrite`. A member whose first axis counts the rows is cut; any other is copied."""
+def rewrite_npz(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces],
+) -> None:
+    """As `rewrite`, rows whole. A member whose first axis counts the rows is parted; any other is copied."""
     files = [{member.name: member for member in npz_members(source)} for source in sources]
     _check_members(sources, files)
     with ExitStack() as stack:
@@ -156,8 +161,13 @@ def _write_values(stream: Writable, block: npt.NDArray[Any], dtype: np.dtype[Any
         stream.write(values.reshape(-1).view(np.uint8).data)
 
 
-def rewrite_npy(sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path]) -> None:
-    """As `rewrite`."""
+def rewrite_npy(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces],
+) -> None:
+    """As `rewrite`, rows whole."""
     arrays = [npy_array(source) for source in sources]
     for source, array, part in zip(sources, arrays, parts, strict=True):
         check_rows(source, part, array.shape[0])

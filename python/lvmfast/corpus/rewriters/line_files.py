@@ -16,7 +16,7 @@ from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.csv import Records, delimiter_of
 from lvmfast.corpus.lines import begins_a_list, line_blocks
 from lvmfast.corpus.rewriters.pieces import csv_in_pieces, in_pieces, json_in_pieces
-from lvmfast.corpus.rewriters.rows import WHOLE, InPieces, Parts, check_rows, writing
+from lvmfast.corpus.rewriters.rows import InPieces, Parts, check_rows, writing
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
 
@@ -25,7 +25,7 @@ def rewrite_jsonl(
     sources: Sequence[str],
     parts: Sequence[Parts],
     targets: Sequence[Path],
-    pieces: Sequence[InPieces] = (),
+    pieces: Sequence[InPieces],
 ) -> None:
     """As `rewrite`, lists where the first source is one; blank lines are no rows and are left out."""
     with decompressed(sources[0]) as stream:
@@ -33,7 +33,7 @@ def rewrite_jsonl(
     opening, between, closing = (b"[\n", b",\n", b"\n]\n") if listed else (b"", b"\n", b"\n")
     with _written(targets) as outs:
         before = [opening] * len(outs)
-        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
+        for source, part, cut in zip(sources, parts, pieces, strict=True):
             row = 0
             with decompressed(source) as stream:
                 for block in line_blocks(source, stream):
@@ -58,12 +58,12 @@ def rewrite_csv(
     sources: Sequence[str],
     parts: Sequence[Parts],
     targets: Sequence[Path],
-    pieces: Sequence[InPieces] = (),
+    pieces: Sequence[InPieces],
 ) -> None:
     """As `rewrite`; every target begins with the header. Blank lines are no rows and are left out."""
     with _written(targets) as outs:
         names: list[str] | None = None
-        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
+        for source, part, cut in zip(sources, parts, pieces, strict=True):
             _check_delimiter(source, targets)
             row = -1  # the header comes before the rows
             for header, spans in _records(source):

@@ -26,7 +26,6 @@ from lvmfast.corpus.rewriters.pieces import check_schema, rows_in_pieces
 from lvmfast.corpus.rewriters.rows import (
     BLOCK_BYTES,
     GROUP_BYTES,
-    WHOLE,
     InPieces,
     Parts,
     check_rows,
@@ -43,7 +42,7 @@ def rewrite_parquet(
     sources: Sequence[str],
     parts: Sequence[Parts],
     targets: Sequence[Path],
-    pieces: Sequence[InPieces] = (),
+    pieces: Sequence[InPieces],
 ) -> None:
     """As `rewrite`. Row groups are as large as those of the sources, or GROUP_BYTES where that is less."""
     import pyarrow.parquet as pq
@@ -67,7 +66,7 @@ def rewrite_parquet(
             for target in targets
         ]
         groups = [_RowGroup(writer, group_rows) for writer in writers]
-        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
+        for source, part, cut in zip(sources, parts, pieces, strict=True):
             batches = map(shared.of, _parquet_batches(source))
             _distribute(source, _chosen(source, batches, part, cut, len(targets)), groups, targets)
         for group in groups:
@@ -125,7 +124,7 @@ def rewrite_arrow(
     sources: Sequence[str],
     parts: Sequence[Parts],
     targets: Sequence[Path],
-    pieces: Sequence[InPieces] = (),
+    pieces: Sequence[InPieces],
 ) -> None:
     """As `rewrite`, in the format, file or stream, of the first source."""
     schemas = []
@@ -142,7 +141,7 @@ def rewrite_arrow(
         for target in targets:
             out = stack.enter_context(pa.OSFile(os.fspath(target), "wb"))
             writers.append(stack.enter_context(create(out, shared.schema)))
-        for source, part, cut in zip(sources, parts, pieces or [WHOLE] * len(sources), strict=True):
+        for source, part, cut in zip(sources, parts, pieces, strict=True):
             batches = map(shared.of, _arrow_batches(source))
             _distribute(source, _chosen(source, batches, part, cut, len(targets)), writers, targets)
 
