@@ -128,6 +128,23 @@ def many(documents: list[str], count: int, rounds: int) -> str:
     )
 
 
+def long(world: World, megabytes: float, rng: random.Random) -> str:
+    """An item as long as its document, compared in one thread."""
+    text = "\n".join(prose([world], megabytes, rng))
+    side = packed([text])
+    index = indexed(side)
+    start = time.process_time()
+    with peak_memory() as peak:
+        pairs = index.scan(*side, 1)
+    seconds, size = time.process_time() - start, side[0].size
+    assert len(pairs) == 1
+    return (
+        f"An item of {size / 1e6:.0f} MB that is its document: {seconds:.1f} s, "
+        f"{peak.extra / size:.0f} bytes per byte of it while they are compared, "
+        f"and {index.nbytes / size:.0f} of the index"
+    )
+
+
 def measure(quick: bool) -> None:
     """Prints the table; the peer reads every byte once, for the level text."""
     rng = random.Random(7)
@@ -153,4 +170,5 @@ def measure(quick: bool) -> None:
     hosts = [f"{text}\n{rng.choice(near)}\n{text}" for text in documents]
     print(line("Latin, 10 variants of each item, one in every document", near, hosts, rounds), flush=True)
     print(line("the corpus is the benchmark", items, items, rounds), flush=True)
+    print(f"\n{long(latin, megabytes, rng)}")
     print(f"\n{many(documents, 20_000 if quick else 1_000_000, rounds)}")

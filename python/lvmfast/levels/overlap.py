@@ -44,8 +44,8 @@ TEXTS_SHOWN = 9
 INDEX_BYTES = 8
 #: Bytes of an answer, and per byte of its text: 8 a token, of two bytes or more.
 ANSWER_BYTES, ANSWER_TOKEN_BYTES = 64, 4
-#: Bytes per byte of an item while it is compared: its runs in a document are found by an automaton.
-COMPARED_BYTES = 64
+#: Bytes per byte of an item while it is compared: 120 a token, of five bytes or more.
+COMPARED_BYTES = 24
 
 
 def leaks(pairs: _core.OverlapPairs, options: ScanOptions) -> npt.NDArray[np.bool_]:

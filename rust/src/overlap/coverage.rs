@@ -1,9 +1,8 @@
 //! How much of an item a window of a document covers.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::grams::Places;
+use super::grams::{ELSE, Places};
 use super::items::Worth;
 
 /// Tokens of the shortest common run that covers.
@@ -37,23 +36,6 @@ pub(super) fn windows(seeds: &[u32], seed: usize, window: usize, tokens: usize) 
     ranges
 }
 
-/// A window that slides over a document, and what it covers of one item.
-///
-/// An n-gram that the window holds `d` times and the item `p` times covers its first `min(p, d)` places in
-/// the item: a window cannot cover more than it holds. A step costs the same whatever the item is.
-#[derive(Debug, Default)]
-pub(super) struct Cover {
-    /// Of each gram of the item, how often the window holds it.
-    held: Vec<u32>,
-    /// Of each token of the item, how many covering grams it belongs to.
-    depth: Vec<u8>,
-    /// The grams in the window, from its first token on; [`ELSE`] for one that the item has not.
-    window: VecDeque<u32>,
-    covered: Covered,
-}
-
-const ELSE: u32 = u32::MAX;
-
 /// An item as coverage sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Item<'a> {
@@ -63,48 +45,98 @@ pub(super) struct Item<'a> {
     pub(super) runs: &'a Places<RUN>,
 }
 
+/// The grams of an item in the windows of a document.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// Of each stretch of the document in which windows stand, the gram at each token, and then [`ELSE`].
+    pub(super) grams: Vec<u32>,
+    /// Of each range of windows, where the first one begins.
+    starts: Vec<usize>,
+    /// Grams in a window.
+    length: usize,
+}
+
+impl Read {
+    /// Reads the windows of `length` tokens that begin in `starts`.
+    pub(super) fn fill(&mut self, item: Item<'_>, document: &[u64], starts: &[Range<usize>], length: usize) {
+        self.grams.clear();
+        self.starts.clear();
+        self.length = length + 1 - RUN;
+        let end = |range: &Range<usize>| document.len().min(range.end - 1 + length);
+        for together in starts.chunk_by(|a, b| b.start <= end(a)) {
+            let (start, end) = (together[0].start, end(&together[together.len() - 1]));
+            self.starts.extend(together.iter().map(|range| self.grams.len() + range.start - start));
+            self.grams.extend(item.runs.read(item.tokens, &document[start..end]));
+            self.grams.push(ELSE);
+        }
+    }
+
+    /// The grams of the window that begins here.
+    pub(super) fn window(&self, start: usize) -> &[u32] {
+        &self.grams[start..self.grams.len().min(start + self.length)]
+    }
+}
+
+/// A window of a document: what it covers, where in the document it begins, and where in what was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) covered: Covered,
+    pub(super) start: usize,
+    pub(super) read: usize,
+}
+
+/// What a window that slides over a document covers of one item.
+///
+/// An n-gram that the window holds `d` times and the item `p` times covers its first `min(p, d)` places in
+/// the item: a window cannot cover more than it holds. A step costs the same whatever the item is.
+#[derive(Debug, Default)]
+pub(super) struct Cover {
+    /// Of each gram of the item, how often the window holds it.
+    held: Vec<u32>,
+    /// Of each token of the item, how many covering grams it belongs to.
+    depth: Vec<u8>,
+    covered: Covered,
+}
+
 impl Cover {
-    /// The best of the windows of `length` tokens that begin in `starts`, and where it begins: most weight,
-    /// then most tokens, then the first.
-    pub(super) fn best(
-        &mut self,
-        item: Item<'_>,
-        document: &[u64],
-        starts: &[Range<usize>],
-        length: usize,
-    ) -> (Covered, usize) {
-        let mut best = (Covered::default(), 0);
-        for range in starts {
-            self.hold(item, &document[range.start..document.len().min(range.start + length)]);
-            let mut start = range.start;
-            loop {
-                if self.covered > best.0 {
-                    best = (self.covered, start);
-                    if self.covered.tokens as usize == item.tokens.len() {
-                        return best;
-                    }
+    /// The best of the windows that were read and begin in `starts`: most weight, then most tokens, then the first.
+    pub(super) fn best(&mut self, item: Item<'_>, read: &Read, starts: &[Range<usize>]) -> Window {
+        let mut best = Window::default();
+        for (range, &first) in starts.iter().zip(&read.starts) {
+            self.hold(item, read.window(first));
+            if self.covered > best.covered {
+                best = Window { covered: self.covered, start: range.start, read: first };
+            }
+            for step in 1..range.len() {
+                let read_at = first + step;
+                self.leave(item, read.grams[read_at - 1]);
+                let enters = read.grams[read_at + read.length - 1];
+                if enters == ELSE {
+                    continue;
                 }
-                start += 1;
-                if start == range.end {
-                    break;
+                self.enter(item, enters);
+                if self.covered > best.covered {
+                    best = Window { covered: self.covered, start: range.start + step, read: read_at };
                 }
-                self.leave(item);
-                self.enter(item, &document[start + length - RUN..]);
+            }
+            if best.covered.tokens as usize == item.tokens.len() {
+                break;
             }
         }
         best
     }
 
-    /// Looks at this window of a document alone.
-    pub(super) fn hold(&mut self, item: Item<'_>, window: &[u64]) {
+    /// Looks at this window alone.
+    pub(super) fn hold(&mut self, item: Item<'_>, window: &[u32]) {
         self.held.clear();
         self.held.resize(item.runs.len(), 0);
         self.depth.clear();
         self.depth.resize(item.tokens.len(), 0);
-        self.window.clear();
         self.covered = Covered::default();
-        for at in 0..(window.len() + 1).saturating_sub(RUN) {
-            self.enter(item, &window[at..]);
+        for &gram in window {
+            if gram != ELSE {
+                self.enter(item, gram);
+            }
         }
     }
 
@@ -113,21 +145,8 @@ impl Cover {
         self.depth.iter().map(|&depth| depth > 0)
     }
 
-    /// From the first to the last token of the window that belongs to a common run.
-    pub(super) fn extent(&self) -> Option<Range<usize>> {
-        let common = |&gram: &u32| gram != ELSE;
-        let first = self.window.iter().position(common)?;
-        Some(first..self.window.iter().rposition(common)? + RUN)
-    }
-
-    /// The gram that `tokens` begin with comes into the window.
     #[inline]
-    fn enter(&mut self, item: Item<'_>, tokens: &[u64]) {
-        let gram = tokens.first_chunk().and_then(|gram| item.runs.find(item.tokens, gram));
-        let Some(gram) = gram else {
-            return self.window.push_back(ELSE);
-        };
-        self.window.push_back(gram);
+    fn enter(&mut self, item: Item<'_>, gram: u32) {
         let held = &mut self.held[gram as usize];
         *held += 1;
         if let Some(&place) = item.runs.of(gram).get(*held as usize - 1) {
@@ -142,8 +161,10 @@ impl Cover {
     }
 
     #[inline]
-    fn leave(&mut self, item: Item<'_>) {
-        let Some(gram) = self.window.pop_front().filter(|&gram| gram != ELSE) else { return };
+    fn leave(&mut self, item: Item<'_>, gram: u32) {
+        if gram == ELSE {
+            return;
+        }
         let held = &mut self.held[gram as usize];
         *held -= 1;
         if let Some(&place) = item.runs.of(gram).get(*held as usize) {
@@ -156,4 +177,11 @@ impl Cover {
             }
         }
     }
+}
+
+/// From the first to the last token of a window that belongs to a common run.
+pub(super) fn extent(window: &[u32]) -> Option<Range<usize>> {
+    let common = |&gram: &u32| gram != ELSE;
+    let first = window.iter().position(common)?;
+    Some(first..window.iter().rposition(common)? + RUN)
 }

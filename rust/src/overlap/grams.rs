@@ -16,9 +16,12 @@ pub(super) fn roll<const N: u32>(hash: u64, first: u64, next: u64) -> u64 {
     hash.rotate_left(TURN) ^ first.rotate_left(TURN * N) ^ next
 }
 
-const FREE: u32 = u32::MAX;
+/// No gram of the item.
+pub(super) const ELSE: u32 = u32::MAX;
 /// Slots of the table for each gram, at least: most of what is looked for is not there, and found free at once.
 const SLOTS: usize = 8;
+/// Slots of a table that a cache holds: larger ones have two for each gram.
+const CACHED: usize = 1 << 17;
 
 /// The N-grams of one item by their tokens. A gram is known by the first place at which it stands.
 #[derive(Debug, Default)]
@@ -37,17 +40,17 @@ impl<const N: usize> Places<N> {
     /// Takes the grams of `item`.
     pub(super) fn fill(&mut self, item: &[u64]) {
         let grams = (item.len() + 1).saturating_sub(N);
-        let slots = (SLOTS * grams).next_power_of_two().max(2);
+        let slots = (SLOTS * grams).min(CACHED.max(2 * grams)).next_power_of_two().max(2);
         self.shift = 64 - slots.trailing_zeros();
         self.table.clear();
-        self.table.resize(slots, FREE);
+        self.table.resize(slots, ELSE);
         self.range.clear();
         self.range.resize(grams, (0, 0));
         self.gram_at.clear();
         for (place, tokens) in item.windows(N).enumerate() {
             let tokens = tokens.try_into().expect("N tokens");
             let slot = self.slot(item, tokens);
-            if self.table[slot] == FREE {
+            if self.table[slot] == ELSE {
                 self.table[slot] = place as u32;
             }
             self.gram_at.push(self.table[slot]);
@@ -67,10 +70,10 @@ impl<const N: usize> Places<N> {
         }
     }
 
-    /// The gram of these tokens.
-    #[inline]
-    pub(super) fn find(&self, item: &[u64], tokens: &[u64; N]) -> Option<u32> {
-        Some(self.table[self.slot(item, tokens)]).filter(|&gram| gram != FREE)
+    /// The gram of `item` that begins at each place of `tokens`, or [`ELSE`].
+    pub(super) fn read(&self, item: &[u64], tokens: &[u64]) -> impl Iterator<Item = u32> {
+        let gram_at = |gram: &[u64]| self.table[self.slot(item, gram.try_into().expect("N tokens"))];
+        tokens.windows(N).map(gram_at)
     }
 
     /// The places of a gram, ascending.
@@ -78,6 +81,11 @@ impl<const N: usize> Places<N> {
     pub(super) fn of(&self, gram: u32) -> &[u32] {
         let (start, count) = self.range[gram as usize];
         &self.places[start as usize..(start + count) as usize]
+    }
+
+    /// Of each place, the gram that begins there.
+    pub(super) fn at_places(&self) -> &[u32] {
+        &self.gram_at
     }
 
     /// Places at which a gram begins.
@@ -91,7 +99,7 @@ impl<const N: usize> Places<N> {
         let mut slot = (gram_hash(tokens) >> self.shift) as usize;
         loop {
             let gram = self.table[slot];
-            if gram == FREE || item[gram as usize..gram as usize + N] == *tokens {
+            if gram == ELSE || item[gram as usize..gram as usize + N] == *tokens {
                 return slot;
             }
             slot = (slot + 1) & (self.table.len() - 1);

@@ -54,7 +54,7 @@
 //!     for each item with seeds:
 //!         weight at held places of seeds    a fifth, or on to the next
 //!         slide a window over the stretches with seeds, adding a gram and taking one away at each step
-//!         judge; of a pair, the longest common runs by a suffix automaton of the item
+//!         judge; of a pair, the longest common runs: places that go on, or sorted suffixes
 //! ```
 //!
 //! Each step is linear in tokens, whatever they are: counts instead of pairs of places keep a token that is

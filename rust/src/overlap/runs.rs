@@ -1,192 +1,175 @@
-//! The longest common runs of two sequences of tokens, in time linear in both: a suffix automaton
-//! (Blumer et al. 1985) of the one reads the other.
+//! The longest common runs of an item and of stretches of a document, by the grams of [`RUN`] tokens that both
+//! have: a run of n grams is one of n + RUN - 1 tokens.
+//!
+//! A run goes on from a place of the item to the next while the document does, which is counted for each place
+//! of each gram: mostly there is one. Where grams repeat, pairs of places could be as many as the product of
+//! both texts. There the suffixes of both are sorted, in time linear in their tokens, but for a logarithm
+//! (Manber and Myers 1993; Kasai et al. 2001).
 
-use hashbrown::HashMap;
+use std::iter::successors;
 
-/// A common run: `length` tokens from `own` on in the automaton's sequence, from `other` on in what it read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use super::coverage::RUN;
+use super::grams::{ELSE, Places};
+
+/// The longest common run that begins at a place of the item: its tokens, and where it first stands in what was
+/// read of the document. Shorter ones than [`RUN`] count nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    pub(super) own: usize,
-    pub(super) other: usize,
-    pub(super) length: usize,
+    pub(super) length: u32,
+    pub(super) other: u32,
 }
 
-const ROOT: u32 = 0;
-const NONE: u32 = u32::MAX;
-/// Tokens of the sequence for each word of bits.
-const KNOWN_WORD: usize = 4;
+/// Pairs of places that are counted for each place of both texts, at most: sorting suffixes takes longer still.
+const PAIRS: usize = 256;
 
-#[derive(Clone, Copy, Debug)]
-struct State {
-    /// Tokens of its longest run.
-    length: u32,
-    /// The state of the longest shorter end of that run which is another state.
-    link: u32,
-    /// The youngest of its steps.
-    step: u32,
-}
-
-/// The suffix automaton of a sequence of tokens, and what it has read.
+/// What looking for common runs needs.
 #[derive(Debug, Default)]
-pub(super) struct Automaton {
-    states: Vec<State>,
-    /// A bit for each token of the sequence: most tokens that are read lead nowhere, and need not be looked up.
-    known: Vec<u64>,
-    steps: HashMap<(u32, u64), u32>,
-    /// The tokens by which a state can be left, as lists: a token, and the one before it.
-    tokens: Vec<(u64, u32)>,
-    /// The state of each beginning of the sequence.
-    beginnings: Vec<u32>,
-    /// Of each state, the longest run that was read in it, and where it ended.
-    read: Vec<(u32, u32)>,
-    /// Tokens read, breaks included.
-    longest: usize,
+pub(super) struct Runs {
+    longest: Vec<Run>,
+    /// Of each place of the item, the run that begins there at the place of the document that was seen last.
+    seen: Vec<Run>,
 }
 
-impl Automaton {
-    /// Of `tokens`; nothing is read yet.
-    pub(super) fn fill(&mut self, tokens: &[u64]) {
-        self.states.clear();
-        self.steps.clear();
-        self.tokens.clear();
-        self.beginnings.clear();
-        self.states.push(State { length: 0, link: NONE, step: NONE });
-        self.known.clear();
-        self.known.resize((tokens.len() / KNOWN_WORD).next_power_of_two(), 0);
-        let mut last = ROOT;
-        for &token in tokens {
-            let (word, bit) = self.bit(token);
-            self.known[word] |= bit;
-            last = self.append(last, token);
-            self.beginnings.push(last);
+impl Runs {
+    /// Of each place of the item at which a gram begins, the longest run: `grams` are those of the item, and
+    /// `read` the gram at each place of the document, [`ELSE`] where the item has it not.
+    pub(super) fn find(&mut self, grams: &Places<RUN>, read: &[u32]) -> &[Run] {
+        let known = read.iter().filter(|&&gram| gram != ELSE);
+        let pairs: usize = known.map(|&gram| grams.of(gram).len()).sum();
+        if pairs <= PAIRS * (grams.len() + read.len()) {
+            self.by_places(grams, read);
+        } else {
+            self.longest = by_suffixes(grams.at_places(), read);
         }
-        self.forget();
+        &self.longest
     }
 
-    /// Nothing is read yet.
-    pub(super) fn forget(&mut self) {
-        self.read.clear();
-        self.read.resize(self.states.len(), (0, 0));
-        self.longest = 0;
-    }
-
-    /// Reads tokens of another sequence, from `start` on in it.
-    pub(super) fn read(&mut self, tokens: &[u64], start: usize) {
-        let (mut state, mut length) = (ROOT, 0);
-        for (at, &token) in tokens.iter().enumerate() {
-            let (word, bit) = self.bit(token);
-            if self.known[word] & bit == 0 {
-                (state, length) = (ROOT, 0);
+    fn by_places(&mut self, grams: &Places<RUN>, read: &[u32]) {
+        self.longest.clear();
+        self.longest.resize(grams.len(), Run::default());
+        self.seen.clear();
+        self.seen.resize(grams.len() + 1, Run { length: 0, other: u32::MAX });
+        for (at, &gram) in read.iter().enumerate().rev() {
+            if gram == ELSE {
                 continue;
             }
-            let next = loop {
-                if let Some(&next) = self.steps.get(&(state, token)) {
-                    break Some(next);
+            let at = at as u32;
+            for &place in grams.of(gram) {
+                let place = place as usize;
+                let next = self.seen[place + 1];
+                let goes_on = next.other == at + 1;
+                let run = Run { length: if goes_on { next.length + 1 } else { RUN as u32 }, other: at };
+                self.seen[place] = run;
+                if run.length >= self.longest[place].length {
+                    self.longest[place] = run;
                 }
-                if state == ROOT {
-                    break None;
+            }
+        }
+    }
+}
+
+/// Suffixes that begin with the same `depth` grams, as far as they have been seen.
+struct Node {
+    depth: u32,
+    /// The first place of the document among them.
+    first: u32,
+    /// Places of the item among them that have no run yet, as a list: the first and the last.
+    open: Option<(u32, u32)>,
+}
+
+/// The longest runs by all suffixes of both in order: those with the same beginning stand together.
+pub(super) fn by_suffixes(own: &[u32], read: &[u32]) -> Vec<Run> {
+    let mut longest = vec![Run::default(); own.len()];
+    // What is in no gram of the item equals nothing, and so does the end of the item.
+    let mut others = own.len() as u32..;
+    let ends = read.iter().map(|&gram| if gram == ELSE { None } else { Some(gram) });
+    let both = own.iter().copied().map(Some).chain([None]).chain(ends);
+    let text: Vec<u32> = both.map(|gram| gram.unwrap_or_else(|| others.next().expect("endless"))).collect();
+    let (order, common) = suffixes(&text);
+    let start = own.len() as u32 + 1;
+    let mut next = vec![u32::MAX; own.len()];
+    let mut nodes: Vec<Node> = Vec::new();
+    for (&suffix, depth) in order.iter().zip(common).chain([(&(own.len() as u32), 0)]) {
+        while nodes.last().is_some_and(|node| node.depth > depth) {
+            let mut node = nodes.pop().expect("there is one");
+            if node.first != u32::MAX
+                && let Some((first, _)) = node.open.take()
+            {
+                let run = Run { length: node.depth + RUN as u32 - 1, other: node.first };
+                let after = |&place: &u32| Some(next[place as usize]).filter(|&next| next != u32::MAX);
+                successors(Some(first), after).for_each(|place| longest[place as usize] = run);
+            }
+            if nodes.last().is_none_or(|above| above.depth < depth) {
+                nodes.push(Node { depth, first: u32::MAX, open: None });
+            }
+            let above = nodes.last_mut().expect("there is one");
+            above.first = above.first.min(node.first);
+            above.open = match (above.open, node.open) {
+                (Some((first, last)), Some((here, end))) => {
+                    next[last as usize] = here;
+                    Some((first, end))
                 }
-                state = self.states[state as usize].link;
-                length = self.states[state as usize].length;
+                (open, other) => open.or(other),
             };
-            let Some(next) = next else { continue };
-            state = next;
-            length += 1;
-            let read = &mut self.read[state as usize];
-            if length > read.0 {
-                *read = (length, (start + at + 1) as u32);
-                self.longest = self.longest.max(length as usize);
-                if self.longest == self.beginnings.len() {
-                    return; // the whole sequence: no longer run is to be had
-                }
-            }
         }
-    }
-
-    /// The word and the bit in it that stand for a token.
-    #[inline(always)]
-    fn bit(&self, token: u64) -> (usize, u64) {
-        ((token >> 6) as usize & (self.known.len() - 1), 1 << (token & 63))
-    }
-
-    /// Tokens of the longest common run.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
-    }
-
-    /// Of each place in the own sequence, the longest common run that ends with it.
-    pub(super) fn ending(&self) -> Vec<Run> {
-        let mut by_length: Vec<u32> = (1..self.states.len() as u32).collect();
-        by_length.sort_unstable_by_key(|&state| self.states[state as usize].length);
-        let mut read = self.read.clone();
-        // What was read in a state was read in all ends of it; what was read in an end, in no longer run.
-        for &state in by_length.iter().rev() {
-            let link = self.states[state as usize].link;
-            let whole = self.states[link as usize].length;
-            if read[state as usize].0 > 0 && whole > read[link as usize].0 {
-                read[link as usize] = (whole, read[state as usize].1);
-            }
-        }
-        for &state in &by_length {
-            if read[state as usize].0 == 0 {
-                read[state as usize] = read[self.states[state as usize].link as usize];
-            }
-        }
-        let run = |(place, &state): (usize, &u32)| {
-            let (length, end) = read[state as usize];
-            let length = length as usize;
-            Run { own: place + 1 - length, other: end as usize - length, length }
+        let (first, open) = match suffix.checked_sub(start) {
+            Some(place) => (place, None),
+            None => (u32::MAX, Some((suffix, suffix)).filter(|_| suffix + 1 < start)),
         };
-        self.beginnings.iter().enumerate().map(run).collect()
+        nodes.push(Node { depth: u32::MAX, first, open });
     }
+    longest
+}
 
-    fn append(&mut self, last: u32, token: u64) -> u32 {
-        let new = self.state(self.states[last as usize].length + 1);
-        let mut from = last;
-        while from != NONE && !self.steps.contains_key(&(from, token)) {
-            self.lead(from, token, new);
-            from = self.states[from as usize].link;
+/// The suffixes of a text of symbols below its length in order, and how much each has in common with the one before.
+fn suffixes(text: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let count = text.len();
+    let mut rank = text.to_vec();
+    // By what follows their first `sorted` symbols.
+    let mut by_rest: Vec<u32> = (0..count as u32).collect();
+    let (mut order, mut ends, mut sorted) = (by_rest.clone(), Vec::new(), 0);
+    loop {
+        ends.clear();
+        ends.resize(count + 1, 0);
+        rank.iter().for_each(|&rank| ends[rank as usize + 1] += 1);
+        for of in 1..=count {
+            ends[of] += ends[of - 1];
         }
-        self.states[new as usize].link = if from == NONE {
-            ROOT
-        } else {
-            let next = self.steps[&(from, token)];
-            let length = self.states[from as usize].length + 1;
-            if self.states[next as usize].length == length {
-                next
-            } else {
-                self.split(from, token, next, length)
-            }
+        for &suffix in &by_rest {
+            let end = &mut ends[rank[suffix as usize] as usize];
+            order[*end as usize] = suffix;
+            *end += 1;
+        }
+        let key =
+            |suffix: u32| (rank[suffix as usize], rank.get(suffix as usize + sorted).filter(|_| sorted > 0));
+        let mut ranks = 0;
+        by_rest[order[0] as usize] = 0;
+        for pair in order.windows(2) {
+            ranks += u32::from(key(pair[0]) != key(pair[1]));
+            by_rest[pair[1] as usize] = ranks;
+        }
+        std::mem::swap(&mut rank, &mut by_rest);
+        if ranks as usize + 1 == count {
+            break;
+        }
+        sorted = (2 * sorted).max(1);
+        let without = (count.saturating_sub(sorted)..count).map(|suffix| suffix as u32);
+        by_rest.clear();
+        by_rest.extend(without.chain(order.iter().filter_map(|suffix| suffix.checked_sub(sorted as u32))));
+    }
+    let mut common = by_rest;
+    common.fill(0);
+    let mut same = 0;
+    for (suffix, &place) in rank.iter().enumerate() {
+        let Some(before) = (place as usize).checked_sub(1) else {
+            same = 0;
+            continue;
         };
-        new
+        let before = order[before] as usize;
+        let more = text[suffix + same..].iter().zip(&text[before + same..]);
+        same += more.take_while(|(a, b)| a == b).count();
+        common[place as usize] = same as u32;
+        same = same.saturating_sub(1);
     }
-
-    /// Parts the runs of up to `length` tokens from state `next`.
-    fn split(&mut self, mut from: u32, token: u64, next: u32, length: u32) -> u32 {
-        let part = self.state(length);
-        let mut step = self.states[next as usize].step;
-        while step != NONE {
-            let (token, before) = self.tokens[step as usize];
-            self.lead(part, token, self.steps[&(next, token)]);
-            step = before;
-        }
-        self.states[part as usize].link = self.states[next as usize].link;
-        self.states[next as usize].link = part;
-        while from != NONE && self.steps.get(&(from, token)) == Some(&next) {
-            self.steps.insert((from, token), part);
-            from = self.states[from as usize].link;
-        }
-        part
-    }
-
-    fn state(&mut self, length: u32) -> u32 {
-        self.states.push(State { length, link: ROOT, step: NONE });
-        self.states.len() as u32 - 1
-    }
-
-    fn lead(&mut self, from: u32, token: u64, to: u32) {
-        self.steps.insert((from, token), to);
-        let step = self.tokens.len() as u32;
-        self.tokens.push((token, std::mem::replace(&mut self.states[from as usize].step, step)));
-    }
+    (order, common)
 }

@@ -1,9 +1,9 @@
 //! One document against all items.
 
-use super::coverage::{self, Cover, Item, RUN};
+use super::coverage::{self, Cover, Item, RUN, Read};
 use super::grams::Places;
 use super::items::{Items, Worth};
-use super::runs::Automaton;
+use super::runs::Runs;
 use super::seeds::{Posting, SEED, Seeds};
 use super::tokens::tokenize;
 use super::{MATCH, Pair, SHORT};
@@ -36,12 +36,12 @@ pub(super) struct Scanner {
     places: Vec<u32>,
     seed_grams: Places<SEED>,
     run_grams: Places<RUN>,
-    /// The items that these and the automaton were last made for.
+    /// The items that these were last made for.
     seeds_of: Option<usize>,
     runs_of: Option<usize>,
-    automaton_of: Option<usize>,
-    automaton: Automaton,
+    read: Read,
     cover: Cover,
+    runs: Runs,
 }
 
 impl Scanner {
@@ -109,14 +109,17 @@ impl Scanner {
         let length = coverage::window_length(tokens.len());
         let windows = coverage::windows(&self.seeds, SEED, length, self.tokens.len());
         let seen = Item { tokens, worth, runs: &self.run_grams };
-        let (best, start) = self.cover.best(seen, &self.tokens, &windows, length);
+        self.read.fill(seen, &self.tokens, &windows, length);
+        let window = self.cover.best(seen, &self.read, &windows);
+        let best = window.covered;
         let whole = best.tokens as usize == tokens.len();
         let weight = items.weight(item);
         let half = |part: u32| 2 * u64::from(part) >= u64::from(weight);
         if !whole && !half(best.weight) && !half(in_document) {
             return None;
         }
-        self.cover.hold(seen, &self.tokens[start..self.tokens.len().min(start + length)]);
+        let held = self.read.window(window.read);
+        self.cover.hold(seen, held);
         let covered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| covered);
         let half_words_covered: u32 = covered.map(|(worth, _)| worth.half_words()).sum();
         let strength = if half(best.weight) && half_words_covered >= MATCH_HALF_WORDS
@@ -131,24 +134,16 @@ impl Scanner {
         };
         let mut uncovered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| !covered);
         let numbers_differ = !whole && uncovered.all(|(worth, _)| worth.is_number());
-        let extent = self.cover.extent()?;
-        if self.automaton_of == Some(item) {
-            self.automaton.forget();
-        } else {
-            self.automaton.fill(tokens);
-            self.automaton_of = Some(item);
-        }
-        read_windows(&mut self.automaton, &self.tokens, &windows, length);
-        let runs = self.automaton.ending();
-        let in_runs = |of: usize| {
-            let mut reach = tokens.len();
-            let covered = runs.iter().enumerate().rev().filter(|(place, run)| {
-                if run.length >= of {
-                    reach = reach.min(run.own);
-                }
-                *place >= reach
-            });
-            covered.count() as u32
+        let extent = coverage::extent(held)?;
+        let runs = self.runs.find(&self.run_grams, &self.read.grams);
+        let in_runs = |of: u32| {
+            let (mut tokens, mut reach) = (0, 0);
+            for (place, run) in (0..).zip(runs).filter(|(_, run)| run.length >= of) {
+                let end = place + run.length;
+                tokens += end - reach.max(place);
+                reach = end;
+            }
+            tokens
         };
         Some(Pair {
             document: row,
@@ -156,10 +151,10 @@ impl Scanner {
             covered: best,
             weight,
             words_covered: half_words_covered / 2,
-            longest: self.automaton.longest() as u32,
+            longest: runs.iter().map(|run| run.length).max().unwrap_or(0),
             in_8: in_runs(8),
             in_13: in_runs(13),
-            window: start + extent.start..start + extent.end,
+            window: window.start + extent.start..window.start + extent.end,
             strength,
             numbers_differ,
             in_document,
@@ -214,18 +209,4 @@ pub(super) fn carried(places: &[u32], worth: &[Worth]) -> (u32, u32) {
         done = end;
     }
     (weight, half_words)
-}
-
-/// Reads the tokens that stand in any of the windows, each stretch of them by itself.
-fn read_windows(
-    automaton: &mut Automaton,
-    tokens: &[u64],
-    windows: &[std::ops::Range<usize>],
-    length: usize,
-) {
-    let end = |range: &std::ops::Range<usize>| tokens.len().min(range.end - 1 + length);
-    for together in windows.chunk_by(|a, b| b.start <= end(a)) {
-        let (start, end) = (together[0].start, end(&together[together.len() - 1]));
-        automaton.read(&tokens[start..end], start);
-    }
 }

@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use super::coverage::RUN;
-use super::runs::{Automaton, Run};
+use super::grams::Places;
+use super::runs::Runs;
 use super::tokens::{Token, tokenize};
 
 /// For each item and its window of `document`, in tokens: the common runs of at least three tokens of both. For
-/// each place of either text the longest that ends with it, without those that are part of a longer one found so.
+/// each place of either text the longest that begins there, where the other text has it first, without the
+/// ends of longer ones found so.
 /// Each as the start and end in the document, then in the item, in characters, ascending.
 pub fn spans<'a>(
     document: &str,
@@ -26,8 +28,8 @@ fn spans_of(document: &[Token], places: &Characters, item: &str, window: Range<u
     let end = window.end.clamp(start, document.len());
     let (hashes, others) = (hashes(&document[start..end]), hashes(&in_item));
     // Place in the document, place in the item, tokens.
-    let mut runs: Vec<[usize; 3]> =
-        longest(&others, &hashes).map(|[own, other, n]| [other, own, n]).collect();
+    let of_item = longest(&others, &hashes).into_iter();
+    let mut runs: Vec<[usize; 3]> = of_item.map(|[own, other, n]| [other, own, n]).collect();
     runs.extend(longest(&hashes, &others));
     runs.sort_unstable();
     runs.dedup();
@@ -64,18 +66,21 @@ fn hashes(tokens: &[Token]) -> Vec<u64> {
     tokens.iter().map(|token| token.hash).collect()
 }
 
-/// Place in `own`, place in `other` and tokens of the longest run that ends at each place of `own`, but for
-/// those that go on.
-fn longest(own: &[u64], other: &[u64]) -> impl Iterator<Item = [usize; 3]> {
-    let mut automaton = Automaton::default();
-    automaton.fill(own);
-    automaton.read(other, 0);
-    let runs = automaton.ending();
-    (0..runs.len()).filter_map(move |place| {
-        let Run { own, other, length } = runs[place];
-        let goes_on = runs.get(place + 1).is_some_and(|next| next.length > length);
-        (length >= RUN && !goes_on).then_some([own, other, length])
-    })
+/// Place in `own`, first place in `other` and tokens of the longest run that begins at each place of `own`, but
+/// for the ends of longer ones.
+fn longest(own: &[u64], other: &[u64]) -> Vec<[usize; 3]> {
+    let mut grams = Places::<RUN>::default();
+    grams.fill(own);
+    let read: Vec<u32> = grams.read(own, other).collect();
+    let mut runs = Runs::default();
+    let runs = runs.find(&grams, &read);
+    let before = [0].into_iter().chain(runs.iter().map(|run| run.length));
+    let whole = runs
+        .iter()
+        .zip(before)
+        .enumerate()
+        .filter(|(_, (run, before))| run.length > 0 && *before <= run.length);
+    whole.map(|(place, (run, _))| [place, run.other as usize, run.length as usize]).collect()
 }
 
 /// Where the tokens of a text start and end, in characters.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::coverage::{self, Cover, Covered, Item, RUN};
-use super::grams::Places;
+use super::coverage::{self, Cover, Covered, Item, RUN, Read, Window};
+use super::grams::{ELSE, Places};
 use super::items::{ItemTokens, Items, Worth};
-use super::runs::Automaton;
+use super::runs::{self, Run, Runs};
 use super::tokens::tokenize;
 
 /// Tokens of few kinds, so that everything repeats.
@@ -40,12 +40,26 @@ fn covered_naively(item: &[u64], window: &[u64]) -> Covered {
     Covered { weight: 4 * tokens, tokens }
 }
 
-/// The longest run that ends at each place of `own` and stands in `other`.
-fn longest_naively(own: &[u64], other: &[u64]) -> Vec<usize> {
-    let stands = |run: &[u64]| run.is_empty() || other.windows(run.len()).any(|there| there == run);
-    (1..=own.len())
-        .map(|end| (0..=end).find(|&start| stands(&own[start..end])).map_or(0, |start| end - start))
-        .collect()
+/// The longest run that begins at each place of `own` and stands in one of `others`, with its first place there:
+/// each of those is behind the one before, and a token more.
+fn longest_naively(own: &[u64], others: &[Vec<u64>]) -> Vec<Run> {
+    let mut longest = Vec::new();
+    for start in 0..(own.len() + 1).saturating_sub(RUN) {
+        let mut best = Run::default();
+        let mut before = 0;
+        for other in others {
+            for place in 0..other.len() {
+                let both = own[start..].iter().zip(&other[place..]);
+                let length = both.take_while(|(a, b)| a == b).count() as u32;
+                if length >= RUN as u32 && length > best.length {
+                    best = Run { length, other: (before + place) as u32 };
+                }
+            }
+            before += (other.len() + 1).saturating_sub(RUN) + 1;
+        }
+        longest.push(best);
+    }
+    longest
 }
 
 proptest! {
@@ -63,7 +77,9 @@ proptest! {
         runs.fill(&item);
         let seen = Item { tokens: &item, worth: &worth, runs: &runs };
         let starts = coverage::windows(&seeds, 5, length, document.len());
-        let got = Cover::default().best(seen, &document, &starts, length);
+        let mut read = Read::default();
+        read.fill(seen, &document, &starts, length);
+        let got = Cover::default().best(seen, &read, &starts);
         let mut best = (Covered::default(), 0);
         for start in 0..=document.len().saturating_sub(length) {
             let end = document.len().min(start + length);
@@ -73,28 +89,31 @@ proptest! {
                 best = (covered, start);
             }
         }
-        prop_assert_eq!(got, best);
+        let Window { covered, start, read: at } = got;
+        prop_assert_eq!((covered, start), best);
+        let window = &document[start..document.len().min(start + length)];
+        let grams: Vec<u32> = runs.read(&item, window).collect();
+        prop_assert!(covered.tokens == 0 || read.window(at).starts_with(&grams));
     }
 
+    /// Of few tokens all repeats, and suffixes are sorted; of many little does, and places are counted.
     #[test]
-    fn the_automaton_finds_the_longest_runs(own in few(40), others in prop::collection::vec(few(30), 1..3)) {
-        let mut automaton = Automaton::default();
-        automaton.fill(&own);
-        // What stands between two stretches is in no run.
-        let mut together = Vec::new();
+    fn the_longest_runs_are_found(
+        (own, others) in (1u64..30).prop_flat_map(|kinds| {
+            let text = move |most| prop::collection::vec(0..kinds, 0..most);
+            (text(40), prop::collection::vec(text(30), 1..3))
+        }),
+    ) {
+        let mut grams = Places::default();
+        grams.fill(&own);
+        let mut read = Vec::new();
         for other in &others {
-            automaton.read(other, together.len());
-            together.extend_from_slice(other);
-            together.push(u64::MAX);
+            read.extend(grams.read(&own, other));
+            read.push(ELSE);
         }
-        let expected = longest_naively(&own, &together);
-        let runs = automaton.ending();
-        prop_assert_eq!(runs.iter().map(|run| run.length).collect::<Vec<_>>(), expected.clone());
-        prop_assert_eq!(automaton.longest(), expected.into_iter().max().unwrap_or(0));
-        for run in runs {
-            let (there, here) = (&together[run.other..], &own[run.own..]);
-            prop_assert_eq!(&here[..run.length], &there[..run.length]);
-        }
+        let expected = longest_naively(&own, &others);
+        prop_assert_eq!(Runs::default().find(&grams, &read).to_vec(), expected.clone());
+        prop_assert_eq!(runs::by_suffixes(grams.at_places(), &read), expected);
     }
 
     #[test]
@@ -104,9 +123,9 @@ proptest! {
         for gram in item.windows(3) {
             let same = (0..).zip(item.windows(3)).filter(|(_, other)| *other == gram);
             let expected: Vec<u32> = same.map(|(place, _)| place).collect();
-            let found = places.find(&item, gram.try_into().unwrap()).unwrap();
-            prop_assert_eq!(places.of(found), &expected[..]);
+            let found: Vec<u32> = places.read(&item, gram).collect();
+            prop_assert_eq!(places.of(found[0]), &expected[..]);
         }
-        prop_assert_eq!(places.find(&item, &[u64::MAX; 3]), None);
+        prop_assert_eq!(places.read(&item, &[u64::MAX; 4]).collect::<Vec<_>>(), [ELSE; 2]);
     }
 }
