@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
-from lvmfast.cli.values import Ignore, behind, size
+from lvmfast.cli.options import EvalTexts, Ignore, NewFolder, Quiet, RayAddress, Threads, TrainTexts
+from lvmfast.cli.values import behind, size
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.splits.clean import clean as run_clean
@@ -25,7 +25,7 @@ def clean(
     ],
     eval: Annotated[list[str], typer.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")],
     report: Annotated[str, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")],
+    out: NewFolder,
     drop: Annotated[str, typer.Option(metavar="SIDE", help="Side to drop rows from: eval, train.")] = "eval",
     cut: Annotated[
         int | None,
@@ -39,22 +39,19 @@ def clean(
     payload: Annotated[
         str | None, typer.Option(metavar="PATH", help="Texts of both sides, if moved since the scan.")
     ] = None,
-    train_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")] = None,
-    eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")] = None,
+    train_payload: TrainTexts = None,
+    eval_payload: EvalTexts = None,
     ignore: Ignore = None,
-    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    threads: Threads = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse a closing scan that needs more, such as 4GiB.")
     ] = None,
     engine: Annotated[
         str, typer.Option(help="Where the closing scan reads the larger side: local, or ray for a cluster.")
     ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
-    ] = None,
+    ray_address: RayAddress = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+    quiet: Quiet = False,
 ) -> Answer:
     """Write a side without the rows that leaked, and prove it. Exit 0: proven clean, 1: not, 2: bad input."""
     with progress_display(quiet or as_json) as progress:

@@ -10,7 +10,8 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.evaluated import show_evaluation
-from lvmfast.cli.values import Ignore, assignments, behind
+from lvmfast.cli.options import Ignore, Quiet, Threads
+from lvmfast.cli.values import assignments, behind
 from lvmfast.errors import DataError, LeakError
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
@@ -103,8 +104,8 @@ def evaluate(
         bool, typer.Option("--allow-leaked", help="Score on a set that leaked, and stamp it LEAKED.")
     ] = False,
     ignore: Ignore = None,
-    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
-    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+    threads: Threads = 0,
+    quiet: Quiet = False,
 ) -> Answer:
     """Score models on unseen chunks. Exit 0: passed, 1: failed or a leak, 2: bad input, 3: undecided."""
     from lvmfast.evals.evaluate import evaluate as run_evaluate

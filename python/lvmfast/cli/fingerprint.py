@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.values import Ignore, assignments, behind
+from lvmfast.cli.options import Columns, Ignore, MinChars, Normalize, RayAddress, Texts, Threads
+from lvmfast.cli.values import assignments, behind
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS
 from lvmfast.report.progress import progress_display
@@ -25,15 +26,9 @@ def fingerprint(
         list[str], typer.Argument(metavar="TRAIN...", help="Training files, folders or quoted globs.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The .lvfp file to write.")],
-    payload: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
-    ] = None,
-    normalize: Annotated[
-        str, typer.Option(help="How texts are made comparable: default, none, strict.")
-    ] = "default",
-    min_chars: Annotated[
-        int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")
-    ] = DEFAULT_MIN_CHARS,
+    payload: Texts = None,
+    normalize: Normalize = "default",
+    min_chars: MinChars = DEFAULT_MIN_CHARS,
     overlap: Annotated[
         bool,
         typer.Option(
@@ -42,19 +37,13 @@ def fingerprint(
             "the training texts. Much of them can be rebuilt from it.",
         ),
     ] = False,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
-    ] = None,
+    column: Columns = None,
     ignore: Ignore = None,
-    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    threads: Threads = 0,
     engine: Annotated[
         str, typer.Option(help="Where the files are read: local, or ray for a cluster.")
     ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
-    ] = None,
+    ray_address: RayAddress = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> Answer:
     """Write what `leakscan --train FILE` needs, without the texts and vectors themselves."""

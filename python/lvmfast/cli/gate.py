@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import Gates, RunFolder
 from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
 from lvmfast.exits import Answer
 from lvmfast.gates import TRAINING, at_epoch, judge, read_gates
@@ -18,13 +18,9 @@ from lvmfast.training.history import read_run
 @app.command()
 @exit_codes
 def gate(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of a run, or any trainer's history.json.")
-    ],
+    run: RunFolder,
     epoch: Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
-    gates: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
-    ] = None,
+    gates: Gates = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict on stdout alone.")] = False,
     quiet: Annotated[bool, typer.Option(help="The closing line alone.")] = False,
 ) -> Answer:

@@ -11,7 +11,8 @@ import typer
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.values import Ignore, behind
+from lvmfast.cli.options import Ignore, RayAddress
+from lvmfast.cli.values import behind
 from lvmfast.corpus.paths import Expansion
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
@@ -81,10 +82,6 @@ Against = Annotated[
 AgainstPayload = Annotated[str | None, typer.Option(metavar="PATH", help="The training data's texts.")]
 MinSequences = Annotated[int, typer.Option(help="Say how many articles are missing below this.")]
 Engine = Annotated[str, typer.Option(help="Where chunks are embedded: local, or ray for a cluster.")]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
-]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 

@@ -8,8 +8,9 @@ import typer
 
 from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import Ignore, MinChars, Normalize, Quiet, RayAddress, Threads, Threshold
 from lvmfast.cli.render import render
-from lvmfast.cli.values import Ignore, assignments, behind, columns_of_sides, piece, rate, size
+from lvmfast.cli.values import assignments, behind, columns_of_sides, piece, rate, size
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
@@ -57,15 +58,9 @@ def leakscan(
             metavar="LEVELS", help=f"Some of {','.join(LEVELS)}. Default: all whose columns are there."
         ),
     ] = None,
-    threshold: Annotated[
-        float, typer.Option(help="Cosine from which two vectors match.")
-    ] = DEFAULT_THRESHOLD,
-    normalize: Annotated[
-        str, typer.Option(help="How texts are made comparable: default, none, strict.")
-    ] = "default",
-    min_chars: Annotated[
-        int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")
-    ] = DEFAULT_MIN_CHARS,
+    threshold: Threshold = DEFAULT_THRESHOLD,
+    normalize: Normalize = "default",
+    min_chars: MinChars = DEFAULT_MIN_CHARS,
     max_df: Annotated[
         int | None, typer.Option(help="Set texts apart that stand in more documents than this.")
     ] = None,
@@ -95,10 +90,7 @@ def leakscan(
     engine: Annotated[
         str, typer.Option(help="Where the larger side is read: local, or ray for a cluster.")
     ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
-    ] = None,
+    ray_address: RayAddress = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[
         list[str] | None,
@@ -117,7 +109,7 @@ def leakscan(
         bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
     ] = False,
     ignore: Ignore = None,
-    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    threads: Threads = 0,
     memory_limit: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB; the rest goes to disk."),
@@ -128,7 +120,7 @@ def leakscan(
     yes: Annotated[
         bool, typer.Option("--yes", help="Go on where comparing the vectors will take more than an hour.")
     ] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+    quiet: Quiet = False,
 ) -> Answer:
     """Find eval rows that were seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
     if context.args:

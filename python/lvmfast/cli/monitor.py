@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import Gates, RunFolder
 from lvmfast.cli.triage import show_triage
 from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
 from lvmfast.exits import Answer
@@ -30,17 +30,13 @@ class OnFail(str, Enum):
 @app.command()
 @exit_codes
 def monitor(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of a run, or any trainer's history.json.")
-    ],
+    run: RunFolder,
     epoch: Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 120.0,
     on_fail: Annotated[
         OnFail, typer.Option(help="stop: the trainer saves and ends; triage: what to try next; warn: say so.")
     ] = OnFail.warn,
-    gates: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
-    ] = None,
+    gates: Gates = None,
     stall_after: Annotated[
         float, typer.Option(min=1.0, help="Seconds without a sign of life after which a run is stalled.")
     ] = SECONDS_TO_STALL,

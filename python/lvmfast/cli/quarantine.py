@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.values import Ignore
+from lvmfast.cli.options import Ignore
 from lvmfast.corpus.quarantined import QUARANTINE, QuarantinedFile, Quarantines, leak_sentence
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.values import Ignore, behind
+from lvmfast.cli.options import Ignore, Threads
+from lvmfast.cli.values import behind
 from lvmfast.exits import Answer
 from lvmfast.shown import say
 from lvmfast.stores import holds
@@ -26,7 +27,7 @@ def fit(
     model: Annotated[str, typer.Option(help="Who predicts: copy-last, mean or lag-mix.")] = "copy-last",
     depth: Annotated[int, typer.Option(help="Candidates that are put in order.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
-    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    threads: Threads = 0,
     ignore: Ignore = None,
     allow_leaked: Annotated[bool, typer.Option("--allow-leaked", help="Read a quarantined file.")] = False,
 ) -> Answer:

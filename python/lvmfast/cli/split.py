@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
-from lvmfast.cli.values import Ignore, assignments, behind, size
+from lvmfast.cli.options import Columns, Ignore, NewFolder, Normalize, Quiet, Texts, Threads, Threshold
+from lvmfast.cli.values import assignments, behind, size
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
 from lvmfast.report.progress import progress_display
@@ -24,7 +24,7 @@ from lvmfast.stores import holds
 @holds("out")
 def split(
     data: Annotated[list[str], typer.Argument(help="File, folder or quoted glob; all of one format.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")],
+    out: NewFolder,
     by: Annotated[
         str, typer.Option(metavar="COLUMN", help="Column or field of the rows that belong together.")
     ] = DOC_ID,
@@ -36,29 +36,20 @@ def split(
         int, typer.Option(help="Documents with fewer rows are not held out.")
     ] = DEFAULT_MIN_CHUNKS,
     seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
-    payload: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
-    ] = None,
-    threshold: Annotated[
-        float, typer.Option(help="Cosine from which two vectors match.")
-    ] = DEFAULT_THRESHOLD,
-    normalize: Annotated[
-        str, typer.Option(help="How texts are made comparable: default, none, strict.")
-    ] = "default",
+    payload: Texts = None,
+    threshold: Threshold = DEFAULT_THRESHOLD,
+    normalize: Normalize = "default",
     min_chars: Annotated[
         int, typer.Option(help="Shorter texts are not compared, counted after normalisation.")
     ] = DEFAULT_MIN_CHARS,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
-    ] = None,
+    column: Columns = None,
     ignore: Ignore = None,
-    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    threads: Threads = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse what needs more, such as 4GiB.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")] = False,
+    quiet: Quiet = False,
 ) -> Answer:
     """Divide one dataset into train and eval that share nothing. Exit 0: proven clean, 2: bad input."""
     with progress_display(quiet or as_json) as progress:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import RunFolder
 from lvmfast.cli.verdicts import run_notes
 from lvmfast.exits import Answer
 from lvmfast.shown import say, say_json
@@ -19,9 +19,7 @@ from lvmfast.training.triage import triage as run_triage
 @app.command()
 @exit_codes
 def triage(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Folder of a run, or any trainer's history.json.")
-    ],
+    run: RunFolder,
     as_json: Annotated[bool, typer.Option("--json", help="Print the steps on stdout alone.")] = False,
 ) -> Answer:
     """What to try next after a failed gate: commands, with the evidence for each. Runs none of them."""

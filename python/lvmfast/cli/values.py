@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-
-import typer
+from typing import Any, TypeVar
 
 from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.paths import expand
@@ -17,12 +15,6 @@ from lvmfast.shown import tell
 
 T = TypeVar("T")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-
-#: What every command takes that reads splits.
-Ignore = Annotated[
-    list[str] | None,
-    typer.Option(metavar="GLOB", help="Pass over files and folders of such names. Repeat for many."),
-]
 
 
 def behind(paths: str | Iterable[str] | None, ignore: Iterable[str] | None) -> Any:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.values import Ignore, behind, size
+from lvmfast.cli.options import EvalTexts, Ignore, Threads, TrainTexts
+from lvmfast.cli.values import behind, size
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.shown import say, say_json
@@ -28,10 +29,10 @@ def verify(
     payload: Annotated[
         str | None, typer.Option(metavar="PATH", help="Where the texts of all sides are now.")
     ] = None,
-    train_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")] = None,
-    eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")] = None,
+    train_payload: TrainTexts = None,
+    eval_payload: EvalTexts = None,
     ignore: Ignore = None,
-    threads: Annotated[int, typer.Option(help="0: one per available core.")] = 0,
+    threads: Threads = 0,
     memory_limit: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
     ] = None,

@@ -1,0 +1,38 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Pass over files and folders of such names. Repeat for many."),
+]
+Texts = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
+]
+TrainTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")]
+EvalTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
+]
+Threshold = Annotated[float, typer.Option(help="Cosine from which two vectors match.")]
+Normalize = Annotated[str, typer.Option(help="How texts are made comparable: default, none, strict.")]
+MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]
+Threads = Annotated[int, typer.Option(help="0: one per available core.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
+]
+NewFolder = Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")]
+Quiet = Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run, or any trainer's history.json.")
+]
+Gates = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
+]
