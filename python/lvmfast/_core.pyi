@@ -36,6 +36,7 @@ __all__ = [
     "misspelt_number",
     "normalize_text",
     "numbered_window_cosines",
+    "overlap_answers",
     "overlap_grams",
     "overlap_spans",
     "overlap_stretches",
@@ -124,6 +125,13 @@ def overlap_grams(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
 ) -> npt.NDArray[np.uint64]:
     """(n,): the hashes of all runs of 5 tokens of the texts, each at least once."""
+
+def overlap_answers(
+    document: str, items: list[tuple[str, str]], windows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """(n, 2): where an answer of each item (its question, and answers with U+001E between) stands near the
+    window of the question (start and end in tokens of the document), in characters: the first place behind
+    it, or the last before it, or the last within; (0, 0) where none does."""
 
 def overlap_spans(
     document: str, items: list[str], windows: npt.NDArray[np.int64]

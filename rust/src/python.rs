@@ -1081,6 +1081,24 @@ fn overlap_stretches<'py>(
     places(py, &py.detach(|| overlap::stretches(document, &windows)))
 }
 
+#[pyfunction]
+fn overlap_answers<'py>(
+    py: Python<'py>,
+    document: &str,
+    items: Vec<(String, String)>,
+    windows: PyReadonlyArray2<'py, i64>,
+) -> PyResult<Bound<'py, PyArray2<i64>>> {
+    let windows = ranges(&windows)?;
+    if windows.len() != items.len() {
+        return Err(PyValueError::new_err("expected a window for each item"));
+    }
+    let items = items
+        .iter()
+        .zip(windows)
+        .map(|((question, answers), window)| (question.as_str(), answers.as_str(), window));
+    places(py, &py.detach(|| overlap::answer_spans(document, items)))
+}
+
 /// The windows in rows of their start and end; what is negative is 0.
 fn ranges(windows: &PyReadonlyArray2<'_, i64>) -> PyResult<Vec<std::ops::Range<usize>>> {
     let windows = windows.as_array();
@@ -1132,6 +1150,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<NearIndex>()?;
     m.add_class::<GramFilter>()?;
     m.add_function(wrap_pyfunction!(overlap_grams, m)?)?;
+    m.add_function(wrap_pyfunction!(overlap_answers, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_spans, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_stretches, m)?)?;
     m.add_function(wrap_pyfunction!(overlap_unicode, m)?)?;

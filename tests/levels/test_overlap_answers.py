@@ -35,6 +35,20 @@ def near(document, start, end, question, answers):
     return any(times(stretch, a) > times(naive.tokens(question), a) for a in known)
 
 
+def where(document, start, end, question, answers):
+    """Place and tokens of the first answer that is near: the first behind, last before, or last within."""
+    for answer in answers or ():
+        if not near(document, start, end, question, [answer]):
+            continue
+        tokens, wanted = naive.tokens(document), naive.tokens(answer)
+        low, high = max(0, start - 64), min(len(tokens), end + 64)
+        places = [i for i in range(low, high - len(wanted) + 1) if tokens[i : i + len(wanted)] == wanted]
+        behind = [i for i in places if i >= end]
+        before = [i for i in places if i + len(wanted) <= start]
+        return (min(behind) if behind else max(before or places)), wanted
+    return None
+
+
 def arrow(texts):
     return text_bytes(pa.array(texts, pa.large_string()))
 
@@ -57,6 +71,13 @@ def test_the_core_finds_answers_as_plain_python_does(data):
     found = answers.nearby(arrow(documents), np.array(places, np.int64), 2)
     expected = [near(documents[d], start, end, *items[item]) for d, start, end, item in places]
     assert found.tolist() == expected
+    for document, start, end, item in places:
+        question, texts = items[item]
+        told = (question, "\x1e".join(texts or []))
+        ((low, high),) = _core.overlap_answers(documents[document], [told], np.array([[start, end]])).tolist()
+        text = documents[document]
+        place = (len(naive.tokens(text[:low])), naive.tokens(text[low:high])) if high else None
+        assert place == where(text, start, end, question, texts)
 
 
 @pytest.fixture(scope="module")

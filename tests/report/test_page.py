@@ -137,7 +137,7 @@ def test_data_is_never_markup_and_nothing_is_loaded(scan):
     assert all(link.startswith("#") for link in elements.links)
     assert html.count("url(") == html.count("url(#hatch)") == 1
     assert "@import" not in html
-    for written_out in ("&lt;script&gt;", "{{ 7 * 7 }}", "⟨U+202E⟩", "⟨U+0000⟩"):
+    for written_out in ("script&gt;document", "{{ 7 * 7 }}", "⟨U+202E⟩", "⟨U+0000⟩"):
         assert written_out in html
     assert not set(html) & set("\x00\x1b\u202e\u202c\u2066")
     assert len(html) < 200_000  # the text of 100,000 characters is cut

@@ -38,8 +38,9 @@ LEAST_TOKENS = 5
 ALONE: tuple[Column, ...] = ("passage", "answer")
 #: What is counted beside the matches: those with an answer nearby.
 ANSWERED = "answered"
-#: The texts of a match in a report, in lengths of the item: it and a stretch of about two, three times over.
-TEXTS_SHOWN = 9
+#: The texts of a match in a report, in lengths of the item: it, a stretch of about two, and the stretch with
+#: an answer, three times over.
+TEXTS_SHOWN = 15
 #: Bytes of the index per byte of text: 40 a token, of five bytes or more.
 INDEX_BYTES = 8
 #: Bytes of an answer, and per byte of its text: 8 a token, of two bytes or more.

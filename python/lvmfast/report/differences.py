@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
 
-import numpy as np
-
-from lvmfast import _core
-
 #: The comparison takes time quadratic in the words, so that it looks at this many of each text alone.
 MOST_WORDS = 250
 MOST_CHARS = 4000
@@ -35,7 +31,6 @@ class Comparison:
     train_left_out: int  #: characters behind what is shown
     eval_left_out: int
     equal: bool  #: whether the whole texts are the same string
-    apart: str = "white space"  #: what else may differ without a mark
 
     @property
     def marked(self) -> bool:
@@ -58,33 +53,6 @@ def compare(train: str, eval: str) -> Comparison:
         len(eval) - sum(map(len, right)),
         train == eval,
     )
-
-
-def compare_runs(train: str, eval: str) -> Comparison:
-    """Marks what lies outside the common runs of tokens of an overlap."""
-    shown = train[:MOST_CHARS], eval[:MOST_CHARS]
-    (found,) = _core.overlap_spans(shown[0], [shown[1]], np.array([[0, MOST_CHARS]]))
-    runs = found.tolist()
-    return Comparison(
-        _outside(shown[0], sorted((start, end) for start, end, _, _ in runs)),
-        _outside(shown[1], sorted((start, end) for _, _, start, end in runs)),
-        len(train) - len(shown[0]),
-        len(eval) - len(shown[1]),
-        train == eval,
-        "letter case, punctuation and white space",
-    )
-
-
-def _outside(text: str, runs: list[tuple[int, int]]) -> tuple[Piece, ...]:
-    """The text in pieces, of which those outside `runs` differ if they hold a letter or a digit."""
-    pieces, done = [], 0
-    for start, end in [*runs, (len(text), len(text))]:
-        for stop, outside in ((start, True), (end, False)):
-            if stop > done:
-                piece = text[done:stop]
-                pieces.append(Piece(piece, outside and any(map(str.isalnum, piece))))
-                done = stop
-    return tuple(pieces)
 
 
 def _words(text: str) -> list[str]:

@@ -46,8 +46,11 @@ OVERLAPS = pa.schema(
         ("in_13", pa.int64()),
         ("numbers_differ", pa.bool_()),
         ("fields", pa.list_(pa.string())),
+        ("answer_start", pa.int64()),
+        ("answer_end", pa.int64()),
         ("runs", pa.list_(RUN)),
         ("train_text", pa.large_string()),
+        ("train_text_with_answer", pa.large_string()),
         ("eval_text", pa.large_string()),
     ]
 )
@@ -130,6 +133,7 @@ def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp], column: Colu
     rows, item_of = np.unique(matches.eval_row, return_inverse=True)
     items = datasets["eval"].take(rows, [column])[column]
     which = matches.eval_position.tolist()
+    answers = _answers(matches, datasets["eval"])
     told: list[dict[str, Any]] = [{}] * len(matches)
     windows = np.stack([matches.details["window_start"], matches.details["window_end"]], axis=1)
     for row, text in _documents(datasets["train"], np.unique(matches.train_row)):
@@ -138,19 +142,37 @@ def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp], column: Colu
         if column != "text":
             shown = [texts.split(SEPARATOR)[place] for texts, place in zip(shown, which[here], strict=True)]
         spans = _core.overlap_spans(text, shown, windows[here])
+        answered = _core.overlap_answers(text, list(zip(shown, answers[here], strict=True)), windows[here])
         nbytes = _byte_places(text, np.array([runs[:, 0].min() for runs in spans]))
-        for place, (item, runs) in enumerate(zip(shown, spans, strict=True), here.start):
+        found = zip(shown, spans, answered.tolist(), strict=True)
+        for place, (item, runs, (start, end)) in enumerate(found, here.start):
             low, high = int(runs[:, 0].min()), int(runs[:, 1].max())
             runs[:, :2] -= low
             stretch = text[low:high]
             told[place] = {
                 "train_start": low,
                 "train_end": high,
+                "answer_start": start if end else None,
+                "answer_end": end or None,
                 "runs": _runs(runs, stretch, item, low, nbytes[low]),
                 "train_text": stretch,
+                "train_text_with_answer": text[min(low, start) : max(high, end)] if end else None,
                 "eval_text": item,
             }
     return told
+
+
+def _answers(matches: Evidence, items: LooksUp) -> list[str]:
+    """The answers of each match that has one near its question; of others nothing."""
+    answers = [""] * len(matches)
+    of_row = matches.details.get("answer", np.full(len(matches), NO_ROW))
+    near = np.flatnonzero(of_row != NO_ROW)
+    if len(near):
+        rows, place = np.unique(of_row[near], return_inverse=True)
+        texts = items.take(rows, ["answer"])["answer"].take(pa.array(place)).to_pylist()
+        for match, text in zip(near.tolist(), texts, strict=True):
+            answers[match] = text
+    return answers
 
 
 def _documents(dataset: LooksUp, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, str]]:

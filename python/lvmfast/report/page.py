@@ -1,4 +1,4 @@
-"""`report.html`: the scan as one file for people, made of what `summary.json` and `matches.parquet` say.
+"""`report.html`: the scan as one file for people, made of what `summary.json` and its tables of evidence say.
 
 The page has no script and loads nothing: its content policy forbids both, whatever the data holds.
 """
@@ -17,7 +17,7 @@ from lvmfast.report.template import template
 PAGE = "report.html"
 
 
-def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
+def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table | None = None) -> str:
     """The page as HTML, from the contents of a saved scan's files.
 
     Raises:
@@ -50,8 +50,8 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table) -> str:
         percent=percent,
         charts=charts,
         registry=LEVELS,
-        worst=worst_pairs(matches),
-        near=pairs_near_threshold(matches),
+        worst=worst_pairs(matches, overlaps),
+        near=pairs_near_threshold(matches, overlaps),
     )
 
 

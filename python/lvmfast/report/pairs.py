@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from lvmfast.levels import LEVELS
-from lvmfast.report.differences import Comparison, compare, compare_runs
+from lvmfast.report.differences import Comparison, compare
+from lvmfast.report.marked import Marked, marked
 
 MOST_PER_LEVEL = 8
 MOST_NEAR_THRESHOLD = 4
 
+#: What `overlaps.parquet` says of a match, beside what `matches.parquet` says.
+TOLD = "told"
 PLACE = ("train_file", "train_row", "train_position", "eval_file", "eval_row", "eval_position")
 
 
@@ -24,6 +27,7 @@ class Pair:
     scores: tuple[tuple[str, float], ...]  #: (level, score)
     match: dict[str, Any]  #: one of the rows of `matches.parquet` behind it
     comparison: Comparison | None  #: None where a side has no text, or theirs need not be alike
+    marked: Marked | None = None  #: of a match by a stretch of a text, instead
 
     @property
     def row_pairs(self) -> int:
@@ -31,37 +35,50 @@ class Pair:
         return (self.match["train_count"] or 1) * (self.match["eval_count"] or 1)
 
 
-def worst_pairs(matches: pa.Table) -> list[Pair]:
-    """The highest scores of each level, most rows behind them first; a pair of two levels comes once."""
+def worst_pairs(matches: pa.Table, overlaps: pa.Table | None = None) -> list[Pair]:
+    """The highest scores of each level; first those with the answer nearby, then those of most rows.
+
+    A pair of two levels comes once. `overlaps` is what a scan says of matches by a stretch of a text.
+    """
     return _merged(
         row
         for level in LEVELS
-        for row in _sorted(matches, level, "descending").slice(0, MOST_PER_LEVEL).to_pylist()
+        for row in _ranked(matches, overlaps, level, lambda order: order.slice(0, MOST_PER_LEVEL))
     )
 
 
-def pairs_near_threshold(matches: pa.Table) -> list[Pair]:
+def pairs_near_threshold(matches: pa.Table, overlaps: pa.Table | None = None) -> list[Pair]:
     """The lowest scores of each level that has scores, where it has more than the worst pairs show."""
+
+    def lowest(order: pa.Array) -> pa.Array:
+        return order.slice(max(MOST_PER_LEVEL, len(order) - MOST_NEAR_THRESHOLD))
+
     chosen = []
     for level in [name for name, level in LEVELS.items() if level.cosine or level.excerpts]:
-        worst_first = _sorted(matches, level, "descending")
-        rest = worst_first.slice(MOST_PER_LEVEL)
-        lowest = rest.slice(max(0, len(rest) - MOST_NEAR_THRESHOLD)).to_pylist()
         # Equal vectors are no near miss: a threshold that lets them in needs no second look.
-        chosen += [row for row in reversed(lowest) if row["score"] < 1.0]
+        rows = reversed(_ranked(matches, overlaps, level, lowest))
+        chosen += [row for row in rows if row["score"] < 1.0]
     return _merged(chosen)
 
 
-def _sorted(matches: pa.Table, level: str, order: str) -> pa.Table:
+def _ranked(
+    matches: pa.Table, overlaps: pa.Table | None, level: str, which: Callable[[pa.Array], pa.Array]
+) -> list[dict[str, Any]]:
+    """Some matches of a level, given which of those in the order of how bad they are."""
     import pyarrow.compute as pc
 
     found = matches.filter(pc.equal(matches["level"], level))
-    pairs = pc.multiply(
+    keys = {"score": found["score"]}
+    if LEVELS[level].excerpts and overlaps is not None:
+        told = overlaps.slice(0, len(found))  # the matches stand first, in the same order
+        keys["answered"] = pc.is_valid(told["answer_start"])
+        found = found.append_column(TOLD, told.to_struct_array())
+    keys["pairs"] = pc.multiply(
         pc.cast(pc.fill_null(found["train_count"], 1), pa.float64()),
         pc.cast(pc.fill_null(found["eval_count"], 1), pa.float64()),
     )
-    keys = pa.table({"score": found["score"], "pairs": pairs})
-    return found.take(pc.sort_indices(keys, [("score", order), ("pairs", "descending")]))
+    order = pc.sort_indices(pa.table(keys), [(key, "descending") for key in keys])
+    return list(found.take(which(order)).to_pylist())
 
 
 def _merged(rows: Iterable[dict[str, Any]]) -> list[Pair]:
@@ -70,10 +87,15 @@ def _merged(rows: Iterable[dict[str, Any]]) -> list[Pair]:
         by_place.setdefault(tuple(row[name] for name in PLACE), []).append(row)
     pairs = []
     for found in by_place.values():
-        first = found[0]
+        first = next((row for row in found if TOLD in row), found[0])
         texts = first["train_text"], first["eval_text"]
         alike = any(LEVELS[row["level"]].names_texts for row in found)
-        told = compare_runs if any(LEVELS[row["level"]].excerpts for row in found) else compare
-        comparison = told(*texts) if alike and None not in texts else None
-        pairs.append(Pair(tuple((row["level"], row["score"]) for row in found), first, comparison))
+        pairs.append(
+            Pair(
+                tuple((row["level"], row["score"]) for row in found),
+                first,
+                compare(*texts) if alike and None not in texts else None,
+                marked(first[TOLD]) if TOLD in first else None,
+            )
+        )
     return sorted(pairs, key=lambda pair: (-len(pair.scores), -max(score for _, score in pair.scores)))

@@ -21,9 +21,9 @@ def redraw_page(directory: str | PathLike[str]) -> str:
     from jinja2 import TemplateError
 
     saved = SavedScan.open(directory)
-    matches = saved.matches
+    matches, overlaps = saved.matches, saved.overlaps
     try:
-        html = draw_page(saved.summary, matches)
+        html = draw_page(saved.summary, matches, overlaps)
     except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The tables are known to be whole: what the page does not find is missing in the summary.
         raise DataError(f"{joined(saved.name, SUMMARY)}: not held to its schema: {error}") from error

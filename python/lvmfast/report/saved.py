@@ -20,10 +20,11 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.journal import RUN
 from lvmfast.parse import Fields, as_documented, parse_json
+from lvmfast.report.overlaps import OVERLAPS as OVERLAPS_SCHEMA
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
-from lvmfast.report.write import MATCHED_ROWS, MATCHES, PARTIAL, SUMMARY, TABLES
+from lvmfast.report.write import MATCHED_ROWS, MATCHES, OVERLAPS, PARTIAL, SUMMARY, TABLES
 from lvmfast.stores import Folder, folder, is_uri, joined
 
 _REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
@@ -208,6 +209,16 @@ class SavedScan:
                         f"{finding['evidence']['kept']:,} matches as in {SUMMARY}, got {kept:,}"
                     )
         return table
+
+    @cached_property
+    def overlaps(self) -> pa.Table | None:
+        """`overlaps.parquet`: the evidence of matches by a stretch of a text; None where none was looked for.
+
+        Raises:
+            DataError: it is missing or broken, or is not the table of this summary.
+        """
+        there = OVERLAPS in self.summary.get(TABLES, {})
+        return self._table(OVERLAPS, OVERLAPS_SCHEMA) if there else None
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         path = joined(self.name, name)

@@ -68,7 +68,7 @@ def write_scan(
         name: [table] for name, table in extra.items()
     }
     if is_uri(place.path):
-        _put(place, summary, tables, matches)
+        _put(place, summary, tables, matches, extra.get(OVERLAPS))
         return
     path = Path(place.path)
     with naming(path, "cannot write the report"):
@@ -80,7 +80,7 @@ def write_scan(
             text = _as_text({**summary, TABLES: digests})
             (staging / SUMMARY).write_text(text, "utf-8")
             # Drawn from the text and not from `summary`, as it is when it is drawn again.
-            (staging / PAGE).write_text(draw_page(json.loads(text), matches), "utf-8")
+            (staging / PAGE).write_text(draw_page(json.loads(text), matches, extra.get(OVERLAPS)), "utf-8")
             names = (*tables, PAGE, SUMMARY)
             for name in names:
                 flush(staging / name)
@@ -112,7 +112,11 @@ def write_summary(directory: str | PathLike[str], summary: dict[str, Any]) -> No
 
 
 def _put(
-    place: Folder, summary: dict[str, Any], tables: Mapping[str, Iterable[pa.Table]], matches: pa.Table
+    place: Folder,
+    summary: dict[str, Any],
+    tables: Mapping[str, Iterable[pa.Table]],
+    matches: pa.Table,
+    overlaps: pa.Table | None,
 ) -> None:
     files: dict[str, bytes] = {}
     for name, parts in tables.items():
@@ -121,7 +125,7 @@ def _put(
         files[name] = sink.getvalue().to_pybytes()
     digests = {name: _core.blake3_bytes(content, 0) for name, content in files.items()}
     text = _as_text({**summary, TABLES: digests})
-    files[PAGE] = draw_page(json.loads(text), matches).encode()
+    files[PAGE] = draw_page(json.loads(text), matches, overlaps).encode()
     files[SUMMARY] = text.encode()
     for name in [SUMMARY, *({NEAREST, UNDECIDED, OVERLAPS} - tables.keys())]:
         place.remove(name)

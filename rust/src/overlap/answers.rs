@@ -4,6 +4,7 @@
 //! the question itself does: a question that names its answer says nothing of it. The stretch is the window of
 //! the question and [`NEAR`] tokens on either side. One ASCII letter is the label of a choice, and no answer.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -69,10 +70,7 @@ impl Answers {
         }
         let of_row = |row: usize| {
             watch.check()?;
-            let question = hashes(questions.text(row)?);
-            let texts = answers.text(row)?.split(SEPARATOR).filter_map(tokens_of);
-            let found = texts.map(|tokens| Answer { in_question: count(&question, &tokens), tokens });
-            Ok::<Vec<_>, ScanError>(found.collect())
+            Ok::<Vec<_>, ScanError>(answers_of(questions.text(row)?, answers.text(row)?))
         };
         let rows = (0..questions.len()).into_par_iter().map(of_row).collect::<Result<Vec<_>, _>>()?;
         let some = rows.iter().map(|answers| !answers.is_empty()).collect();
@@ -95,9 +93,7 @@ impl Answers {
             watch.check()?;
             let tokens = hashes(documents.text(places[0].document)?);
             let nearby = places.iter().map(|place| {
-                let start = place.window.start.saturating_sub(NEAR).min(tokens.len());
-                let end = place.window.end.saturating_add(NEAR).clamp(start, tokens.len());
-                let near = &tokens[start..end];
+                let near = &tokens[near(&place.window, tokens.len())];
                 let answers = self.rows.get(place.row).into_iter().flatten();
                 answers.into_iter().any(|answer| count(near, &answer.tokens) > answer.in_question)
             });
@@ -106,6 +102,34 @@ impl Answers {
         let found = by_document.par_iter().map(of_document).collect::<Result<Vec<_>, _>>()?;
         Ok(found.into_iter().flatten().collect())
     }
+}
+
+/// Where the answer of an item stands near its question, in tokens of a document: the first place behind the window
+/// of the question, or the last one before it, or the last one within. Empty where there is none.
+pub(super) fn place(document: &[u64], window: &Range<usize>, question: &str, answers: &str) -> Range<usize> {
+    let near = near(window, document.len());
+    let found = answers_of(question, answers).into_iter().filter_map(|Answer { tokens, in_question }| {
+        let ends = ends(&document[near.clone()], &tokens);
+        let places = ends.iter().map(|end| near.start + end - tokens.len()..near.start + end);
+        let order = |place: &Range<usize>| {
+            let behind = place.start >= window.end;
+            (behind, behind.then_some(Reverse(place.start)), place.end <= window.start, place.start)
+        };
+        (ends.len() > in_question).then(|| places.max_by_key(order)).flatten()
+    });
+    found.into_iter().next().unwrap_or(0..0)
+}
+
+/// The tokens of a document that are near the window of a question.
+fn near(window: &Range<usize>, tokens: usize) -> Range<usize> {
+    let start = window.start.saturating_sub(NEAR).min(tokens);
+    start..window.end.saturating_add(NEAR).clamp(start, tokens)
+}
+
+fn answers_of(question: &str, answers: &str) -> Vec<Answer> {
+    let question = hashes(question);
+    let texts = answers.split(SEPARATOR).filter_map(tokens_of);
+    texts.map(|tokens| Answer { in_question: count(&question, &tokens), tokens }).collect()
 }
 
 fn hashes(text: &str) -> Vec<u64> {
@@ -125,10 +149,15 @@ fn tokens_of(text: &str) -> Option<Box<[u64]>> {
     }
 }
 
-/// How often `tokens` stand in a row in `text`, by Knuth, Morris and Pratt.
+/// How often `tokens` stand in a row in `text`.
 fn count(text: &[u64], tokens: &[u64]) -> usize {
+    ends(text, tokens).len()
+}
+
+/// Behind which places of `text` end `tokens` that stand there in a row, by Knuth, Morris and Pratt.
+fn ends(text: &[u64], tokens: &[u64]) -> Vec<usize> {
     if tokens.len() > text.len() {
-        return 0;
+        return Vec::new();
     }
     // The longest proper beginning of each beginning that also ends it.
     let mut border = vec![0; tokens.len()];
@@ -141,10 +170,10 @@ fn count(text: &[u64], tokens: &[u64]) -> usize {
     for place in 1..tokens.len() {
         border[place] = follow(&border, border[place - 1], tokens[place]);
     }
-    let (mut held, mut found) = (0, 0);
-    for &token in text {
+    let mut held = 0;
+    let mut ends = |(place, &token): (usize, &u64)| {
         held = follow(&border, held, token);
-        found += usize::from(held == tokens.len());
-    }
-    found
+        (held == tokens.len()).then_some(place + 1)
+    };
+    text.iter().enumerate().filter_map(&mut ends).collect()
 }

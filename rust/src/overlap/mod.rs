@@ -84,7 +84,7 @@ use rayon::prelude::*;
 
 pub use self::answers::{Answers, Place};
 pub use self::filter::{GramFilter, gram_hashes};
-pub use self::spans::{spans, stretches};
+pub use self::spans::{answer_spans, spans, stretches};
 
 use self::coverage::Covered;
 use self::items::{ItemTokens, Items};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::answers::place;
 use super::coverage::RUN;
 use super::grams::Places;
 use super::runs::Runs;
@@ -60,6 +61,26 @@ pub fn stretches(document: &str, windows: &[Range<usize>]) -> Vec<[usize; 2]> {
         [stretch.start, stretch.end]
     };
     windows.iter().map(of).collect()
+}
+
+/// For each item, a question and its answers, and its window of `document`: where an answer stands near the question,
+/// in characters. Empty where none does.
+pub fn answer_spans<'a>(
+    document: &str,
+    items: impl IntoIterator<Item = (&'a str, &'a str, Range<usize>)>,
+) -> Vec<[usize; 2]> {
+    let mut tokens = Vec::new();
+    tokenize(document, &mut tokens);
+    let (characters, hashes) = (Characters::new(document, &tokens), hashes(&tokens));
+    let of = |(question, answers, window): (&str, &str, Range<usize>)| {
+        let found = place(&hashes, &window, question, answers);
+        if found.is_empty() {
+            return [0, 0];
+        }
+        let span = characters.of(found.start, found.len());
+        [span.start, span.end]
+    };
+    items.into_iter().map(of).collect()
 }
 
 fn hashes(tokens: &[Token]) -> Vec<u64> {
