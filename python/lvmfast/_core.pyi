@@ -17,6 +17,7 @@ __all__ = [
     "FileHashes",
     "GramFilter",
     "KeyTable",
+    "LineReader",
     "NearIndex",
     "OverlapAnswers",
     "OverlapIndex",
@@ -33,6 +34,7 @@ __all__ = [
     "hash_texts_128",
     "intersect",
     "kernel_name",
+    "line_ends",
     "misspelt_number",
     "normalize_text",
     "numbered_window_cosines",
@@ -120,6 +122,9 @@ def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
 def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
 
+def line_ends(block: bytes) -> int:
+    """How many there are (LF)."""
+
 def thread_count(threads: int) -> int: ...
 def overlap_grams(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
@@ -185,6 +190,19 @@ class KeyTable:
     def __len__(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+
+@final
+class LineReader:
+    """Columns (field, kind) of lines of JSON objects; kinds are text, id, vector and vectors. The fields
+    `nulls` are to be null wherever they stand."""
+
+    def __new__(cls, columns: Sequence[tuple[str, str]], nulls: Sequence[str]) -> LineReader: ...
+    def read(
+        self, parts: Sequence[npt.NDArray[np.uint8]]
+    ) -> tuple[int, list[list[npt.NDArray[np.generic] | None]]] | None:
+        """Of parts of whole lines the number of rows, and the buffers of each column as an Arrow array: of
+        large_string for texts and ids, of lists (of lists) of float for vectors. None where anything is out
+        of the ordinary."""
 
 @final
 class TextIndex:

@@ -10,6 +10,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter, memchr3};
 
 use crate::error::ScanError;
+use crate::strings::all_utf8;
 
 const QUOTE: u8 = b'"';
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -36,8 +37,7 @@ impl Cells {
     fn not_utf8(&self, rows: usize) -> Option<usize> {
         let offsets = &self.offsets[..=rows];
         let data = &self.data[..offsets[rows] as usize];
-        let inside = |&end: &i64| data.get(end as usize).is_some_and(|byte| byte & 0xc0 == 0x80);
-        if simdutf8::basic::from_utf8(data).is_ok() && !offsets.iter().any(inside) {
+        if all_utf8(data, offsets) {
             return None;
         }
         offsets.windows(2).position(|w| std::str::from_utf8(&data[w[0] as usize..w[1] as usize]).is_err())

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod error;
 pub mod ids;
 pub mod kernel;
+pub mod lines;
 pub mod near;
 pub mod overlap;
 pub mod parallel;

@@ -17,7 +17,7 @@ use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 use crate::strings::Texts;
 use crate::text::{self, Normalization};
-use crate::{csv, digest, ids, kernel, near, overlap, sketch};
+use crate::{csv, digest, ids, kernel, lines, near, overlap, sketch};
 
 import_exception!(lvmfast.errors, CoreError);
 import_exception!(lvmfast.errors, DataError);
@@ -228,6 +228,56 @@ impl CsvReader {
     #[getter]
     fn header(&self) -> Option<Vec<String>> {
         self.reader.header().map(<[String]>::to_vec)
+    }
+}
+
+#[pyfunction]
+fn line_ends(block: &[u8]) -> usize {
+    lines::line_ends(block)
+}
+
+/// The buffers of an Arrow array and of what it lists.
+type ArrayBuffers<'py> = Vec<Option<Bound<'py, PyAny>>>;
+
+#[pyclass(module = "lvmfast._core")]
+struct LineReader {
+    reader: lines::Reader,
+}
+
+#[pymethods]
+impl LineReader {
+    #[new]
+    fn new(columns: Vec<(String, String)>, nulls: Vec<String>) -> PyResult<Self> {
+        let kind = |kind: &str| match kind {
+            "text" => Ok(lines::Kind::Text),
+            "id" => Ok(lines::Kind::Id),
+            "vector" => Ok(lines::Kind::Numbers(1)),
+            "vectors" => Ok(lines::Kind::Numbers(2)),
+            other => Err(PyValueError::new_err(format!("kind: got {other:?}"))),
+        };
+        let columns =
+            columns.into_iter().map(|(name, of)| Ok((name, kind(&of)?))).collect::<PyResult<_>>()?;
+        Ok(Self { reader: lines::Reader::new(columns, nulls) })
+    }
+
+    fn read<'py>(
+        &mut self,
+        py: Python<'py>,
+        parts: Vec<PyReadonlyArray1<'py, u8>>,
+    ) -> PyResult<Option<(usize, Vec<ArrayBuffers<'py>>)>> {
+        let parts = parts.iter().map(|part| slice("parts", part)).collect::<PyResult<Vec<_>>>()?;
+        let reader = &mut self.reader;
+        let array = |buffer| match buffer {
+            lines::Buffer::Valid(bits) => bits.map(|bits| bits.into_pyarray(py).into_any()),
+            lines::Buffer::Offsets(offsets) => Some(offsets.into_pyarray(py).into_any()),
+            lines::Buffer::Bytes(bytes) => Some(bytes.into_pyarray(py).into_any()),
+            lines::Buffer::Ends(ends) => Some(ends.into_pyarray(py).into_any()),
+            lines::Buffer::Floats(numbers) => Some(numbers.into_pyarray(py).into_any()),
+        };
+        Ok(py.detach(|| reader.read(&parts)).map(|(rows, columns)| {
+            let arrays = columns.into_iter().map(|buffers| buffers.into_iter().map(array).collect());
+            (rows, arrays.collect())
+        }))
     }
 }
 
@@ -1143,7 +1193,9 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(thread_count, m)?)?;
     m.add_class::<CsvReader>()?;
     m.add_class::<FileHashes>()?;
+    m.add_function(wrap_pyfunction!(line_ends, m)?)?;
     m.add_class::<KeyTable>()?;
+    m.add_class::<LineReader>()?;
     m.add_class::<TextIndex>()?;
     m.add_class::<Sketcher>()?;
     m.add_class::<SketchIndex>()?;

@@ -55,3 +55,9 @@ impl<'a> Texts<'a> {
             .map_err(|e| ScanError::Value(format!("text row {row} is not UTF-8: {e}")))
     }
 }
+
+/// Whether every text is UTF-8 that ends at the next of `offsets`.
+pub(crate) fn all_utf8(data: &[u8], offsets: &[i64]) -> bool {
+    let inside = |&end: &i64| data.get(end as usize).is_some_and(|byte| byte & 0xc0 == 0x80);
+    simdutf8::basic::from_utf8(data).is_ok() && !offsets.iter().any(inside)
+}

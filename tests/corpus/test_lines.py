@@ -305,7 +305,6 @@ def as_column(column, value):
 @given(rows=st.lists(LINE, max_size=8), block=st.integers(1, 200), ends=st.booleans(), begins=st.booleans())
 def test_every_line_is_what_json_makes_of_it(tmp_path, monkeypatch, column, rows, block, ends, begins):
     monkeypatch.setattr(lvmfast.corpus.lines, "_BLOCK_BYTES", block)
-    monkeypatch.setattr(lvmfast.corpus.json_rows, "_PARALLEL_BYTES", 30)
     first = '{"doc_id": 1, "text": "t", "vector": [1, 2], "contexts": [[1, 2], [3, 4]]}'
     text = "\n".join(([first] if begins else [first, *[first] * 3]) + rows) + "\n" * ends
     path = tmp_path / "a.jsonl"

@@ -1,33 +1,35 @@
-"""Lines of JSON become columns: through pyarrow, and line by line where it balks.
+"""Lines of JSON become columns: through the core, and line by line where it balks.
 
-pyarrow parses fast and says neither which line is broken nor that a column may hold integers and strings;
-so a block that it refuses is parsed again by `json`, which either reads it or names the line.
+The core reads what is in order and says nothing of the rest; so a block that it refuses is parsed again by
+`json`, which either reads it or names the line.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from lvmfast import _core
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.lines import Lines
 from lvmfast.corpus.values import item_text
 from lvmfast.errors import DataError
 
-_PARALLEL_BYTES = 1 << 20
-_VECTOR = pa.list_(pa.float64())
-_TYPES: dict[Column, pa.DataType] = {
-    "text": pa.large_string(),
-    "vector": _VECTOR,
-    "context": pa.list_(_VECTOR),
+_VECTOR = pa.list_(pa.float32())
+#: What the core reads each column as, and the type that it has then; others are text.
+_KINDS: dict[Column, tuple[str, pa.DataType]] = {
+    "doc_id": ("id", pa.large_string()),
+    "chunk_id": ("id", pa.large_string()),
+    "vector": ("vector", _VECTOR),
+    "context": ("vectors", pa.list_(_VECTOR)),
 }
-_IDS: tuple[Column, ...] = ("doc_id", "chunk_id")
+_TEXT = ("text", pa.large_string())
 
 #: Told of a value that is not null in a field that is watched: the line, the field, the value.
 Met = Callable[[int, str, Any], None]
@@ -41,7 +43,17 @@ class Reading:
     columns: Mapping[str, Column]  #: by field
     watched: frozenset[str]  #: fields that are to be null
     met: Met  #: what happens where one is not
-    integers: dict[str, bool] = field(default_factory=dict)  #: id fields: whether the last seen was an int
+
+    def __post_init__(self) -> None:
+        """Has the core read it; None where a name is no text, as half of a surrogate pair is none."""
+        kinds = [(name, _KINDS.get(column, _TEXT)[0]) for name, column in self.columns.items()]
+        self.core: _core.LineReader | None = None
+        with suppress(UnicodeEncodeError):
+            self.core = _core.LineReader(kinds, sorted(self.watched))
+
+
+def _type(column: Column) -> pa.DataType:
+    return _KINDS.get(column, _TEXT)[1]
 
 
 def parsed(lines: Lines, reading: Reading) -> pa.RecordBatch:
@@ -50,68 +62,22 @@ def parsed(lines: Lines, reading: Reading) -> pa.RecordBatch:
     Raises:
         DataError: a line is broken, or a value does not fit its column; the line is named.
     """
-    batch = _parse_fast(lines.block, reading)
-    return _parse_slowly(lines, reading) if batch is None else batch
+    found = None if reading.core is None else reading.core.read(lines.parts)
+    if found is None:
+        return _parse_slowly(lines, reading)
+    rows, columns = found
+    types = [_type(column) for column in reading.columns.values()]
+    arrays = [_array(type_, rows, list(of)) for type_, of in zip(types, columns, strict=True)]
+    return _counted(rows, dict(zip(reading.columns, arrays, strict=True)))
 
 
-def _parse_fast(block: bytes, reading: Reading) -> pa.RecordBatch | None:
-    """The block through pyarrow, or None where anything about it is out of the ordinary."""
-    import pyarrow.json as pa_json
-
-    counted = _objects(block)
-    if counted is None:
-        return None
-    rows, longest = counted
-    types = {name: _type(name, column, reading) for name, column in reading.columns.items()}
-    types |= dict.fromkeys(reading.watched, pa.null())
-    try:
-        table = pa_json.read_json(
-            pa.BufferReader(block),
-            # pyarrow refuses an object that is longer than its blocks, which it parses in parallel.
-            pa_json.ReadOptions(block_size=max(_PARALLEL_BYTES, longest) + 2),
-            pa_json.ParseOptions(pa.schema(types), unexpected_field_behavior="ignore"),
-        )
-        table.validate(full=True)
-    except (pa.ArrowException, UnicodeError):
-        return None
-    if table.num_rows != rows:
-        return None
-    arrays = {name: table.column(name).combine_chunks() for name in reading.columns}
-    return _counted(
-        rows,
-        {name: a.cast(pa.large_string()) if pa.types.is_int64(a.type) else a for name, a in arrays.items()},
-    )
-
-
-def _type(name: str, column: Column, reading: Reading) -> pa.DataType:
-    if column in _IDS and reading.integers.get(name):
-        return pa.int64()
-    return _TYPES.get(column, pa.large_string())
-
-
-def _objects(block: bytes) -> tuple[int, int] | None:
-    """Lines that are not blank, and the bytes of the longest; None where one can be no single object.
-
-    What begins and ends with a brace on every line, and is as many objects as lines, is one on each: none can
-    go on behind a line that closes one. pyarrow would take several on a line, or one over several, and of
-    other values it makes rows of nulls or crashes.
-    """
-    data = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(data == ord("\n"))
-    if not len(ends) or ends[-1] + 1 < len(data):
-        ends = np.append(ends, len(data))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    some = starts < ends
-    starts, ends = starts[some], ends[some]
-    plain = (data[starts] == ord("{")) & (data[ends - 1] == ord("}"))
-    rows = len(starts)
-    for place in np.flatnonzero(~plain):
-        line = block[starts[place] : ends[place]].strip(b" \t\r")
-        if not line:
-            rows -= 1
-        elif not (line.startswith(b"{") and line.endswith(b"}")):
-            return None
-    return rows, int((ends - starts).max(initial=0))
+def _array(type_: pa.DataType, rows: int, buffers: list[Any]) -> pa.Array:
+    """The array over `buffers` and those of what it lists, of which none is copied."""
+    held = [None if buffer is None else pa.py_buffer(buffer) for buffer in buffers]
+    if pa.types.is_list(type_):
+        listed = _array(type_.value_type, int(buffers[1][-1]), buffers[2:])
+        return pa.Array.from_buffers(type_, rows, held[:2], children=[listed])
+    return pa.Array.from_buffers(type_, rows, [None, *held] if pa.types.is_floating(type_) else held)
 
 
 def _counted(rows: int, arrays: dict[str, pa.Array]) -> pa.RecordBatch:
@@ -132,9 +98,7 @@ def _parse_slowly(lines: Lines, reading: Reading) -> pa.RecordBatch:
         for name, column in reading.columns.items():
             value = row.get(name)
             values[name].append(READERS[column](f"{reading.path}: line {line}: {name}", value))
-            if column in _IDS and value is not None:
-                reading.integers[name] = isinstance(value, int)
-    types = {name: _TYPES.get(column, pa.large_string()) for name, column in reading.columns.items()}
+    types = {name: _type(column) for name, column in reading.columns.items()}
     return _counted(rows, {name: pa.array(values.pop(name), type_) for name, type_ in types.items()})
 
 

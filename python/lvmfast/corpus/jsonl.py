@@ -46,8 +46,7 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
 
     def scan(asked: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         read = {**{name: columns[name] for name in asked}, **carried}
-        integers = {name: type(fields.seen[name].value) is int for name in asked}
-        reading = Reading(path, read, watched, contradicted, integers)
+        reading = Reading(path, read, watched, contradicted)
         row = 0
         with decompressed(source) as stream:
             for lines in line_blocks(path, stream):

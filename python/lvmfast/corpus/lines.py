@@ -5,15 +5,19 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from lvmfast import _core
 from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.npy import Readable
 from lvmfast.errors import DataError
 
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 4 << 20
 _LONGEST_LINE = 256 << 20
 _BOM = b"\xef\xbb\xbf"
 #: Longer than what is cut off of a word, a number or an escape at the end of a piece of text.
@@ -25,21 +29,30 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 class Lines:
     """Whole lines, and where they stand in their file."""
 
-    block: bytes
+    parts: Sequence[npt.NDArray[np.uint8]]  #: of whole lines
     first: int  #: the number of the first one
     #: of records that stood in a list: the line at which each begins
     numbers: Sequence[int] | None = None
 
+    @classmethod
+    def of(
+        cls, blocks: Iterable[bytes | memoryview], first: int, numbers: Sequence[int] | None = None
+    ) -> Lines:
+        """The lines in blocks of whole lines, which are not copied."""
+        return cls([np.frombuffer(block, np.uint8) for block in blocks if len(block)], first, numbers)
+
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """(number, line) of each line that is not blank."""
-        start, number = 0, self.first
-        while start < len(self.block):
-            end = self.block.find(b"\n", start)
-            end = len(self.block) if end < 0 else end
-            line = self.block[start:end]
-            if line and not line.isspace():
-                yield (number if self.numbers is None else self.numbers[number - self.first]), line
-            start, number = end + 1, number + 1
+        number = self.first
+        for part in self.parts:
+            block, start = part.tobytes(), 0
+            while start < len(block):
+                end = block.find(b"\n", start)
+                end = len(block) if end < 0 else end
+                line = block[start:end]
+                if line and not line.isspace():
+                    yield (number if self.numbers is None else self.numbers[number - self.first]), line
+                start, number = end + 1, number + 1
 
 
 def line_blocks(path: str, stream: Readable, *, whole: bool = True) -> Iterator[Lines]:
@@ -115,16 +128,18 @@ def _as_they_stand(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]
         else:
             pieces.check_begun(line, size + len(read))
         if cut:
-            made = [Lines(b"".join([*pending, memoryview(read)[:cut]]), line)]
+            view = memoryview(read)
+            begun = read.find(b"\n") + 1 if pending else 0
+            made = [Lines.of([b"".join([*pending, view[:begun]]), view[begun:cut]], line)]
             pending, size = [], 0
-            line += made[0].block.count(b"\n")
+            line += _core.line_ends(read)
             yield made.pop()  # which is not held here any longer than by whoever asked
         if cut < len(read):
             pending.append(read[cut:])
             size += len(pending[-1])
         read = pieces.read()
     if pending and whole:
-        yield Lines(b"".join(pending), line)
+        yield Lines.of([b"".join(pending)], line)
 
 
 def _listed(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:
@@ -140,14 +155,14 @@ def _listed(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:
         size += len(found[1])
         del found
         if size >= pieces.size:
-            yield Lines(b"\n".join(records), 1, numbers)
+            yield Lines.of([b"\n".join(records)], 1, numbers)
             records, numbers, size = [], [], 0
         more = text.expect(",]") == ","
     if whole and text.begins():
         where = f"{pieces.path}: line {text.line}"
         raise DataError(f"{where}: expected the end of the file behind its list, got more")
     if records:
-        yield Lines(b"\n".join(records), 1, numbers)
+        yield Lines.of([b"\n".join(records)], 1, numbers)
 
 
 class _Text:

@@ -1,5 +1,5 @@
 //! The inner loops of the cosine scan, written once in [`simd`] over the instructions that a file per set names,
-//! and chosen once at run time; and [`words`] of the overlap scan.
+//! and chosen once at run time; [`words`] of the overlap scan; and [`marks`] of the reader of lines.
 //!
 //! The only place of the crate with `unsafe`. A [`Kernel`] is a table of safe functions; the table of an
 //! instruction set is handed out only after the processor was seen to have it.
@@ -14,6 +14,7 @@ use crate::error::ScanError;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod marks;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
 mod neon;
 mod scalar;
