@@ -371,7 +371,7 @@ class OverlapIndex:
         """(items,): tokens of each item. With fewer than 5 it matches nothing."""
 
     def words(self) -> npt.NDArray[np.int32]:
-        """(items,): words of each item; two characters of a script without spaces are one."""
+        """(items,): length of each item in words; twelve characters of Han, kana or Hangul are eight."""
 
     def same_as(self) -> npt.NDArray[np.int64]:
         """(items,): the first item with the same tokens, which stands for all of them in pairs."""

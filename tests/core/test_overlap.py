@@ -37,6 +37,9 @@ TEXTS = st.lists(st.tuples(WORDS, SEPARATORS), max_size=14).map(
 )
 #: Few words, so that everything is repeated.
 PLAIN = st.lists(st.sampled_from(["red", "blue", "green", "7", "x", "字"]), max_size=60).map(" ".join)
+#: Characters of which three are a word, with words between them.
+THAI = st.lists(st.sampled_from([*"กขคง", "กขคงจฉช", "ลื", "red", "7"]), max_size=40).map("".join)
+ANY = st.one_of(TEXTS, PLAIN, THAI)
 
 
 #: What Unicode 14 (Python 3.11) and the core's version class differently.
@@ -80,6 +83,14 @@ def test_every_character_is_folded_and_classed_as_the_twin_does() -> None:
     assert differ <= RECLASSIFIED
 
 
+def test_every_character_by_itself_weighs_as_the_twin_says() -> None:
+    """Twelve of each, so that their length in words is what one adds to it."""
+    alone = [c for c in map(chr, range(0x30000)) if naive.tokens(c + c) == [c, c]]
+    assert {naive.weight(c) for c in alone} == {4, 6}
+    words = index_of([12 * c for c in alone]).words()
+    assert {c for c, of in zip(alone, words, strict=True) if of != naive.length_of(c)} == set()
+
+
 @given(st.lists(TEXTS, min_size=1, max_size=12))
 @example(["=\u0338a", "= a", "\u2260a", "a=\u0338", "a"])
 @example(["\u1112\u1161\u11ab", "한"])
@@ -91,12 +102,10 @@ def test_tokens_and_words_of_items(texts: list[str]) -> None:
     assert index.same_as().tolist() == side.same_as
     cut = [naive.tokens(text) for text in texts]
     assert index.tokens().tolist() == [len(item) for item in cut]
-    assert index.words().tolist() == [sum(naive.weight(t) // 2 for t in item) // 2 for item in cut]
+    assert index.words().tolist() == [sum(map(naive.length_of, item)) // naive.WORD for item in cut]
 
 
-@given(
-    st.lists(st.one_of(TEXTS, PLAIN), max_size=6), st.lists(st.one_of(TEXTS, PLAIN), max_size=4), st.data()
-)
+@given(st.lists(ANY, max_size=6), st.lists(ANY, max_size=4), st.data())
 @settings(max_examples=300, deadline=None)
 def test_pairs_equal_the_twin(items: list[str], documents: list[str], data: st.DataObject) -> None:
     if items:
@@ -106,9 +115,97 @@ def test_pairs_equal_the_twin(items: list[str], documents: list[str], data: st.D
                 lambda cut: item[min(cut) : max(cut)]
             )
         )
-        planted = st.lists(st.one_of(pieces, st.sampled_from(items), PLAIN), min_size=1, max_size=4)
+        planted = st.lists(st.one_of(pieces, st.sampled_from(items), PLAIN, THAI), min_size=1, max_size=4)
         documents = [*documents, *map(" ".join, data.draw(st.lists(planted, max_size=3)))]
     assert scanned(items, documents) == naive.pairs(items, documents)
+
+
+LETTERS = [f"word{i}" for i in range(24)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "strength"),
+    [
+        (LETTERS[:12], 2),  # half, and ten words
+        ([*LETTERS[:4], "and", *LETTERS[6:10]], 0),
+        (LETTERS[:8], 0),  # a third
+    ],
+)
+def test_half_of_a_long_item_is_a_match(kept: list[str], strength: int) -> None:
+    found = scanned([" ".join(LETTERS)], ["before " + " ".join(kept) + " after"])
+    assert [pair["strength"] for pair in found] == [strength] * bool(strength)
+
+
+@pytest.mark.parametrize(
+    ("size", "kept", "strength"),
+    [
+        (16, [*range(8)], 2),  # half, and eight words in a row
+        (16, [*range(5), *range(8, 11)], 0),  # half, and eight words that are not in a row
+        (9, [*range(7)], 2),  # three quarters, and seven words in a row
+        (10, [*range(7)], 0),
+        (8, [*range(8)], 2),  # the whole, of eight words
+        (7, [*range(7)], 1),
+        (8, [*range(7)], 2),
+        (9, [*range(5), *range(5, 9)], 2),
+    ],
+)
+def test_what_is_in_a_row_makes_a_match_of_a_short_item(size: int, kept: list[int], strength: int) -> None:
+    words = [LETTERS[i] if i in kept else f"other{i}" for i in range(size)]
+    found = scanned([" ".join(LETTERS[:size])], [" ".join(words)])
+    assert [pair["strength"] for pair in found] == [strength] * bool(strength)
+
+
+def test_runs_are_longer_where_three_characters_are_less_than_a_word() -> None:
+    """Of an item of Thai, runs of four characters cover nothing, and runs of five all that they have."""
+    rng = np.random.default_rng(7)
+    item = "".join(rng.permutation([chr(c) for c in range(0x0E01, 0x0E2F)]))
+
+    def parted(size: int, between: str = " and ") -> str:
+        return between.join(item[at : at + size] for at in range(0, len(item), size))
+
+    fives, fours = item[:10], parted(4)
+    (pair,) = scanned([item], [parted(5)])
+    assert (pair["strength"], pair["tokens_covered"]) == (2, 45)
+    assert scanned([item], [f"{fives} and {fours}"]) == []
+    # In a longer text of Latin the same characters are covered by runs of three.
+    latin = " ".join(f"word{i}" for i in range(60))
+    (pair,) = scanned([f"{latin} {item}"], [f"{latin} {fours}"])
+    assert pair["tokens_covered"] == 60 + 44
+
+
+def test_templates_and_wide_gaps_in_thai_equal_the_twin() -> None:
+    rng = np.random.default_rng(11)
+    letters = [chr(c) for c in range(0x0E01, 0x0E2F)]
+    words = ["".join(rng.choice(letters, 3)) for _ in range(9)]
+    items = ["".join(rng.choice(words, 16)) for _ in range(40)] + ["one two three four five six seven eight"]
+    one = "".join([*rng.permutation(letters), *rng.permutation(letters)])
+    far = f" {'elsewhere ' * 200}"
+    # In pieces of which no window holds two, and in two halves.
+    spread = [far.join(one[at : at + size] for at in range(0, len(one), size)) for size in (5, 46)]
+    documents = [*spread, f"{items[0][:30]} {items[1][12:]}", items[2][:40]]
+    found = scanned([*items, one], documents)
+    assert found == naive.pairs([*items, one], documents)
+    assert [pair["document"] for pair in found if pair["item"] == len(items)] == [1]
+
+
+def test_a_long_document_of_thai_does_not_hold_any_item_by_chance() -> None:
+    """Of 3,000 words of three characters: each run of five of an item stands in it somewhere."""
+    rng = np.random.default_rng(5)
+    words = ["".join(chr(c) for c in rng.integers(0x0E01, 0x0E2F, 3)) for _ in range(3000)]
+    chance = 1 / (1 + np.arange(3000))
+    texts = ["".join(rng.choice(words, size, p=chance / chance.sum())) for size in [30] * 50 + [100_000]]
+    assert scanned(texts[:-1], texts[-1:]) == []
+
+
+def test_twelve_characters_of_han_are_as_long_as_eight_words() -> None:
+    item = "春夏秋冬東西南北金木水火"
+    for size, strength in ((12, 2), (11, 1)):
+        (pair,) = scanned([item[:size]], [f"甲{item[:size]}乙"])
+        assert pair["strength"] == strength
+    # Of words in a match, two characters are one.
+    long = "".join(map(chr, range(0x4E00, 0x4E20)))
+    assert scanned([long], [long[:15]]) == []
+    assert [pair["strength"] for pair in scanned([long], [long[:16]])] == [2]
 
 
 SENTENCE = "why does the {} of a river carry more sand in spring than the {} of a lake in {}"
@@ -166,7 +263,7 @@ def test_batches_and_threads_change_nothing(threads: int, batch: int) -> None:
     assert found == whole
 
 
-@given(st.one_of(TEXTS, PLAIN), st.one_of(TEXTS, PLAIN), st.integers(0, 5), st.integers(0, 60))
+@given(ANY, ANY, st.integers(0, 5), st.integers(0, 60))
 @settings(max_examples=400, deadline=None)
 def test_spans_are_common_runs_of_the_texts_as_they_are(
     document: str, item: str, start: int, end: int
@@ -180,7 +277,9 @@ def test_spans_are_common_runs_of_the_texts_as_they_are(
     for own, other in ((window, ours), (ours, window)):
         lengths = naive.longest_ending(own, other)
         for place, length in enumerate(lengths):
-            if length >= 3 and not (place + 1 < len(lengths) and lengths[place + 1] > length):
+            if length >= naive.run_of(ours) and not (
+                place + 1 < len(lengths) and lengths[place + 1] > length
+            ):
                 expected.add(tuple(own[place + 1 - length : place + 1]))
     found = set()
     for a, b, c, d in spans.tolist():
@@ -208,7 +307,7 @@ def test_stretches_are_the_tokens_of_their_windows(document: str, windows: list[
 
 def cuts_no_character(text: str) -> bool:
     """No character, with what composes with it, is more than one token."""
-    return not any(c in text for c in "½\u1161™")
+    return not any(c in text for c in "½\u1161™\u0e33")
 
 
 def test_spans_point_into_the_texts_as_they_are() -> None:

@@ -25,6 +25,11 @@ ALONE = [
 ]  # fmt: skip
 
 
+#: Thai, Lao, Tibetan, Myanmar, Khmer.
+THREE_A_WORD = [(0xE00, 0x109F), (0x1780, 0x17FF), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F)]
+WORD = 12
+
+
 def within(c: str, ranges: list[tuple[int, int]]) -> bool:
     return any(low <= ord(c) <= high for low, high in ranges)
 
@@ -65,10 +70,25 @@ def tokens(text: str) -> list[str]:
 def weight(token: str) -> int:
     base = [c for c in token if unicodedata.category(c)[0] != "M"]
     if within(base[0], ALONE):
-        return 2
+        return 4 if within(base[0], THREE_A_WORD) else 6
     if all(unicodedata.category(c)[0] == "N" for c in base):
-        return 1 if len(base) <= 3 else 4
-    return 1 if len(token) == 1 and token.isascii() else 4
+        return 3 if len(base) <= 3 else WORD
+    return 3 if len(token) == 1 and token.isascii() else WORD
+
+
+def in_words(weight: int) -> int:
+    """What a token of a weight counts where words are asked for: letters and short numbers are none."""
+    return 0 if weight == 3 else weight
+
+
+def length_of(token: str) -> int:
+    """What a token adds to the length of its item, WORD a word."""
+    return 8 if weight(token) == 6 else in_words(weight(token))
+
+
+def run_of(item: Sequence[str]) -> int:
+    characters = sum(within(token[0], THREE_A_WORD) for token in item)
+    return 5 if characters >= 5 and 2 * characters >= len(item) else 3
 
 
 def is_number(token: str) -> bool:
@@ -103,23 +123,24 @@ def evaluation_side(texts: Sequence[str]) -> Side:
     def rarity(n: int) -> Counter[tuple[str, ...]]:
         return Counter(gram for item in items.values() for gram in set(grams(item.tokens, n)))
 
-    threes, fives = rarity(3), rarity(5)
+    of_run = {n: rarity(n) for n in (3, 5)}
     for item in items.values():
         item.weights = [weight(token) for token in item.tokens]
         of_template = []
+        run = run_of(item.tokens)
         for j in range(len(item.tokens)):
             around = [
-                tuple(item.tokens[k : k + 3])
-                for k in range(max(0, j - 2), j + 1)
-                if k + 3 <= len(item.tokens)
+                tuple(item.tokens[k : k + run])
+                for k in range(max(0, j - run + 1), j + 1)
+                if k + run <= len(item.tokens)
             ]
-            of_template.append(bool(around) and all(threes[gram] > FREQUENT for gram in around))
+            of_template.append(bool(around) and all(of_run[run][gram] > FREQUENT for gram in around))
         if not all(of_template):
             item.weights = [0 if t else w for t, w in zip(of_template, item.weights, strict=True)]
         ours = grams(item.tokens, 5)
-        item.seeds = {gram for gram in ours if fives[gram] <= FREQUENT}
+        item.seeds = {gram for gram in ours if of_run[5][gram] <= FREQUENT}
         if ours and not item.seeds:
-            item.seeds = {min(ours, key=lambda gram: fives[gram])}
+            item.seeds = {min(ours, key=lambda gram: of_run[5][gram])}
     return Side(items, same_as)
 
 
@@ -134,13 +155,25 @@ def held_tokens(item: Item, held: Counter[tuple[str, ...]], n: int) -> set[int]:
     return found
 
 
-def half_words(item: Item, places: set[int] | range) -> int:
-    return sum(item.weights[place] // 2 for place in places)
+def words_of(item: Item, places: set[int] | range) -> int:
+    return sum(in_words(item.weights[place]) for place in places)
 
 
 def in_runs(item: Item, stretches: list[list[str]], n: int) -> set[int]:
     there = {gram for stretch in stretches for gram in grams(stretch, n)}
     return {place + k for place, gram in enumerate(grams(item.tokens, n)) if gram in there for k in range(n)}
+
+
+def common_runs(item: Item, stretches: list[list[str]]) -> list[range]:
+    """The places of every run of the item that stands in one of the stretches."""
+    size = len(item.tokens)
+    spelled = ["\0".join(["", *stretch, ""]) for stretch in stretches]
+    return [
+        range(first, end)
+        for first in range(size + 1)
+        for end in range(first, size + 1)
+        if any("\0".join(["", *item.tokens[first:end], ""]) in there for there in spelled)
+    ]
 
 
 def judge(item: Item, document: list[str]) -> dict[str, object] | None:
@@ -154,6 +187,9 @@ def judge(item: Item, document: list[str]) -> dict[str, object] | None:
     in_document = sum(item.weights[j] for j in held)
     if 5 * in_document < sum(item.weights[j] for j in in_seeds):
         return None
+    run = run_of(item.tokens)
+    if run == 5:
+        held, in_document = set(), 0
 
     length = 2 * size + 64
     best: tuple[int, int, int] | None = None
@@ -163,40 +199,48 @@ def judge(item: Item, document: list[str]) -> dict[str, object] | None:
         if not any(start <= i and i + 5 <= end for i in seeds):
             continue
         looked_at.update(range(start, end))
-        covered = held_tokens(item, Counter(grams(document[start:end], 3)), 3)
+        covered = held_tokens(item, Counter(grams(document[start:end], run)), run)
         found = (sum(item.weights[j] for j in covered), len(covered), -start)
         best = max(best, found) if best else found
     assert best
     start = -best[2]
     window = document[start : start + length]
-    covered = held_tokens(item, Counter(grams(window, 3)), 3)
+    covered = held_tokens(item, Counter(grams(window, run)), run)
     total = sum(item.weights)
-    words = sum(weight(token) // 2 for token in item.tokens)
+    long_enough = sum(map(length_of, item.tokens)) >= 8 * WORD
     whole = len(covered) == size
-    match = (
-        (2 * best[0] >= total and half_words(item, covered) >= 20)
-        or (2 * in_document >= total and half_words(item, held) >= 20)
-        or (whole and words >= 16)
-    )
-    if not match and not whole:
-        return None
-    common = [k for k, gram in enumerate(grams(window, 3)) if gram in set(grams(item.tokens, 3))]
     stretches: list[list[str]] = []
     for place in sorted(looked_at):
         if place - 1 not in looked_at:
             stretches.append([])
         stretches[-1].append(document[place])
+    runs = common_runs(item, stretches)
+    anywhere = [in_words(weight(token)) for token in item.tokens]
+    match = (
+        (2 * best[0] >= total and words_of(item, covered) >= 10 * WORD)
+        or (2 * best[0] >= total and max(words_of(item, one) for one in runs) >= 8 * WORD)
+        or (2 * in_document >= total and words_of(item, held) >= 10 * WORD)
+        or (whole and long_enough)
+        or (
+            long_enough
+            and 4 * best[0] >= 3 * total
+            and max(sum(anywhere[j] for j in one) for one in runs) >= 7 * WORD
+        )
+    )
+    common = [k for k, gram in enumerate(grams(window, run)) if gram in set(grams(item.tokens, run))]
+    if not match and not whole:
+        return None
     longest = max(n for n in range(size + 1) if n == 0 or in_runs(item, stretches, n))
     return {
         "covered": best[0],
         "weight": total,
         "tokens_covered": best[1],
-        "words_covered": half_words(item, covered) // 2,
+        "words_covered": words_of(item, covered) // WORD,
         "longest": longest,
         "in_8": len(in_runs(item, stretches, 8)),
         "in_13": len(in_runs(item, stretches, 13)),
         "window_start": start + common[0],
-        "window_end": start + common[-1] + 3,
+        "window_end": start + common[-1] + run,
         "in_document": in_document,
         "strength": 2 if match else 1,
         "numbers_differ": not whole

@@ -6,6 +6,8 @@ use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
+use super::tokens::Kind;
+
 /// What a character is to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -58,6 +60,18 @@ impl Folded {
     const fn other(class: Class, bytes: u32, combining: u8) -> Self {
         let is_boundary = !matches!(class, Class::Ignored | Class::Composes);
         Self { bytes, length: 0, class, combining, is_boundary }
+    }
+
+    /// The kind of a token that is this one character.
+    #[inline]
+    pub(super) fn kind_alone(self) -> Kind {
+        let [first, second, third, _] = self.bytes.to_le_bytes().map(u32::from);
+        match (first & 0xf) << 12 | (second & 0x3f) << 6 | third & 0x3f {
+            0x0e00..=0x109f | 0x1780..=0x17ff | 0xa9e0..=0xa9ff | 0xaa60..=0xaa7f if self.length == 3 => {
+                Kind::ThirdOfWord
+            }
+            _ => Kind::HalfOfWord,
+        }
     }
 
     pub(super) fn append_to(self, text: &mut String) {

@@ -5,9 +5,6 @@ use std::ops::Range;
 use super::grams::{ELSE, Places};
 use super::items::Worth;
 
-/// Tokens of the shortest common run that covers.
-pub(super) const RUN: usize = 3;
-
 /// What a window covers of an item. Ordered by what makes a window better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Covered {
@@ -38,10 +35,10 @@ pub(super) fn windows(seeds: &[u32], seed: usize, window: usize, tokens: usize) 
 
 /// An item as coverage sees it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Item<'a> {
+pub(super) struct Item<'a, const RUN: usize> {
     pub(super) tokens: &'a [u64],
     pub(super) worth: &'a [Worth],
-    /// The grams of [`RUN`] tokens.
+    /// Its grams of as many tokens as its runs have, at least.
     pub(super) runs: &'a Places<RUN>,
 }
 
@@ -58,7 +55,13 @@ pub(super) struct Read {
 
 impl Read {
     /// Reads the windows of `length` tokens that begin in `starts`.
-    pub(super) fn fill(&mut self, item: Item<'_>, document: &[u64], starts: &[Range<usize>], length: usize) {
+    pub(super) fn fill<const RUN: usize>(
+        &mut self,
+        item: Item<'_, RUN>,
+        document: &[u64],
+        starts: &[Range<usize>],
+        length: usize,
+    ) {
         self.grams.clear();
         self.starts.clear();
         self.length = length + 1 - RUN;
@@ -100,7 +103,12 @@ pub(super) struct Cover {
 
 impl Cover {
     /// The best of the windows that were read and begin in `starts`: most weight, then most tokens, then the first.
-    pub(super) fn best(&mut self, item: Item<'_>, read: &Read, starts: &[Range<usize>]) -> Window {
+    pub(super) fn best<const RUN: usize>(
+        &mut self,
+        item: Item<'_, RUN>,
+        read: &Read,
+        starts: &[Range<usize>],
+    ) -> Window {
         let mut best = Window::default();
         for (range, &first) in starts.iter().zip(&read.starts) {
             self.hold(item, read.window(first));
@@ -127,7 +135,7 @@ impl Cover {
     }
 
     /// Looks at this window alone.
-    pub(super) fn hold(&mut self, item: Item<'_>, window: &[u32]) {
+    pub(super) fn hold<const RUN: usize>(&mut self, item: Item<'_, RUN>, window: &[u32]) {
         self.held.clear();
         self.held.resize(item.runs.len(), 0);
         self.depth.clear();
@@ -146,7 +154,7 @@ impl Cover {
     }
 
     #[inline]
-    fn enter(&mut self, item: Item<'_>, gram: u32) {
+    fn enter<const RUN: usize>(&mut self, item: Item<'_, RUN>, gram: u32) {
         let held = &mut self.held[gram as usize];
         *held += 1;
         if let Some(&place) = item.runs.of(gram).get(*held as usize - 1) {
@@ -161,7 +169,7 @@ impl Cover {
     }
 
     #[inline]
-    fn leave(&mut self, item: Item<'_>, gram: u32) {
+    fn leave<const RUN: usize>(&mut self, item: Item<'_, RUN>, gram: u32) {
         if gram == ELSE {
             return;
         }
@@ -179,9 +187,9 @@ impl Cover {
     }
 }
 
-/// From the first to the last token of a window that belongs to a common run.
-pub(super) fn extent(window: &[u32]) -> Option<Range<usize>> {
+/// From the first to the last token of a window that belongs to a common run of `run` tokens.
+pub(super) fn extent(window: &[u32], run: usize) -> Option<Range<usize>> {
     let common = |&gram: &u32| gram != ELSE;
     let first = window.iter().position(common)?;
-    Some(first..window.iter().rposition(common)? + RUN)
+    Some(first..window.iter().rposition(common)? + run)
 }

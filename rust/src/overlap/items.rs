@@ -14,8 +14,18 @@ use crate::error::ScanError;
 /// An n-gram that stands in more distinct items than this says nothing about any of them.
 pub(super) const FREQUENT: usize = 10;
 
-/// Tokens of an n-gram that tells templates from what they are filled with.
-const TEMPLATE_GRAM: usize = 3;
+/// The weight of a word.
+pub(super) const WORD: u32 = 12;
+
+/// Tokens of the runs that say something of an item, and by which templates are told from what fills them.
+pub(super) const RUN: usize = 3;
+/// The same where tokens are single characters of which three are less than a word.
+pub(super) const LONG_RUN: usize = 5;
+
+/// The run of an item of `tokens`, of which so many are such characters.
+pub(super) fn run(tokens: usize, thirds: usize) -> usize {
+    if thirds >= LONG_RUN && 2 * thirds >= tokens { LONG_RUN } else { RUN }
+}
 
 /// What a token of an item is worth, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +45,29 @@ impl Worth {
     /// The weight of the token were it part of no template.
     #[inline]
     fn weight_anywhere(self) -> u32 {
-        [4, 1, 1, 4, 2, 0, 0, 0][usize::from(self.0 & Self::KIND)]
+        [12, 3, 3, 12, 6, 4, 0, 0][usize::from(self.0 & Self::KIND)]
     }
 
-    /// The token in half words.
+    /// The weight of the token in words: none of a letter or a short number.
     #[inline]
-    pub(super) fn half_words(self) -> u32 {
-        self.weight() / 2
+    pub(super) fn words(self) -> u32 {
+        if self.0 & Self::TEMPLATE == 0 { self.words_anywhere() } else { 0 }
+    }
+
+    /// The same were it part of no template.
+    #[inline]
+    pub(super) fn words_anywhere(self) -> u32 {
+        [12, 0, 0, 12, 6, 4, 0, 0][usize::from(self.0 & Self::KIND)]
+    }
+
+    /// What the token adds to the length of its item: of Han, kana and Hangul, which alone say more, two thirds.
+    #[inline]
+    fn length(self) -> u32 {
+        [12, 0, 0, 12, 8, 4, 0, 0][usize::from(self.0 & Self::KIND)]
+    }
+
+    fn is_third_of_word(self) -> bool {
+        self.0 & Self::KIND == Kind::ThirdOfWord as u8
     }
 
     pub(super) fn is_number(self) -> bool {
@@ -106,9 +132,15 @@ impl Items {
         start..self.ends[item] as usize
     }
 
-    /// Words of a distinct item, in halves, whether or not they belong to templates.
-    pub(super) fn half_words(&self, item: usize) -> u32 {
-        self.worth[self.places(item)].iter().map(|worth| worth.weight_anywhere() / 2).sum()
+    /// The length of a distinct item, by weight of words.
+    pub(super) fn length(&self, item: usize) -> u32 {
+        self.worth[self.places(item)].iter().map(|worth| worth.length()).sum()
+    }
+
+    /// Tokens of the runs of a distinct item.
+    pub(super) fn run(&self, item: usize) -> usize {
+        let worth = &self.worth[self.places(item)];
+        run(worth.len(), worth.iter().filter(|worth| worth.is_third_of_word()).count())
     }
 
     pub(super) fn weight(&self, item: usize) -> u32 {
@@ -148,21 +180,27 @@ impl Items {
         self.known = HashTable::new();
         self.tokens.shrink_to_fit();
         self.worth.shrink_to_fit();
+        let run: Vec<usize> = (0..self.len()).map(|item| self.run(item)).collect();
         let mut frequent = vec![false; self.tokens.len()];
-        for_equal(self, TEMPLATE_GRAM, |same| {
-            if distinct_items(same) > FREQUENT {
-                for gram in same {
-                    frequent[self.places(gram.item as usize).start + gram.place as usize] = true;
-                }
+        for length in [RUN, LONG_RUN] {
+            if !run.contains(&length) {
+                continue;
             }
-        });
-        for item in 0..self.len() {
+            for_equal(self, length, |same| {
+                if distinct_items(same) > FREQUENT {
+                    for gram in same.iter().filter(|gram| run[gram.item as usize] == length) {
+                        frequent[self.places(gram.item as usize).start + gram.place as usize] = true;
+                    }
+                }
+            });
+        }
+        for (item, run) in run.into_iter().enumerate() {
             let places = self.places(item);
             let frequent = &frequent[places.clone()];
             let worth = &mut self.worth[places];
-            let grams = (worth.len() + 1).saturating_sub(TEMPLATE_GRAM);
+            let grams = (worth.len() + 1).saturating_sub(run);
             let in_template = |token: usize| {
-                let at = (token + 1).saturating_sub(TEMPLATE_GRAM)..(token + 1).min(grams);
+                let at = (token + 1).saturating_sub(run)..(token + 1).min(grams);
                 !at.is_empty() && frequent[at].iter().all(|&frequent| frequent)
             };
             if !(0..worth.len()).all(in_template) {

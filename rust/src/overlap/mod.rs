@@ -15,9 +15,14 @@
 //! **Items.** Those with the same tokens are one *distinct* item. An n-gram that stands in more than 10
 //! distinct items is *frequent*.
 //!
-//! **Weights.** A word weighs 4; a token of one ASCII letter, or a number of up to three digits, 1; a token
-//! of a script without spaces 2. In an item, a token all of whose 3-grams are frequent weighs 0 (it belongs
-//! to a template), unless all its tokens do. A token of weight 4 is a word, one of weight 2 half a word.
+//! **Runs.** A run has 3 tokens. Where three are less than a word it has 5: in an item of which at least 5
+//! tokens, and half of all, are characters of Thai, Lao, Tibetan, Myanmar or Khmer.
+//!
+//! **Weights.** A word weighs 12; a character of Han, kana or Hangul 6, of Thai, Lao, Tibetan, Myanmar or Khmer
+//! 4; a token of one ASCII letter, or a number of up to three digits, 3. In an item, a token all of whose runs
+//! are frequent weighs 0 (it belongs to a template), unless all its tokens do. Words are counted by weight, 12
+//! a word, without letters and such numbers. The *length* of an item is its words, those of templates as well,
+//! where a character of Han, kana or Hangul counts 8: twelve are as long as eight words.
 //!
 //! **Seeds** of an item: its 5-grams that are not frequent; if all are, the one that stands in the fewest
 //! distinct items, the first of equals. A place of a seed is held by a document if the document holds the
@@ -27,13 +32,16 @@
 //! seeds.
 //!
 //! **Coverage.** A window is `2 * tokens of the item + 64` consecutive tokens of the document (all of a
-//! shorter one) that hold a whole seed. It covers the tokens of the item at held places of 3-grams, those it
+//! shorter one) that hold a whole seed. It covers the tokens of the item at held places of runs, those it
 //! holds as often as the item does up to this place: so what is repeated in the item has to be repeated in
 //! the document. The best window covers the most weight, then the most tokens, then comes first.
 //!
-//! **Match**, of a candidate: the best window covers half of the item's weight and 10 words of weight; or the
-//! held places of seeds in the whole document do; or the best window covers every token of an item of 8
-//! words, whatever they weigh. If it covers every token of a shorter item, the pair is *short*.
+//! **Match**, of a candidate: the best window covers half of the item's weight, and 10 words, or 8 words are
+//! in a row in the windows; or the held places of seeds in the whole document are half of the weight and 10
+//! words (not where runs have 5 tokens: a long document has the seeds of any such item); or, of an item
+//! of a length of 8 words, the best window covers every token, or three quarters of the weight with 7
+//! words in a row in the windows, whatever they weigh. If it covers every token of a shorter item,
+//! the pair is *short*.
 //!
 //! An item of fewer than 5 tokens has no seed and matches nothing.
 //!
@@ -42,13 +50,13 @@
 //! Let a document hold all tokens of an item of at least 5 tokens in a row. The item has a seed, and the
 //! document holds every one of its 5-grams as often as the item does, so every place of a seed is held and
 //! the item is a candidate. A window is longer than the item: some window holds the whole stretch, and with
-//! it a seed and all its 3-grams as often as the item does. Every token of an item of three or more tokens
-//! belongs to a 3-gram, so the window covers every token: a match or a short one.
+//! it a seed and all its runs as often as the item does. An item has as many tokens as a run or more, so that
+//! every token belongs to a run and the window covers every token: a match or a short one.
 //!
 //! # How
 //!
 //! ```text
-//! index: items -> tokens -> grams of 3, sorted: weights; grams of 5, sorted: seeds -> filter, table
+//! index: items -> tokens -> runs, sorted: weights; grams of 5, sorted: seeds -> filter, table
 //! for each document, in parallel:
 //!     tokens; a rolling hash of 5 against the filter; what passes against the table, compared by tokens
 //!     for each item with seeds:
@@ -68,6 +76,7 @@ mod grams;
 mod groups;
 mod hash;
 mod items;
+mod judge;
 mod runs;
 mod scan;
 mod seeds;
@@ -87,7 +96,7 @@ pub use self::filter::{GramFilter, gram_hashes};
 pub use self::spans::{answer_spans, spans, stretches};
 
 use self::coverage::Covered;
-use self::items::{ItemTokens, Items};
+use self::items::{ItemTokens, Items, WORD};
 use self::scan::Scanner;
 use self::seeds::Seeds;
 use self::tokens::tokenize;
@@ -221,9 +230,9 @@ impl OverlapIndex {
         self.of_each(|item| self.items.places(item).len())
     }
 
-    /// Words of each item, those of templates included.
+    /// Length of each item, in words.
     pub fn words(&self) -> Vec<u32> {
-        self.of_each(|item| self.items.half_words(item) / 2)
+        self.of_each(|item| self.items.length(item) / WORD)
     }
 
     /// For each item the first one with the same tokens.

@@ -1,5 +1,5 @@
-//! The longest common runs of an item and of stretches of a document, by the grams of [`RUN`] tokens that both
-//! have: a run of n grams is one of n + RUN - 1 tokens.
+//! The longest common runs of an item and of stretches of a document, by the grams of N tokens that both have: a
+//! run of n grams is one of n + N - 1 tokens.
 //!
 //! A run goes on from a place of the item to the next while the document does, which is counted for each place
 //! of each gram: mostly there is one. Where grams repeat, pairs of places could be as many as the product of
@@ -8,11 +8,10 @@
 
 use std::iter::successors;
 
-use super::coverage::RUN;
 use super::grams::{ELSE, Places};
 
 /// The longest common run that begins at a place of the item: its tokens, and where it first stands in what was
-/// read of the document. Shorter ones than [`RUN`] count nothing.
+/// read of the document. Shorter ones than a gram count nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) length: u32,
@@ -33,18 +32,18 @@ pub(super) struct Runs {
 impl Runs {
     /// Of each place of the item at which a gram begins, the longest run: `grams` are those of the item, and
     /// `read` the gram at each place of the document, [`ELSE`] where the item has it not.
-    pub(super) fn find(&mut self, grams: &Places<RUN>, read: &[u32]) -> &[Run] {
+    pub(super) fn find<const N: usize>(&mut self, grams: &Places<N>, read: &[u32]) -> &[Run] {
         let known = read.iter().filter(|&&gram| gram != ELSE);
         let pairs: usize = known.map(|&gram| grams.of(gram).len()).sum();
         if pairs <= PAIRS * (grams.len() + read.len()) {
             self.by_places(grams, read);
         } else {
-            self.longest = by_suffixes(grams.at_places(), read);
+            self.longest = by_suffixes(grams.at_places(), N, read);
         }
         &self.longest
     }
 
-    fn by_places(&mut self, grams: &Places<RUN>, read: &[u32]) {
+    fn by_places<const N: usize>(&mut self, grams: &Places<N>, read: &[u32]) {
         self.longest.clear();
         self.longest.resize(grams.len(), Run::default());
         self.seen.clear();
@@ -58,7 +57,7 @@ impl Runs {
                 let place = place as usize;
                 let next = self.seen[place + 1];
                 let goes_on = next.other == at + 1;
-                let run = Run { length: if goes_on { next.length + 1 } else { RUN as u32 }, other: at };
+                let run = Run { length: if goes_on { next.length + 1 } else { N as u32 }, other: at };
                 self.seen[place] = run;
                 if run.length >= self.longest[place].length {
                     self.longest[place] = run;
@@ -77,8 +76,9 @@ struct Node {
     open: Option<(u32, u32)>,
 }
 
-/// The longest runs by all suffixes of both in order: those with the same beginning stand together.
-pub(super) fn by_suffixes(own: &[u32], read: &[u32]) -> Vec<Run> {
+/// The longest runs by all suffixes of both in order: those with the same beginning stand together. Grams have
+/// `n` tokens.
+pub(super) fn by_suffixes(own: &[u32], n: usize, read: &[u32]) -> Vec<Run> {
     let mut longest = vec![Run::default(); own.len()];
     // What is in no gram of the item equals nothing, and so does the end of the item.
     let mut others = own.len() as u32..;
@@ -95,7 +95,7 @@ pub(super) fn by_suffixes(own: &[u32], read: &[u32]) -> Vec<Run> {
             if node.first != u32::MAX
                 && let Some((first, _)) = node.open.take()
             {
-                let run = Run { length: node.depth + RUN as u32 - 1, other: node.first };
+                let run = Run { length: node.depth + n as u32 - 1, other: node.first };
                 let after = |&place: &u32| Some(next[place as usize]).filter(|&next| next != u32::MAX);
                 successors(Some(first), after).for_each(|place| longest[place as usize] = run);
             }

@@ -1,21 +1,16 @@
 //! One document against all items.
 
-use super::coverage::{self, Cover, Item, RUN, Read};
+use super::Pair;
 use super::grams::Places;
-use super::items::{Items, Worth};
-use super::runs::Runs;
+use super::items::{Items, LONG_RUN, RUN, Worth};
+use super::judge::{Document, Judge};
 use super::seeds::{Posting, SEED, Seeds};
 use super::tokens::tokenize;
-use super::{MATCH, Pair, SHORT};
 use crate::error::ScanError;
 use crate::parallel::Watch;
 
 /// Seeds of an item carry one part in so many of what all its seeds carry, or it is no candidate.
 pub(super) const CANDIDATE_PART: u64 = 5;
-/// Half words that are covered in a match that is not whole.
-const MATCH_HALF_WORDS: u32 = 2 * 10;
-/// Half words of an item that matches if it is whole.
-const WHOLE_HALF_WORDS: u32 = 2 * 8;
 
 /// A seed of an item that stands in the document: its first place there, and its range of the hits.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +30,10 @@ pub(super) struct Scanner {
     seeds: Vec<u32>,
     places: Vec<u32>,
     seed_grams: Places<SEED>,
-    run_grams: Places<RUN>,
-    /// The items that these were last made for.
+    /// The item that these were last made for.
     seeds_of: Option<usize>,
-    runs_of: Option<usize>,
-    read: Read,
-    cover: Cover,
-    runs: Runs,
+    by_runs: Judge<RUN>,
+    by_long_runs: Judge<LONG_RUN>,
 }
 
 impl Scanner {
@@ -94,71 +86,19 @@ impl Scanner {
     /// The pair of the document and the item whose seeds were found, if it is one.
     fn judge(&mut self, row: usize, found: &[Found], items: &Items, seeds: &Seeds) -> Option<Pair> {
         let item = found[0].item as usize;
-        let tokens = &items.tokens[items.places(item)];
-        let worth = &items.worth[items.places(item)];
+        let (tokens, worth) = (&items.tokens[items.places(item)], &items.worth[items.places(item)]);
         self.seed_places(found, item, tokens, worth);
-        let (in_document, half_words) = carried(&self.places, worth);
-        if CANDIDATE_PART * u64::from(in_document) < u64::from(seeds.weight[item]) {
+        let carried = carried(&self.places, worth);
+        if CANDIDATE_PART * u64::from(carried.0) < u64::from(seeds.weight[item]) {
             return None;
         }
         self.merge_seeds(found);
-        if self.runs_of != Some(item) {
-            self.run_grams.fill(tokens);
-            self.runs_of = Some(item);
-        }
-        let length = coverage::window_length(tokens.len());
-        let windows = coverage::windows(&self.seeds, SEED, length, self.tokens.len());
-        let seen = Item { tokens, worth, runs: &self.run_grams };
-        self.read.fill(seen, &self.tokens, &windows, length);
-        let window = self.cover.best(seen, &self.read, &windows);
-        let best = window.covered;
-        let whole = best.tokens as usize == tokens.len();
-        let weight = items.weight(item);
-        let half = |part: u32| 2 * u64::from(part) >= u64::from(weight);
-        if !whole && !half(best.weight) && !half(in_document) {
-            return None;
-        }
-        let held = self.read.window(window.read);
-        self.cover.hold(seen, held);
-        let covered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| covered);
-        let half_words_covered: u32 = covered.map(|(worth, _)| worth.half_words()).sum();
-        let strength = if half(best.weight) && half_words_covered >= MATCH_HALF_WORDS
-            || half(in_document) && half_words >= MATCH_HALF_WORDS
-            || whole && items.half_words(item) >= WHOLE_HALF_WORDS
-        {
-            MATCH
-        } else if whole {
-            SHORT
+        let document = Document { row, tokens: &self.tokens, seeds: &self.seeds, carried };
+        if items.run(item) == RUN {
+            self.by_runs.judge(document, item, items)
         } else {
-            return None;
-        };
-        let mut uncovered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| !covered);
-        let numbers_differ = !whole && uncovered.all(|(worth, _)| worth.is_number());
-        let extent = coverage::extent(held)?;
-        let runs = self.runs.find(&self.run_grams, &self.read.grams);
-        let in_runs = |of: u32| {
-            let (mut tokens, mut reach) = (0, 0);
-            for (place, run) in (0..).zip(runs).filter(|(_, run)| run.length >= of) {
-                let end = place + run.length;
-                tokens += end - reach.max(place);
-                reach = end;
-            }
-            tokens
-        };
-        Some(Pair {
-            document: row,
-            item: items.first[item],
-            covered: best,
-            weight,
-            words_covered: half_words_covered / 2,
-            longest: runs.iter().map(|run| run.length).max().unwrap_or(0),
-            in_8: in_runs(8),
-            in_13: in_runs(13),
-            window: window.start + extent.start..window.start + extent.end,
-            strength,
-            numbers_differ,
-            in_document,
-        })
+            self.by_long_runs.judge(document, item, items)
+        }
     }
 
     /// The places of the item at which seeds begin that the document holds: of one that the item holds more
@@ -197,16 +137,16 @@ fn in_order(first: u32, second: u32) -> u64 {
     u64::from(first) << 32 | u64::from(second)
 }
 
-/// The weight and the half words of the tokens of an item in grams of [`SEED`] tokens at ascending places.
+/// The weight, and that in words, of the tokens of an item in grams of [`SEED`] tokens at ascending places.
 pub(super) fn carried(places: &[u32], worth: &[Worth]) -> (u32, u32) {
-    let (mut weight, mut half_words, mut done) = (0, 0, 0);
+    let (mut weight, mut words, mut done) = (0, 0, 0);
     for &place in places {
         let end = place as usize + SEED;
         for worth in &worth[done.max(place as usize)..end] {
             weight += worth.weight();
-            half_words += worth.half_words();
+            words += worth.words();
         }
         done = end;
     }
-    (weight, half_words)
+    (weight, words)
 }

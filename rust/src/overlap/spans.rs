@@ -3,15 +3,14 @@
 use std::ops::Range;
 
 use super::answers::place;
-use super::coverage::RUN;
 use super::grams::Places;
+use super::items::{self, RUN};
 use super::runs::Runs;
-use super::tokens::{Token, tokenize};
+use super::tokens::{Kind, Token, tokenize};
 
-/// For each item and its window of `document`, in tokens: the common runs of at least three tokens of both. For
-/// each place of either text the longest that begins there, where the other text has it first, without the
-/// ends of longer ones found so.
-/// Each as the start and end in the document, then in the item, in characters, ascending.
+/// For each item and its window of `document`, in tokens: the common runs of both, of as many tokens as cover the item
+/// or more. For each place of either text the longest that begins there, where the other text has it first, without
+/// the ends of longer ones found so. Each as the start and end in the document, then in the item, in characters, ascending.
 pub fn spans<'a>(
     document: &str,
     items: impl IntoIterator<Item = (&'a str, Range<usize>)>,
@@ -23,15 +22,17 @@ pub fn spans<'a>(
 }
 
 fn spans_of(document: &[Token], places: &Characters, item: &str, window: Range<usize>) -> Vec<[usize; 4]> {
-    let mut in_item = Vec::new();
+    let mut in_item = Vec::<Token>::new();
     tokenize(item, &mut in_item);
+    let thirds = in_item.iter().filter(|token| token.kind == Kind::ThirdOfWord).count();
+    let least = items::run(in_item.len(), thirds);
     let start = window.start.min(document.len());
     let end = window.end.clamp(start, document.len());
     let (hashes, others) = (hashes(&document[start..end]), hashes(&in_item));
     // Place in the document, place in the item, tokens.
-    let of_item = longest(&others, &hashes).into_iter();
+    let of_item = longest(&others, &hashes, least).into_iter();
     let mut runs: Vec<[usize; 3]> = of_item.map(|[own, other, n]| [other, own, n]).collect();
-    runs.extend(longest(&hashes, &others));
+    runs.extend(longest(&hashes, &others, least));
     runs.sort_unstable();
     runs.dedup();
     let of_item = Characters::new(item, &in_item);
@@ -88,8 +89,8 @@ fn hashes(tokens: &[Token]) -> Vec<u64> {
 }
 
 /// Place in `own`, first place in `other` and tokens of the longest run that begins at each place of `own`, but
-/// for the ends of longer ones.
-fn longest(own: &[u64], other: &[u64]) -> Vec<[usize; 3]> {
+/// for the ends of longer ones and those of fewer than `least` tokens.
+fn longest(own: &[u64], other: &[u64], least: usize) -> Vec<[usize; 3]> {
     let mut grams = Places::<RUN>::default();
     grams.fill(own);
     let read: Vec<u32> = grams.read(own, other).collect();
@@ -100,7 +101,7 @@ fn longest(own: &[u64], other: &[u64]) -> Vec<[usize; 3]> {
         .iter()
         .zip(before)
         .enumerate()
-        .filter(|(_, (run, before))| run.length > 0 && *before <= run.length);
+        .filter(|(_, (run, before))| run.length as usize >= least && *before <= run.length);
     whole.map(|(place, (run, _))| [place, run.other as usize, run.length as usize]).collect()
 }
 

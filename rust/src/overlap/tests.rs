@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::coverage::{self, Cover, Covered, Item, RUN, Read, Window};
+use super::coverage::{self, Cover, Covered, Item, Read, Window};
 use super::grams::{ELSE, Places};
-use super::items::{ItemTokens, Items, Worth};
+use super::items::{ItemTokens, Items, RUN, WORD, Worth};
 use super::runs::{self, Run, Runs};
 use super::tokens::tokenize;
 
@@ -37,7 +37,7 @@ fn covered_naively(item: &[u64], window: &[u64]) -> Covered {
         }
     }
     let tokens = covered.iter().filter(|&&covered| covered).count() as u32;
-    Covered { weight: 4 * tokens, tokens }
+    Covered { weight: WORD * tokens, tokens }
 }
 
 /// The longest run that begins at each place of `own` and stands in one of `others`, with its first place there:
@@ -73,7 +73,7 @@ proptest! {
         prop_assume!(document.len() >= 5);
         let seeds: Vec<u32> = seeds.into_iter().filter(|&seed| seed as usize + 5 <= document.len()).collect();
         let worth = worth_of_words(item.len());
-        let mut runs = Places::default();
+        let mut runs = Places::<RUN>::default();
         runs.fill(&item);
         let seen = Item { tokens: &item, worth: &worth, runs: &runs };
         let starts = coverage::windows(&seeds, 5, length, document.len());
@@ -104,7 +104,7 @@ proptest! {
             (text(40), prop::collection::vec(text(30), 1..3))
         }),
     ) {
-        let mut grams = Places::default();
+        let mut grams = Places::<RUN>::default();
         grams.fill(&own);
         let mut read = Vec::new();
         for other in &others {
@@ -113,7 +113,7 @@ proptest! {
         }
         let expected = longest_naively(&own, &others);
         prop_assert_eq!(Runs::default().find(&grams, &read).to_vec(), expected.clone());
-        prop_assert_eq!(runs::by_suffixes(grams.at_places(), &read), expected);
+        prop_assert_eq!(runs::by_suffixes(grams.at_places(), RUN, &read), expected);
     }
 
     #[test]

@@ -22,8 +22,10 @@ pub(super) enum Kind {
     ShortNumber,
     /// More digits.
     LongNumber,
-    /// A character of a script that is written without spaces.
-    Character,
+    /// A character of Han, kana or Hangul.
+    HalfOfWord,
+    /// One of Thai, Lao, Tibetan, Myanmar or Khmer.
+    ThirdOfWord,
 }
 
 /// A token and the bytes of the text that it came from.
@@ -69,6 +71,8 @@ pub(super) fn tokenize_plainly(text: &str, sink: &mut impl Sink) {
 struct Word {
     /// Of its first character; [`Class::Separator`] where there is no token.
     class: Class,
+    /// The kind of one that is a character by itself.
+    alone: Kind,
     bytes: Hasher,
     characters: usize,
     numeric: bool,
@@ -79,6 +83,7 @@ struct Word {
 impl Word {
     const NONE: Self = Self {
         class: Class::Separator,
+        alone: Kind::Word,
         bytes: Hasher::START,
         characters: 0,
         numeric: true,
@@ -88,7 +93,7 @@ impl Word {
 
     fn kind(&self) -> Kind {
         match (self.class, self.numeric, self.characters) {
-            (Class::Alone, ..) => Kind::Character,
+            (Class::Alone, ..) => self.alone,
             (_, true, 0..=3) => Kind::ShortNumber,
             (_, true, _) => Kind::LongNumber,
             _ if self.bytes.len() == 1 => Kind::Letter,
@@ -203,7 +208,8 @@ impl<S: Sink> Tokenizer<'_, S> {
                 if first.class == Class::Alone && !matches!(folded.class, Class::Mark | Class::Expands) {
                     self.flush(&mut word);
                     let hash = hash_of_character(first.bytes);
-                    self.sink.push(Token { hash, kind: Kind::Character, start: of_first, end: at });
+                    let kind = first.kind_alone();
+                    self.sink.push(Token { hash, kind, start: of_first, end: at });
                 } else {
                     self.take_folded(&mut word, first, of_first, at);
                 }
@@ -293,7 +299,7 @@ impl<S: Sink> Tokenizer<'_, S> {
             }
             Class::Alone => {
                 self.flush(word);
-                *word = Word { class: Class::Alone, start, ..Word::NONE };
+                *word = Word { class: Class::Alone, alone: folded.kind_alone(), start, ..Word::NONE };
             }
             Class::Mark if word.class != Class::Separator => {}
             Class::Mark => return,

@@ -1,0 +1,121 @@
+//! Whether a candidate stands in a document: coverage, and the rule.
+
+use super::coverage::{self, Cover, Item, Read};
+use super::grams::Places;
+use super::items::{Items, LONG_RUN, WORD, Worth};
+use super::runs::{Run, Runs};
+use super::seeds::SEED;
+use super::{MATCH, Pair, SHORT};
+
+/// Words in a match that covers half of an item.
+const HALF_WORDS: u32 = 10 * WORD;
+/// Words in a row in such a match.
+const HALF_WORDS_IN_A_ROW: u32 = 8 * WORD;
+/// Length of an item that matches if it is whole, or if three quarters are there.
+const WHOLE_LENGTH: u32 = 8 * WORD;
+/// Words in a row in these three quarters, of templates as well.
+const IN_A_ROW: u32 = 7 * WORD;
+
+/// A document that holds seeds of an item.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Document<'a> {
+    pub(super) row: usize,
+    pub(super) tokens: &'a [u64],
+    /// Its places of these seeds, ascending.
+    pub(super) seeds: &'a [u32],
+    /// The weight that held places of seeds carry, and that in words.
+    pub(super) carried: (u32, u32),
+}
+
+/// Items whose runs have RUN tokens against documents.
+#[derive(Debug, Default)]
+pub(super) struct Judge<const RUN: usize> {
+    grams: Places<RUN>,
+    /// The item that these were last made for.
+    grams_of: Option<usize>,
+    read: Read,
+    cover: Cover,
+    runs: Runs,
+}
+
+impl<const RUN: usize> Judge<RUN> {
+    /// The pair of the document and a distinct item that is a candidate, if it is one.
+    pub(super) fn judge(&mut self, document: Document<'_>, item: usize, items: &Items) -> Option<Pair> {
+        let (tokens, worth) = (&items.tokens[items.places(item)], &items.worth[items.places(item)]);
+        if self.grams_of != Some(item) {
+            self.grams.fill(tokens);
+            self.grams_of = Some(item);
+        }
+        let length = coverage::window_length(tokens.len());
+        let windows = coverage::windows(document.seeds, SEED, length, document.tokens.len());
+        let seen = Item { tokens, worth, runs: &self.grams };
+        self.read.fill(seen, document.tokens, &windows, length);
+        let window = self.cover.best(seen, &self.read, &windows);
+        let best = window.covered;
+        // Where a seed is less than two words, a long document holds those of any item.
+        let (in_document, words_in_document) = if RUN == LONG_RUN { (0, 0) } else { document.carried };
+        let whole = best.tokens as usize == tokens.len();
+        let weight = items.weight(item);
+        let half = |part: u32| 2 * u64::from(part) >= u64::from(weight);
+        if !whole && !half(best.weight) && !half(in_document) {
+            return None;
+        }
+        let held = self.read.window(window.read);
+        self.cover.hold(seen, held);
+        let covered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| covered);
+        let words_covered: u32 = covered.map(|(worth, _)| worth.words()).sum();
+        let runs = self.runs.find(&self.grams, &self.read.grams);
+        let strength = if half(best.weight) && words_covered >= HALF_WORDS
+            || half(best.weight) && in_a_row(runs, worth, Worth::words) >= HALF_WORDS_IN_A_ROW
+            || half(in_document) && words_in_document >= HALF_WORDS
+            || items.length(item) >= WHOLE_LENGTH
+                && (whole
+                    || 4 * u64::from(best.weight) >= 3 * u64::from(weight)
+                        && in_a_row(runs, worth, Worth::words_anywhere) >= IN_A_ROW)
+        {
+            MATCH
+        } else if whole {
+            SHORT
+        } else {
+            return None;
+        };
+        let mut uncovered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| !covered);
+        let numbers_differ = !whole && uncovered.all(|(worth, _)| worth.is_number());
+        let extent = coverage::extent(held, RUN)?;
+        Some(Pair {
+            document: document.row,
+            item: items.first[item],
+            covered: best,
+            weight,
+            words_covered: words_covered / WORD,
+            longest: runs.iter().map(|run| run.length).max().unwrap_or(0),
+            in_8: in_runs(runs, 8),
+            in_13: in_runs(runs, 13),
+            window: window.start + extent.start..window.start + extent.end,
+            strength,
+            numbers_differ,
+            in_document,
+        })
+    }
+}
+
+/// Tokens in runs of so many tokens or more, of the runs that begin at each place.
+fn in_runs(runs: &[Run], least: u32) -> u32 {
+    let (mut tokens, mut reach) = (0, 0);
+    for (place, run) in (0..).zip(runs).filter(|(_, run)| run.length >= least) {
+        let end = place + run.length;
+        tokens += end - reach.max(place);
+        reach = end;
+    }
+    tokens
+}
+
+/// The most that tokens of one of the runs that begin at each place are worth.
+fn in_a_row(runs: &[Run], worth: &[Worth], of: impl Fn(Worth) -> u32) -> u32 {
+    let mut before = vec![0];
+    for &worth in worth {
+        before.push(before[before.len() - 1] + of(worth));
+    }
+    let of_run = |(place, run): (usize, &Run)| before[place + run.length as usize] - before[place];
+    runs.iter().enumerate().map(of_run).max().unwrap_or(0)
+}
