@@ -91,7 +91,7 @@ format: $(VENV)/.lint  ## let the formatters write
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
-	for bench in text ids near leakscan 'leakscan --vectors' splits fingerprint overlap eval quality rerank train start stores gpu; do \
+	for bench in text corpora ids near leakscan 'leakscan --vectors' splits fingerprint overlap eval quality rerank train start stores gpu; do \
 		set -- $$bench; $(BIN)/python benches/$$1.py $$2 || exit 1; \
 	done
 

@@ -81,9 +81,11 @@ def excluded(pool: Pool, context: Context, queries: Rows, rows: Rows) -> Rows | 
 
 
 def score(
-    place: tuple[str, str, Context],
+    model: str,
     ranks: Rows,
     cosines: Values,
+    pool: Pool,
+    context: Context,
     documents: npt.NDArray[Any],
     bootstrap: Bootstrap,
     *,
@@ -92,18 +94,22 @@ def score(
     """Metrics over queries and over documents, with article-cluster intervals.
 
     Args:
-        place: the model, the pool in which the true row was looked for, and whether the query's own window
-            was in there.
+        model: its name.
         ranks: (q,) of the true row in the final ranking.
         cosines: (q,) of prediction and truth.
+        pool: where it was looked for.
+        context: whether the query's own window was in the pool.
         documents: (q,) the document of each query.
         bootstrap: how intervals are drawn.
         retrieved: (q,) rank before reranking, for Contain.
     """
     values = query_values(ranks, retrieved=retrieved, cosines=cosines)
     metrics = retrieval_metrics(ranks, retrieved=retrieved, cosines=cosines)
+
     return Scored(
-        *place,
+        model,
+        pool.name,
+        context,
         ranks,
         values,
         metrics,

@@ -41,7 +41,7 @@ pub enum Column {
         /// Where they end.
         offsets: Vec<i64>,
         /// What they say.
-        text: Text,
+        text: Vec<u8>,
     },
     /// Numbers in lists.
     Lists {
@@ -60,7 +60,7 @@ impl Column {
             return Self::Lists { lists: (0..depth).map(|_| list()).collect(), numbers: Vec::new() };
         }
         let ids = kind == Kind::Id;
-        Self::Texts { ids, valid: Valid::default(), offsets: vec![0], text: Text::new(size) }
+        Self::Texts { ids, valid: Valid::default(), offsets: vec![0], text: Vec::with_capacity(size + BLOCK) }
     }
 
     /// Adds a row without a value.
@@ -82,7 +82,7 @@ impl Column {
             Self::Texts { ids, valid, offsets, text } => {
                 match cursor.peek() {
                     Some(b'"') => cursor.string(text)?,
-                    Some(b'-' | b'0'..=b'9') if *ids => text.extend(cursor.integer()?),
+                    Some(b'-' | b'0'..=b'9') if *ids => text.extend_from_slice(cursor.integer()?),
                     _ => {
                         cursor.null()?;
                         self.push_null();
@@ -101,11 +101,11 @@ impl Column {
     pub fn finish(self) -> Read<(Vec<Buffer>, usize)> {
         match self {
             Self::Texts { valid, offsets, text, .. } => {
-                if !all_utf8(text.bytes(), &offsets) {
+                if !all_utf8(&text, &offsets) {
                     return Err(Unusual);
                 }
                 let size = text.len();
-                let bytes = Buffer::Bytes(text.into_bytes());
+                let bytes = Buffer::Bytes(text);
                 Ok((vec![Buffer::Valid(valid.bits()), Buffer::Offsets(offsets), bytes], size))
             }
             Self::Lists { lists, numbers } => {
@@ -179,67 +179,10 @@ impl Valid {
     }
 }
 
-/// Bytes that grow by blocks: behind their end there is always room for one.
-pub struct Text {
-    room: Vec<u8>,
-    len: usize,
-}
-
-impl Text {
-    /// No bytes yet, with room for `size`.
-    pub fn new(size: usize) -> Self {
-        Self { room: vec![0; size + 2 * BLOCK], len: 0 }
-    }
-
-    /// How many bytes there are.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.room[..self.len]
-    }
-
-    /// No bytes any more.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    fn into_bytes(mut self) -> Vec<u8> {
-        self.room.truncate(self.len);
-        self.room
-    }
-
-    /// Adds the first `count` bytes of `block`.
-    #[inline(always)]
-    pub fn push(&mut self, block: &[u8; BLOCK], count: usize) {
-        if self.room.len() - self.len < BLOCK {
-            self.room.resize(2 * self.room.len(), 0);
-        }
-        self.room[self.len..self.len + BLOCK].copy_from_slice(block);
-        self.len += count;
-    }
-
-    /// Adds a byte.
-    #[inline(always)]
-    pub fn push_byte(&mut self, byte: u8) {
-        self.push(&[byte; BLOCK], 1);
-    }
-
-    /// Adds a character.
-    pub fn push_char(&mut self, character: char) {
-        let mut block = [0; BLOCK];
-        let count = character.encode_utf8(&mut block).len();
-        self.push(&block, count);
-    }
-
-    /// Adds bytes of any length.
-    pub fn extend(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(BLOCK) {
-            let mut block = [0; BLOCK];
-            block[..part.len()].copy_from_slice(part);
-            self.push(&block, part.len());
-        }
-    }
+/// Adds the first `count` bytes of `block`, which costs what adding all of it does.
+#[inline(always)]
+pub fn push_some(out: &mut Vec<u8>, block: &[u8; BLOCK], count: usize) {
+    let end = out.len() + count;
+    out.extend_from_slice(block);
+    out.truncate(end);
 }

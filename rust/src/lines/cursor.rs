@@ -1,6 +1,6 @@
 //! A line of JSON, read forward by the grammar that Python's `json` has: RFC 8259, with NaN and Infinity.
 
-use super::columns::Text;
+use super::columns::push_some;
 use crate::kernel::marks::{BLOCK, marks};
 
 /// Something that is left to whoever reads more slowly: broken, or out of the ordinary.
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
     /// Goes behind a key and its colon: the key, which is put together in `scratch` where it has escapes; None
     /// where it is no text.
     #[inline(always)]
-    pub fn key<'s>(&mut self, scratch: &'s mut Text) -> Read<Option<&'s [u8]>>
+    pub fn key<'s>(&mut self, scratch: &'s mut Vec<u8>) -> Read<Option<&'s [u8]>>
     where
         'a: 's,
     {
@@ -80,63 +80,63 @@ impl<'a> Cursor<'a> {
         }
         scratch.clear();
         let read = Cursor::new(&self.bytes[start - 1..]).string(scratch);
-        Ok(read.is_ok().then_some(scratch.bytes()))
+        Ok(read.is_ok().then_some(scratch.as_slice()))
     }
 
     /// Goes behind the rest of a string; whether it has escapes.
     #[inline(always)]
     fn skip_string(&mut self) -> Read<bool> {
         let mut escaped = false;
-        loop {
-            match self.mark(|_, _| ())? {
-                b'"' => return Ok(escaped),
-                b'\\' => escaped = true,
-                _ => return Err(Unusual),
-            }
-            match self.next()? {
-                b'u' => self.hex().map(drop)?,
-                byte => simple(byte).map(drop)?,
+        while self.plain(|_, _| ())? == b'\\' {
+            escaped = true;
+            if simple(self.next()?) == 0 {
+                self.at -= 1;
+                self.character_code()?;
             }
         }
+        Ok(escaped)
     }
 
     /// Goes behind white space and a string, which is put behind what is in `out`.
     #[inline(always)]
-    pub fn string(&mut self, out: &mut Text) -> Read<()> {
+    pub fn string(&mut self, out: &mut Vec<u8>) -> Read<()> {
         self.expect(b'"')?;
-        loop {
-            match self.mark(|block, count| out.push(block, count))? {
-                b'"' => return Ok(()),
-                b'\\' => {}
-                _ => return Err(Unusual),
-            }
-            match self.next()? {
-                b'u' => out.push_char(self.character()?),
-                byte => out.push_byte(simple(byte)?),
+        while self.plain(|block, count| push_some(out, block, count))? == b'\\' {
+            match simple(self.next()?) {
+                0 => {
+                    self.at -= 1;
+                    let character = self.character()?;
+                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                byte => out.push(byte),
             }
         }
+        Ok(())
     }
 
-    /// Goes behind the next byte of a string that is not simply its text, and gives it. `take` gets what
-    /// stands before it: blocks, and how many of their bytes are meant.
+    /// Goes behind the plain text of a string and the quote or the backslash that ends it, and gives that.
+    /// `take` gets the text: blocks, and how many of their bytes are meant.
     #[inline(always)]
-    fn mark(&mut self, mut take: impl FnMut(&[u8; BLOCK], usize)) -> Read<u8> {
-        while let Some(block) = self.bytes[self.at..].first_chunk::<BLOCK>() {
+    fn plain(&mut self, mut take: impl FnMut(&[u8; BLOCK], usize)) -> Read<u8> {
+        let mut rest = &self.bytes[self.at..];
+        let mut last = [0; BLOCK]; // a control character ends it
+        loop {
+            let (block, behind) = match rest.split_first_chunk::<BLOCK>() {
+                Some(split) => split,
+                None => {
+                    last[..rest.len()].copy_from_slice(rest);
+                    (&last, &rest[rest.len()..])
+                }
+            };
             let count = marks(block).trailing_zeros() as usize;
             take(block, count);
-            self.at += count;
             if count < BLOCK {
-                self.at += 1;
-                return Ok(block[count]);
+                self.at = self.bytes.len() - rest.len() + count + 1;
+                let mark = block[count];
+                return if mark == b'"' || mark == b'\\' { Ok(mark) } else { Err(Unusual) };
             }
+            rest = behind;
         }
-        let mut last = [0; BLOCK]; // a control character ends it
-        let rest = &self.bytes[self.at..];
-        last[..rest.len()].copy_from_slice(rest);
-        let count = marks(&last).trailing_zeros() as usize;
-        take(&last, count);
-        self.at += count;
-        self.next()
     }
 
     #[inline(always)]
@@ -146,22 +146,24 @@ impl<'a> Cursor<'a> {
         Ok(byte)
     }
 
-    fn hex(&mut self) -> Read<u32> {
-        let digits = self.bytes.get(self.at..self.at + 4).ok_or(Unusual)?;
-        self.at += 4;
+    /// Goes behind `u` and its four digits: the number that they are.
+    fn character_code(&mut self) -> Read<u32> {
+        let digits =
+            self.bytes.get(self.at..self.at + 5).ok_or(Unusual)?.strip_prefix(b"u").ok_or(Unusual)?;
+        self.at += 5;
         digits
             .iter()
             .try_fold(0, |value, &digit| Ok(value << 4 | char::from(digit).to_digit(16).ok_or(Unusual)?))
     }
 
-    /// The character of `\u` and what follows; a surrogate without its other half is unusual.
+    /// Goes behind `u` and its digits, with the other half of a surrogate pair: the character, if it is one.
     fn character(&mut self) -> Read<char> {
-        let mut code = self.hex()?;
+        let mut code = self.character_code()?;
         if (0xd800..0xdc00).contains(&code) {
-            if self.next()? != b'\\' || self.next()? != b'u' {
+            if self.next()? != b'\\' {
                 return Err(Unusual);
             }
-            let low = self.hex()?.wrapping_sub(0xdc00);
+            let low = self.character_code()?.wrapping_sub(0xdc00);
             code = if low < 0x400 { 0x10000 + ((code - 0xd800) << 10) + low } else { return Err(Unusual) };
         }
         char::from_u32(code).ok_or(Unusual)
@@ -225,16 +227,19 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What a backslash and `byte` stand for.
+/// What a backslash and `byte` stand for, and 0 where that is none of the letters and marks. (A table, because what
+/// comes next cannot be guessed, and a branch would be.)
 #[inline(always)]
-fn simple(byte: u8) -> Read<u8> {
-    match byte {
-        b'"' | b'\\' | b'/' => Ok(byte),
-        b'n' => Ok(b'\n'),
-        b't' => Ok(b'\t'),
-        b'r' => Ok(b'\r'),
-        b'b' => Ok(0x08),
-        b'f' => Ok(0x0c),
-        _ => Err(Unusual),
-    }
+fn simple(byte: u8) -> u8 {
+    const MEANT: [u8; 256] = {
+        let mut table = [0; 256];
+        let (from, to) = (b"\"\\/ntrbf", b"\"\\/\n\t\r\x08\x0c");
+        let mut i = 0;
+        while i < from.len() {
+            table[from[i] as usize] = to[i];
+            i += 1;
+        }
+        table
+    };
+    MEANT[usize::from(byte)]
 }

@@ -15,8 +15,8 @@ mod numbers;
 
 use hashbrown::HashMap;
 
+use self::columns::Column;
 pub use self::columns::{Buffer, Kind};
-use self::columns::{Column, Text};
 use self::cursor::{Cursor, Read, Unusual};
 
 /// Line ends among `bytes`.
@@ -50,7 +50,7 @@ impl Reader {
         let columns =
             self.kinds.iter().zip(&self.sizes).map(|(&kind, &size)| Column::new(kind, size)).collect();
         let seen = vec![0; self.places.len()];
-        let mut block = Block { places: &self.places, columns, seen, rows: 0, scratch: Text::new(0) };
+        let mut block = Block { places: &self.places, columns, seen, rows: 0, scratch: Vec::new() };
         parts.iter().try_for_each(|part| block.lines(part)).ok()?;
         let rows = block.rows;
         let finished: Vec<_> = block.columns.into_iter().map(Column::finish).collect::<Read<_>>().ok()?;
@@ -66,7 +66,7 @@ struct Block<'a> {
     /// Of each field, the last row that has it, counted from 1.
     seen: Vec<usize>,
     rows: usize,
-    scratch: Text,
+    scratch: Vec<u8>,
 }
 
 impl Block<'_> {

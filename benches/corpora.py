@@ -1,0 +1,221 @@
+"""Text corpora as files: what reading and scanning them takes beside tools that read or decompress alone.
+
+English paragraphs with ids and addresses are written to `.bench/corpora`: jsonl, jsonl.gz, jsonl.zst and
+parquet. The ways of a table are taken in turn, `--rounds` times, and medians are printed. Processor time is
+that of all threads and processes together; wall time is on all cores.
+
+    python benches/corpora.py                      # 400 MB
+    python benches/corpora.py --megabytes 50 --rounds 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from zlib_ng import gzip_ng
+
+from common import machine
+from lvmfast import _core
+from lvmfast.corpus import load_split
+from lvmfast.corpus.looks import begins_again
+from text import english
+
+FOLDER = Path(".bench/corpora")
+Way = Callable[[], Any]
+
+
+def documents(megabytes: int) -> Iterator[dict[str, str]]:
+    """Some paragraphs each, with an id and an address."""
+    rng, paragraphs = random.Random(1), english(megabytes)
+    at = 0
+    while at < len(paragraphs):
+        count = rng.randint(3, 20)
+        text = "\n\n".join(paragraphs[at : at + count])
+        yield {"text": text, "id": f"doc-{at:09}", "url": f"https://example.org/{rng.random()}/page.html"}
+        at += count
+
+
+def write(megabytes: int) -> None:
+    """The corpus in every format, and a thousand evaluation rows, some of them documents."""
+    if (FOLDER / f"{megabytes}.done").exists():
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.iterdir():
+        old.unlink()
+    rows = list(documents(megabytes))
+    plain = FOLDER / "train.jsonl"
+    with plain.open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+    for command in (["gzip", "-k", str(plain)], ["zstd", "-q", "-k", str(plain)]):
+        subprocess.run(command, check=True)
+    for codec in ("zstd", "snappy"):
+        table = pa.Table.from_pylist(rows)
+        pq.write_table(table, FOLDER / f"{codec}.parquet", compression=codec, row_group_size=20_000)
+    with (FOLDER / "eval.jsonl").open("w", encoding="utf-8") as out:
+        for row in range(1000):
+            text = rows[row * len(rows) // 1000]["text"] if row % 10 == 0 else f"question {row} of the set"
+            out.write(json.dumps({"text": text, "id": row}) + "\n")
+    (FOLDER / f"{megabytes}.done").touch()
+
+
+def processor_seconds() -> float:
+    """Of this process and of those that it waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def in_turn(ways: dict[str, Way], rounds: int) -> dict[str, tuple[float, float]]:
+    """(processor, wall) seconds of each way, medians of `rounds` after one round that does not count."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    answers: dict[str, Any] = {}
+    for counted in range(rounds + 1):
+        for name, way in ways.items():
+            before = processor_seconds(), time.perf_counter()
+            answers[name] = way()
+            after = processor_seconds(), time.perf_counter()
+            if counted:
+                taken[name].append((after[0] - before[0], after[1] - before[1]))
+    if len({answer for answer in answers.values() if answer is not None}) > 1:
+        sys.exit(f"the answers differ: {answers}")
+    return {
+        name: (statistics.median(cpu for cpu, _ in times), statistics.median(wall for _, wall in times))
+        for name, times in taken.items()
+    }
+
+
+def ours(path: Path) -> Way:
+    """Bytes of text, read through the batches of a split, in one pass as in a scan."""
+
+    @begins_again()
+    def read() -> int:
+        batches = load_split(path).batches(["text"], 8192)
+        return sum(int(np.diff(_offsets(batch.text)[[0, -1]])[0]) for batch in batches)
+
+    return read
+
+
+def _offsets(array: pa.Array) -> Any:
+    return np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+
+
+def by_orjson(path: Path) -> None:
+    with path.open("rb") as lines:
+        for line in lines:
+            orjson.loads(line)["text"]
+
+
+def by_polars(path: Path) -> int:
+    lazy = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path)
+    return int(lazy.select(pl.col("text").str.len_bytes().sum()).collect(engine="streaming").item())
+
+
+def by_duckdb(path: Path) -> int:
+    source = (
+        f"read_parquet('{path}')"
+        if path.suffix == ".parquet"
+        else f"read_json('{path}', format='newline_delimited', columns={{text: 'VARCHAR'}})"
+    )
+    return int(duckdb.sql(f"SELECT sum(strlen(text)) FROM {source}").fetchall()[0][0])
+
+
+def by_zlib_ng(path: Path) -> None:
+    with gzip_ng.open(path, "rb") as stream:
+        while stream.read(1 << 20):
+            pass
+
+
+def command(*arguments: str) -> Way:
+    def run() -> None:
+        subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+
+    return run
+
+
+def scan(path: Path, levels: str = "text") -> Way:
+    """A whole `lvmfast leakscan`, start of the process and report included."""
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as out:
+            line = [sys.executable, "-m", "lvmfast", "leakscan", "--levels", levels, "--quiet", "--out", out]
+            line += ["--train", str(path), "--eval", str(FOLDER / "eval.jsonl")]
+            done = subprocess.run(line, capture_output=True, text=True, check=False)
+            if done.returncode not in (0, 1):
+                sys.exit(done.stderr)
+
+    return run
+
+
+def hashing(path: Path) -> Way:
+    """The texts in memory, hashed."""
+    column = pq.read_table(path, columns=["text"])["text"].cast(pa.large_string()).combine_chunks()
+    data, offsets = np.frombuffer(column.buffers()[2], np.uint8), _offsets(column)
+
+    def run() -> None:
+        _core.hash_texts_128(data, offsets, "default", 0)
+
+    return run
+
+
+def show(title: str, size: int, ways: dict[str, Way], rounds: int) -> None:
+    """A table of the ways, of which the first is ours; `size` is bytes of what is read, decompressed."""
+    found = in_turn(ways, rounds)
+    print(f"\n{title}, {size / 1e6:.0f} MB\n\n| | processor | MB/s | times | wall | times |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    first = next(iter(found.values()))
+    for name, (cpu, wall) in found.items():
+        print(
+            f"| {name} | {cpu:.2f} s | {size / 1e6 / cpu:.0f} | {cpu / first[0]:.2f} | {wall:.2f} s |"
+            f" {wall / first[1]:.2f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=400, help="of text (default 400)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each way (default 5)")
+    args = parser.parse_args()
+    write(args.megabytes)
+    plain = FOLDER / "train.jsonl"
+    size = plain.stat().st_size
+    print(f"{machine()}, {os.cpu_count()} processors; polars {pl.__version__}, duckdb {duckdb.__version__}")
+    start = scan(FOLDER / "eval.jsonl")
+    reading = {"lvmfast": ours(plain), "orjson in a loop": lambda: by_orjson(plain)}
+    reading |= {"polars": lambda: by_polars(plain), "duckdb": lambda: by_duckdb(plain)}
+    show("Reading text out of jsonl", size, reading, args.rounds)
+    hashed = hashing(FOLDER / "zstd.parquet")
+    parts = {"reading alone": ours(plain), "hashing alone": hashed, "scan of the evaluation set alone": start}
+    show("Scan of jsonl", size, {"scan": scan(plain), **parts}, args.rounds)
+    packed = plain.with_suffix(".jsonl.gz")
+    peers = {"gzip -dc": command("gzip", "-dc", str(packed)), "zlib-ng": lambda: by_zlib_ng(packed)}
+    show("Scan of jsonl.gz", size, {"scan": scan(packed), **peers}, args.rounds)
+    packed = plain.with_suffix(".jsonl.zst")
+    peers = {"zstd -dc": command("zstd", "-dc", str(packed)), "scan of plain jsonl": scan(plain)}
+    show("Scan of jsonl.zst", size, {"scan": scan(packed), **peers}, args.rounds)
+    for codec in ("zstd", "snappy"):
+        path = FOLDER / f"{codec}.parquet"
+        peers = {"polars": lambda path=path: by_polars(path), "duckdb": lambda path=path: by_duckdb(path)}
+        peers["hashing alone"] = hashed
+        show(f"Scan of parquet, {codec}", size, {"scan": scan(path), **peers}, args.rounds)
+    show("Scan of jsonl at overlap", size, {"scan": scan(plain, "overlap"), **parts}, args.rounds)
+
+
+if __name__ == "__main__":
+    main()
