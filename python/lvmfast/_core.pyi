@@ -16,6 +16,7 @@ __all__ = [
     "CsvReader",
     "FileHashes",
     "GramFilter",
+    "GzipDecoder",
     "KeyTable",
     "LineReader",
     "NearIndex",
@@ -177,6 +178,26 @@ class FileHashes:
     def __new__(cls, paths: Sequence[str | PathLike[str]], threads: int) -> FileHashes: ...
     def wait(self) -> list[str]:
         """The hashes in the order of the paths, once. Raises OSError, naming a file that cannot be read."""
+
+@final
+class GzipDecoder:
+    """A member of a gzip file."""
+
+    def __new__(cls) -> GzipDecoder: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Some of what it holds, at most `max_length` bytes. Raises ValueError where it is broken."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether its end was met."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether it gives nothing more without other compressed bytes."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was given and not used: behind the end, what stands there."""
 
 @final
 class KeyTable:

@@ -6,6 +6,7 @@
 pub mod csv;
 pub mod digest;
 pub mod error;
+pub mod gzip;
 pub mod ids;
 pub mod kernel;
 pub mod lines;

@@ -12,12 +12,13 @@ use numpy::{
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 use crate::strings::Texts;
 use crate::text::{self, Normalization};
-use crate::{csv, digest, ids, kernel, lines, near, overlap, sketch};
+use crate::{csv, digest, gzip, ids, kernel, lines, near, overlap, sketch};
 
 import_exception!(lvmfast.errors, CoreError);
 import_exception!(lvmfast.errors, DataError);
@@ -234,6 +235,46 @@ impl CsvReader {
 #[pyfunction]
 fn line_ends(block: &[u8]) -> usize {
     lines::line_ends(block)
+}
+
+#[pyclass(module = "lvmfast._core")]
+#[derive(Default)]
+struct GzipDecoder {
+    member: gzip::Member,
+}
+
+#[pymethods]
+impl GzipDecoder {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    #[getter]
+    fn eof(&self) -> bool {
+        self.member.ended()
+    }
+
+    #[getter]
+    fn needs_input(&self) -> bool {
+        self.member.needs_input()
+    }
+
+    #[getter]
+    fn unused_data(&self) -> &[u8] {
+        self.member.rest()
+    }
+
+    fn decompress<'py>(
+        &mut self,
+        py: Python<'py>,
+        data: &[u8],
+        max_length: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut out = Vec::new();
+        py.detach(|| self.member.decompress(data, max_length, &mut out))?;
+        Ok(PyBytes::new(py, &out))
+    }
 }
 
 /// The buffers of an Arrow array and of what it lists.
@@ -1194,6 +1235,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<CsvReader>()?;
     m.add_class::<FileHashes>()?;
     m.add_function(wrap_pyfunction!(line_ends, m)?)?;
+    m.add_class::<GzipDecoder>()?;
     m.add_class::<KeyTable>()?;
     m.add_class::<LineReader>()?;
     m.add_class::<TextIndex>()?;

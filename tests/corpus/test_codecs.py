@@ -7,6 +7,7 @@ import lzma
 import shutil
 import subprocess
 import tracemalloc
+import zlib
 
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
+from lvmfast import _core
 from lvmfast.corpus import load_split
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
@@ -150,3 +152,45 @@ def test_the_window_of_every_stream_is_held_to_the_memory_limit(tmp_path):
     with pytest.raises(DataError, match=r"a\.jsonl\.xz: its xz window is larger than the 150 MiB that"):
         lvmfast.leakscan(path, memory_limit=500 << 20)
     assert lvmfast.leakscan(path, levels=["text"]).findings.sides["train"].rows == 60_001
+
+
+def inflated(data, piece, most, decoder):
+    """What a decoder of one gzip member gives of `data` in pieces, what it leaves, and whether it ended."""
+    out, at = b"", 0
+    while not decoder.eof and (at < len(data) or not decoder.needs_input):
+        given = data[at : at + piece] if decoder.needs_input else b""
+        at += len(given)
+        made = decoder.decompress(given, most)
+        assert len(made) <= most
+        out += made
+    return out, decoder.unused_data + data[at:] if decoder.eof else b"", decoder.eof
+
+
+def outcome(read):
+    """What comes out, or what is said."""
+    try:
+        return read()
+    except (ValueError, zlib.error) as error:
+        return str(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    content=st.binary(max_size=300) | st.integers(0, 5000).map(lambda count: b"ab" * count),
+    level=st.integers(0, 9),
+    behind=st.binary(max_size=20),
+    cut=st.integers(0, 40),
+    spoilt=st.none() | st.tuples(st.integers(0, 400), st.integers(1, 255)),
+    piece=st.integers(1, 700),
+    most=st.integers(1, 3000),
+)
+def test_a_gzip_member_is_what_zlib_makes_of_it(content, level, behind, cut, spoilt, piece, most):
+    data = bytearray(gzip.compress(content, level, mtime=0) + behind)
+    data = data[: len(data) - cut]
+    if spoilt is not None and spoilt[0] < len(data):
+        data[spoilt[0]] ^= spoilt[1]
+    data = bytes(data)
+    peer = zlib.decompressobj(wbits=31)
+    assert outcome(lambda: inflated(data, piece, most, _core.GzipDecoder())) == outcome(
+        lambda: (peer.decompress(data), peer.unused_data, peer.eof)
+    )

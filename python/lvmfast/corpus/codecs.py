@@ -11,7 +11,6 @@ import io
 import lzma
 import os
 import sys
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from lvmfast import _core
 from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.failures import one_line
 from lvmfast.errors import DataError
@@ -55,27 +55,6 @@ class Decoder(Protocol):
         ...
 
 
-class _Gzip:
-    """A `Decoder` of a gzip member: zlib's class keeps the input that it had no room for outside."""
-
-    def __init__(self, most: int | None) -> None:  # its window is always of 32 KiB
-        self._inner = zlib.decompressobj(wbits=31)
-        self.needs_input = True
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        out = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
-        self.needs_input = not self._inner.unconsumed_tail and len(out) < max_length
-        return out
-
-
 def _zstd() -> Any:
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -106,7 +85,9 @@ class Codec:
 
 #: By suffix, lower case.
 CODECS = {
-    ".gz": Codec("gzip", _Gzip, lambda out: pa.CompressedOutputStream(out, "gzip")),
+    ".gz": Codec(
+        "gzip", lambda most: _core.GzipDecoder(), lambda out: pa.CompressedOutputStream(out, "gzip")
+    ),
     ".zst": Codec("zstd", _zstd_decoder, lambda out: pa.CompressedOutputStream(out, "zstd")),
     ".bz2": Codec("bzip2", lambda most: bz2.BZ2Decompressor(), partial(bz2.BZ2File, mode="wb")),
     ".xz": Codec("xz", _xz_decoder, partial(lzma.LZMAFile, mode="wb")),
@@ -209,4 +190,4 @@ class Decompressed(io.RawIOBase):
 
 def _errors_of(codec: Codec) -> tuple[type[Exception], ...]:
     of_zstd: list[type[Exception]] = [_zstd().ZstdError] if codec.name == "zstd" else []
-    return (OSError, EOFError, zlib.error, lzma.LZMAError, *of_zstd)
+    return (OSError, EOFError, ValueError, lzma.LZMAError, *of_zstd)
