@@ -252,11 +252,36 @@ def pairs(items: Sequence[str], documents: Sequence[str]) -> list[dict[str, obje
     side = evaluation_side(items)
     found = []
     for row, text in enumerate(documents):
-        document = tokens(text)
+        document, places = tokens(text), without_line_numbers(text)
         for number, item in side.items.items():
-            if pair := judge(item, document):
+            pair = judge(item, document)
+            if len(places) < len(document) and (other := judge(item, [document[at] for at in places])):
+                other["window_start"] = places[other["window_start"]]
+                other["window_end"] = places[other["window_end"] - 1] + 1
+                pair = max(pair or other, other, key=lambda one: (one["strength"], one["covered"]))
+            if pair:
                 found.append({"document": row, "item": number} | pair)
     return found
+
+
+def without_line_numbers(text: str) -> list[int]:
+    """The places of the tokens of a text that are no numbers of its lines."""
+    lines = text.split("\n")
+    begins = [re.match(r"[ \t]*([0-9]{1,6})(?=[\x00-\x7f]|\Z)(?![0-9A-Za-z_])", line) for line in lines]
+    values = [int(begin[1]) if begin else -9 for begin in begins]
+    numbered = {
+        row + k
+        for row in range(len(lines) - 2)
+        if values[row] >= 0 and values[row : row + 3] == list(range(values[row], values[row] + 3))
+        for k in range(3)
+    }
+    kept, done = [], 0
+    for row, line in enumerate(lines):
+        size = len(tokens(line))
+        kept += range(done + (row in numbered), done + size)
+        done += size
+    assert done == len(tokens(text))
+    return kept
 
 
 def longest_ending(own: Sequence[str], other: Sequence[str]) -> list[int]:

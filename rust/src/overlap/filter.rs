@@ -10,7 +10,7 @@ use super::grams::{gram_hash, roll};
 use super::scan::{CANDIDATE_PART, carried};
 use super::seeds::{Posting, SEED};
 use super::tokens::tokenize;
-use super::{OverlapIndex, tasks};
+use super::{OverlapIndex, lines, tasks};
 use crate::error::ScanError;
 use crate::parallel::Watch;
 use crate::strings::Texts;
@@ -33,14 +33,17 @@ pub fn gram_hashes(texts: &Texts<'_>, watch: &Watch) -> Result<Vec<u64>, ScanErr
             let (mut tokens, mut hashes) = (Vec::new(), Vec::new());
             for row in rows {
                 watch.check()?;
-                tokens.clear();
-                tokenize(texts.text(row)?, &mut tokens);
-                let Some(first) = tokens.get(..SEED) else { continue };
-                let mut hash = gram_hash(first);
-                hashes.push(hash.wrapping_mul(SPREAD));
-                for (&leaves, &enters) in tokens.iter().zip(&tokens[SEED..]) {
-                    hash = roll::<{ SEED as u32 }>(hash, leaves, enters);
+                let text = texts.text(row)?;
+                for text in [Some(text), lines::without_numbers(text).as_deref()].into_iter().flatten() {
+                    tokens.clear();
+                    tokenize(text, &mut tokens);
+                    let Some(first) = tokens.get(..SEED) else { continue };
+                    let mut hash = gram_hash(first);
                     hashes.push(hash.wrapping_mul(SPREAD));
+                    for (&leaves, &enters) in tokens.iter().zip(&tokens[SEED..]) {
+                        hash = roll::<{ SEED as u32 }>(hash, leaves, enters);
+                        hashes.push(hash.wrapping_mul(SPREAD));
+                    }
                 }
             }
             hashes.sort_unstable();

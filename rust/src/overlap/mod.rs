@@ -43,6 +43,11 @@
 //! words in a row in the windows, whatever they weigh. If it covers every token of a shorter item,
 //! the pair is *short*.
 //!
+//! **Numbered lines.** Lines are numbered if at least three in a row begin, behind blanks, with a number of up to
+//! six digits, each one more than the one before, that no letter, number or `_` follows. A document that has some is
+//! looked at as it is and without these numbers; of two pairs with an item that which is stronger, and covers
+//! more, counts, the first if both are alike.
+//!
 //! An item of fewer than 5 tokens has no seed and matches nothing.
 //!
 //! # No verbatim item is missed
@@ -77,6 +82,7 @@ mod groups;
 mod hash;
 mod items;
 mod judge;
+mod lines;
 mod runs;
 mod scan;
 mod seeds;
@@ -262,7 +268,13 @@ impl OverlapIndex {
                 let mut pairs = Vec::new();
                 for row in rows {
                     watch.check()?;
-                    scanner.scan((row, texts.text(row)?), &self.items, seeds, watch, &mut pairs)?;
+                    let (text, first) = (texts.text(row)?, pairs.len());
+                    scanner.scan((row, text), &self.items, seeds, watch, &mut pairs)?;
+                    if let Some(without) = lines::without_numbers(text) {
+                        let mut others = Vec::new();
+                        scanner.scan((row, &without), &self.items, seeds, watch, &mut others)?;
+                        lines::stronger(text, &mut pairs, first, others);
+                    }
                 }
                 Ok::<_, ScanError>(pairs)
             })

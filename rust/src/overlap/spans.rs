@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::answers::place;
 use super::grams::Places;
 use super::items::{self, RUN};
+use super::lines;
 use super::runs::Runs;
 use super::tokens::{Kind, Token, tokenize};
 
@@ -18,23 +19,48 @@ pub fn spans<'a>(
     let mut tokens = Vec::new();
     tokenize(document, &mut tokens);
     let characters = Characters::new(document, &tokens);
-    items.into_iter().map(|(item, window)| spans_of(&tokens, &characters, item, window)).collect()
+    let unnumbered = lines::unnumbered(document, &tokens).unwrap_or_default();
+    let of = |(item, window)| spans_of(&tokens, &unnumbered, &characters, item, window);
+    items.into_iter().map(of).collect()
 }
 
-fn spans_of(document: &[Token], places: &Characters, item: &str, window: Range<usize>) -> Vec<[usize; 4]> {
+fn spans_of(
+    document: &[Token],
+    unnumbered: &[usize],
+    places: &Characters,
+    item: &str,
+    window: Range<usize>,
+) -> Vec<[usize; 4]> {
     let mut in_item = Vec::<Token>::new();
     tokenize(item, &mut in_item);
     let thirds = in_item.iter().filter(|token| token.kind == Kind::ThirdOfWord).count();
     let least = items::run(in_item.len(), thirds);
     let start = window.start.min(document.len());
     let end = window.end.clamp(start, document.len());
-    let (hashes, others) = (hashes(&document[start..end]), hashes(&in_item));
-    // Place in the document, place in the item, tokens.
-    let of_item = longest(&others, &hashes, least).into_iter();
-    let mut runs: Vec<[usize; 3]> = of_item.map(|[own, other, n]| [other, own, n]).collect();
-    runs.extend(longest(&hashes, &others, least));
-    runs.sort_unstable();
-    runs.dedup();
+    let others = hashes(&in_item);
+    let mut runs = common(&hashes(&document[start..end]), &others, least);
+    let within = unnumbered.partition_point(|&at| at < start)..unnumbered.partition_point(|&at| at < end);
+    let within = &unnumbered[within];
+    if !within.is_empty() && within.len() < end - start {
+        let hashes: Vec<_> = within.iter().map(|&at| document[at].hash).collect();
+        let without = common(&hashes, &others, least);
+        if covered(&without) > covered(&runs) {
+            // A span has no number of a line in it.
+            let pieces = |&[place, in_item, tokens]: &[usize; 3]| {
+                let lines = within[place..place + tokens].chunk_by(|a, b| a + 1 == *b);
+                lines
+                    .scan(in_item, |in_item, line| {
+                        let piece = [line[0] - start, *in_item, line.len()];
+                        *in_item += line.len();
+                        Some(piece)
+                    })
+                    .collect::<Vec<_>>()
+            };
+            runs = without.iter().flat_map(pieces).collect();
+            runs.sort_unstable();
+            runs.dedup();
+        }
+    }
     let of_item = Characters::new(item, &in_item);
     let mut spans: Vec<_> = runs
         .into_iter()
@@ -45,6 +71,28 @@ fn spans_of(document: &[Token], places: &Characters, item: &str, window: Range<u
         .collect();
     spans.sort_unstable();
     spans
+}
+
+/// Place in the document, place in the item, and tokens of each run that both have.
+fn common(document: &[u64], item: &[u64], least: usize) -> Vec<[usize; 3]> {
+    let of_item = longest(item, document, least).into_iter();
+    let mut runs: Vec<[usize; 3]> = of_item.map(|[own, other, n]| [other, own, n]).collect();
+    runs.extend(longest(document, item, least));
+    runs.sort_unstable();
+    runs.dedup();
+    runs
+}
+
+/// Tokens of the item in its runs.
+fn covered(runs: &[[usize; 3]]) -> usize {
+    let mut in_item: Vec<_> = runs.iter().map(|&[_, start, tokens]| (start, start + tokens)).collect();
+    in_item.sort_unstable();
+    let (mut tokens, mut reach) = (0, 0);
+    for (start, end) in in_item {
+        tokens += end.saturating_sub(start.max(reach));
+        reach = reach.max(end);
+    }
+    tokens
 }
 
 /// Where the tokens of each of `windows` of `document` start and end, in characters. A window that holds no
