@@ -23,6 +23,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.partitioned import PartitionedLevel
 from lvmfast.levels import LEVELS
 from lvmfast.levels.base import Level
+from lvmfast.scan.running import level_finding
 
 FIRST, MIN_CHARS = 6, 4
 
@@ -135,6 +136,31 @@ def test_within_one_set(train):
     )
 
 
+@settings(max_examples=20, deadline=None)
+@given(train=SPLITS.filter(checked), partitions=st.booleans())
+def test_within_one_set_by_partitions(tmp_path_factory, train, partitions):
+    split = load_split(split_of(train))
+    options, budget = ScanOptions(min_chars=MIN_CHARS), 100 if partitions else 1 << 20
+    level = PartitionedLevel(
+        BEGINNING,
+        ("train",),
+        {"train": 1},
+        {"train": len(train)},
+        options,
+        tmp_path_factory.mktemp("parts"),
+        budget,
+    )
+    for batch in split.batches(("text",), 5):
+        level.take("train", batch)
+    parted = level_finding(BEGINNING.name, level.result(again=None), options.threshold)
+    report = lvmfast.leakscan(split_of(train), levels=[BEGINNING.name], min_chars=MIN_CHARS)
+    held = report.levels[BEGINNING.name]
+    assert found_by(parted) == found_by(held)
+    assert parted.keys is None  # they are counted of two sides alone
+    assert held.keys is None
+    assert parted.matches.train_row.tolist() == held.matches.train_row.tolist()
+
+
 @pytest.fixture
 def files(tmp_path):
     """Two files that share beginnings, and no text."""
@@ -188,7 +214,11 @@ def test_what_is_clean_names_what_it_cannot_see(files):
     assert "beginning: texts that go on alike" in " ".join(clean.stdout.split())
 
 
-def test_a_clean_split_leaves_out_what_it_matches(files):
+@pytest.mark.parametrize("more", [0, 1, 9])
+def test_a_clean_split_leaves_out_what_it_matches(files, more, monkeypatch):
+    names = [BEGINNING.name, *(f"beginning{number}" for number in range(more))]
+    for name in names:
+        monkeypatch.setitem(LEVELS, name, replace(BEGINNING, name=name))
     sides = ("--train", files / "train.parquet", "--eval", files / "eval.parquet")
     scanned = command("leakscan", *sides, "--min-chars", MIN_CHARS, "--out", files / "out", "--quiet")
     assert scanned.exit_code == 1
@@ -198,6 +228,8 @@ def test_a_clean_split_leaves_out_what_it_matches(files):
     assert done.exit_code == 0, done.output
     kept = pq.read_table(next((files / "clean").glob("**/train.parquet")))
     assert kept["text"].to_pylist() == ["of another kind altogether", "nothing that is shared"]
+    dropped = pq.read_table(files / "clean" / "_dropped.parquet").to_pylist()
+    assert [row["levels"] for row in dropped] == [names]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -217,7 +249,8 @@ def test_split_keeps_together_what_it_matches(tmp_path, seed):
 
 def test_where_it_means_nothing_it_is_refused(monkeypatch):
     monkeypatch.setitem(LEVELS, BEGINNING.name, replace(BEGINNING, within=False))
-    with pytest.raises(lvmfast.DataError, match="within one split only text and vector mean something"):
+    only = " and ".join(name for name, level in LEVELS.items() if level.within)
+    with pytest.raises(lvmfast.DataError, match=f"within one split only {only} mean something"):
         lvmfast.leakscan(split_of(["the quick brown fox"] * 2), levels=[BEGINNING.name])
     with pytest.raises(lvmfast.DataError, match="eval has no text"):
         lvmfast.leakscan(

@@ -247,7 +247,8 @@ class PartitionJoin:
                     return False
         self._join.close(len(self._source))
         if (streamed := self._source.streamed) is not None:
-            self._keys = dict(zip(self._sides, (len(self._source), len(streamed)), strict=False))
+            if len(self._sides) == 2:
+                self._keys = dict(zip(self._sides, (len(self._source), len(streamed)), strict=True))
             self._source.streamed = None  # what is read again was counted
         return True
 

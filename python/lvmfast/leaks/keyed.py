@@ -232,6 +232,6 @@ class KeyedLevel:
 
     def _keys(self) -> dict[Side, int] | None:
         streamed = self._source.streamed
-        if streamed is None:
+        if streamed is None or self._streamed not in self._tally:
             return None
         return {self._indexed: len(self._source) or self._key_count, self._streamed: len(streamed)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ class Leaked:
     side: Side
     files: tuple[str, ...]  #: as the report names them
     starts: Rows  #: the row of the side at which each file starts
-    at: npt.NDArray[np.uint8]  #: (rows,) bit i is set where the row matched at LEVELS[i]
+    at: npt.NDArray[np.unsignedinteger[Any]]  #: (rows,) bit i is set where the row matched at LEVELS[i]
 
     @property
     def rows(self) -> Rows:
@@ -90,7 +91,7 @@ def leaked_rows(
         DataError: the table names a file, a row or a level that the summary does not know.
     """
     starts = np.cumsum(file_rows) - file_rows
-    at = np.zeros(int(file_rows.sum()), np.uint8)
+    at = np.zeros(int(file_rows.sum()), np.min_scalar_type((1 << len(LEVELS)) - 1))
     own = matched.filter(pc.equal(matched["side"], side))
     place = pc.index_in(own["file"], pa.array(files, pa.string())).fill_null(-1).to_numpy()
     level = pc.index_in(own["level"], pa.array(LEVELS, pa.string())).fill_null(-1).to_numpy()
