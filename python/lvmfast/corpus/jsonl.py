@@ -7,16 +7,20 @@ there are, and the shape of vectors. `Fields` finds them in the beginning of a f
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 
+from lvmfast.corpus.blocks import ahead
+from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.columns import ALIASES, NAMED, resolve
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Rows
 from lvmfast.corpus.json_rows import Reading, objects, parsed
-from lvmfast.corpus.lines import line_blocks
+from lvmfast.corpus.lines import Lines, line_blocks
 from lvmfast.corpus.looks import SampleContradicted, by_sample
+from lvmfast.corpus.npy import Readable
 from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.stores import Source, as_source
@@ -48,8 +52,8 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
         read = {**{name: columns[name] for name in asked}, **carried}
         reading = Reading(path, read, watched, contradicted)
         row = 0
-        with decompressed(source) as stream:
-            for lines in line_blocks(path, stream):
+        with decompressed(source) as stream, closing(_blocks(path, stream)) as blocks:
+            for lines in blocks:
                 batch = parsed(lines, reading)
                 del lines  # what is made of a long line is larger than itself
                 yield row, batch.select(asked)
@@ -62,6 +66,12 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
     late = [(name, fields.seen[name].line) for name in file.fields.values()]
     file.notes += tuple(f"{name}: first appears in line {line}" for name, line in late if line > looked_at)
     return file
+
+
+def _blocks(path: str, stream: Readable) -> Generator[Lines, None, None]:
+    """The lines of a file; what is compressed is decompressed while the block before it is dealt with."""
+    blocks = line_blocks(path, stream)
+    yield from blocks if codec_of(path) is None else ahead(blocks)
 
 
 class _Seen(NamedTuple):
@@ -102,8 +112,8 @@ class Fields:
         def met(line: int, name: str, value: Any) -> None:
             self._add(line, {name: value})
 
-        with decompressed(source) as stream:
-            for lines in line_blocks(self._path, stream):
+        with decompressed(source) as stream, closing(_blocks(self._path, stream)) as blocks:
+            for lines in blocks:
                 parsed(lines, Reading(self._path, {}, self.unseen(), met))
 
     def _add(self, line: int, row: Mapping[str, Any]) -> None:
