@@ -185,16 +185,13 @@ def leakscan(
             splits["eval"] = _open("eval", eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
     inputs = Inputs(splits, threads, _others(datasets["train"], shard))
-    leaked = tuple(dict.fromkeys(name for dataset in datasets.values() for name in dataset.leaked))
 
     def record() -> RunRecord:
-        return RunRecord(inputs.described(), dict(columns or {}), machine, clock.seconds, leaked)
+        return RunRecord(
+            inputs.described(), dict(columns or {}), machine, clock.seconds, tuple(inputs.leaked)
+        )
 
-    journal = (
-        None
-        if out is None
-        else _journal(splits, inputs, options, record, out, resume, shard, columns or {}, leaked)
-    )
+    journal = None if out is None else _journal(inputs, options, record, out, resume, shard, columns or {})
     context = ScanContext(options, LOCAL, progress, clock, announce, journal)
     if on_ray(engine, ray_address):
         findings = _on_ray(datasets, context, ray_address)
@@ -228,7 +225,6 @@ def _on_ray(datasets: Mapping[Side, Dataset], context: ScanContext, address: str
 
 
 def _journal(
-    splits: Mapping[Side, OpenSplit],
     inputs: Inputs,
     options: ScanOptions,
     record: Callable[[], RunRecord],
@@ -236,23 +232,23 @@ def _journal(
     resume: bool,
     shard: tuple[int, int] | None,
     columns: ColumnsOfSides,
-    leaked: Sequence[str],
 ) -> Journal:
     """Where the scan keeps what it has done: what makes it the scan it is, and who is told."""
+    splits = inputs.splits
     identity: Cut = {
         "version": __version__,
         "options": summarized_options(options, columns),
         "train": inputs.named("train"),
         "eval": inputs.named("eval") if "eval" in splits else None,
         "columns": {side: sorted(split.dataset.columns) for side, split in splits.items()},
-        "leaked": list(leaked),
+        "leaked": inputs.leaked,
         "names": {side: [file.name for file in split.dataset.files] for side, split in splits.items()},
     }
     place = folder(out)
     if shard is not None:
         identity |= {"share": shard[0], "shards": shard[1]}
         size = shard_span_bytes(splits["train"].dataset, shard[1])
-        return Journal(place, PART, identity=identity, resume=resume, part=True, share=shard, span_bytes=size)
+        return Journal(place, PART, identity=identity, resume=resume, share=shard, span_bytes=size)
 
     def told(how_far: str) -> None:
         reason = f"{how_far}; the same command with --resume goes on"

@@ -22,7 +22,6 @@ from lvmfast.cli import app
 from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.domains import fit_domains
 from lvmfast.evals.evaluation import Evaluation
-from lvmfast.leaks.options import ScanOptions
 from tests.support.eval_world import (
     CHUNKS,
     EVAL_DOCS,
@@ -297,7 +296,7 @@ def test_an_oracle_is_called_one(files):
 
     queries = open_queries(files.eval)
     pool = build_pool("eval", queries, None)
-    status = scan_split(queries, files.train, ScanOptions())
+    status = scan_split(queries, files.train, EvalOptions())
     predicted = {"cheat": queries.targets, "honest": np.roll(queries.targets, 1, axis=0)}
     table = score_all(predicted, queries, [pool], EvalOptions(**FAST))
     found = records(table, dict.fromkeys(predicted, status), dict.fromkeys(predicted, "run"))
@@ -555,11 +554,12 @@ def domain_table(path: Path, train: str, held_out: str, docs=(*TRAIN_DOCS, *EVAL
 
 def test_the_level_is_known_by_documents_and_domains(files, trained, tmp_path):
     from lvmfast.evals.domain_level import Domains
+    from lvmfast.evals.options import EvalOptions
     from lvmfast.evals.queries import open_queries
     from lvmfast.evals.split_status import scan_split
 
     queries = open_queries(files.eval)
-    status_of = partial(scan_split, options=ScanOptions())
+    status_of = partial(scan_split, options=EvalOptions())
     for train in (files.train, str(Path(trained) / "train.lvfp")):
         assert status_of(queries, train).level == "cross-document"
         other = domain_table(tmp_path / "other.parquet", "physics", "music")

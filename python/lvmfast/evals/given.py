@@ -36,6 +36,9 @@ class Given:
     notes: tuple[str, ...] = ()  #: what the texts cover
 
 
+NOTHING_GIVEN = Given()
+
+
 def open_payload(options: EvalOptions, queries: Queries) -> Given:
     """The payload that is asked for, its texts held to the queries.
 
@@ -43,7 +46,7 @@ def open_payload(options: EvalOptions, queries: Queries) -> Given:
         DataError: the pool `corpus` is wanted, and the payload has no vectors; or as `audit_texts`.
     """
     if options.payload is None:
-        return Given()
+        return NOTHING_GIVEN
     dataset = load_split(options.payload, columns=options.columns, allow_leaked=options.allow_leaked)
     texts = load_payload(dataset) if "text" in dataset.columns else None
     wanted = "vector" in dataset.columns or "corpus" in options.pools or texts is None

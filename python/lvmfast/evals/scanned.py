@@ -27,16 +27,8 @@ def scan_runs(
         DataError: a run does not say what it was trained on, or its fingerprint is not the one it names.
     """
     train = options.train
-    scanned = partial(
-        scan_split,
-        queries,
-        options=options.scan,
-        quarantined=given.quarantined,
-        domains=None if options.domains is None else Domains(options.domains),
-        columns=options.columns,
-        texts=given.texts,
-        progress=options.progress,
-    )
+    domains = None if options.domains is None else Domains(options.domains)
+    scanned = partial(scan_split, queries, options=options, given=given, domains=domains)
     found = {}
     for run in runs:
         assert run.checkpoint is not None

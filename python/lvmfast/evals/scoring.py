@@ -81,11 +81,9 @@ def excluded(pool: Pool, context: Context, queries: Rows, rows: Rows) -> Rows | 
 
 
 def score(
-    model: str,
+    place: tuple[str, str, Context],
     ranks: Rows,
     cosines: Values,
-    pool: Pool,
-    context: Context,
     documents: npt.NDArray[Any],
     bootstrap: Bootstrap,
     *,
@@ -94,22 +92,18 @@ def score(
     """Metrics over queries and over documents, with article-cluster intervals.
 
     Args:
-        model: its name.
+        place: the model, the pool in which the true row was looked for, and whether the query's own window
+            was in there.
         ranks: (q,) of the true row in the final ranking.
         cosines: (q,) of prediction and truth.
-        pool: where it was looked for.
-        context: whether the query's own window was in the pool.
         documents: (q,) the document of each query.
         bootstrap: how intervals are drawn.
         retrieved: (q,) rank before reranking, for Contain.
     """
     values = query_values(ranks, retrieved=retrieved, cosines=cosines)
     metrics = retrieval_metrics(ranks, retrieved=retrieved, cosines=cosines)
-
     return Scored(
-        model,
-        pool.name,
-        context,
+        *place,
         ranks,
         values,
         metrics,

@@ -12,9 +12,9 @@ from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.paths import Expansion, given_paths
 from lvmfast.errors import DataError
 from lvmfast.evals.domain_level import Domains, domain_reason
+from lvmfast.evals.given import NOTHING_GIVEN, Given
+from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.queries import Queries
-from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.progress import Progress, silent
 from lvmfast.levels import LEVELS
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import undecided_count
@@ -100,31 +100,24 @@ def worst(*statuses: SplitStatus) -> SplitStatus:
 def scan_split(
     queries: Queries,
     train: Any,
-    options: ScanOptions,
-    *,
-    quarantined: tuple[str, ...] = (),
+    options: EvalOptions,
+    given: Given = NOTHING_GIVEN,
     domains: Domains | None = None,
-    columns: Mapping[str, str] | None = None,
-    texts: Any = None,
-    progress: Progress = silent,
 ) -> SplitStatus:
     """Scans the queries against a training set: targets and ids, and the vectors of their windows.
 
     Args:
         queries: the evaluation set.
         train: the training set or its fingerprint; None where there is none to scan against.
-        options: of the scan.
-        quarantined: files beside the queries' own that leaked, such as a payload.
+        options: of the evaluation: those of the scan, field names by column, and who is told how far it is.
+        given: the payload: texts for the queries, and files of it that leaked.
         domains: of documents on both sides, for the level cross-domain.
-        columns: field names by column.
-        texts: a payload of texts for the queries, where there is one.
-        progress: called as (phase, rows done, rows in all or None).
 
     Raises:
         DataError: nothing of it can be compared, or vectors are of another encoder.
     """
     reasons = []
-    quarantined = (*queries.sequences.dataset.leaked, *quarantined)
+    quarantined = (*queries.sequences.dataset.leaked, *given.quarantined)
     if quarantined:
         reasons.append(f"quarantined as leaked: {', '.join(dict.fromkeys(quarantined))}")
     levels: dict[str, LevelRate] = {}
@@ -134,15 +127,15 @@ def scan_split(
         report = leakscan(
             train,
             queries.sequences.dataset,
-            eval_payload=texts,
-            columns=columns,
+            eval_payload=given.texts,
+            columns=options.columns,
             allow_leaked=True,  # it was allowed, or refused, when it was opened
-            progress=progress,
-            **vars(options),
+            progress=options.progress,
+            **vars(options.scan),
         )
         levels = _rates(report)
         if identity is not None:
-            levels |= _windows_against(train, queries, options, progress)
+            levels |= _windows_against(train, queries, options)
     # A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
     matched = [name for name in LEVELS if name in levels and levels[name].matched]
     seen = [name for name in matched if LEVELS[name].two_sided]
@@ -193,9 +186,7 @@ def _rates(report: LeakReport) -> dict[str, LevelRate]:
     return rates
 
 
-def _windows_against(
-    train: Any, queries: Queries, options: ScanOptions, progress: Progress
-) -> dict[str, LevelRate]:
+def _windows_against(train: Any, queries: Queries, options: EvalOptions) -> dict[str, LevelRate]:
     """Vectors of the queries' windows among the targets of a fingerprint, which holds no windows itself.
 
     Rates count distinct or stored vectors of windows, not queries.
@@ -207,6 +198,6 @@ def _windows_against(
         return {}
     compared = {level.windows: name for name, level in LEVELS.items() if level.compares_vectors}
     of_targets, of_windows = compared[False], compared[True]
-    only = replace(options, levels=(of_targets,))
-    report = leakscan(train, {"vector": vectors}, progress=progress, **vars(only))
+    only = replace(options.scan, levels=(of_targets,))
+    report = leakscan(train, {"vector": vectors}, progress=options.progress, **vars(only))
     return {of_windows: _rates(report)[of_targets]}

@@ -79,21 +79,19 @@ def score_all(
     table = ScoreTable(queries.documents)
     places = [(pool, context) for pool in pools for context in contexts_of(pool)]
     done, total = 0, len(places) * len(predicted)
+    scored = partial(score, documents=queries.documents, bootstrap=options.bootstrap)
     for pool, context in places:
-        scored = partial(
-            score, pool=pool, context=context, documents=queries.documents, bootstrap=options.bootstrap
-        )
         table.sizes[pool.name, context] = pool.sizes(context)
         ranks = pool_ranks(queries.targets, pool, context, options.threads)
         cosines = truth_cosines(queries.targets, queries.targets)
-        table.oracle[pool.name, context] = scored(ORACLE, ranks, cosines)
+        table.oracle[pool.name, context] = scored((ORACLE, pool.name, context), ranks, cosines)
         for model, vectors in predicted.items():
             at = retrieve(model, vectors, queries, pool, context, options)
             cosines = truth_cosines(vectors, queries.targets)
             table.hits.append(at.hits())
             for variant in (each for each in variants if each.suits(pool)):
-                name, (ranks, told) = variant.name(model), variant.rank(at)
-                table.scored[name, pool.name, context] = scored(name, ranks, cosines, retrieved=at.ranks)
+                place, (ranks, told) = (variant.name(model), pool.name, context), variant.rank(at)
+                table.scored[place] = scored(place, ranks, cosines, retrieved=at.ranks)
                 table.gated.extend([told] if told is not None else [])
             if pool.name in indexes:
                 table.approximate.append(found_nearby(at, indexes[pool.name]))

@@ -92,28 +92,34 @@ def group_rows(cells: Iterable[Cells], options: ScanOptions) -> Groups:
     return seen.groups(np.concatenate(slots), np.concatenate(codes))
 
 
+@dataclass(frozen=True)
+class Passes:
+    """How a set is compared with itself, some vectors at a time; the pairs do not depend on it."""
+
+    groups: int | None = None  #: held at a time; None: as many as a scan reads ahead
+    begin: int = 0  #: groups that are through with all behind them
+    #: told how many vectors of a block that is joined with itself are done, of how many
+    joined: Callable[[int, int], None] = lambda done, of: None
+    #: told how many groups are through, of how many
+    passed: Callable[[int, int], None] = lambda done, of: None
+
+
 def group_pairs(
     blocks: Blocks,
     groups: Groups,
     dim: int,
     options: ScanOptions,
+    passes: Passes,
     lower_groups: int | None = None,
-    joined: Callable[[int, int], None] = lambda done, of: None,
-    groups_per_pass: int | None = None,
-    begin: int = 0,
-    passed: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[tuple[Rows, Rows, Scores]]:
     """Yields (lower group, higher group, cosine) of every pair of distinct vectors that match.
 
-    With `lower_groups`, only pairs whose lower group is one of the first so many. While a block is joined
-    with itself, `joined` is told how many of its vectors are done, of how many. The pairs do not depend on
-    `groups_per_pass`, the distinct vectors that are in memory at a time. `passed` is told how many groups are
-    through with all behind them, of how many; with `begin`, so many were before.
+    With `lower_groups`, only pairs whose lower group is one of the first so many.
     """
-    per_pass = groups_per_pass or max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
+    per_pass = passes.groups or max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     count = len(groups.first)
     lowest = count if lower_groups is None else lower_groups
-    for start in range(begin, lowest, per_pass):
+    for start in range(passes.begin, lowest, per_pass):
         stop = min(start + per_pass, lowest)
         # A block is joined with itself at more than twice the speed at which others are scanned against it,
         # so a few more vectors come along, though their own pairs are not asked for.
@@ -123,7 +129,7 @@ def group_pairs(
         for vectors, _ in first_vectors(blocks, groups, start, stop):
             index.add(vectors)
         size = index.group_count
-        among = index.pairs(most_hits(options), lambda done, of=size: joined(done, of))  # type: ignore[misc]
+        among = index.pairs(most_hits(options), lambda done, of=size: passes.joined(done, of))  # type: ignore[misc]
         if among is not None:
             lower, higher, score, _ = among
             asked = start + lower < lowest
@@ -136,7 +142,7 @@ def group_pairs(
                 once = (lower < higher) & (lower < lowest)
                 if once.any():
                     yield lower[once], higher[once], hits.score[once]
-        passed(min(stop, lowest), lowest)
+        passes.passed(min(stop, lowest), lowest)
 
 
 def first_vectors(blocks: Blocks, groups: Groups, start: int, stop: int) -> Iterator[tuple[Vectors, Rows]]:
@@ -213,16 +219,8 @@ def vector_duplicates(
             (count, count),
             count * (count - 1) // 2,
         )
-    for lower, higher, score in group_pairs(
-        blocks,
-        groups,
-        dim,
-        options,
-        joined=joined,
-        groups_per_pass=groups_per_pass,
-        begin=begin,
-        passed=passed,
-    ):
+    passes = Passes(groups_per_pass, begin, joined, passed)
+    for lower, higher, score in group_pairs(blocks, groups, dim, options, passes):
         np.fmax.at(best, lower, score)
         np.fmax.at(best, higher, score)
         counts = (groups.size[lower], groups.size[higher])

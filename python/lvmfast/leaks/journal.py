@@ -98,8 +98,7 @@ class Journal:
         *,
         identity: Cut | None = None,
         resume: bool = False,
-        part: bool = False,
-        share: tuple[int, int] = (1, 1),
+        share: tuple[int, int] | None = None,
         span_bytes: int = SPAN_BYTES,
         told: Callable[[str], None] = lambda how_far: None,
     ) -> None:
@@ -110,13 +109,13 @@ class Journal:
             prefix: may end in ``/``.
             identity: what makes the scan the one it is: JSON values.
             resume: go on from what is there, if it is of the same scan.
-            part: what is kept is a part for a merge, the last cut, too.
-            share: (i, n): of n even shares of the streamed side, the i-th is scanned.
+            share: (i, n): of n even shares of the streamed side, the i-th is scanned, and what is kept, the
+                last cut, too, is a part for a merge.
             span_bytes: bytes of a file after which a cut is possible.
             told: called after each record with how far the scan is, in words.
         """
         self._folder, self._prefix, self._resume, self._told = folder, prefix, resume, told
-        self.part, self.share, self._span_bytes = part, share, span_bytes
+        self.part, self.share, self._span_bytes = share is not None, share or (1, 1), span_bytes
         self._identity = identity or {}
         self._run: Cut = {}
         self._id, self._by = "", secrets.token_hex(8)  #: of the scan, of this process

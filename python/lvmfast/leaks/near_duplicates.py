@@ -12,7 +12,7 @@ from lvmfast import _core
 from lvmfast.corpus import Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks.devices import device_name, near_index
-from lvmfast.leaks.duplicates import group_pairs, group_rows
+from lvmfast.leaks.duplicates import Passes, group_pairs, group_rows
 from lvmfast.leaks.options import DEFAULT_THRESHOLD, ScanOptions
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, first_rows
 from lvmfast.leaks.vector_input import open_vectors, read_cells
@@ -180,7 +180,9 @@ def _within_in_blocks(vectors: Dataset, options: ScanOptions) -> tuple[Rows, Row
     dim = vectors.dim or 0
     groups = group_rows(read_cells(vectors, options), options)
     lower, higher, scores = [NO_ROWS], [NO_ROWS], [np.empty(0)]
-    for a, b, score in group_pairs(lambda wanted: read_cells(vectors, options), groups, dim, options):
+    for a, b, score in group_pairs(
+        lambda wanted: read_cells(vectors, options), groups, dim, options, Passes()
+    ):
         lower.append(groups.first[a])
         higher.append(groups.first[b])
         scores.append(score)

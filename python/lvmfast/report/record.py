@@ -42,7 +42,7 @@ class Inputs:
         self, splits: Mapping[Side, OpenSplit], threads: int, others: frozenset[str] = frozenset()
     ) -> None:
         """Starts to hash every local file but `others`, beside what the pool is asked to do next."""
-        self._splits = splits
+        self.splits = splits
         files = [file for split in splits.values() for file in (*split.dataset.inputs, *split.texts)]
         files = [file for file in files if file.name not in others]
         local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
@@ -70,9 +70,14 @@ class Inputs:
             with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
                 list(pool.map(StoredObject.check_unchanged, self._objects.values()))
 
+    @property
+    def leaked(self) -> list[str]:
+        """The quarantined files among them, each once."""
+        return list(dict.fromkeys(name for split in self.splits.values() for name in split.dataset.leaked))
+
     def named(self, side: Side) -> list[dict[str, Any]]:
         """What tells the files of a side from others on any machine: path, size, and the ETag of objects."""
-        split = self._splits[side]
+        split = self.splits[side]
         return [
             {"path": file.name, "bytes": file.nbytes, "etag": file.origin and file.origin.info.etag}
             for file in (*split.dataset.inputs, *split.texts)
@@ -85,7 +90,7 @@ class Inputs:
 
     def described(self) -> dict[str, Any]:
         """The part `inputs` of the summary."""
-        return {side: self._side(split) for side, split in self._splits.items()}
+        return {side: self._side(split) for side, split in self.splits.items()}
 
     def _side(self, split: OpenSplit) -> dict[str, Any]:
         coverage = split.dataset.coverage

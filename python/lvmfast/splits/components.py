@@ -16,7 +16,7 @@ from lvmfast.corpus import Dataset
 from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.leaks import memory
 from lvmfast.leaks.cells import Cells
-from lvmfast.leaks.duplicates import LEFT_OUT, Groups, SeenVectors, group_pairs
+from lvmfast.leaks.duplicates import LEFT_OUT, Groups, Passes, SeenVectors, group_pairs
 from lvmfast.leaks.keyed_by import KeyedBy
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, read
@@ -165,16 +165,11 @@ def _join_vectors(
     with_target = int(np.searchsorted(groups.first, rows))
     matters = np.zeros(len(groups.first), np.bool_)
     matters[:with_target] = True
-    pairs = group_pairs(
-        cells,
-        groups,
-        dim,
-        options,
-        with_target,
+    passes = Passes(
+        memory.vectors_per_pass(split, options, memory.bound(options), _cell_bytes(split)),
         joined=lambda done, of: progress("join vectors", done, of),
-        groups_per_pass=memory.vectors_per_pass(split, options, memory.bound(options), _cell_bytes(split)),
     )
-    for lower, higher, _ in pairs:
+    for lower, higher, _ in group_pairs(cells, groups, dim, options, passes, with_target):
         matters[higher] = True
         components.join(owner[groups.first[lower]], owner[groups.first[higher]])
     related = groups.group >= 0

@@ -90,7 +90,7 @@ def _run(
 
     def state() -> dict[str, Any]:
         before = folder.read_run()
-        stated = _statement(config, folder, sides, report, model, place, ranks, train)
+        stated = _surroundings(place, ranks) | _statement(config, folder, sides, report, model, train)
         if before and before["files"] != stated["files"]:
             raise DataError(f"{folder.run}: files: the run began with other data: its hashes differ")
         return stated | {"threads": _threads(config, place, model, len(sides.train), before or {})}
@@ -236,21 +236,8 @@ def _threads(
     return worthwhile(6 * config.batch * (through + candidates * settled.dim))
 
 
-def _statement(
-    config: TrainConfig,
-    folder: RunFolder,
-    sides: Sides,
-    report: LeakReport | None,
-    model: Any,
-    place: Place,
-    ranks: Ranks,
-    reader: StepReader,
-) -> dict[str, Any]:
-    """What run.json says, but for what only the trainer knows."""
-    assert report is not None
-    files = input_files(report)
-    steps = reader.batching.steps(reader.document)
-    notes = [*sides.notes, *_read_notes(sides), *_batch_notes(config, reader, steps)]
+def _surroundings(place: Place, ranks: Ranks) -> dict[str, Any]:
+    """What run.json says of where it runs."""
     return {
         "version": _core.__version__,
         "python": platform.python_version(),
@@ -260,6 +247,23 @@ def _statement(
         "processes": ranks.count,
         "precision": place.precision,
         "compiled": place.compiled,
+    }
+
+
+def _statement(
+    config: TrainConfig,
+    folder: RunFolder,
+    sides: Sides,
+    report: LeakReport | None,
+    model: Any,
+    reader: StepReader,
+) -> dict[str, Any]:
+    """What run.json says, but for where it runs and what only the trainer knows."""
+    assert report is not None
+    files = input_files(report)
+    steps = reader.batching.steps(reader.document)
+    notes = [*sides.notes, *_read_notes(sides), *_batch_notes(config, reader, steps)]
+    return {
         "preset": config.preset,
         "seed": config.seed,
         "model": model.config.to_dict(),
