@@ -14,7 +14,7 @@ import numpy as np
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
-from lvmfast.corpus.columns import ColumnsOfSides, columns_of
+from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, columns_of
 from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
@@ -184,6 +184,10 @@ def leakscan(
         if eval is not None:
             splits["eval"] = _open("eval", eval, eval_payload, common, columns, allow_leaked)
     datasets = {side: split.dataset for side, split in splits.items()}
+    for side, dataset in datasets.items():
+        of_texts = dict.fromkeys(file.fields["text"] for file in dataset.files if "text" in file.fields)
+        if of_texts.keys() - CUSTOMARY:
+            announce(f"{side}: the text of a row is {', '.join(of_texts)}")
     inputs = Inputs(splits, threads, _others(datasets["train"], shard))
 
     def record() -> RunRecord:

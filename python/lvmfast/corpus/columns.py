@@ -24,6 +24,8 @@ ALIASES: dict[Column, tuple[str, ...]] = {
 }
 #: The fields of an evaluation item, which have a name each.
 ROLES: tuple[Column, ...] = ("question", *ITEM_COLUMNS)
+#: What texts are read from without a word.
+CUSTOMARY = frozenset({*ALIASES["text"], "question"})
 #: What a field can be mapped to.
 NAMED: tuple[Column, ...] = (*COLUMNS, "question")
 

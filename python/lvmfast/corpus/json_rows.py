@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column
+from lvmfast.corpus.expressions import Expression
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.lines import Lines
 from lvmfast.corpus.values import item_text
@@ -43,11 +44,15 @@ class Reading:
     columns: Mapping[str, Column]  #: by field
     watched: frozenset[str]  #: fields that are to be null
     met: Met  #: what happens where one is not
+    #: Those of the fields that are made of others.
+    made: Mapping[str, Expression] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Has the core read it; None where a name is no text, as half of a surrogate pair is none."""
+        """Has the core read it; None where a field is made, or its name is half of a surrogate pair."""
         kinds = [(name, _KINDS.get(column, _TEXT)[0]) for name, column in self.columns.items()]
         self.core: _core.LineReader | None = None
+        if self.made:
+            return
         with suppress(UnicodeEncodeError):
             self.core = _core.LineReader(kinds, sorted(self.watched))
 
@@ -90,16 +95,26 @@ def _counted(rows: int, arrays: dict[str, pa.Array]) -> pa.RecordBatch:
 def _parse_slowly(lines: Lines, reading: Reading) -> pa.RecordBatch:
     values: dict[str, list[Any]] = {name: [] for name in reading.columns}
     rows = 0
-    for line, row in objects(reading.path, lines, reading.watched | reading.columns.keys()):
+    heads = {head for made in reading.made.values() for head in made.heads}
+    for line, row in objects(reading.path, lines, reading.watched | reading.columns.keys() | heads):
         rows += 1
         for name in reading.watched:
             if row.get(name) is not None:
                 reading.met(line, name, row[name])
         for name, column in reading.columns.items():
-            value = row.get(name)
-            values[name].append(READERS[column](f"{reading.path}: line {line}: {name}", value))
+            where = f"{reading.path}: line {line}: {name}"
+            made = reading.made.get(name)
+            value = row.get(name) if made is None else _made(where, made, row)
+            values[name].append(READERS[column](where, value))
     types = {name: _type(column) for name, column in reading.columns.items()}
     return _counted(rows, {name: pa.array(values.pop(name), type_) for name, type_ in types.items()})
+
+
+def _made(where: str, made: Expression, row: dict[str, Any]) -> str | None:
+    try:
+        return made.of_row(row)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def objects(path: str, lines: Lines, fields: frozenset[str]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -17,10 +17,12 @@ from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.columns import ALIASES, NAMED, resolve
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Rows
+from lvmfast.corpus.expressions import Expression, expressions, heads_of, made_of
 from lvmfast.corpus.json_rows import Reading, objects, parsed
 from lvmfast.corpus.lines import Lines, line_blocks
 from lvmfast.corpus.looks import SampleContradicted, by_sample
 from lvmfast.corpus.npy import Readable
+from lvmfast.corpus.shapes import HEADS, shaped
 from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.stores import Source, as_source
@@ -50,7 +52,8 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
 
     def scan(asked: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         read = {**{name: columns[name] for name in asked}, **carried}
-        reading = Reading(path, read, watched, contradicted)
+        made = {name: fields.made[name] for name in asked if name in fields.made}
+        reading = Reading(path, read, watched, contradicted, made)
         row = 0
         with decompressed(source) as stream, closing(_blocks(path, stream)) as blocks:
             for lines in blocks:
@@ -59,11 +62,14 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
                 yield row, batch.select(asked)
                 row += batch.num_rows
 
-    file = TableFile.over(source, None, fields.schema(), scan, mapping, strict=strict, rows_guess=guess)
+    file = TableFile.over(
+        source, None, fields.schema(), scan, fields.mapping, strict=strict, rows_guess=guess
+    )
     for column, line in fields.lines().items():
         if column in file.unreadable:
             file.unreadable[column] += f", in line {line}"
-    late = [(name, fields.seen[name].line) for name in file.fields.values()]
+    late = [(name, fields.line_of(name)) for name in file.fields.values()]
+    file.notes += (fields.shape,) if fields.shape else ()
     file.notes += tuple(f"{name}: first appears in line {line}" for name, line in late if line > looked_at)
     return file
 
@@ -86,7 +92,10 @@ class Fields:
 
     def __init__(self, path: str, mapping: dict[Column, str], strict: bool) -> None:
         """Nothing is looked at yet; `mapping` and `strict` as in `resolve`."""
-        self._path, self._mapping, self._strict = path, mapping, strict
+        self._path, self._given, self._strict = path, mapping, strict
+        self.mapping = mapping  #: with what the shape of the objects adds
+        self.shape: str | None = None  #: what is to be said of it
+        self.made: dict[str, Expression] = {}  #: what is made of several fields, or of what stands inside one
         self.seen: dict[str, _Seen] = {}
         self.line = 0  #: the last one that was looked at
 
@@ -131,12 +140,32 @@ class Fields:
         """
         if not self.line:  # no rows
             return {}
-        found = resolve(self._path, self.seen, self._mapping, strict=self._strict)
+        self._recognise()
+        found = resolve(self._path, [*self.seen, *self.made], self.mapping, strict=self._strict)
         return {name: column for column, name in found.items()}
+
+    def _recognise(self) -> None:
+        self.mapping, self.shape = shaped(self._given, self.seen, self._makes_text)
+        self.made = expressions(self.mapping, self.seen)
+
+    def _makes_text(self, text: str) -> bool:
+        heads = heads_of(text)
+        if not self.seen.keys() >= set(heads):
+            return False
+        row = {head: self.seen[head].value for head in heads}
+        try:
+            return made_of(text).of_row(row) is not None or None in row.values()
+        except ValueError:
+            return False
+
+    def line_of(self, name: str) -> int:
+        """The line at which a field, or all that is needed to make one, first had a value."""
+        heads = self.made[name].heads if name in self.made else (name,)
+        return max(self.seen[head].line for head in heads)
 
     def lines(self) -> dict[Column, int]:
         """The line at which each column first has a value."""
-        return {column: self.seen[name].line for name, column in self.columns().items()}
+        return {column: self.line_of(name) for name, column in self.columns().items()}
 
     def unseen(self) -> frozenset[str]:
         """The fields that would change what the columns are if they had a value.
@@ -144,13 +173,15 @@ class Fields:
         A field of ids or text that was null so far is not among them: it is a column already, of a type that
         is known.
         """
-        claimed = {name for name in self._mapping.values() if name in self.seen}
-        names: set[str] = set()
+        self._recognise()
+        claimed = {name for name in self._given.values() if name in self.seen or name in self.made}
+        names = set() if "text" in self.mapping or "text" in self.seen else set(HEADS - self.seen.keys())
         for column in NAMED:
-            mapped = self._mapping.get(column)
-            candidates = {mapped} if mapped in claimed else {*ALIASES[column], mapped} - claimed
+            mapped = self._given.get(column)
+            heads = () if mapped is None else heads_of(mapped)
+            candidates = set(heads) if mapped in claimed else {*ALIASES[column], *heads} - claimed
             settled = self.seen if column not in ("vector", "context") else self._with_value()
-            names |= {name for name in candidates if name is not None and name not in settled}
+            names |= {name for name in candidates if name not in settled}
         return frozenset(names)
 
     def _with_value(self) -> set[str]:
@@ -158,12 +189,12 @@ class Fields:
 
     def texts_named_context(self) -> dict[str, Column]:
         """Fields that are called like context windows and hold text, which they are to hold to the end."""
-        if "context" in self._mapping:
+        if "context" in self._given:
             return {}
         return {
             name: "text"
             for name, column in self.columns().items()
-            if column == "context" and isinstance(self.seen[name].value, str)
+            if column == "context" and name in self.seen and isinstance(self.seen[name].value, str)
         }
 
     def schema(self) -> pa.Schema:
@@ -173,6 +204,7 @@ class Fields:
             name: _type(columns[name], seen.value) if name in columns else pa.null()
             for name, seen in self.seen.items()
         }
+        types |= {name: _type(column, "") for name, column in columns.items() if name in self.made}
         # A name can hold half of a surrogate pair, which Arrow cannot; no column has such a name.
         return pa.schema([(name.encode(errors="backslashreplace"), of) for name, of in types.items()])
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lvmfast.corpus.arrow_types import leaf_of, plain_type
 from lvmfast.corpus.arrow_values import is_text_type
 from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.dataset import Column, Rows
@@ -15,7 +16,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.corpus.footer import ColumnChunk, column_chunks, footer_size
 from lvmfast.corpus.sliced import decoded_bytes
 from lvmfast.corpus.table_file import TableFile
-from lvmfast.corpus.values import TEXT_BYTES
+from lvmfast.corpus.values import TEXT_BYTES, is_vector_type
 from lvmfast.errors import DataError
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import Stage, in_lockstep
@@ -44,6 +45,7 @@ def open_parquet(path: str | Source, mapping: dict[Column, str], *, strict: bool
             layout = _Layout.of(raw)
     starts = np.cumsum([0, *groups])[:-1].astype(np.int64)
     texts = {field.name for field in schema if is_text_type(field.type)}
+    nested = {field.name for field in schema if _is_nested(field.type)}
 
     def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         parts = []  # (row group, its first row, the row at which to stop)
@@ -63,7 +65,8 @@ def open_parquet(path: str | Source, mapping: dict[Column, str], *, strict: bool
         # Through a buffer per column: a row group is never in memory as a whole. And not mapped, for a map
         # whose file was cut short in the meantime kills the process that touches it.
         with raw, pq.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
-            longest = _Longest(source, file.metadata, [field for field in fields if field in texts], budget)
+            of_texts = [field for field in fields if field in texts]
+            longest = _Longest(source, file.metadata, of_texts, budget, nested=bool(nested & set(fields)))
             for group, first, end in parts:
                 rows_at_once = min(step, longest.rows_at_once(file, group))
                 for batch in file.iter_batches(rows_at_once, [group], fields):
@@ -76,6 +79,11 @@ def open_parquet(path: str | Source, mapping: dict[Column, str], *, strict: bool
                     raise DataError(f"{source.name}: row group {group}: {missing}")
 
     return TableFile.over(source, rows, schema, scan, mapping, strict=strict, starts=starts)
+
+
+def _is_nested(type_: pa.DataType) -> bool:
+    leaf, _ = leaf_of(type_)
+    return bool(pa.types.is_nested(plain_type(type_))) and not is_vector_type(leaf)
 
 
 def rows_of(size: int, file: Any, group: int) -> int:
@@ -93,8 +101,11 @@ class _Longest:
     The sizes in a footer are those of what is stored, where a value that stands in every row is stored once.
     """
 
-    def __init__(self, source: Source, metadata: Any, fields: Sequence[str], budget: Budget) -> None:
+    def __init__(
+        self, source: Source, metadata: Any, fields: Sequence[str], budget: Budget, *, nested: bool
+    ) -> None:
         self._source, self._metadata, self._fields, self._budget = source, metadata, fields, budget
+        self._nested = nested  #: a field holds texts in lists or objects, too
         self._text_bytes = min(TEXT_BYTES, budget.block_bytes)
 
     def rows_at_once(self, file: Any, group: int) -> int:
@@ -105,7 +116,7 @@ class _Longest:
         """
         of_group = self._metadata.row_group(group)
         rows, size = int(of_group.num_rows), int(of_group.total_byte_size)
-        if not self._fields or rows * size <= self._text_bytes:
+        if not (self._fields or self._nested) or rows * size <= self._text_bytes:
             return rows or 1
         stored = rows_of(self._text_bytes, file, group)
         if self._source.path is None:  # what was fetched ahead can be read once

@@ -23,8 +23,10 @@ from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.columns import EXPECTED_ITEMS, MISSED, near_misses, reads_a_number, resolve
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Batch, Column, Rows
+from lvmfast.corpus.expressions import Expression, expressions, makes_text
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.joined import joined
+from lvmfast.corpus.shapes import shaped
 from lvmfast.corpus.sliced import spans
 from lvmfast.corpus.values import (
     MAX_ROW_BYTES,
@@ -66,17 +68,25 @@ class TableFile:
         self.name, self.path, self.nbytes, self.rows = name, path, nbytes, rows
         self.origin = origin
         self.provenance: dict[str, Any] | None = None
-        self._scan, self._guess, self.starts = scan, rows_guess, starts
+        self._read, self._guess, self.starts = scan, rows_guess, starts
         with reading(name):  # field names that are not UTF-8
             names = list(schema.names)
         twice = [field for field, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"{name}: field {sorted(twice)[0]!r} stands twice in the schema")
-        self.fields = resolve(name, names, mapping, strict=strict) if names or rows else {}
+        shaped_mapping, shape = shaped(mapping, names, lambda field: makes_text(field, schema))
+        self._made = expressions(shaped_mapping, names)
+        for text, made in self._made.items():
+            types = {head: schema.field(head).type for head in made.heads}
+            if (refusal := made.refusal(types)) is not None:
+                raise DataError(f"{name}: {text}: {refusal}")
+            schema = schema.append(pa.field(text, pa.large_string()))
+        names = list(schema.names)
+        self.fields = resolve(name, names, shaped_mapping, strict=strict) if names or rows else {}
         self.id_types: dict[Column, pa.DataType] = {}
         self.unreadable: dict[Column, str] = {}
         self._shapes: dict[Column, tuple[int, ...]] = {}
-        self._notes: list[str] = []
+        self._notes: list[str] = [shape] if shape else []
         for column, field in list(self.fields.items()):
             refusal = self._opened(column, field, schema.field(field).type, column in mapping)
             if refusal is not None:
@@ -149,6 +159,28 @@ class TableFile:
         self._shapes[column] = shape
         self._note(vector_note(field, np.dtype(leaf.to_pandas_dtype())))
         return None
+
+    def _scan(
+        self, fields: list[str], step: int, wanted: Rows | None
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """What is read of the file, with what is made of it."""
+        made = {field: self._made[field] for field in fields if field in self._made}
+        if not made:
+            return self._read(fields, step, wanted)
+        heads = [head for expression in made.values() for head in expression.heads]
+        plain = [field for field in fields if field not in made]
+        return self._making(self._read(list(dict.fromkeys([*plain, *heads])), step, wanted), fields, made)
+
+    def _making(
+        self, scanned: Iterator[tuple[int, pa.RecordBatch]], fields: list[str], made: dict[str, Expression]
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        for first, batch in scanned:
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            arrays = [
+                made[field].of_columns(columns, batch.num_rows) if field in made else columns[field]
+                for field in fields
+            ]
+            yield first, pa.RecordBatch.from_arrays(arrays, names=fields)
 
     def _note(self, note: str | None) -> None:
         if note is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lvmfast.corpus import Dataset
+from lvmfast.corpus.expressions import expression
 from lvmfast.corpus.rewriters.rows import InPieces, Stretch
 from lvmfast.errors import DataError
 from lvmfast.leaks.progress import Progress
@@ -33,6 +34,8 @@ def check_cut(leaked: Leaked, split: Dataset, saved: SavedScan) -> None:
         check_cuttable(str(file.path))
         if "text" not in file.fields:
             raise DataError(f"{file.name}: no text to cut")
+        if expression(file.fields["text"]) is not None:
+            raise DataError(f"--cut: {file.name}: {file.fields['text']} is made of fields, and cannot be cut")
 
 
 def cut_rows(cutter: Cutter, leaked: Leaked, split: Dataset, progress: Progress) -> Mapping[int, Cut]:
