@@ -398,8 +398,15 @@ class OverlapIndex:
         """(items,): the first item with the same tokens, which stands for all of them in pairs."""
 
     def scan(
-        self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], threads: int
-    ) -> OverlapPairs: ...
+        self,
+        data: npt.NDArray[np.uint8],
+        offsets: npt.NDArray[np.int64],
+        threads: int,
+        starts: npt.NDArray[np.int64] | None = None,
+    ) -> OverlapPairs:
+        """The pairs of documents: each row, or, given (documents + 1,) `starts`, the rows from one to the
+        next, as if a line break stood between them."""
+
     def possible(self, filter: GramFilter) -> npt.NDArray[np.float64]:
         """(items,): the share of the weight of an item's seeds that one of the documents whose grams are in
         the filter may hold, at most; 0 is proof that none of them matches."""
@@ -433,7 +440,36 @@ class OverlapPairs:
     def __len__(self) -> int: ...
     @property
     def document(self) -> npt.NDArray[np.int64]:
-        """The row in the batch."""
+        """Its place among those of the batch."""
+
+    @property
+    def row_start(self) -> npt.NDArray[np.int64]:
+        """Of the document's rows, from 0 on, the one in which the window starts."""
+
+    @property
+    def row_end(self) -> npt.NDArray[np.int64]:
+        """The row behind that in which the window ends."""
+
+    @property
+    def row_token(self) -> npt.NDArray[np.int64]:
+        """Tokens of the document before its row `row_start`."""
+
+    @property
+    def near_start(self) -> npt.NDArray[np.int64]:
+        """The row in which what is near the window starts, as far as an answer may be from it."""
+
+    @property
+    def near_end(self) -> npt.NDArray[np.int64]:
+        """The row behind that in which this ends."""
+
+    @property
+    def near_token(self) -> npt.NDArray[np.int64]:
+        """Tokens of the document before its row `near_start`."""
+
+    @property
+    def touched(self) -> npt.NDArray[np.int64]:
+        """(n, 3), sorted: ranges of rows that have to go for the item to stand in no run of the others: the
+        number of the pair, the first row, the one behind the last, counted in the document."""
 
     @property
     def item(self) -> npt.NDArray[np.int64]:

@@ -76,6 +76,7 @@ def leakscan(
     min_chars: int = DEFAULT_MIN_CHARS,
     max_df: int | None = None,
     overlap_short: Short = "count",
+    join_chunks: bool = False,
     allow: Mapping[Any, float] | None = None,
     nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
@@ -117,6 +118,8 @@ def leakscan(
         max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
         overlap_short: evaluation texts of under 8 words that stand whole in a training text: ``"leak"``, or
             ``"count"``: counted and listed alone.
+        join_chunks: at overlap, look at rows of `train` that are consecutive chunks of one document (equal
+            doc_id, chunk_id one higher) together: an evaluation text across their border is found, too.
         allow: tolerated fraction of matched rows per level.
         nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
@@ -156,6 +159,7 @@ def leakscan(
         min_chars=min_chars,
         max_df=max_df,
         overlap_short=overlap_short,
+        join_chunks=join_chunks,
         allow=dict(allow or {}),
         nearest=nearest,
         max_pairs=max_pairs,
@@ -320,6 +324,8 @@ def _findings(datasets: Mapping[Side, Dataset], context: ScanContext) -> Finding
         raise DataError(
             f"{fingerprint.path}: a fingerprint holds no vectors, so no nearest cosines can be told"
         )
+    if context.options.join_chunks:
+        raise DataError(f"{fingerprint.path}: a fingerprint holds no texts that could be joined: join_chunks")
     if context.options.device != "cpu":
         raise DataError(
             f"{fingerprint.path}: a fingerprint is compared on the cpu, not on {context.options.device}"

@@ -916,15 +916,19 @@ impl OverlapIndex {
         array_of(py, self.index.same_as(), i64::from)
     }
 
+    #[pyo3(signature = (data, offsets, threads, starts=None))]
     fn scan<'py>(
         &self,
         py: Python<'py>,
         data: PyReadonlyArray1<'py, u8>,
         offsets: PyReadonlyArray1<'py, i64>,
         threads: usize,
+        starts: Option<PyReadonlyArray1<'py, i64>>,
     ) -> PyResult<OverlapPairs> {
         let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
-        let pairs = interruptible(py, threads, |watch| self.index.scan(&texts, watch))?;
+        let starts = starts.as_ref().map(|starts| slice("starts", starts)).transpose()?;
+        let documents = overlap::Documents::new(&texts, starts)?;
+        let pairs = interruptible(py, threads, |watch| self.index.scan(&documents, watch))?;
         Ok(OverlapPairs { pairs })
     }
 
@@ -1016,6 +1020,47 @@ impl OverlapPairs {
     #[getter]
     fn window_end<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         array_of(py, &self.pairs, |pair| pair.window.end as i64)
+    }
+
+    #[getter]
+    fn row_start<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.rows.start as i64)
+    }
+
+    #[getter]
+    fn row_end<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.rows.end as i64)
+    }
+
+    #[getter]
+    fn row_token<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.row_token as i64)
+    }
+
+    #[getter]
+    fn near_start<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.near.start as i64)
+    }
+
+    #[getter]
+    fn near_end<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.near.end as i64)
+    }
+
+    #[getter]
+    fn near_token<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        array_of(py, &self.pairs, |pair| pair.near_token as i64)
+    }
+
+    #[getter]
+    fn touched<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i64>>> {
+        let of = |(number, pair): (usize, &overlap::Pair)| {
+            let rows = if pair.touched.is_empty() { vec![pair.rows.clone()] } else { pair.touched.clone() };
+            rows.into_iter().flat_map(move |rows| [number as i64, rows.start as i64, rows.end as i64])
+        };
+        let touched: Vec<i64> = self.pairs.iter().enumerate().flat_map(of).collect();
+        let ranges = touched.len() / 3;
+        touched.into_pyarray(py).reshape([ranges, 3])
     }
 
     #[getter]

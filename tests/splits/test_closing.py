@@ -18,12 +18,13 @@ from lvmfast.splits.closing import OVERRIDDEN, closing_scan
 def unusual(folder: Path) -> ScanOptions:
     """Options none of which is the default."""
     return ScanOptions(
-        levels=("doc", "text"),
+        levels=("doc", "text", "overlap"),
         threshold=0.25,
         normalize="strict",
         min_chars=3,
         max_df=7,
         overlap_short="leak",
+        join_chunks=True,
         allow={"doc": 0.5},
         nearest=True,
         max_pairs=17,
@@ -42,7 +43,8 @@ def test_every_option_arrives_at_the_closing_scan(tmp_path: Path) -> None:
     sides = []
     for name in ("train", "eval"):
         path = tmp_path / f"{name}.npz"
-        np.savez(path, doc_id=np.arange(3) + 10 * len(name), text=np.array([f"{name} {n}" for n in range(3)]))
+        ids, texts = np.arange(3) + 10 * len(name), np.array([f"{name} " * 5 + str(n) for n in range(3)])
+        np.savez(path, doc_id=ids, chunk_id=ids, text=texts)
         sides.append([str(path)])
     scan = lambda asked: closing_scan(tuple(sides), (None, None), asked, {}, progress=silent)  # noqa: E731
     with pytest.raises(DataError, match="cuda:77"):

@@ -284,6 +284,35 @@ def without_line_numbers(text: str) -> list[int]:
     return kept
 
 
+def touched(item: Item, rows: list[list[str]]) -> set[int]:
+    """The rows of a document, as tokens, that have to go for the item to stand in no run of the others."""
+    document = [token for row in rows for token in row]
+    pair = judge(item, document)
+    if pair is None:
+        return set()
+    row_of = [number for number, row in enumerate(rows) for _ in row]
+    total, size, run = sum(item.weights), len(item.tokens), run_of(item.tokens)
+    seeds = [i for i, gram in enumerate(grams(document, 5)) if gram in item.seeds]
+    length = 2 * size + 64
+    extents = [(pair["window_start"], pair["window_end"])]
+    for start in range(max(0, len(document) - length) + 1):
+        window = document[start : start + length]
+        if any(start <= i and i + 5 <= start + len(window) for i in seeds):
+            covered = held_tokens(item, Counter(grams(window, run)), run)
+            if 2 * sum(item.weights[j] for j in covered) >= total or len(covered) == size:
+                common = [i for i, gram in enumerate(grams(window, run)) if gram in grams(item.tokens, run)]
+                extents.append((start + common[0], start + common[-1] + run))
+    gone = {row for low, high in extents for row in range(row_of[low], row_of[high - 1] + 1)}
+    for low, high in runs_of(set(range(len(rows))) - gone):
+        first = sum(map(len, rows[:low]))
+        fives = grams([token for row in rows[low:high] for token in row], 5)
+        there = [(first + i, gram) for i, gram in enumerate(fives) if gram in item.seeds]
+        held = held_tokens(item, Counter(gram for _, gram in there), 5)
+        if run == 3 and 2 * sum(item.weights[j] for j in held) >= total:
+            gone.update(row for i, _ in there for row in range(row_of[i], row_of[i + 4] + 1))
+    return gone
+
+
 def longest_ending(own: Sequence[str], other: Sequence[str]) -> list[int]:
     """For each place of `own`, the tokens of the longest run that ends with it and stands in `other`."""
     text = "\0".join(["", *other, ""])

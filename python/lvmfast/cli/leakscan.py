@@ -67,6 +67,13 @@ def leakscan(
     overlap_short: Annotated[
         str, typer.Option(help="Evaluation texts of under 8 words, found whole: count, or leak.")
     ] = "count",
+    join_chunks: Annotated[
+        bool,
+        typer.Option(
+            "--join-chunks",
+            help="Look for evaluation texts across training rows that are consecutive chunks of a document.",
+        ),
+    ] = False,
     allow: Annotated[
         list[str] | None,
         typer.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
@@ -146,6 +153,7 @@ def leakscan(
             min_chars=min_chars,
             max_df=max_df,
             overlap_short=overlap_short,  # type: ignore[arg-type]
+            join_chunks=join_chunks,
             allow=dict(assignments("--allow", allow, rate)),
             nearest=nearest,
             max_pairs=max_pairs,

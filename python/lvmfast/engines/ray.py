@@ -41,11 +41,11 @@ class SpanScanner:
     def __call__(self, item: dict[str, Any]) -> bytes:
         """The cut of a span."""
         span, dataset = opened_span(item)
-        side, comparison = self._running.streamed, self._running.comparison
-        columns = comparison.columns(side)
+        comparison, file = self._running.comparison, dataset.files[0]
+        columns = comparison.columns(self._running.streamed)
         rows = memory.block_rows(dataset, columns, comparison.options)
-        for batch in span.batches(dataset.files[0], columns, rows):
-            self._running.take(side, batch)
+        for _ in self._running.take_span(span, file, span.batches(file, columns, rows)):
+            pass
         return pack({}, self._running.cut())
 
 

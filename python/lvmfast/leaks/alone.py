@@ -12,8 +12,9 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.values import SEPARATOR
+from lvmfast.leaks.chunks import Documents
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.overlapping import MATCH, Alike, Packed, Places, evidence_of
+from lvmfast.leaks.overlapping import MATCH, Alike, Places, evidence_of, touched_rows
 from lvmfast.leaks.results import Holders, LevelResult
 from lvmfast.leaks.tally import NO_ROWS, Rows, Tally
 
@@ -67,17 +68,16 @@ class FieldAlone:
         return bool((self._index.words() >= LEAST_WORDS).any())
 
     def stream(
-        self, documents: Packed, start: int, questions: _core.OverlapPairs, same_as: Rows
+        self, documents: Documents, questions: _core.OverlapPairs, same_as: Rows
     ) -> tuple[LevelResult, npt.NDArray[np.bool_]]:
         """What stands alone in documents, and (pairs,) whether the field stands beside each question.
 
         Args:
-            documents: of a batch.
-            start: its first row.
+            documents: those that are looked at.
             questions: those that stand in the documents, by document and item.
             same_as: the first evaluation row with the question of each.
         """
-        pairs = self._index.scan(*documents, self._options.threads)
+        pairs = self._index.scan(*documents.packed, self._options.threads, documents.starts)
         these = np.flatnonzero(pairs.strength == MATCH)
         place, text = self._alike.each(pairs.item[these])
         document, row = pairs.document[these][place], self._row[text]
@@ -90,11 +90,14 @@ class FieldAlone:
         place, text, document, row = place[alone], text[alone], document[alone], row[alone]
         which, first, size = np.unique(place, return_index=True, return_counts=True)
         places = Places(row[first], size, self._text[text[first]])
-        matches = evidence_of(pairs, these[which], start, places)
+        matches = evidence_of(pairs, these[which], documents, places)
+        found = np.zeros(len(pairs), np.bool_)
+        found[these[which]] = True
+        train, _ = touched_rows(pairs, found, documents)
         held = np.unique(np.stack([document, row]), axis=1)
         return (
             LevelResult(
-                {"train": _rows(start + held[0]), "eval": _rows(held[1])},
+                {"train": _rows(train), "eval": _rows(held[1])},
                 matches,
                 len(matches),
                 holders=Holders.of(held[1], np.ones(held.shape[1], np.int64)),

@@ -35,6 +35,7 @@ class LevelFinding:
     undecided: Undecided | None = None  #: of a scan against a fingerprint (vector)
     holders: Holders | None = None  #: training rows that hold each evaluation row (overlap)
     beside: Mapping[str, LevelFinding] = field(default_factory=dict)  #: by name, what decides nothing
+    continued: int | None = None  #: training rows joined to the one before them, if asked for (overlap)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 
     @property

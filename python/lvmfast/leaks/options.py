@@ -33,6 +33,7 @@ class ScanOptions:
     min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked
     max_df: int | None = None  #: a text in more documents than this is boilerplate, set apart
     overlap_short: Short = "count"  #: what a whole match of under 8 words is: counted, or a leak
+    join_chunks: bool = False  #: whether training rows that are chunks of a document are looked at together
     allow: Mapping[LevelName, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
     nearest: bool = False  #: whether to find the nearest training row of every evaluation row
     max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
+from lvmfast.leaks.chunks import Documents
 from lvmfast.leaks.evidence import NO_POSITION, Evidence
 from lvmfast.leaks.tally import Rows
 
@@ -22,13 +23,10 @@ DETAILS = (
     "longest",
     "in_8",
     "in_13",
-    "window_start",
+    "window_start",  # counted from the row in which the stretch starts
     "window_end",
     "numbers_differ",
 )
-
-#: Texts as the core takes them: their bytes, and where each starts.
-Packed = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ class Alike:
         """For each of `items`, all rows like it: (n,) the place of the item, and the row."""
         counts = self.ends[items + 1] - self.ends[items]
         place = np.repeat(np.arange(len(items)), counts)
-        within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return place, self.rows[self.ends[items][place] + within]
+        return place, self.rows[self.ends[items][place] + counted(counts)]
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,17 @@ class Places:
     texts: Rows | None = None  #: (n,) which text of its field each is, where a field may have several
 
 
-def evidence_of(pairs: _core.OverlapPairs, these: Rows, start: int, places: Places) -> Evidence:
-    """Some of the pairs of a batch that starts at a row, by their documents and places."""
+def evidence_of(pairs: _core.OverlapPairs, these: Rows, documents: Documents, places: Places) -> Evidence:
+    """Some of the pairs of documents, by the rows in which they start, and places."""
     nowhere, one = np.full(len(these), NO_POSITION, np.int64), np.ones(len(these), np.int64)
+    details = {name: getattr(pairs, name)[these].astype(np.int64) for name in DETAILS}
+    for name in ("window_start", "window_end"):
+        details[name] -= pairs.row_token[these]
+    details["rows"] = (pairs.near_end - pairs.row_start)[these]
+    details["rows_before"] = (pairs.row_start - pairs.near_start)[these]
+    details["tokens_before"] = (pairs.row_token - pairs.near_token)[these]
     return Evidence(
-        start + pairs.document[these],
+        documents.first_rows(pairs.document[these]) + pairs.row_start[these],
         nowhere,
         places.rows,
         nowhere if places.texts is None else places.texts,
@@ -74,5 +77,30 @@ def evidence_of(pairs: _core.OverlapPairs, these: Rows, start: int, places: Plac
         one,
         places.size,
         places.size,
-        {name: getattr(pairs, name)[these].astype(np.int64) for name in DETAILS},
+        details,
     )
+
+
+def rows_of(matches: Evidence) -> Rows:
+    """The training rows in which stretches, and what is near them, stand; a row may come again."""
+    if not len(matches):
+        return matches.train_row
+    before: Rows = matches.details["rows_before"]
+    rows: Rows = before + matches.details["rows"]
+    return np.repeat(matches.train_row - before, rows) + counted(rows)
+
+
+def touched_rows(
+    pairs: _core.OverlapPairs, which: npt.NDArray[np.bool_], documents: Documents
+) -> tuple[Rows, Rows]:
+    """The training rows that some pairs touch, and the pair of each, ascending."""
+    touched = pairs.touched
+    pair, first, end = touched[which[touched[:, 0]]].T
+    of_pair = pair.repeat(end - first)
+    starts = documents.first_rows(pairs.document[pair]) + first
+    return starts.repeat(end - first) + counted(end - first), of_pair
+
+
+def counted(counts: Rows) -> Rows:
+    """0, 1, ... below each of `counts`, one after the other."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -77,6 +77,25 @@ class Running(Protocol):
         ...
 
 
+class Joining(Running, Protocol):
+    """A level that joins rows of the streamed side which are chunks of one document (`chunks.py`).
+
+    Around the rows of each piece of a file it is told what stands before and behind them.
+    """
+
+    def begin(self, before: Batch | None) -> None:
+        """The next row stands behind `before`, one row with its ids alone; None at the start of a file."""
+        ...
+
+    def follow(self, batch: Batch) -> bool:
+        """Takes rows behind the piece, which only go on with what is open; whether they all do."""
+        ...
+
+    def end(self) -> None:
+        """No more rows go on with what is open."""
+        ...
+
+
 @dataclass(frozen=True)
 class Beginning:
     """What the levels of a two-sided scan begin with."""

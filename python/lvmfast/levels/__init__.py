@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lvmfast.corpus.dataset import Column
 from lvmfast.errors import DataError
-from lvmfast.leaks.options import LevelName
+from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels.base import Level
 from lvmfast.levels.chunk import CHUNK
 from lvmfast.levels.context import CONTEXT
@@ -50,3 +50,8 @@ def check_allowed(allow: Mapping[LevelName, float]) -> None:
 def columns_of(levels: Iterable[LevelName]) -> tuple[Column, ...]:
     """The columns that `levels` read, each once, in a fixed order."""
     return tuple(dict.fromkeys(column for level in levels for column in LEVELS[level].needs))
+
+
+def joined(levels: Iterable[LevelName], options: ScanOptions) -> list[LevelName]:
+    """Those of `levels` for which training rows are joined that are chunks of one document."""
+    return [level for level in levels if options.join_chunks and LEVELS[level].excerpts]

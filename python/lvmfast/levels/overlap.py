@@ -6,7 +6,7 @@ Items of equal tokens are compared once, as the first of them; the others come b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,10 +21,11 @@ from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.alone import FieldAlone
+from lvmfast.leaks.chunks import ChunkJoin, Documents
 from lvmfast.leaks.cuts import AS_THEY_ARE
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_ROW, Named
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.overlapping import MATCH, SHORT, Alike, Packed, Places, evidence_of
+from lvmfast.leaks.overlapping import MATCH, SHORT, Alike, Places, evidence_of, rows_of, touched_rows
 from lvmfast.leaks.results import Holders, LevelResult, Merging, Undecided
 from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import MISSING_COLUMN
@@ -69,6 +70,7 @@ class DocumentsPart:
 
     tally: Tally
     found: LevelResult  #: an evaluation row stands for all with its tokens
+    continued: int  #: rows that were joined to the one before them
 
 
 class OverlapLevel:
@@ -91,6 +93,7 @@ class OverlapLevel:
         self._item_bytes = 0.0  #: of one
         self._same_as = NO_ROWS
         self._found = Merging(self._options)
+        self._chunks = ChunkJoin(self._options)
 
     @property
     def nbytes(self) -> int:
@@ -118,35 +121,56 @@ class OverlapLevel:
             field.index(batch)
 
     def stream(self, batch: Batch) -> None:
-        """Takes the next documents."""
+        """Takes the next documents, or rows of them."""
         texts = self._seen("train", batch)
-        documents = text_bytes(texts.fill_null(""))
-        pairs = self._index.scan(*documents, self._options.threads)
-        leak = leaks(pairs, self._options)
-        of_pair, rows = self._with_answers(documents, pairs)
-        answer = np.full(len(pairs), NO_ROW, np.int64)
-        answer[of_pair[::-1]] = rows[::-1]  # the first of each
-        stands: dict[str, Rows] = {"answer": answer}
-        beside: dict[str, LevelResult] = {}
-        if ANSWERED in self._beside:
-            of_leak = leak[of_pair]
-            beside[ANSWERED] = _rows_alone(batch.start + pairs.document[of_pair[of_leak]], rows[of_leak])
-        for field in self._alone:
-            beside[field.name], near = field.stream(documents, batch.start, pairs, self._same_as)
-            stands.setdefault(field.column, near.astype(np.int64))
-        if len(pairs) or any(found.match_count for found in beside.values()):
-            beside["short"] = self._those(pairs, ~leak, batch.start, stands)
-            self._found.add(replace(self._those(pairs, leak, batch.start, stands), beside=beside))
-            self._found.check()
+        if self._options.join_chunks:
+            self._scan(self._chunks.add(batch, texts))
+        else:
+            self._scan([Documents(batch.start, texts)])
 
-    def _with_answers(self, documents: Packed, pairs: _core.OverlapPairs) -> tuple[Rows, Rows]:
+    def begin(self, before: Batch | None) -> None:
+        """As `Joining.begin`."""
+        self._chunks.begin(before)
+
+    def follow(self, batch: Batch) -> bool:
+        """As `Joining.follow`."""
+        texts = pa.nulls(batch.rows, pa.large_string()) if batch.text is None else batch.text
+        return self._chunks.follow(batch, texts)
+
+    def end(self) -> None:
+        """As `Joining.end`."""
+        self._scan(self._chunks.end())
+
+    def _scan(self, parts: Iterable[Documents]) -> None:
+        for documents in parts:
+            pairs = self._index.scan(*documents.packed, self._options.threads, documents.starts)
+            leak = leaks(pairs, self._options)
+            of_pair, rows = self._with_answers(documents, pairs)
+            answer = np.full(len(pairs), NO_ROW, np.int64)
+            answer[of_pair[::-1]] = rows[::-1]  # the first of each
+            stands: dict[str, Rows] = {"answer": answer}
+            beside: dict[str, LevelResult] = {}
+            if ANSWERED in self._beside:
+                answered = leak & (answer != NO_ROW)
+                train, _ = touched_rows(pairs, answered, documents)
+                beside[ANSWERED] = _rows_alone(train, rows[leak[of_pair]])
+            for field in self._alone:
+                beside[field.name], near = field.stream(documents, pairs, self._same_as)
+                stands.setdefault(field.column, near.astype(np.int64))
+            if len(pairs) or any(found.match_count for found in beside.values()):
+                beside["short"] = self._those(pairs, ~leak, documents, stands)
+                self._found.add(replace(self._those(pairs, leak, documents, stands), beside=beside))
+                self._found.check()
+
+    def _with_answers(self, documents: Documents, pairs: _core.OverlapPairs) -> tuple[Rows, Rows]:
         """Each pair and evaluation row of its item whose answer stands near the question."""
-        if ANSWERED not in self._beside:
+        if ANSWERED not in self._beside or not len(pairs):
             return NO_ROWS, NO_ROWS
         of_pair, rows = self._with_answer.each(pairs.item)
-        windows = (pairs.document, pairs.window_start, pairs.window_end)
+        matched, document = np.unique(pairs.document, return_inverse=True)
+        windows = (document, pairs.window_start, pairs.window_end)
         places = np.stack([*(values[of_pair] for values in windows), rows], axis=1)
-        near = self._answers.nearby(documents, places, self._options.threads)
+        near = self._answers.nearby(text_bytes(documents.joined(matched)), places, self._options.threads)
         return of_pair[near], rows[near]
 
     def _seen(self, side: Side, batch: Batch) -> pa.Array:
@@ -180,15 +204,20 @@ class OverlapLevel:
         self._size = np.bincount(same_as, minlength=len(same_as))  #: items of each first one's tokens
 
     def _those(
-        self, pairs: _core.OverlapPairs, which: npt.NDArray[np.bool_], start: int, stands: Mapping[str, Rows]
+        self,
+        pairs: _core.OverlapPairs,
+        which: npt.NDArray[np.bool_],
+        documents: Documents,
+        stands: Mapping[str, Rows],
     ) -> LevelResult:
         these = np.flatnonzero(which)
         item, one = pairs.item[these], np.ones(len(these), np.int64)
         size = self._size[item]
-        matches = evidence_of(pairs, these, start, Places(item, size))
+        matches = evidence_of(pairs, these, documents, Places(item, size))
         details = {**matches.details, **{field: rows[these] for field, rows in stands.items()}}
+        train, of_pair = touched_rows(pairs, which, documents)
         sides: dict[Side, Tally] = {
-            "train": Tally.of_matches(matches.train_row, matches.score),
+            "train": Tally.of_matches(train, matches.score[np.searchsorted(these, of_pair)]),
             "eval": Tally.of_matches(item, matches.score),
         }
         return LevelResult(
@@ -213,9 +242,9 @@ class OverlapLevel:
 
     def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
-        part = DocumentsPart(self._tally["train"].part(), self._found.result())
+        part = DocumentsPart(self._tally["train"].part(), self._found.result(), self._chunks.continued)
         self._tally["train"].forget()
-        self._found = Merging(self._options)
+        self._found, self._chunks.continued = Merging(self._options), 0
         return to_arrays(part)
 
     def fold(self, tree: Tree, starts: Rows) -> None:
@@ -224,6 +253,7 @@ class OverlapLevel:
         self._tally["train"].add(part.tally.relocated(starts))
         self._found.add(part.found.relocated({"train": starts, "eval": AS_THEY_ARE}))
         self._found.check()
+        self._chunks.continued += part.continued
 
     def named(self) -> Named:
         """The rows that the evidence may name, and the items that match."""
@@ -232,14 +262,16 @@ class OverlapLevel:
         evidence: dict[Side, Rows] = {"train": NO_ROWS, "eval": answers[answers != NO_ROW]}
         named = [Named(evidence, found.sides["eval"].matched)]
         for matches in [found.matches, *(beside.matches for beside in found.beside.values())]:
-            named.append(Named({"train": matches.train_row, "eval": matches.eval_row}, NO_ROWS))
+            named.append(Named({"train": rows_of(matches), "eval": matches.eval_row}, NO_ROWS))
         return Named.of(named)
 
     def result(self) -> LevelResult:
         """What was found, once every row went by."""
+        self.end()
         seen = LevelResult({side: tally.part() for side, tally in self._tally.items()})
         seen = replace(seen, beside={name: _rows_alone(NO_ROWS, NO_ROWS) for name in self._beside})
-        return LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
+        found = LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
+        return replace(found, continued=self._chunks.continued if self._options.join_chunks else None)
 
     def _of_each_item(self, found: LevelResult) -> LevelResult:
         """What was found of the first of equal items, of each of them."""

@@ -6,6 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
+from lvmfast import _core
+
+#: The rows in which a match and its answer start and end.
+ROWS = ("train_row", "train_end_row", "answer_start_row", "answer_end_row")
 #: What a piece is: in both texts, the answer, in one text alone, or not shown.
 Mark = Literal["common", "answer", "alone", "left out"]
 Span = tuple[int, int]
@@ -48,7 +54,11 @@ def marked(told: Mapping[str, Any]) -> Marked:
         for side in ("train", "eval")
     }
     text, start, answer = told["train_text"], told["train_start"], None
-    if told["answer_start"] is not None:
+    rows = {told.get(name) for name in ROWS} - {None}
+    if len(rows) > 1:  # whose places count in texts that are not known here
+        (found,) = _core.overlap_spans(text, [told["eval_text"]], np.array([[0, len(text)]]))
+        runs["train"], start = [(low, high) for low, high, *_ in found.tolist()], 0
+    elif told["answer_start"] is not None:
         text, start = told["train_text_with_answer"], min(start, told["answer_start"])
         answer = told["answer_start"] - start, told["answer_end"] - start
     return Marked(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +19,18 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.corpus.values import SEPARATOR
 from lvmfast.leaks.evidence import NO_ROW, Evidence
 from lvmfast.leaks.findings import Findings, LevelFinding
+from lvmfast.leaks.tally import Rows
 from lvmfast.levels import LEVELS
 from lvmfast.report.tables import MATCH, LooksUp, locate
 
+ENDS = ("start", "end")
+#: Where an answer stands: in characters of the texts of these rows.
+ANSWER = ("answer_start", "answer_end", "answer_start_row", "answer_end_row")
 #: Where a run of equal tokens stands: in characters of both texts, and in bytes of their UTF-8.
 RUN = pa.struct(
     [
-        (f"{side}_{end}{unit}", pa.int64())
-        for side in SIDES
-        for unit in ("", "_byte")
-        for end in ("start", "end")
+        *((f"{side}_{end}{unit}", pa.int64()) for side in SIDES for unit in ("", "_byte") for end in ENDS),
+        *((f"train_{end}_row", pa.int64()) for end in ENDS),
     ]
 )
 OVERLAPS = pa.schema(
@@ -36,6 +41,7 @@ OVERLAPS = pa.schema(
         ("train_row", pa.int64()),
         ("train_start", pa.int64()),
         ("train_end", pa.int64()),
+        ("train_end_row", pa.int64()),
         ("eval_file", pa.string()),
         ("eval_row", pa.int64()),
         ("train_rows", pa.int64()),
@@ -46,8 +52,7 @@ OVERLAPS = pa.schema(
         ("in_13", pa.int64()),
         ("numbers_differ", pa.bool_()),
         ("fields", pa.list_(pa.string())),
-        ("answer_start", pa.int64()),
-        ("answer_end", pa.int64()),
+        *((name, pa.int64()) for name in ANSWER),
         ("runs", pa.list_(RUN)),
         ("train_text", pa.large_string()),
         ("train_text_with_answer", pa.large_string()),
@@ -94,7 +99,7 @@ def _told(
 ) -> pa.Table:
     matches = finding.matches
     train, eval_ = (locate(getattr(matches, f"{side}_row"), findings.sides[side]) for side in SIDES)
-    told = _stretches(matches, datasets, kind.column)
+    told = _stretches(matches, train[1].to_numpy(), datasets, kind.column)
     assert finding.holders is not None
     held = finding.holders.train_rows[np.searchsorted(finding.holders.eval_row, matches.eval_row)]
     counts = {
@@ -128,35 +133,45 @@ def _fields(kind: Kind, matches: Evidence) -> list[list[str]]:
     ]
 
 
-def _stretches(matches: Evidence, datasets: Mapping[Side, LooksUp], column: Column) -> list[dict[str, Any]]:
-    """The texts and runs of each match; of documents, the stretches alone are kept."""
+def _stretches(
+    matches: Evidence, file_rows: Rows, datasets: Mapping[Side, LooksUp], column: Column
+) -> list[dict[str, Any]]:
+    """The texts and runs of each match, given the row of its file where it begins.
+
+    Of documents, the stretches alone are kept.
+    """
     rows, item_of = np.unique(matches.eval_row, return_inverse=True)
     items = datasets["eval"].take(rows, [column])[column]
     which = matches.eval_position.tolist()
     answers = _answers(matches, datasets["eval"])
     told: list[dict[str, Any]] = [{}] * len(matches)
     windows = np.stack([matches.details["window_start"], matches.details["window_end"]], axis=1)
-    for row, text in _documents(datasets["train"], np.unique(matches.train_row)):
+    for row, before, tokens, texts in _documents(datasets["train"], matches):
         here = slice(*np.searchsorted(matches.train_row, (row, row + 1)))
         shown = items.take(pa.array(item_of[here])).to_pylist()
         if column != "text":
-            shown = [texts.split(SEPARATOR)[place] for texts, place in zip(shown, which[here], strict=True)]
-        spans = _core.overlap_spans(text, shown, windows[here])
-        answered = _core.overlap_answers(text, list(zip(shown, answers[here], strict=True)), windows[here])
-        nbytes = _byte_places(text, np.array([runs[:, 0].min() for runs in spans]))
+            shown = [of_row.split(SEPARATOR)[place] for of_row, place in zip(shown, which[here], strict=True)]
+        document = _Joined(texts, int(file_rows[here.start]) - before)
+        within = windows[here] + tokens
+        spans = _core.overlap_spans(document.text, shown, within)
+        asked = list(zip(shown, answers[here], strict=True))
+        answered = _core.overlap_answers(document.text, asked, within)
+        nbytes = _byte_places(document.text, np.array([runs[:, 0].min() for runs in spans]))
         found = zip(shown, spans, answered.tolist(), strict=True)
-        for place, (item, runs, (start, end)) in enumerate(found, here.start):
+        for place, (item, runs, (first, last)) in enumerate(found, here.start):
             low, high = int(runs[:, 0].min()), int(runs[:, 1].max())
-            runs[:, :2] -= low
-            stretch = text[low:high]
+            stretch = document.text[low:high]
+            places = _byte_places(stretch, runs[:, :2] - low)
+            _, start, _ = document.place(low, 0)
+            end_row, end, _ = document.place(high, 0, end=True)
             told[place] = {
-                "train_start": low,
-                "train_end": high,
-                "answer_start": start if end else None,
-                "answer_end": end or None,
-                "runs": _runs(runs, stretch, item, low, nbytes[low]),
+                "train_start": start,
+                "train_end": end,
+                "train_end_row": end_row,
+                **document.answer(first, last),
+                "runs": _runs(runs, document, {low + at: nbytes[low] + n for at, n in places.items()}, item),
                 "train_text": stretch,
-                "train_text_with_answer": text[min(low, start) : max(high, end)] if end else None,
+                "train_text_with_answer": document.text[min(low, first) : max(high, last)] if last else None,
                 "eval_text": item,
             }
     return told
@@ -175,30 +190,84 @@ def _answers(matches: Evidence, items: LooksUp) -> list[str]:
     return answers
 
 
-def _documents(dataset: LooksUp, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, str]]:
-    for piece in dataset.taken(rows, ["text"]):
+class _Joined:
+    """The texts of consecutive rows of a file, with a line break between them."""
+
+    def __init__(self, texts: Sequence[str], row: int) -> None:
+        """`row` is that of the first of them."""
+        self.text = "\n".join(texts)
+        self._row = row
+        self._starts = list(accumulate((len(text) + 1 for text in texts[:-1]), initial=0))
+        self._bytes = list(accumulate((len(text.encode()) + 1 for text in texts[:-1]), initial=0))
+
+    def place(self, character: int, byte: int, *, end: bool = False) -> tuple[int, int, int]:
+        """The row of the file in which a place of the whole text is, and its character and byte in that row.
+
+        With `end`, of something that ends there.
+        """
+        at = bisect_right(self._starts, character - end) - 1
+        return self._row + at, character - self._starts[at], byte - self._bytes[at]
+
+    def answer(self, start: int, end: int) -> dict[str, int | None]:
+        """Where an answer stands, given its characters; 0 is the end of none."""
+        if not end:
+            return dict.fromkeys(ANSWER)
+        ends = (self.place(start, 0), self.place(end, 0, end=True))
+        return dict(zip(ANSWER, [*(at for _, at, _ in ends), *(row for row, _, _ in ends)], strict=True))
+
+
+class _Piece(NamedTuple):
+    """Rows of a document around the matches that begin in one of them."""
+
+    row: int  #: in which they begin
+    before: int  #: rows before it
+    tokens: int  #: of these
+    texts: list[str]
+
+
+def _documents(dataset: LooksUp, matches: Evidence) -> Iterator[_Piece]:
+    """For each row in which stretches begin, the texts with what is near the first and the last."""
+    rows, first = np.unique(matches.train_row, return_index=True)
+    before, tokens, after = (
+        np.maximum.reduceat(matches.details[name], first) for name in ("rows_before", "tokens_before", "rows")
+    )
+    starts, stops = rows - before, rows + after
+    wanted = np.unique(np.concatenate([np.arange(*ends) for ends in zip(starts, stops, strict=True)]))
+    open_ = deque(zip(*(values.tolist() for values in (rows, before, tokens, stops)), strict=True))
+    held: dict[int, str] = {}
+    for piece in dataset.taken(wanted, ["text"]):
         for row, text in zip(piece["row"].to_pylist(), piece["text"], strict=True):
-            yield row, text.as_py()
+            held[row] = text.as_py() or ""
+            while open_ and open_[0][3] <= row + 1:
+                at, rows_before, of_these, stop = open_.popleft()
+                yield _Piece(at, rows_before, of_these, [held[n] for n in range(at - rows_before, stop)])
+                needed = open_[0][0] - open_[0][1] if open_ else stop
+                held = {n: text for n, text in held.items() if n >= needed}
 
 
 def _runs(
-    runs: npt.NDArray[np.int64], stretch: str, item: str, characters: int, nbytes: int
+    runs: npt.NDArray[np.int64], document: _Joined, nbytes: Mapping[int, int], item: str
 ) -> list[dict[str, int]]:
-    """Each run, given how many characters and bytes stand before the stretch."""
-    train, eval_ = _byte_places(stretch, runs[:, :2]), _byte_places(item, runs[:, 2:])
-    return [
-        {
-            "train_start": characters + a,
-            "train_end": characters + b,
-            "train_start_byte": nbytes + train[a],
-            "train_end_byte": nbytes + train[b],
-            "eval_start": c,
-            "eval_end": d,
-            "eval_start_byte": eval_[c],
-            "eval_end_byte": eval_[d],
-        }
-        for a, b, c, d in runs.tolist()
-    ]
+    """Each run, given the bytes of the document before each of its places."""
+    of_item, told = _byte_places(item, runs[:, 2:]), []
+    for a, b, c, d in runs.tolist():
+        start_row, start, start_byte = document.place(a, nbytes[a])
+        end_row, end, end_byte = document.place(b, nbytes[b], end=True)
+        told.append(
+            {
+                "train_start": start,
+                "train_end": end,
+                "train_start_byte": start_byte,
+                "train_end_byte": end_byte,
+                "eval_start": c,
+                "eval_end": d,
+                "eval_start_byte": of_item[c],
+                "eval_end_byte": of_item[d],
+                "train_start_row": start_row,
+                "train_end_row": end_row,
+            }
+        )
+    return told
 
 
 def _byte_places(text: str, characters: npt.NDArray[np.int64]) -> dict[int, int]:

@@ -34,9 +34,14 @@ def undecided_count(finding: LevelFinding) -> int:
 
 
 def beside_sentences(finding: LevelFinding) -> list[str]:
-    """What is said of evaluation rows that are counted beside those that match."""
+    """What is said of training rows that were joined, and of evaluation rows that do not decide."""
     rows = {name: beside.sides["eval"].matched for name, beside in finding.beside.items()}
     said = []
+    if joined := finding.continued:
+        were = "training row was" if joined == 1 else "training rows were"
+        said.append(f"{joined:,} {were} joined to the one before, as chunks of one document")
+    elif joined == 0:
+        said.append("no training row was joined: none goes on with the document of the one before it")
     if "answered" in rows and (matched := finding.sides["eval"].matched):
         stand = "1 stands with its" if rows["answered"] == 1 else f"{rows['answered']:,} stand with their"
         said.append(f"{stand} answer nearby, of {matched:,} evaluation rows that match")

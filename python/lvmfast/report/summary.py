@@ -73,6 +73,8 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
     for name, beside in finding.beside.items():
         level[name] = {f"{side}_rows": count.matched for side, count in beside.sides.items()}
+    if finding.continued is not None:
+        level["joined_rows"] = finding.continued
     if finding.undecided is not None:
         level["eval_rows_undecided"] = len(finding.undecided.rows)
     if finding.padding is not None:
@@ -115,6 +117,7 @@ def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[st
         "min_chars": options.min_chars,
         "max_df": options.max_df,
         "overlap_short": options.overlap_short,
+        "join_chunks": options.join_chunks,
         "nearest": options.nearest,
         "max_pairs": options.max_pairs,
         "allow": dict(options.allow),
@@ -123,7 +126,7 @@ def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[st
 
 
 #: Options that earlier summaries and certificates lack: those scans had no level that asks for them.
-LATER = ("overlap_short",)
+LATER = ("overlap_short", "join_chunks")
 
 
 def options_of(summarized: Mapping[str, Any]) -> ScanOptions:

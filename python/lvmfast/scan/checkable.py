@@ -8,9 +8,10 @@ from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
+from lvmfast.leaks.chunks import CHUNK_IDS
 from lvmfast.leaks.findings import named_files
 from lvmfast.leaks.options import LevelName, ScanOptions
-from lvmfast.levels import LEVELS
+from lvmfast.levels import LEVELS, joined
 
 
 def checkable(
@@ -64,6 +65,8 @@ def checkable(
         raise LackingError(f"nearest: needs two sides and the level {can}: {why}")
     if not levels:
         raise nothing_checkable(missing)
+    if options.join_chunks:
+        _check_chunks(train, eval, levels, options)
     if eval and any(LEVELS[level].compares_vectors for level in levels) and train.dim != eval.dim:
         raise DataError(
             f"vectors differ in dimension: train {train.files[0].name} has {train.dim}, "
@@ -75,6 +78,26 @@ def checkable(
                 why = dataset.unreadable.get("doc_id", "no doc_id")
                 raise LackingError(f"max_df counts documents, and {side} has none: {why}")
     return levels, missing
+
+
+def _check_chunks(
+    train: Dataset, eval: Dataset | None, levels: Sequence[LevelName], options: ScanOptions
+) -> None:
+    """Refuses to join what has no chunks, or for no level.
+
+    Raises:
+        DataError: the training set is compared with itself, or at no level that joins; a file of it has texts
+            and not both ids.
+    """
+    if eval is None:
+        raise DataError("join_chunks: inside one set no text is looked for in another: nothing is joined")
+    if not joined(levels, options):
+        names = " and ".join(name for name, level in LEVELS.items() if level.excerpts)
+        raise LackingError(f"join_chunks: rows are joined at {names} alone, which is not scanned")
+    for file in train.files:
+        lacking = [column for column in CHUNK_IDS if column not in file.fields]
+        if "text" in file.fields and lacking:
+            raise LackingError(f"join_chunks: {file.name}: no {' and no '.join(lacking)}")
 
 
 def _lacking(sides: Mapping[Side, Dataset], level: LevelName) -> list[tuple[Side, Column]]:

@@ -33,8 +33,7 @@ class Local:
         rows = memory.block_rows(dataset, columns, context.options)
         with context.resumable():
             for place, (span, batches) in enumerate(spans_read(dataset, todo, columns, rows)):
-                for batch in batches:
-                    running.take(side, batch)
+                for batch in running.take_span(span, dataset.files[span.file], batches):
                     if running.nbytes > planned.room:
                         return False
                     done += batch.rows

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset
+from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset, SplitFile
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.sides import SIDES, Side, other_side
-from lvmfast.leaks.cuts import Cut
+from lvmfast.leaks.chunks import CHUNK_IDS
+from lvmfast.leaks.cuts import Cut, Span
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
-from lvmfast.leaks.running import Beginning, Running
+from lvmfast.leaks.running import Beginning, Joining, Running
 from lvmfast.leaks.tally import Rows, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
-from lvmfast.levels import LEVELS, columns_of
+from lvmfast.levels import LEVELS, columns_of, joined
 from lvmfast.scan.plan import Sides
+
+#: Rows that are read first behind a span, where its last document may go on.
+ROWS_BEHIND = 256
 
 
 class IndexedContent:
@@ -70,6 +74,8 @@ def columns_read(levels: Sequence[Level], side: Side, options: ScanOptions) -> t
         and "doc_id" not in columns
     ):
         columns = ("doc_id", *columns)
+    if side == "train" and joined(levels, options):
+        columns = tuple(dict.fromkeys((*CHUNK_IDS, *columns)))
     return columns
 
 
@@ -124,6 +130,8 @@ class RunningLevels:
         compares = any(LEVELS[name].compares_vectors for name in comparison.levels)
         self._vectors = beginning.vectors if compares and fingerprint is None else None
         self._content = IndexedContent() if cuts else None
+        names = joined(comparison.levels, comparison.options)
+        self._joining = [cast(Joining, self._levels[name]) for name in names]
 
     def take(self, side: Side, batch: Batch) -> None:
         """Gives a batch to every level that reads the side."""
@@ -132,6 +140,36 @@ class RunningLevels:
             self._content.see(batch)
         for level in self._reading(side).values():
             (level.index if side == self._indexed else level.stream)(batch)
+
+    def take_span(self, span: Span, file: SplitFile, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Gives the rows of a span of the streamed side to the levels that read it; yields them, taken.
+
+        Where rows are joined, those that go on with a document of an earlier span belong to that one, and the
+        last document is read to its end.
+        """
+        if self._joining:
+            before = Span(span.file, span.start - 1, span.start)
+            row = next(before.batches(file, CHUNK_IDS, 1), None) if span.start else None
+            for level in self._joining:
+                level.begin(row)
+        for batch in batches:
+            self.take(self.streamed, batch)
+            yield batch
+        if self._joining:
+            for batch in self._behind(span, file):
+                going_on = [level.follow(batch) for level in self._joining]
+                if not any(going_on):
+                    break
+            for level in self._joining:
+                level.end()
+
+    def _behind(self, span: Span, file: SplitFile) -> Iterator[Batch]:
+        """The rows behind a span: few at a time at first, for few go on with a document."""
+        start, rows, end = span.stop, ROWS_BEHIND, file.rows
+        while start is not None and (end is None or start < end):
+            stop = start + rows if end is None else min(start + rows, end)
+            yield from Span(span.file, start, stop).batches(file, (*CHUNK_IDS, "text"), rows)
+            start, rows = stop, 4 * rows
 
     def _reading(self, side: Side) -> dict[Level, Running]:
         return {name: level for name, level in self._levels.items() if side in LEVELS[name].sides}
@@ -215,6 +253,7 @@ def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelF
         undecided=result.undecided,
         holders=result.holders,
         beside={name: level_finding(level, found, threshold) for name, found in result.beside.items()},
+        continued=result.continued,
         match_count=result.match_count,
     )
 

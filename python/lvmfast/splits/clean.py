@@ -101,6 +101,9 @@ def clean(
             raise DataError(f"{saved.path}: a scan inside one split; clean needs one of --train and --eval")
         options = saved.summary["options"]
         columns: ColumnsOfSides = options["columns"]
+        if cut is not None and options_of(options).join_chunks:
+            why = "is a scan with --join-chunks, whose matches lie across rows"
+            raise DataError(f"--cut: {saved.path} {why}")
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
         try:
             splits = {

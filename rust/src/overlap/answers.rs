@@ -121,7 +121,7 @@ pub(super) fn place(document: &[u64], window: &Range<usize>, question: &str, ans
 }
 
 /// The tokens of a document that are near the window of a question.
-fn near(window: &Range<usize>, tokens: usize) -> Range<usize> {
+pub(super) fn near(window: &Range<usize>, tokens: usize) -> Range<usize> {
     let start = window.start.saturating_sub(NEAR).min(tokens);
     start..window.end.saturating_add(NEAR).clamp(start, tokens)
 }

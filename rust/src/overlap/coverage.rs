@@ -1,5 +1,6 @@
 //! How much of an item a window of a document covers.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::grams::{ELSE, Places};
@@ -132,6 +133,46 @@ impl Cover {
             }
         }
         best
+    }
+
+    /// From the first to the last common run of every window that was read, begins in `starts` and covers what is
+    /// `enough`; those that meet are one.
+    pub(super) fn extents<const RUN: usize>(
+        &mut self,
+        item: Item<'_, RUN>,
+        read: &Read,
+        starts: &[Range<usize>],
+        enough: impl Fn(Covered) -> bool,
+    ) -> Vec<Range<usize>> {
+        let mut extents: Vec<Range<usize>> = Vec::new();
+        let mut common = VecDeque::new();
+        for (range, &first) in starts.iter().zip(&read.starts) {
+            let window = read.window(first);
+            self.hold(item, window);
+            common.clear();
+            common.extend((0..window.len()).filter(|&place| window[place] != ELSE));
+            for step in 0..range.len() {
+                if step > 0 {
+                    self.leave(item, read.grams[first + step - 1]);
+                    if common.front().is_some_and(|&place| place < step) {
+                        common.pop_front();
+                    }
+                    let enters = step + read.length - 1;
+                    if read.grams[first + enters] != ELSE {
+                        self.enter(item, read.grams[first + enters]);
+                        common.push_back(enters);
+                    }
+                }
+                let (Some(from), Some(to)) = (common.front(), common.back()) else { continue };
+                let extent = range.start + from..range.start + to + RUN;
+                match extents.last_mut() {
+                    _ if !enough(self.covered) => {}
+                    Some(last) if extent.start <= last.end => last.end = last.end.max(extent.end),
+                    _ => extents.push(extent),
+                }
+            }
+        }
+        extents
     }
 
     /// Looks at this window alone.

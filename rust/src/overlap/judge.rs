@@ -1,8 +1,10 @@
 //! Whether a candidate stands in a document: coverage, and the rule.
 
-use super::coverage::{self, Cover, Item, Read};
+use super::answers;
+use super::coverage::{self, Cover, Covered, Item, Read};
 use super::grams::Places;
 use super::items::{Items, LONG_RUN, WORD, Worth};
+use super::joined::{Rows, united};
 use super::runs::{Run, Runs};
 use super::seeds::SEED;
 use super::{MATCH, Pair, SHORT};
@@ -19,8 +21,9 @@ const IN_A_ROW: u32 = 7 * WORD;
 /// A document that holds seeds of an item.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Document<'a> {
-    pub(super) row: usize,
+    pub(super) number: usize,
     pub(super) tokens: &'a [u64],
+    pub(super) rows: &'a Rows,
     /// Its places of these seeds, ascending.
     pub(super) seeds: &'a [u32],
     /// The weight that held places of seeds carry, and that in words.
@@ -79,11 +82,20 @@ impl<const RUN: usize> Judge<RUN> {
         } else {
             return None;
         };
-        let mut uncovered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| !covered);
-        let numbers_differ = !whole && uncovered.all(|(worth, _)| worth.is_number());
+        let number = |(worth, covered): (&Worth, bool)| covered || worth.is_number();
+        let numbers_differ = !whole && worth.iter().zip(self.cover.tokens()).all(number);
         let extent = coverage::extent(held, RUN)?;
+        let window = window.start + extent.start..window.start + extent.end;
+        let rows = document.rows.of(&window);
+        let near = document.rows.of(&answers::near(&window, document.tokens.len()));
+        let mut touched = Vec::new();
+        if document.rows.len() > 1 {
+            let enough = |part: Covered| half(part.weight) || part.tokens as usize == tokens.len();
+            let extents = self.cover.extents(seen, &self.read, &windows, enough);
+            touched = united(extents.iter().chain([&window]).map(|tokens| document.rows.of(tokens)));
+        }
         Some(Pair {
-            document: document.row,
+            document: document.number,
             item: items.first[item],
             covered: best,
             weight,
@@ -91,7 +103,12 @@ impl<const RUN: usize> Judge<RUN> {
             longest: runs.iter().map(|run| run.length).max().unwrap_or(0),
             in_8: in_runs(runs, 8),
             in_13: in_runs(runs, 13),
-            window: window.start + extent.start..window.start + extent.end,
+            window,
+            row_token: document.rows.start(rows.start),
+            near_token: document.rows.start(near.start),
+            rows,
+            near,
+            touched,
             strength,
             numbers_differ,
             in_document,

@@ -8,6 +8,7 @@ use std::iter::Peekable;
 use std::ops::Range;
 
 use super::Pair;
+use super::joined::united;
 use super::tokens::{Token, tokenize};
 
 /// As many lines in a row are numbered, or none of them is.
@@ -84,7 +85,14 @@ pub(super) fn unnumbered(text: &str, tokens: &[Token]) -> Option<Vec<usize>> {
 
 /// Of the pairs of a document from `first` on, and those of it without the numbers of its lines, both by item:
 /// the stronger of each item, by item.
-pub(super) fn stronger(text: &str, pairs: &mut Vec<Pair>, first: usize, others: Vec<Pair>) {
+///
+/// Of the text, it is given where its rows begin; what either touches is touched.
+pub(super) fn stronger(
+    (text, rows): (&str, &[usize]),
+    pairs: &mut Vec<Pair>,
+    first: usize,
+    others: Vec<Pair>,
+) {
     if others.is_empty() {
         return;
     }
@@ -94,9 +102,17 @@ pub(super) fn stronger(text: &str, pairs: &mut Vec<Pair>, first: usize, others: 
     let mut both = pairs.split_off(first);
     both.extend(others.into_iter().map(|other| {
         let window = places[other.window.start]..places[other.window.end - 1] + 1;
-        Pair { window, ..other }
+        let token = |row: usize| tokens.partition_point(|token| token.start < rows[row]);
+        let (row_token, near_token) = (token(other.rows.start), token(other.near.start));
+        Pair { window, row_token, near_token, ..other }
     }));
     both.sort_by_key(|pair| (pair.item, Reverse((pair.strength, pair.covered()))));
-    both.dedup_by_key(|pair| pair.item);
+    both.dedup_by(|weaker, pair| {
+        let same = weaker.item == pair.item;
+        if same {
+            pair.touched = united(pair.touched.drain(..).chain(weaker.touched.drain(..)).collect::<Vec<_>>());
+        }
+        same
+    });
     pairs.append(&mut both);
 }

@@ -50,6 +50,12 @@
 //!
 //! An item of fewer than 5 tokens has no seed and matches nothing.
 //!
+//! **Touched rows.** A document may be several rows, with a line break between them. Which of them have to go for
+//! the item to match no run of the others? Those from the first to the last common run of every window that
+//! covers half of the item's weight, or all its tokens; and where the seeds of rows between those still carry half
+//! (not where runs have 5 tokens), the rows with seeds. For what a window of the run covers, a window of the document covers: the
+//! first kind of match is gone, and without seeds the second.
+//!
 //! # No verbatim item is missed
 //!
 //! Let a document hold all tokens of an item of at least 5 tokens in a row. The item has a seed, and the
@@ -81,6 +87,7 @@ mod grams;
 mod groups;
 mod hash;
 mod items;
+mod joined;
 mod judge;
 mod lines;
 mod runs;
@@ -99,6 +106,7 @@ use rayon::prelude::*;
 
 pub use self::answers::{Answers, Place};
 pub use self::filter::{GramFilter, gram_hashes};
+pub use self::joined::Documents;
 pub use self::spans::{answer_spans, spans, stretches};
 
 use self::coverage::Covered;
@@ -129,7 +137,7 @@ pub fn unicode_version() -> String {
 /// A document and a distinct item that stands in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// Row of the document in its batch.
+    /// The document's place among those of its batch.
     pub document: usize,
     /// The first item of its kind.
     pub item: u32,
@@ -146,6 +154,16 @@ pub struct Pair {
     pub in_13: u32,
     /// Tokens of the document from the first to the last common 3-gram of the best window.
     pub window: Range<usize>,
+    /// Rows of the document in which that stands.
+    pub rows: Range<usize>,
+    /// Tokens of the document before the first of them.
+    pub row_token: usize,
+    /// Rows in which that stands, and what is near it.
+    pub near: Range<usize>,
+    /// Tokens of the document before the first of these.
+    pub near_token: usize,
+    /// Of a document of several rows, those that have to go for the item to stand in no run of the others.
+    pub touched: Vec<Range<usize>>,
     /// 2 for a match, 1 for a short one.
     pub strength: u8,
     /// Whether something is not covered, and all of it is numbers.
@@ -260,20 +278,27 @@ impl OverlapIndex {
     /// # Errors
     /// [`ScanError::Value`] before the index is closed, and for a row that is not UTF-8 or has 2^32 tokens;
     /// [`ScanError::Cancelled`].
-    pub fn scan(&self, texts: &Texts<'_>, watch: &Watch) -> Result<Vec<Pair>, ScanError> {
+    pub fn scan(&self, documents: &Documents<'_>, watch: &Watch) -> Result<Vec<Pair>, ScanError> {
         let seeds = self.closed()?;
-        let found: Vec<_> = tasks(texts)
+        let found: Vec<_> = documents
+            .tasks()
             .into_par_iter()
-            .map_init(Scanner::default, |scanner, rows| {
+            .map_init(Scanner::default, |scanner, task| {
                 let mut pairs = Vec::new();
-                for row in rows {
+                for document in task {
                     watch.check()?;
-                    let (text, first) = (texts.text(row)?, pairs.len());
-                    scanner.scan((row, text), &self.items, seeds, watch, &mut pairs)?;
-                    if let Some(without) = lines::without_numbers(text) {
+                    let first = pairs.len();
+                    let rows = documents.texts(document)?;
+                    scanner.scan((document, &rows), &self.items, seeds, watch, &mut pairs)?;
+                    let text = joined::text(&rows);
+                    if let Some(without) = lines::without_numbers(&text) {
+                        let starts = joined::starts(&rows);
+                        let ends = rows.iter().zip(&starts).map(|(row, start)| start + row.len());
+                        let rows: Vec<_> =
+                            starts.iter().zip(ends).map(|(&start, end)| &without[start..end]).collect();
                         let mut others = Vec::new();
-                        scanner.scan((row, &without), &self.items, seeds, watch, &mut others)?;
-                        lines::stronger(text, &mut pairs, first, others);
+                        scanner.scan((document, &rows), &self.items, seeds, watch, &mut others)?;
+                        lines::stronger((&text, &starts), &mut pairs, first, others);
                     }
                 }
                 Ok::<_, ScanError>(pairs)
