@@ -388,6 +388,17 @@ class OverlapIndex:
     def close(self, threads: int) -> None:
         """Ends adding, before which nothing can be scanned."""
 
+    def watch_grams(self) -> None:
+        """From now on `scan` looks for the n-grams of all items as well; the index is closed."""
+
+    def take_seen(self) -> list[npt.NDArray[np.uint32]]:
+        """Of n-grams of 8, 11 and 13 tokens: those that documents had since they were last taken, ascending,
+        by the first place of each among the tokens of all distinct items behind each other."""
+
+    def first_places(self, which: int) -> npt.NDArray[np.uint32]:
+        """(tokens of all distinct items,): where the n-gram (8, 11 or 13 tokens for `which` 0, 1 or 2) that
+        begins there stands first; 2^32 - 1 where none begins."""
+
     def tokens(self) -> npt.NDArray[np.int32]:
         """(items,): tokens of each item. With fewer than 5 it matches nothing."""
 

@@ -904,6 +904,22 @@ impl OverlapIndex {
         })
     }
 
+    fn watch_grams(&mut self, py: Python<'_>) {
+        let index = &mut self.index;
+        py.detach(|| index.watch_grams());
+    }
+
+    fn take_seen<'py>(&mut self, py: Python<'py>) -> [Bound<'py, PyArray1<u32>>; 3] {
+        self.index.take_seen().map(|places| places.into_pyarray(py))
+    }
+
+    fn first_places<'py>(&self, py: Python<'py>, which: usize) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        if which > 2 {
+            return Err(PyValueError::new_err(format!("grams of 8, 11 and 13 tokens, got number {which}")));
+        }
+        Ok(py.detach(|| self.index.first_places(which)).into_pyarray(py))
+    }
+
     fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
         array_of(py, self.index.tokens(), |tokens| tokens as i32)
     }

@@ -19,7 +19,7 @@ from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
-from lvmfast.leaks import memory
+from lvmfast.leaks import memory, published
 from lvmfast.leaks.alone import FieldAlone
 from lvmfast.leaks.chunks import ChunkJoin, Documents
 from lvmfast.leaks.cuts import AS_THEY_ARE
@@ -62,6 +62,7 @@ class ItemsPart:
     tally: Tally
     same_as: Rows  #: the first row with the tokens of each
     beside: Mapping[str, bool]  #: what is counted beside the matches
+    grams: published.Grams
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class DocumentsPart:
     tally: Tally
     found: LevelResult  #: an evaluation row stands for all with its tokens
     continued: int  #: rows that were joined to the one before them
+    seen: Mapping[str, published.Places]  #: n-grams of items, by length
 
 
 class OverlapLevel:
@@ -94,6 +96,8 @@ class OverlapLevel:
         self._same_as = NO_ROWS
         self._found = Merging(self._options)
         self._chunks = ChunkJoin(self._options)
+        self._grams: published.Grams | None = None  #: of a part
+        self._grams_seen = published.union([])
 
     @property
     def nbytes(self) -> int:
@@ -186,6 +190,7 @@ class OverlapLevel:
     def close(self) -> None:
         """Ends the indexing."""
         self._index.close(self._options.threads)
+        self._index.watch_grams()
         tokens = self._index.tokens()
         tokens[np.concatenate(self._unread)] = LEAST_TOKENS  # counted already
         self._tally["eval"].uncheck_rows(np.flatnonzero(tokens == 0), "empty_text")
@@ -231,7 +236,8 @@ class OverlapLevel:
     def indexed(self) -> Tree:
         """What the evaluation side is for `result`; it stays."""
         beside = dict.fromkeys(self._beside, True)
-        return to_arrays(ItemsPart(self._tally["eval"].part(), self._same_as, beside))
+        grams = published.Grams.of(self._index)
+        return to_arrays(ItemsPart(self._tally["eval"].part(), self._same_as, beside, grams))
 
     def restore(self, tree: Tree) -> None:
         """Takes the place of a level that indexed what `indexed` tells of."""
@@ -239,10 +245,14 @@ class OverlapLevel:
         self._tally["eval"].add(part.tally)
         self._know(part.same_as)
         self._beside = list(part.beside)
+        self._grams = part.grams
 
     def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
-        part = DocumentsPart(self._tally["train"].part(), self._found.result(), self._chunks.continued)
+        part = DocumentsPart(
+            self._tally["train"].part(), self._found.result(), self._chunks.continued, self._take_seen()
+        )
+        self._grams_seen = published.union([])
         self._tally["train"].forget()
         self._found, self._chunks.continued = Merging(self._options), 0
         return to_arrays(part)
@@ -254,6 +264,11 @@ class OverlapLevel:
         self._found.add(part.found.relocated({"train": starts, "eval": AS_THEY_ARE}))
         self._found.check()
         self._chunks.continued += part.continued
+        self._grams_seen = published.union([self._grams_seen, part.seen])
+
+    def _take_seen(self) -> Mapping[str, published.Places]:
+        self._grams_seen = published.union([self._grams_seen, published.taken(self._index)])
+        return self._grams_seen
 
     def named(self) -> Named:
         """The rows that the evidence may name, and the items that match."""
@@ -269,7 +284,11 @@ class OverlapLevel:
         """What was found, once every row went by."""
         self.end()
         seen = LevelResult({side: tally.part() for side, tally in self._tally.items()})
-        seen = replace(seen, beside={name: _rows_alone(NO_ROWS, NO_ROWS) for name in self._beside})
+        grams = self._grams or published.Grams.of(self._index)
+        beside = {name: _rows_alone(NO_ROWS, NO_ROWS) for name in self._beside}
+        for rule, rows in grams.rows(self._take_seen(), self._same_as).items():
+            beside[rule] = _rows_alone(NO_ROWS, rows)
+        seen = replace(seen, beside=beside)
         found = LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
         return replace(found, continued=self._chunks.continued if self._options.join_chunks else None)
 

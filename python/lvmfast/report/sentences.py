@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lvmfast.corpus.sides import SIDES
 from lvmfast.leaks.findings import Findings, LevelFinding
+from lvmfast.leaks.published import NAMES, rows_by_rule
 from lvmfast.levels import LEVELS
 
 
@@ -55,6 +56,9 @@ def beside_sentences(finding: LevelFinding) -> list[str]:
             if alone == 1:
                 stand, whose = f"{field} of 1 evaluation row stands", "its question"
             said.append(f"the {stand} in training texts without {whose}, {why} (overlaps.parquet)")
+    counted = [f"{NAMES[rule]} {len(of_rule):,}" for rule, of_rule in rows_by_rule(finding).items()]
+    if counted and finding.sides["eval"].matched:
+        said.append(f"evaluation rows by published rules: {', '.join(counted)} (summary.json)")
     return [f"{finding.level}: {sentence}" for sentence in said]
 
 

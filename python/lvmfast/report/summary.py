@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lvmfast.corpus.columns import ColumnsOfSides
 from lvmfast.corpus.sides import SIDES, Side
-from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
+from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, Verdict
 from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.published import RULES, rows_by_rule
 from lvmfast.leaks.tally import SideCount
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.nearest import distribution
@@ -72,7 +75,10 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
     if finding.pairs_at:
         level["histogram"] = [{"cosine": edge, "pairs": n} for edge, n in finding.pairs_at.items()]
     for name, beside in finding.beside.items():
-        level[name] = {f"{side}_rows": count.matched for side, count in beside.sides.items()}
+        if name not in RULES:
+            level[name] = {f"{side}_rows": count.matched for side, count in beside.sides.items()}
+    if by_rule := rows_by_rule(finding):
+        level["published"] = {rule: len(rows) for rule, rows in by_rule.items()}
     if finding.continued is not None:
         level["joined_rows"] = finding.continued
     if finding.undecided is not None:
@@ -99,13 +105,26 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
     for side, info in findings.sides.items():
         for place, name in enumerate(info.names):
             levels = {
-                level: {"checked": count.files[place].checked, "matched": count.files[place].matched}
+                level: {
+                    "checked": count.files[place].checked,
+                    "matched": count.files[place].matched,
+                    **_published(finding, side, info, place),
+                }
                 for level, finding in findings.levels.items()
                 if (count := finding.sides.get(side)) and finding.status != "not_checkable"
             }
             rows = int(info.file_rows[place])
             files.append({"side": side, "file": name, "rows": rows, "levels": levels})
     return files
+
+
+def _published(finding: LevelFinding, side: Side, info: SideInfo, place: int) -> dict[str, Any]:
+    """What published rules say of an evaluation file."""
+    by_rule = rows_by_rule(finding) if side == "eval" else {}
+    start = int(info.file_starts[place])
+    ends = (start, start + int(info.file_rows[place]))
+    counts = {rule: int(np.diff(np.searchsorted(rows, ends))[0]) for rule, rows in by_rule.items()}
+    return {"published": counts} if counts else {}
 
 
 def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[str, Any]:

@@ -132,6 +132,11 @@ impl Items {
         start..self.ends[item] as usize
     }
 
+    /// Where the item ends to which a place belongs.
+    pub(super) fn end_of(&self, place: u32) -> usize {
+        self.ends[self.ends.partition_point(|&end| end <= place)] as usize
+    }
+
     /// The length of a distinct item, by weight of words.
     pub(super) fn length(&self, item: usize) -> u32 {
         self.worth[self.places(item)].iter().map(|worth| worth.length()).sum()

@@ -90,6 +90,7 @@ mod items;
 mod joined;
 mod judge;
 mod lines;
+mod published;
 mod runs;
 mod scan;
 mod seeds;
@@ -111,6 +112,7 @@ pub use self::spans::{answer_spans, spans, stretches};
 
 use self::coverage::Covered;
 use self::items::{ItemTokens, Items, WORD};
+use self::published::Published;
 use self::scan::Scanner;
 use self::seeds::Seeds;
 use self::tokens::tokenize;
@@ -189,6 +191,7 @@ impl Pair {
 pub struct OverlapIndex {
     items: Items,
     seeds: Option<Seeds>,
+    published: Option<Published>,
 }
 
 impl OverlapIndex {
@@ -209,7 +212,9 @@ impl OverlapIndex {
 
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
-        self.items.nbytes() + self.seeds.as_ref().map_or(0, Seeds::nbytes)
+        self.items.nbytes()
+            + self.seeds.as_ref().map_or(0, Seeds::nbytes)
+            + self.published.as_ref().map_or(0, Published::nbytes)
     }
 
     /// Adds the next items.
@@ -247,6 +252,23 @@ impl OverlapIndex {
             self.items.close();
             self.seeds = Some(Seeds::new(&mut self.items));
         }
+    }
+
+    /// From now on documents are scanned for what published rules ask as well; the index is closed.
+    pub fn watch_grams(&mut self) {
+        self.published = Some(Published::new(&self.items));
+    }
+
+    /// Of n-grams of 8, 11 and 13 tokens: the first places, among the tokens of all distinct items, of those that
+    /// documents had since they were last taken.
+    pub fn take_seen(&mut self) -> [Vec<u32>; 3] {
+        self.published.as_mut().map_or_else(Default::default, Published::take)
+    }
+
+    /// Of each token of the distinct items, where the n-gram that begins there stands first; 2^32 - 1 where none
+    /// does. Of 8, 11 or 13 tokens by `which`.
+    pub fn first_places(&self, which: usize) -> Vec<u32> {
+        self.published.as_ref().map_or_else(Vec::new, |published| published.places(which, &self.items))
     }
 
     /// Tokens of each item.
@@ -289,7 +311,7 @@ impl OverlapIndex {
                     watch.check()?;
                     let first = pairs.len();
                     let rows = documents.texts(document)?;
-                    scanner.scan((document, &rows), &self.items, seeds, watch, &mut pairs)?;
+                    scanner.scan((document, &rows), self, seeds, watch, &mut pairs)?;
                     let text = joined::text(&rows);
                     if let Some(without) = lines::without_numbers(&text) {
                         let starts = joined::starts(&rows);
@@ -297,7 +319,7 @@ impl OverlapIndex {
                         let rows: Vec<_> =
                             starts.iter().zip(ends).map(|(&start, end)| &without[start..end]).collect();
                         let mut others = Vec::new();
-                        scanner.scan((document, &rows), &self.items, seeds, watch, &mut others)?;
+                        scanner.scan((document, &rows), self, seeds, watch, &mut others)?;
                         lines::stronger((&text, &starts), &mut pairs, first, others);
                     }
                 }

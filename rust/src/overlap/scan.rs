@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::Pair;
 use super::grams::Places;
 use super::items::{Items, LONG_RUN, RUN, Worth};
 use super::joined::{Rows, united};
 use super::judge::{Document, Judge};
 use super::seeds::{Posting, SEED, Seeds};
 use super::tokens::tokenize;
+use super::{OverlapIndex, Pair};
 use crate::error::ScanError;
 use crate::parallel::Watch;
 
@@ -52,7 +52,7 @@ impl Scanner {
     pub(super) fn scan(
         &mut self,
         (document, rows): (usize, &[&str]),
-        items: &Items,
+        OverlapIndex { items, published, .. }: &OverlapIndex,
         seeds: &Seeds,
         watch: &Watch,
         pairs: &mut Vec<Pair>,
@@ -68,6 +68,9 @@ impl Scanner {
         }
         self.hits.clear();
         seeds.find(&self.tokens, items, &mut self.maybe, &mut self.hits);
+        if let Some(published) = published {
+            published.see(&self.tokens, &self.maybe, items);
+        }
         if self.hits.is_empty() {
             return Ok(());
         }

@@ -42,9 +42,11 @@ impl Seeds {
         // Of each item that has frequent grams alone so far, the rarest: in how many items it stands, and where.
         let mut rarest = vec![(u32::MAX, 0); items.len()];
         let mut seedless = vec![true; items.len()];
+        let mut frequent = Vec::new();
         for_equal(items, SEED, |same| {
             let count = distinct_items(same);
             if count > FREQUENT {
+                frequent.push(same[0].hash);
                 for here in by_item(same) {
                     let known = &mut rarest[here[0].item as usize];
                     *known = (*known).min((count as u32, here[0].place));
@@ -93,7 +95,13 @@ impl Seeds {
             weight.push(all);
             fewest.push(all.div_ceil(CANDIDATE_PART as u32 * most.max(1)));
         }
-        Self { filter: filter(&hashes), table: table(&hashes, &postings), postings, weight, fewest }
+        Self {
+            filter: filter(&[&hashes[..], &frequent].concat()),
+            table: table(&hashes, &postings),
+            postings,
+            weight,
+            fewest,
+        }
     }
 
     pub(super) fn nbytes(&self) -> usize {
@@ -101,7 +109,8 @@ impl Seeds {
             + size_of::<u32>() * (self.weight.capacity() + self.fewest.capacity())
     }
 
-    /// Appends to `hits` every seed that stands among `tokens`: the beginning of its postings and its place.
+    /// Appends to `hits` every seed that stands among `tokens`: the beginning of its postings and its place. `maybe`
+    /// are then the grams of [`SEED`] tokens that items may have, frequent ones as well, by hash and place.
     pub(super) fn find(
         &self,
         tokens: &[u64],
@@ -109,8 +118,8 @@ impl Seeds {
         maybe: &mut Vec<(u64, u32)>,
         hits: &mut Vec<(u32, u32)>,
     ) {
-        let Some(first) = tokens.get(..SEED) else { return };
         maybe.clear();
+        let Some(first) = tokens.get(..SEED) else { return };
         let mut hash = gram_hash(first);
         for (place, (&leaves, &enters)) in tokens.iter().zip(&tokens[SEED..]).enumerate() {
             if self.passes(hash) {
