@@ -74,7 +74,7 @@ def body(function: object) -> str:
 
 @pytest.mark.parametrize("style", ["{n:4}  {line}", "{n}: {line}", "{n} | {line}"])
 def test_code_of_short_lines_is_found_with_its_lines_numbered(style: str) -> None:
-    functions = [textwrap.indent, textwrap.dedent, inspect.getfile, inspect.getmodule, inspect.cleandoc]
+    functions = [textwrap.indent, textwrap.dedent, inspect.getcomments, inspect.getmodule, inspect.cleandoc]
     items = ["x += 1\ny -= 2\nif x > y:\n    y = f(x)\n    z = g(y)\nreturn z", *map(body, functions)]
     documents = [
         "\n".join(style.format(n=97 + n, line=line) for n, line in enumerate(item.split("\n")))
