@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.corpus.keys import id_keys, text_bytes
@@ -48,6 +47,8 @@ class Documents:
 
     def joined(self, documents: Rows) -> pa.Array:
         """The texts of some documents, with a line break between rows."""
+        import pyarrow.compute as pc
+
         texts = self.texts.fill_null("")
         if self.starts is None:
             return texts.take(pa.array(documents))
