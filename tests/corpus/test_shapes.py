@@ -94,3 +94,10 @@ def test_a_shape_that_begins_late_is_found(tmp_path):
         f"{path}: messages first appears in line 2001; read again from the start",
         "train: the text of a row is messages[*].content",
     ]
+
+
+def test_what_is_called_like_a_shape_and_is_no_text_is_none(tmp_path):
+    for source in forms({"doc_id": 1, "content": {"a": 1}}, tmp_path):
+        split = load_split(source)
+        assert split.columns == {"doc_id"}
+        assert [batch.rows for batch in split.batches(("doc_id",))] == [1]

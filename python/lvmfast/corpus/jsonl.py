@@ -27,6 +27,9 @@ from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.stores import Source, as_source
 
+#: The type of a field that is no column: of a kind that no column can be made of.
+NO_COLUMN = pa.struct([])
+
 
 def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool = True) -> TableFile:
     """A file of one JSON object per line, or of one list of objects.
@@ -198,10 +201,10 @@ class Fields:
         }
 
     def schema(self) -> pa.Schema:
-        """The type of each field that is a column, with the shape of vectors; null of every other one."""
+        """The type of each field that is a column, with the shape of vectors; of others `NO_COLUMN`."""
         columns = self.columns()
         types = {
-            name: _type(columns[name], seen.value) if name in columns else pa.null()
+            name: _type(columns[name], seen.value) if name in columns else NO_COLUMN
             for name, seen in self.seen.items()
         }
         types |= {name: _type(column, "") for name, column in columns.items() if name in self.made}
