@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.support.written_rows import written
 
 WORDS = st.text(st.sampled_from("abé\U0001f600 \n"), max_size=4)
 MESSAGES = st.lists(
@@ -62,20 +63,6 @@ NAIVE = {
     "{n}": lambda row: None if row["n"] is None else str(row["n"]),
 }
 FORMATS = ("jsonl", "parquet", "arrow", "table")
-
-
-def written(rows, how, folder):
-    table = pa.Table.from_pylist(rows)
-    path = folder / f"rows.{how}"
-    if how == "jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif how == "parquet":
-        pa.parquet.write_table(table, path, row_group_size=2)
-    elif how == "arrow":
-        pa.feather.write_feather(table, path)
-    else:
-        return table
-    return path
 
 
 def texts(source, mapped, rows=2):

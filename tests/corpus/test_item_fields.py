@@ -2,10 +2,6 @@
 
 import json
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.feather
-import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,28 +11,10 @@ import lvmfast
 from lvmfast.cli.app import app
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
+from tests.support.written_rows import written
 
 STRINGS = st.text(st.characters(codec="utf-8"), max_size=5)
 FIELDS = ("text", "passage", "choices", "answer")
-
-
-def written(rows, how, folder):
-    """Rows (dicts with the same keys) in one of the forms that a split can have."""
-    table = pa.Table.from_pylist(rows)
-    path = folder / f"items.{how}"
-    if how == "jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif how == "parquet":
-        pa.parquet.write_table(table, path, row_group_size=2)
-    elif how == "arrow":
-        pa.feather.write_feather(table, path)
-    elif how == "csv":
-        pa.csv.write_csv(table, path)
-    elif how == "lists":
-        return {name: [row[name] for row in rows] for name in rows[0]}
-    else:
-        return table
-    return path
 
 
 def read(split, rows=2):
