@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from lvmfast.stores.filesystems import filesystem
+
 #: (method, path, headers) -> a fault, or None: an HTTP status, "reset", "truncate", "slow", or a callable to
 #: call before the request goes on.
 Faults = Callable[[str, str, Any], Any]
@@ -110,3 +112,9 @@ def failing(times: int, fault: Any, *, method: str = "GET", part: str = "") -> F
             return fault if left[0] >= 0 else None
 
     return faults
+
+
+def put(uri: str, content: bytes) -> None:
+    """Makes an object."""
+    fs, inner = filesystem(uri)
+    fs.pipe_file(inner, content)

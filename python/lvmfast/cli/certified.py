@@ -10,6 +10,7 @@ from lvmfast.report.terminal import show
 from lvmfast.shown import say, say_json, tell
 from lvmfast.splits.certificate import ClosingScan
 from lvmfast.splits.result import CleanSplit
+from lvmfast.stores import joined
 
 
 def show_split(result: CleanSplit, *, as_json: bool, quiet: bool) -> None:
@@ -31,7 +32,8 @@ def show_split(result: CleanSplit, *, as_json: bool, quiet: bool) -> None:
     if result.certificate is None:
         out(f"{result.folder}: not written: a closing scan still finds a leak")
     elif not quiet:
-        out(f"Certified: {result.folder / 'clean.json'}; `lvmfast verify {result.folder}` checks it again")
+        certificate = joined(str(result.folder), "clean.json")
+        out(f"Certified: {certificate}; `lvmfast verify {result.folder}` checks it again")
 
 
 def _closing(scan: ClosingScan) -> str:

@@ -28,7 +28,9 @@ RayAddress = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
 ]
-NewFolder = Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: empty, or not there yet.")]
+NewFolder = Annotated[
+    str, typer.Option(metavar="DIR", help="Folder, or URI of one, to write to: empty, or not there yet.")
+]
 Quiet = Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")]
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run, or any trainer's history.json.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,9 @@ from lvmfast.splits.verify import verify as run_verify
 @app.command()
 @exit_codes
 def verify(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that clean or split wrote.")],
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder, or URI of one, that clean or split wrote.")
+    ],
     train: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="Where the training side is now.")
     ] = None,

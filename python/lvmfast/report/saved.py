@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +24,7 @@ from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
 from lvmfast.report.write import MATCHED_ROWS, MATCHES, OVERLAPS, PARTIAL, SUMMARY, TABLES
-from lvmfast.stores import Folder, folder, is_uri, joined
+from lvmfast.stores import Folder, Identity, folder, is_uri, joined
 
 _REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
 
@@ -36,8 +35,7 @@ class ScannedFile:
 
     side: Side
     name: str  #: the path as it was given to the scan
-    nbytes: int
-    blake3: str | None  #: None for arrays in memory and objects in a store
+    identity: Identity  #: neither BLAKE3 nor ETag for arrays in memory
     rows: int
     levels: Mapping[str, Mapping[str, int]]  #: level -> {"checked": rows, "matched": rows}
 
@@ -58,17 +56,6 @@ class SavedScan:
     def name(self) -> str:
         """The directory as it was given."""
         return self.folder.path
-
-    @property
-    def path(self) -> Path:
-        """The directory on disk.
-
-        Raises:
-            DataError: it is in a store, and what acts on a scan needs it beside the files.
-        """
-        if is_uri(self.name):
-            raise DataError(f"{self.name}: a report in a store; copy it to a local disk")
-        return Path(self.name)
 
     @staticmethod
     def open(directory: str | PathLike[str]) -> SavedScan:
@@ -125,8 +112,7 @@ class SavedScan:
             ScannedFile(
                 side,
                 str(file["path"]),
-                int(file["bytes"]),
-                file["blake3"],
+                Identity.stated(file),
                 int(counts["rows"]),
                 {
                     level: {key: int(count[key]) for key in ("checked", "matched")}
@@ -157,10 +143,9 @@ class SavedScan:
         found = []
         for path in [os.fspath(given) for given in paths]:
             with reading(path):
-                size = os.stat(path).st_size
-                blake3 = _core.blake3_file(path, threads) if os.path.isfile(path) else None
-            same = [file for file in scanned if (file.nbytes, file.blake3) == (size, blake3)]
-            if blake3 is None or not same:
+                here = Identity.of(path, threads)
+            same = [file for file in scanned if here.same_as(file.identity)]
+            if not same:
                 names = ", ".join(file.name for file in scanned[:3]) or "nothing"
                 more = f" and {len(scanned) - 3} more" if len(scanned) > 3 else ""
                 raise DataError(

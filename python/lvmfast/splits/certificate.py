@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
-from lvmfast.parse import Fields, as_documented, read_json
+from lvmfast.parse import Fields, as_documented, parse_json
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.stores import Folder, Identity, joined
 
 CERTIFICATE_VERSION = 1
 
@@ -30,11 +32,11 @@ class ClosingScan:
     sides: Mapping[Side, str]  #: which side of the split stood on each side of the scan
     report: LeakReport
 
-    def told_of(self, staged: Path, place: Path) -> ClosingScan:
+    def told_of(self, staged: Path, place: str | PathLike[str]) -> ClosingScan:
         """The same scan; what people read of it names files of the folder `staged` where they come to be."""
 
         def named(text: str) -> str:
-            return text.replace(str(staged), str(place))
+            return text.replace(str(staged), fspath(place))
 
         findings = self.report.findings
         sides = {
@@ -49,7 +51,9 @@ class ClosingScan:
         )
 
 
-def told_of(scans: Sequence[ClosingScan], staged: Path, place: Path) -> tuple[ClosingScan, ...]:
+def told_of(
+    scans: Sequence[ClosingScan], staged: Path, place: str | PathLike[str]
+) -> tuple[ClosingScan, ...]:
     """The same scans; what people read of them names files of the folder `staged` where they come to be."""
     return tuple(scan.told_of(staged, place) for scan in scans)
 
@@ -97,12 +101,12 @@ def certificate_of(
     )
 
 
-def stated_levels(report: LeakReport, folder: Path) -> dict[str, Any]:
+def stated_levels(report: LeakReport, folder: str | PathLike[str]) -> dict[str, Any]:
     """What a certificate repeats of a scan, level by level; files of `folder` without it."""
     levels = report.summary["levels"]
     stated = {level: {name: found[name] for name in LEVEL_FIELDS} for level, found in levels.items()}
     for level in stated.values():
-        level["reason"] = level["reason"] and level["reason"].replace(f"{folder}/", "")
+        level["reason"] = level["reason"] and level["reason"].replace(f"{fspath(folder).rstrip('/')}/", "")
     return stated
 
 
@@ -114,10 +118,9 @@ def _side(summary: Mapping[str, Any], role: Side, folder: Path) -> dict[str, Any
         path = Path(file["path"])
         inside = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else None
         where = {"file": inside, "path": file["path"] if inside is None else None}
-        files.append({**where, "rows": count, "bytes": file["bytes"], "blake3": file["blake3"]})
+        files.append({**where, "rows": count, **Identity.stated(file).fields()})
     payload = stated["payload"] and [
-        {"path": file["path"], "bytes": file["bytes"], "blake3": file["blake3"]}
-        for file in stated["payload"]["files"]
+        {"path": file["path"], **Identity.stated(file).fields()} for file in stated["payload"]["files"]
     ]
     return {"rows": sum(rows), "files": files, "payload": payload}
 
@@ -144,16 +147,16 @@ def intact(certificate: Mapping[str, Any]) -> bool:
     return bool(certificate.get("sha256") == sealed(certificate)["sha256"])
 
 
-def read_certificate(folder: Path) -> dict[str, Any]:
+def read_certificate(folder: Folder) -> dict[str, Any]:
     """The certificate of `folder`, as it stands there; whether it is `intact` is another question.
 
     Raises:
         DataError: there is none, it is no certificate, or it is of another version.
     """
-    path = folder / CERTIFICATE
-    if not path.exists():
+    path = joined(folder.path, CERTIFICATE)
+    if not folder.exists(CERTIFICATE):
         raise DataError(f"{path}: no such file; `lvmfast clean` and `lvmfast split` write it")
-    content = read_json(path, nan=False)
+    content = parse_json(path, folder.read(CERTIFICATE), nan=False)
     version = content.get("certificate_version") if isinstance(content, dict) else None
     if version != CERTIFICATE_VERSION:
         raise DataError(f"{path}: expected certificate_version {CERTIFICATE_VERSION}, found {version}")
@@ -164,9 +167,9 @@ def read_certificate(folder: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _check_scans(path: Path, content: Mapping[str, Any]) -> None:
+def _check_scans(path: str, content: Mapping[str, Any]) -> None:
     """A certificate without a scan, or of a scan without a level, would be verified by doing nothing."""
-    scans = Fields(str(path), content).list("scans")
+    scans = Fields(path, content).list("scans")
     for place, scan in enumerate(scans):
         stated = Fields(f"{path}: scans: {place}", scan)
         levels = stated.fields("levels")
@@ -177,7 +180,7 @@ def _check_scans(path: Path, content: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: scans: expected the scans that were certified, got none")
 
 
-def _check_names(path: Path, content: Mapping[str, Any]) -> None:
+def _check_names(path: str, content: Mapping[str, Any]) -> None:
     names = [file["file"] for side in content["sides"].values() for file in side["files"]]
     for name in (*names, *content["beside"]):
         if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):

@@ -7,35 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from lvmfast import _core
 from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.columns import ColumnsOfSides, columns_of
-from lvmfast.corpus.leftovers import LEDGER
+from lvmfast.corpus.leftovers import CERTIFICATE, LEDGER
 from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.sides import SIDES, Side, other_side
-from lvmfast.durable import staged_folder
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, reason
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.levels import LEVELS
 from lvmfast.report.record import Inputs, OpenSplit
-from lvmfast.report.saved import SavedScan, ScannedFile
+from lvmfast.report.saved import SavedScan
 from lvmfast.report.summary import options_of
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.cut import Cut, Cutter
 from lvmfast.splits.cut_rows import check_cut, cut_rows, in_pieces, stated_cuts, without
-from lvmfast.splits.layout import check_destination, local_files, names_below, write_saved_datasets
+from lvmfast.splits.layout import check_destination, names_below, stored_files, write_saved_datasets
 from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, write_ledger
-from lvmfast.splits.result import CleanSplit
+from lvmfast.splits.result import CleanSplit, place_of
 from lvmfast.splits.rewrite import rewrite
-from lvmfast.stores import holds
+from lvmfast.stores import Identity, holds, is_uri, staging
 
 
 @holds("out")
@@ -61,13 +58,14 @@ def clean(
 
     The closing scan has the levels, threshold and options of the report, but tolerates nothing. Only when it
     is clean does `out` come to be: the files under their own names, `_dropped.parquet` and `clean.json`.
-    Rows that the scan could not check stay, and the certificate counts them.
+    Rows that the scan could not check stay, and the certificate counts them. `train`, `eval`, `report` and
+    `out` may each be in a store; what goes into one is prepared on this machine.
 
     Args:
         train: the training files of the scan: a path, a quoted glob, a folder or a list of these.
         eval: its evaluation files.
         report: the folder that `leakscan --out` wrote.
-        out: the folder to write to; it must be empty or not there.
+        out: the folder to write to, or its URI; it must be empty or not there.
         drop: the side to drop rows from.
         cut: characters. Of train, a row that matched by a stretch of its text alone is not dropped: the
             stretch goes, with so many characters on either side, and what is left becomes rows of its own
@@ -92,18 +90,19 @@ def clean(
         raise DataError(f"--drop: expected eval or train, got {drop!r}")
     if cut is not None and (cut < 0 or drop != "train"):
         raise DataError(f"--cut: expected 0 or more characters and --drop train, got {cut} and {drop}")
+    _check_shared(out, ray_address)
     on_cluster = on_ray(engine, ray_address)
     clock = Clock()
     with clock.phase("open"):
         saved = SavedScan.open(report)
         saved.require_complete()
         if saved.sides != SIDES:
-            raise DataError(f"{saved.path}: a scan inside one split; clean needs one of --train and --eval")
+            raise DataError(f"{saved.name}: a scan inside one split; clean needs one of --train and --eval")
         options = saved.summary["options"]
         columns: ColumnsOfSides = options["columns"]
         if cut is not None and options_of(options).join_chunks:
             why = "is a scan with --join-chunks, whose matches lie across rows"
-            raise DataError(f"--cut: {saved.path} {why}")
+            raise DataError(f"--cut: {saved.name} {why}")
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
         try:
             splits = {
@@ -118,15 +117,15 @@ def clean(
             raise
         if on_cluster:
             _check_payload(splits, saved)
-        sources = local_files(splits[drop].files)
-        place = check_destination(Path(out), given_paths(given[drop]))
+        files_of = {side: stored_files(split.files) for side, split in splits.items()}
+        sources = files_of[drop]
+        place = check_destination(os.fspath(out), splits[drop].files, given_paths(given[drop]))
         names = names_below(sources)
     with clock.phase("hash"):
         inputs = Inputs({side: OpenSplit(split, None) for side, split in splits.items()}, threads)
         described = inputs.described()
         for side in SIDES:
-            local_files(splits[side].files)
-            _check_same(side, described[side]["files"], saved.files(side), saved.path)
+            _check_same(side, [Identity.stated(file) for file in described[side]["files"]], saved)
         own: Mapping[Side, Any] = {"train": train_payload, "eval": eval_payload}
         payloads = {side: _payload(side, moved, payload, saved, threads) for side, moved in own.items()}
     files = saved.files(drop)
@@ -135,7 +134,7 @@ def clean(
         drop,
         tuple(file.name for file in files),
         np.array([file.rows for file in files], np.int64),
-        saved.path,
+        saved.name,
     )
     _check_side(leaked, saved)
     closing_options = replace(options_of(options), threads=threads, memory_limit=memory_limit)
@@ -143,9 +142,12 @@ def clean(
     if cut is not None and len(leaked.by_excerpts):
         with clock.phase("cut"):
             check_cut(leaked, splits["train"], saved)
-            paths = local_files(splits["eval"].files)
             items = load_split(
-                paths, columns=columns_of(columns, "eval"), payload=payloads["eval"], lenient=True, items=True
+                files_of["eval"],
+                columns=columns_of(columns, "eval"),
+                payload=payloads["eval"],
+                lenient=True,
+                items=True,
             )
             cuts = cut_rows(Cutter(items, cut, closing_options, progress), leaked, splits["train"], progress)
     dropped = without(leaked, cuts)
@@ -155,7 +157,7 @@ def clean(
     parts = [np.where(dropped.at[low:high] > 0, -1, 0).astype(np.int8) for low, high in pairwise(bounds)]
     kept = [bool((part == 0).any()) for part in parts]
     try:
-        with staged_folder(place) as stage:
+        with staging(place, CERTIFICATE, lambda done, total: progress("put", done, total)) as stage:
             with clock.phase("write"):
                 for source, name, part, cut_here, left in zip(
                     sources, names, parts, pieces, kept, strict=True
@@ -174,7 +176,7 @@ def clean(
             with clock.phase("scan"):
                 sides: dict[Side, list[str]] = {
                     drop: [str(stage.folder / name) for name in written.values() if name],
-                    other_side(drop): local_files(splits[other_side(drop)].files),
+                    other_side(drop): files_of[other_side(drop)],
                 }
                 closing = closing_scan(
                     (sides["train"], sides["eval"]),
@@ -187,7 +189,7 @@ def clean(
                 )
             scans = (ClosingScan({"train": "train", "eval": "eval"}, closing),)
             if closing.findings.verdict != "clean":
-                return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), None, clock.seconds)
+                return CleanSplit(place_of(out), told_of(scans, stage.folder, out), None, clock.seconds)
             details = {
                 "dropped": {
                     "side": drop,
@@ -200,10 +202,20 @@ def clean(
             }
             certificate = certificate_of("clean", scans, stage.folder, [LEDGER, *beside], details, threads)
             write_certificate(stage.folder, certificate)
-            stage.publish()
+            with clock.phase("publish"):
+                stage.publish()
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {reason(error)}") from error
-    return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), certificate, clock.seconds)
+    return CleanSplit(place_of(out), told_of(scans, stage.folder, out), certificate, clock.seconds)
+
+
+def _check_shared(out: str | PathLike[str], ray_address: str | None) -> None:
+    """Refuses a closing scan of files that the workers of a cluster cannot see."""
+    if is_uri(out) and ray_address is not None:
+        raise DataError(
+            f"{out}: the closing scan reads what is prepared on this machine, which the workers at "
+            f"{ray_address} do not see; give a folder that they share, or leave out --ray-address"
+        )
 
 
 def _check_payload(splits: Mapping[Side, Dataset], saved: SavedScan) -> None:
@@ -211,36 +223,43 @@ def _check_payload(splits: Mapping[Side, Dataset], saved: SavedScan) -> None:
     larger: Side = max(SIDES, key=lambda side: splits[side].estimated_rows())
     if saved.summary["inputs"][larger]["payload"] is not None:
         raise DataError(
-            f"{saved.path}: a scan with a payload for {larger}: the engine ray joins no texts to the side "
+            f"{saved.name}: a scan with a payload for {larger}: the engine ray joins no texts to the side "
             "that its workers read"
         )
 
 
-def _check_same(
-    side: Side, found: Sequence[Mapping[str, Any]], scanned: Sequence[ScannedFile], report: Path
-) -> None:
+def _check_same(side: Side, found: Sequence[Identity], saved: SavedScan) -> None:
     """Holds all files of a side to those of the report, by content; they may have moved since."""
+    scanned = saved.files(side)
     if len(found) != len(scanned):
-        raise DataError(f"--{side}: {len(found)} files, but {report} is a scan of {len(scanned)}")
+        raise DataError(f"--{side}: {len(found)} files, but {saved.name} is a scan of {len(scanned)}")
     for here, there in zip(found, scanned, strict=True):
-        _check_hash(here["path"], here["blake3"], there.name, there.blake3, report)
+        _check_content(here, there.identity, saved)
 
 
 def _check_files(side: Side, source: Any, saved: SavedScan, threads: int) -> None:
     """As `_check_same`, of files that need not open."""
     expansion = expanded(source)
-    if expansion is not None and all(map(os.path.isfile, expansion.files)):
-        found = [{"path": path, "blake3": _core.blake3_file(path, threads)} for path in expansion.files]
-        _check_same(side, found, saved.files(side), saved.path)
+    if expansion is not None and all(is_uri(path) or os.path.isfile(path) for path in expansion.files):
+        _check_same(side, [Identity.of(path, threads) for path in expansion.files], saved)
 
 
-def _check_hash(path: str, found: str, name: str, stated: str | None, report: Path) -> None:
-    if stated is None:
-        raise DataError(f"{report}: {name} was no local file, so nobody can say what it held")
-    if found != stated:
+def _check_content(found: Identity, stated: Identity, saved: SavedScan) -> None:
+    same = found.same_as(stated)
+    if same is None and stated.blake3 is stated.etag is None:
         raise DataError(
-            f"{path}: not what {report} is a scan of: expected BLAKE3 {stated[:16]}... ({name}), "
-            f"found {found[:16]}..."
+            f"{saved.name}: {stated.path} was neither a local file nor an object with an ETag, so nobody can "
+            "say what it held"
+        )
+    if same is None:
+        raise DataError(
+            f"{found.path}: {saved.name} knows {stated.path} by its {stated.told}, and of this one there is "
+            f"{found.told}; name what was scanned, or scan this one"
+        )
+    if not same:
+        raise DataError(
+            f"{found.path}: not what {saved.name} is a scan of: expected {stated.told} ({stated.path}), "
+            f"found {found.told}"
         )
 
 
@@ -251,7 +270,7 @@ def _payload(side: Side, own: Any, common: Any, saved: SavedScan, threads: int) 
         others = [saved.summary["inputs"][s]["payload"] for s in SIDES]
         if own is not None or (common is not None and not any(others)):
             option = "--payload" if own is None else f"--{side}-payload"
-            raise DataError(f"{option}: {saved.path} is a scan without a payload for {side}")
+            raise DataError(f"{option}: {saved.name} is a scan without a payload for {side}")
         return None
     moved = common if own is None else own
     paths = [str(file["path"]) for file in stated["files"]]
@@ -262,12 +281,12 @@ def _payload(side: Side, own: Any, common: Any, saved: SavedScan, threads: int) 
         paths = found.files
     if len(paths) != len(stated["files"]):
         raise DataError(
-            f"--{side}-payload: {len(paths)} files, but {saved.path} is a scan with {len(stated['files'])}"
+            f"--{side}-payload: {len(paths)} files, but {saved.name} is a scan with {len(stated['files'])}"
         )
     for path, file in zip(paths, stated["files"], strict=True):
-        if not os.path.isfile(path):
+        if not is_uri(path) and not os.path.isfile(path):
             raise DataError(f"{path}: no such file: the payload of {side}; --{side}-payload says where it is")
-        _check_hash(path, _core.blake3_file(path, threads), file["path"], file["blake3"], saved.path)
+        _check_content(Identity.of(path, threads), Identity.stated(file), saved)
     return paths
 
 

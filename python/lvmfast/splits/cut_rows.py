@@ -27,11 +27,11 @@ def check_cut(leaked: Leaked, split: Dataset, saved: SavedScan) -> None:
     """
     if saved.summary["inputs"]["train"]["payload"] is not None:
         raise DataError(
-            f"--cut: {saved.path} is a scan with a payload for train, whose texts are not written"
+            f"--cut: {saved.name} is a scan with a payload for train, whose texts are not written"
         )
     for place in np.unique(leaked.file_of(leaked.by_excerpts)).tolist():
         file = split.files[place]
-        check_cuttable(str(file.path))
+        check_cuttable(file.name)
         if "text" not in file.fields:
             raise DataError(f"{file.name}: no text to cut")
         if expression(file.fields["text"]) is not None:

@@ -12,45 +12,82 @@ from typing import Any
 from lvmfast import _core
 from lvmfast.corpus import SplitFile
 from lvmfast.corpus.contents import saved_dataset_files
-from lvmfast.corpus.failures import reading
+from lvmfast.corpus.leftovers import CERTIFICATE
+from lvmfast.corpus.trees import DiskTree, StoreTree
 from lvmfast.errors import DataError, naming
-from lvmfast.parse import read_json
+from lvmfast.parse import parse_json
+from lvmfast.stores import check_room, folder, is_uri, joined, objects_under, same_place
 
 SAVED_DATASET = ("state.json", "dataset_info.json")
 
 
-def local_files(files: Sequence[SplitFile]) -> list[str]:
-    """The paths of `files`.
+def stored_files(files: Sequence[SplitFile]) -> list[str]:
+    """The paths and URIs of `files`.
 
     Raises:
-        DataError: one is no local file.
+        DataError: one is in memory.
     """
     for file in files:
-        if file.path is None:
+        if file.path is None and file.origin is None:
             raise DataError(
-                f"{file.name}: expected a local file: what is written has the format and the name it came in"
+                f"{file.name}: expected a file or an object in a store: what is written has the format and "
+                "the name it came in"
             )
-    return [str(file.path) for file in files]
+    return [file.path or file.name for file in files]
 
 
-def check_destination(out: Path, sources: Sequence[Any]) -> Path:
-    """Where `out` really is, once it is known that files may be put there.
+def check_destination(out: str, files: Sequence[SplitFile], given: Sequence[Any]) -> str:
+    """Where `out` really is, once it is known that what is made of `files` may be put there.
+
+    Args:
+        out: a path or a URI.
+        files: what is read.
+        given: what the user gave for them.
 
     Raises:
-        DataError: it is there and no empty folder, or lies inside a folder of `sources`.
+        DataError: it is there and no empty folder, or lies inside a folder that was given; or this machine
+            has no room for what passes through it on the way into a store or out of one.
     """
+    stored = [file.nbytes for file in files if file.path is None]
+    if is_uri(out):
+        real = _in_store(out, given)
+        check_room(sum(file.nbytes for file in files) + max(stored, default=0))
+    else:
+        real = _on_disk(out, given)
+        check_room(max(stored, default=0))
+    return real
+
+
+def _on_disk(out: str, given: Sequence[Any]) -> str:
     real = Path(os.path.realpath(out))
     if real.exists() and not real.is_dir():
         raise DataError(f"{out}: expected a folder, or nothing, to write to; this is a file")
     with naming(out, "cannot write there"):
         if real.is_dir() and any(real.iterdir()):
             raise DataError(f"{out}: not empty; nothing is written over")
-    for source in sources:
+    for source in given:
         if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
             folder = Path(os.path.realpath(source))
             if real == folder or folder in real.parents:
                 raise DataError(f"{out}: lies inside {source}, which would then hold its rows twice")
-    return real
+    return str(real)
+
+
+def _in_store(out: str, given: Sequence[Any]) -> str:
+    out = out.rstrip("/")
+    for source in given:
+        if isinstance(source, str) and is_uri(source):
+            above = same_place(source).rstrip("/")
+            if f"{same_place(out)}/".startswith(f"{above}/"):
+                raise DataError(f"{out}: lies inside {source}, which would then hold its rows twice")
+    there = objects_under(out)
+    if there:
+        left = "" if joined(out, CERTIFICATE) in there else (
+            f" ({len(there)} objects and no {CERTIFICATE}: of a run that was killed they can be removed)"
+        )  # fmt: skip
+        raise DataError(f"{out}: not empty{left}; nothing is written over")
+    folder(out).check()
+    return out
 
 
 def names_below(paths: Sequence[str]) -> list[str]:
@@ -59,7 +96,7 @@ def names_below(paths: Sequence[str]) -> list[str]:
     Raises:
         DataError: a name that readers of a folder refuse.
     """
-    absolute = [os.path.abspath(path) for path in paths]
+    absolute = [_absolute(path) for path in paths]
     common = os.path.commonpath([os.path.dirname(path) for path in absolute])
     names = [os.path.relpath(path, common) for path in absolute]
     for path, name in zip(paths, names, strict=True):
@@ -69,12 +106,17 @@ def names_below(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def write_saved_datasets(folder: Path, written: Mapping[str, str]) -> list[str]:
+def _absolute(path: str) -> str:
+    """A path on disk, also of a URI: names are cut from both alike."""
+    return os.path.join(os.sep, *path.split("://")) if is_uri(path) else os.path.abspath(path)
+
+
+def write_saved_datasets(out: Path, written: Mapping[str, str]) -> list[str]:
     """Makes folders of HF ``datasets`` whole again, where all their files were read.
 
     Args:
-        folder: holds the new files.
-        written: path of each source -> name of its new file in `folder`, "" where nothing was left of it.
+        out: holds the new files.
+        written: path or URI of each source -> name of its new file in `out`, "" where nothing was left of it.
 
     Returns:
         The names of the files that were added.
@@ -85,23 +127,24 @@ def write_saved_datasets(folder: Path, written: Mapping[str, str]) -> list[str]:
     """
     added = []
     for source in dict.fromkeys(os.path.dirname(path) or "." for path in written):
-        if not all(os.path.isfile(os.path.join(source, name)) for name in SAVED_DATASET):
+        beside_source = folder(source)
+        if not all(beside_source.exists(name) for name in SAVED_DATASET):
             continue
-        files = saved_dataset_files(source)
+        tree = StoreTree(objects_under(source)) if is_uri(source) else DiskTree()
+        files = saved_dataset_files(source, tree)
         if not all(file in written for file in files):
             continue
         names = [written[file] for file in files if written[file]]
         if not names:
             continue
         beside = Path(names[0]).parent
-        with reading(source):
-            state = read_json(Path(source, "state.json"))
-            info = Path(source, "dataset_info.json").read_bytes()
+        state = parse_json(joined(source, "state.json"), beside_source.read("state.json"))
+        info = beside_source.read("dataset_info.json")
         state["_data_files"] = [{"filename": Path(name).name} for name in names]
         # datasets caches by fingerprint: other rows need another one.
-        content = "".join(_core.blake3_file(folder / name, 0) for name in names)
+        content = "".join(_core.blake3_file(out / name, 0) for name in names)
         state["_fingerprint"] = hashlib.sha256(content.encode()).hexdigest()[:16]
-        (folder / beside / "state.json").write_text(json.dumps(state, indent=2), "utf-8")
-        (folder / beside / "dataset_info.json").write_bytes(info)
+        (out / beside / "state.json").write_text(json.dumps(state, indent=2), "utf-8")
+        (out / beside / "dataset_info.json").write_bytes(info)
         added += [(beside / name).as_posix() for name in SAVED_DATASET]
     return added

@@ -75,9 +75,7 @@ class Leaked:
         return {level: n for level, n in counts.items() if n}
 
 
-def leaked_rows(
-    matched: pa.Table, side: Side, files: tuple[str, ...], file_rows: Rows, where: Path
-) -> Leaked:
+def leaked_rows(matched: pa.Table, side: Side, files: tuple[str, ...], file_rows: Rows, where: str) -> Leaked:
     """Reads `matched_rows.parquet`.
 
     Args:

@@ -28,6 +28,7 @@ from lvmfast.report.saved import SavedScan, ScannedFile
 from lvmfast.report.write import SUMMARY
 from lvmfast.splits.manifest import drop, locked, put, write_manifest
 from lvmfast.splits.move import holds, move
+from lvmfast.stores import file_info, is_uri, joined
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,11 @@ def _scanned(
         (scanned,) = scan.check_inputs("eval", [file])
         if named and not force and not _leaked_levels(scan, scanned):
             raise DataError(
-                f"{file}: {scan.path} found it {_not_leaky(scanned)}; --force quarantines it all the same"
+                f"{file}: {scan.name} found it {_not_leaky(scanned)}; --force quarantines it all the same"
             )
-        twin = next((t.name for t in scan.files("train") if t.blake3 == scanned.blake3), None)
+        twin = next(
+            (t.name for t in scan.files("train") if t.identity.blake3 == scanned.identity.blake3), None
+        )
         if twin is not None and not force:
             raise DataError(
                 f"{file}: has the content of the training file {twin}, which would be refused as well; "
@@ -212,8 +215,8 @@ def _entry(file: Path, scan: SavedScan, scanned: ScannedFile) -> dict[str, Any]:
     return {
         "file": file.name,
         "original_path": str(file),
-        "bytes": scanned.nbytes,
-        "blake3": scanned.blake3,
+        "bytes": scanned.identity.nbytes,
+        "blake3": scanned.identity.blake3,
         "rows": scanned.rows,
         "quarantined_at": _time(datetime.now(timezone.utc).timestamp()),
         "version": _core.__version__,
@@ -225,8 +228,8 @@ def _entry(file: Path, scan: SavedScan, scanned: ScannedFile) -> dict[str, Any]:
             for level, count in scanned.levels.items()
         },
         "scan": {
-            "report": os.path.realpath(scan.path),
-            "found_at": _time((scan.path / SUMMARY).stat().st_mtime),
+            "report": scan.name if is_uri(scan.name) else os.path.realpath(scan.name),
+            "found_at": _found_at(scan),
             "version": scan.summary["environment"]["version"],
             "levels": {
                 level: _rates(
@@ -235,7 +238,7 @@ def _entry(file: Path, scan: SavedScan, scanned: ScannedFile) -> dict[str, Any]:
                 for level in scanned.levels
             },
             "train": [
-                {"path": train.name, "bytes": train.nbytes, "blake3": train.blake3}
+                {"path": train.name, "bytes": train.identity.nbytes, "blake3": train.identity.blake3}
                 for train in scan.files("train")
             ],
         },
@@ -250,6 +253,12 @@ def _rates(level: dict[str, Any], checked: int, matched: int) -> dict[str, Any]:
         "matched": matched,
         "rate": matched / checked if checked else None,
     }
+
+
+def _found_at(scan: SavedScan) -> str | None:
+    """When the scan was written; of one in a store in the words of the store."""
+    summary = joined(scan.name, SUMMARY)
+    return file_info(summary).modified if is_uri(summary) else _time(os.stat(summary).st_mtime)
 
 
 def _time(seconds: float) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from lvmfast.corpus.formats import Format, required_format
 from lvmfast.corpus.rewriters.rows import WHOLE, InPieces, Parts
 from lvmfast.errors import DataError, naming
+from lvmfast.stores import local_copy
 
 
 def rewrite(
@@ -22,7 +24,8 @@ def rewrite(
     they are), a table its schema and metadata, a line file the very bytes of its lines. Memory holds blocks.
 
     Args:
-        sources: files of one format; one after the other they make each target.
+        sources: files and objects of one format; one after the other they make each target. Objects are
+            copied to this machine, for rows are read more than once.
         parts: for each file, int8 (rows,).
         targets: files that are not there yet, in the format of the sources.
         pieces: for each file the rows that become pieces of their text; empty where no row does.
@@ -35,7 +38,9 @@ def rewrite(
         format = common_format(sources)
         if any(of_file.of_row for of_file in pieces):
             check_cuttable(sources[0])
-        format.rewrite(sources, parts, targets, pieces or [WHOLE] * len(sources))
+        with ExitStack() as stack:
+            local = [stack.enter_context(local_copy(source)) for source in sources]
+            format.rewrite(local, parts, targets, pieces or [WHOLE] * len(sources))
 
 
 def check_cuttable(source: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ import numpy.typing as npt
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import suffix_of
+from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import given_paths
 from lvmfast.corpus.sides import Side
-from lvmfast.durable import staged_folder
 from lvmfast.errors import DataError, reason
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
@@ -30,11 +30,11 @@ from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.components import Components, relate_documents
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS, PARTS, Division, Part, Shares, divide
 from lvmfast.splits.documents import Documents, draw_lots, read_documents
-from lvmfast.splits.layout import check_destination, local_files
+from lvmfast.splits.layout import check_destination, stored_files
 from lvmfast.splits.overlaps import join_overlaps
-from lvmfast.splits.result import CleanSplit
+from lvmfast.splits.result import CleanSplit, place_of
 from lvmfast.splits.rewrite import common_format, rewrite
-from lvmfast.stores import holds
+from lvmfast.stores import Identity, holds, staging
 
 DOC_ID = "doc_id"
 #: Components that are named in the certificate; their number is always said.
@@ -75,8 +75,8 @@ def split(
 
     Args:
         data: a path, a quoted glob, a folder or a list of these; all files of one format.
-        out: the folder to write `train.*`, `eval.*`, perhaps `val.*`, and `clean.json` to; it must be empty
-            or not there.
+        out: the folder, or its URI, to write `train.*`, `eval.*`, perhaps `val.*`, and `clean.json` to; it
+            must be empty or not there.
         by: the column or field that says which rows belong together.
         eval_docs: documents to hold out.
         eval_fraction: or the fraction of them.
@@ -112,10 +112,10 @@ def split(
         texts = None if payload is None else load_payload(payload, columns=fields)
         dataset = load_split(data, columns=fields, payload=texts, lenient=True)
         check_readable(dataset)
-        sources = local_files(dataset.files)
+        sources = stored_files(dataset.files)
         common_format(sources)
-        payload_files = None if texts is None else local_files(texts.files)
-        place = check_destination(Path(out), given_paths(data))
+        payload_files = None if texts is None else stored_files(texts.files)
+        place = check_destination(os.fspath(out), dataset.files, given_paths(data))
         names = [f"{part}{suffix_of(sources[0])}" for part in ("train", *shares.held_out)]
     inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
     with clock.phase("join"):
@@ -124,7 +124,7 @@ def split(
         answers = np.unique(documents.of_row[found.with_answer])
         division, parted = _division(dataset, documents, found.components, answers, shares, options, progress)
     try:
-        with staged_folder(place) as stage:
+        with staging(place, CERTIFICATE, lambda done, total: progress("put", done, total)) as stage:
             with clock.phase("write"):
                 parts = np.split(parted, documents.file_starts[1:])
                 progress("write", 0, len(parted))
@@ -148,18 +148,19 @@ def split(
                     sides: dict[Side, str] = {"train": train, "eval": held_out}
                     scans.append(ClosingScan(sides, report))
             if any(scan.report.findings.verdict != "clean" for scan in scans):
-                return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), None, clock.seconds)
+                return CleanSplit(place_of(out), told_of(scans, stage.folder, out), None, clock.seconds)
             source = [
-                {key: file[key] for key in ("path", "bytes", "blake3")}
+                {"path": file["path"], **Identity.stated(file).fields()}
                 for file in inputs.described()["train"]["files"]
             ]
             details = {"source": source, "split": _stated(by, shares, documents, division)}
             certificate = certificate_of("split", scans, stage.folder, (), details, threads)
             write_certificate(stage.folder, certificate)
-            stage.publish()
+            with clock.phase("publish"):
+                stage.publish()
     except OSError as error:
         raise DataError(f"{out}: cannot write there: {reason(error)}") from error
-    return CleanSplit(Path(out), told_of(scans, stage.folder, Path(out)), certificate, clock.seconds)
+    return CleanSplit(place_of(out), told_of(scans, stage.folder, out), certificate, clock.seconds)
 
 
 def _division(

@@ -9,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from lvmfast import _core
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.leftovers import CERTIFICATE
@@ -21,6 +20,8 @@ from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.summary import options_of
 from lvmfast.splits.certificate import intact, read_certificate, stated_levels
 from lvmfast.splits.closing import closing_scan
+from lvmfast.stores import Folder, Identity, is_uri, joined, objects_under
+from lvmfast.stores import folder as folder_at
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,16 @@ def verify(
     Raises:
         DataError: no certificate, or one of another version; or a side was named that is in the folder.
     """
-    folder = Path(directory)
+    folder = folder_at(os.fspath(directory))
     certificate = read_certificate(folder)
     if not intact(certificate):
         return Verification(certificate, (f"{CERTIFICATE} was altered: its SHA-256 is another",), ())
     given = {"train": (train, train_payload), "eval": (eval, eval_payload)}
-    with as_documented(folder / CERTIFICATE):
+    with as_documented(joined(folder.path, CERTIFICATE)):
         for name, (path, _) in given.items():
             side = certificate["sides"].get(name)
             if path is not None and side is not None and _inside(side):
-                raise DataError(f"--{name}: the certificate is for the {name} files in {folder}")
+                raise DataError(f"--{name}: the certificate is for the {name} files in {folder.path}")
         found = {
             name: _find_side(folder, name, side, *given.get(name, (None, None)), payload, threads)
             for name, side in certificate["sides"].items()
@@ -97,7 +98,7 @@ def verify(
                     certificate["options"]["columns"],
                     progress=progress,
                 )
-                failures += _differences(report, scan, folder)
+                failures += _differences(report, scan, folder.path)
     return Verification(certificate, tuple(failures), tuple(missing))
 
 
@@ -116,7 +117,7 @@ def _inside(side: Mapping[str, Any]) -> bool:
 
 
 def _find_side(
-    folder: Path,
+    folder: Folder,
     name: str,
     side: Mapping[str, Any],
     moved: Any,
@@ -126,7 +127,7 @@ def _find_side(
 ) -> _Side:
     found = _Side([], None, [], [])
     if _inside(side):
-        found.paths.extend(str(folder / file["file"]) for file in side["files"])
+        found.paths.extend(joined(folder.path, file["file"]) for file in side["files"])
     else:
         found.paths.extend(_paths(moved, [file["path"] for file in side["files"]]))
     _compare(found, name, f"--{name}", found.paths, side["files"], threads)
@@ -155,36 +156,53 @@ def _compare(
         found.failures.append(f"{what}: expected {len(files)} files, found {len(paths)}")
         return
     for path, file in zip(paths, files, strict=True):
-        if not os.path.isfile(path):
+        stated = Identity.stated({**file, "path": path})
+        try:
+            if not is_uri(path) and not os.path.isfile(path):
+                raise DataError(f"{path}: no such file")
+            here = Identity.of(path, threads) if stated.blake3 is None else Identity.read(path, threads)
+        except DataError as error:
             if file.get("file") is not None:
-                found.failures.append(f"{path}: no such file")
+                found.failures.append(str(error))
             else:
-                found.missing.append(
-                    f"{what} is not at hand: {path}: no such file; {option} says where it is"
-                )
+                found.missing.append(f"{what} is not at hand: {error}; {option} says where it is")
             return
-        if _core.blake3_file(path, threads) != file["blake3"]:
-            found.failures.append(f"{path}: not the bytes that were certified (BLAKE3 differs)")
+        same = here.same_as(stated)
+        if same is None:
+            found.missing.append(
+                f"{what}: {path}: certified with {stated.told}, and there is {here.told} now"
+            )
+        elif not same:
+            by = "ETag" if stated.blake3 is None else "BLAKE3"
+            found.failures.append(f"{path}: not the bytes that were certified ({by} differs)")
 
 
-def _check_folder(folder: Path, certificate: Mapping[str, Any], threads: int) -> Iterator[str]:
+def _check_folder(folder: Folder, certificate: Mapping[str, Any], threads: int) -> Iterator[str]:
     """What belongs to the folder beside data, and data that does not belong there."""
     for name, blake3 in certificate["beside"].items():
-        if not (folder / name).is_file():
-            yield f"{folder / name}: no such file"
-        elif _core.blake3_file(folder / name, threads) != blake3:
-            yield f"{folder / name}: not the bytes that were certified (BLAKE3 differs)"
+        path = joined(folder.path, name)
+        if not folder.exists(name):
+            yield f"{path}: no such file"
+        elif Identity.read(path, threads).blake3 != blake3:
+            yield f"{path}: not the bytes that were certified (BLAKE3 differs)"
     known = {file["file"] for side in certificate["sides"].values() for file in side["files"]}
     known |= {CERTIFICATE, *certificate["beside"]}
+    for name in _names_below(folder.path):
+        if format_of(name) and name not in known:
+            yield f"{joined(folder.path, name)}: data that the certificate does not know"
+
+
+def _names_below(folder: str) -> Iterator[str]:
+    """Every file of a folder, at any depth, by its name in there."""
+    if is_uri(folder):
+        yield from (uri[len(folder.rstrip("/")) + 1 :] for uri in objects_under(folder))
+        return
     for below, folders, names in os.walk(folder):
         folders.sort()
-        for name in sorted(names):
-            path = Path(below, name)
-            if format_of(name) and path.relative_to(folder).as_posix() not in known:
-                yield f"{path}: data that the certificate does not know"
+        yield from (Path(below, name).relative_to(folder).as_posix() for name in sorted(names))
 
 
-def _differences(report: LeakReport, scan: Mapping[str, Any], folder: Path) -> Iterator[str]:
+def _differences(report: LeakReport, scan: Mapping[str, Any], folder: str) -> Iterator[str]:
     """What a scan now says, and the certificate says otherwise."""
     names = f"{scan['train']} and {scan['eval']}"
     # A certificate proves nothing of levels that there were not when it was written.

@@ -1,0 +1,152 @@
+"""New folders that are filled on this machine and then come to be as a whole, on disk or in a store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from lvmfast.durable import scratch_folder, staged_folder
+from lvmfast.errors import DataError, naming
+from lvmfast.stores.ahead import PIECE_BYTES, in_order
+from lvmfast.stores.failures import with_retries
+from lvmfast.stores.filesystems import filesystem
+from lvmfast.stores.folders import folder as folder_at
+from lvmfast.stores.objects import as_source
+from lvmfast.stores.uris import is_uri, joined
+
+#: Objects that are put at once.
+PUT_AT_ONCE = 8
+
+
+class Staging(Protocol):
+    """A folder of this machine that is filled, and then comes to be at the place it was made for."""
+
+    folder: Path
+
+    def flush(self) -> None:
+        """Returns when what was staged is safe to be scanned, and to be published."""
+        ...
+
+    def publish(self) -> None:
+        """Returns when all that was staged stands at its place; where that fails, nothing stands there."""
+        ...
+
+
+@contextmanager
+def staging(
+    place: str, last: str, told: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[Staging]:
+    """A folder for what is to stand at `place`, a path or a URI; what was not published is removed.
+
+    Args:
+        place: an empty folder, or nothing yet.
+        last: the file without which the rest is not to be used; in a store it is put after all others.
+        told: of objects that were put, and of how many there are.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    if not is_uri(place):
+        with staged_folder(Path(place)) as stage:
+            yield stage
+        return
+    with scratch_folder(Path(tempfile.gettempdir())) as scratch:
+        yield _StoreStaging(place, last, scratch, told)
+
+
+class _StoreStaging:
+    """A `Staging` whose place is in a store."""
+
+    def __init__(self, uri: str, last: str, scratch: Path, told: Callable[[int, int], None]) -> None:
+        self._uri, self._last, self._told = uri, last, told
+        self.folder = scratch / "staged"
+        self.folder.mkdir()
+
+    def flush(self) -> None:
+        """As `Staging.flush`: the store keeps it, and not this disk."""
+
+    def publish(self) -> None:
+        """As `Staging.publish`: an object shows when the store has all of it, and `last` when all others do.
+
+        Raises:
+            DataError: one cannot be put; those that were are taken away again.
+        """
+        fs, inner = filesystem(self._uri)
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        names = [path.relative_to(self.folder).as_posix() for path in files]
+        first = [name for name in names if name != self._last]
+        put: list[str] = []
+
+        def upload(name: str) -> None:
+            source = os.fspath(self.folder / name)
+            with_retries(joined(self._uri, name), lambda: fs.put_file(source, joined(inner, name)))
+            put.append(name)
+            self._told(len(put), len(names))
+
+        try:
+            with ThreadPoolExecutor(PUT_AT_ONCE) as pool:
+                started = [pool.submit(upload, name) for name in first]
+                try:
+                    for each in started:
+                        each.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+            if self._last in names:
+                upload(self._last)
+        except BaseException:
+            self._take_away(put)
+            raise
+
+    def _take_away(self, names: list[str]) -> None:
+        place = folder_at(self._uri)
+        for name in names:
+            with suppress(DataError):
+                place.remove(name)
+
+
+@contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """The path of a file on this machine: of a local one its own, of an object that of a passing copy.
+
+    Raises:
+        DataError: it cannot be read, or there is no room for it. Errors of the block name `path`.
+    """
+    if not is_uri(path):
+        yield path
+        return
+    with scratch_folder(Path(tempfile.gettempdir())) as scratch:
+        copy = os.fspath(scratch / path.rpartition("/")[2])
+        source = as_source(path)
+        with (
+            naming(path, "cannot be copied to this machine"),
+            open(copy, "wb") as out,
+            source.open(in_order(source.info.size)) as raw,
+        ):
+            while block := raw.read(PIECE_BYTES):
+                out.write(block)
+        try:
+            yield copy
+        except DataError as error:  # told of the object that the user knows
+            raise DataError(str(error).replace(copy, path)) from error
+
+
+def check_room(nbytes: int) -> None:
+    """Refuses to begin what this machine has no room to prepare.
+
+    Raises:
+        DataError: fewer than `nbytes` are free where temporary files go.
+    """
+    place = tempfile.gettempdir()
+    free = shutil.disk_usage(place).free
+    if nbytes > free:
+        raise DataError(
+            f"{place}: {nbytes:,} bytes are needed to prepare what is put into a store, and {free:,} are "
+            "free; TMPDIR names another place"
+        )
