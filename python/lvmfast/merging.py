@@ -14,7 +14,7 @@ from lvmfast._core import __version__
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError, IncompleteError
 from lvmfast.leaks.cuts import Cut, Span, unpack
-from lvmfast.leaks.findings import Findings, SideInfo
+from lvmfast.leaks.findings import Findings, Lacking, SideInfo
 from lvmfast.leaks.journal import (
     FORM,
     INDEX,
@@ -106,7 +106,8 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
     info: dict[Side, SideInfo] = {
         side: SideInfo(tuple(run["names"][side]), running.seen[side].count().file_rows) for side in SIDES
     }
-    findings = judged_findings(Findings(running.findings(), info), run["missing"], options)
+    missing = {level: Lacking(**why) for level, why in run["missing"].items()}
+    findings = judged_findings(Findings(running.findings(), info), missing, options)
     sides = named_rows([part.named for part in ordered], starts, run["columns"])
     record = RunRecord(
         _inputs([part.summary["inputs"] for part in ordered]),

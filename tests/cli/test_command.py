@@ -54,9 +54,11 @@ def test_clean_is_exit_0_and_says_what_it_covers(tmp_path):
         np.savez(tmp_path / f"{name}.npz", **data.sequences(rng, 40, first_doc=first))
     result = run("leakscan", "--train", str(tmp_path / "a.npz"), "--eval", str(tmp_path / "b.npz"))
     assert result.returncode == 0, result.stderr
-    assert "No leak found at levels doc, chunk, vector, context, oracle" in result.stdout
+    assert "No leak found at levels doc, chunk, vector, context, oracle (5 of 7)" in result.stdout
+    assert "Not looked for: equal texts, texts that stand inside others (no texts)" in result.stdout
     assert "cannot see" in result.stdout
-    assert "text: not checkable: train has no text" in result.stdout
+    assert "\nNot checked: text, overlap: no texts\n" in result.stdout
+    assert result.stdout.endswith(" oracle=0/40; not checked: text, overlap (no texts)\n")
 
 
 def test_json_alone_is_on_stdout(files, tmp_path):

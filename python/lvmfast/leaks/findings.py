@@ -17,12 +17,21 @@ Verdict = Literal["clean", "allowed", "leak", "incomplete", "part"]
 
 
 @dataclass(frozen=True)
+class Lacking:
+    """Why a level cannot be checked."""
+
+    reason: str  #: names the files
+    columns: str = ""  #: the same in two or three words, where it is columns that are lacking: ``no ids``
+
+
+@dataclass(frozen=True)
 class LevelFinding:
     """One level of one scan. Inside a single split only the side ``train`` is there."""
 
     level: LevelName
     status: Status
     reason: str | None = None  #: why the level is not checkable
+    lacks: str | None = None  #: which columns it has not, in words, where that is why
     threshold: float | None = None
     pairs: int = 0  #: matching (train row, eval row) pairs, with multiplicity
     sides: Mapping[Side, SideCount] = field(default_factory=dict)

@@ -22,6 +22,7 @@ class Level:
     name: LevelName
     needs: tuple[Column, ...]
     what: str  #: what matches
+    sought: str  #: the same in few words
     cannot_see: str  #: what may be alike and does not match
     by_fingerprint: str  #: what a scan against a fingerprint says
     of_items: tuple[Column, ...] = ()  #: what it reads of evaluation items where it is there

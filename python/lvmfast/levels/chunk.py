@@ -23,6 +23,7 @@ CHUNK = Level(
     name="chunk",
     needs=("doc_id", "chunk_id"),
     what="the same (document, chunk)",
+    sought="shared chunks",
     cannot_see="the same chunk under other ids",
     by_fingerprint=DOC.by_fingerprint,
     keys=KeyedBy(words=4, of=chunk_keys),

@@ -9,6 +9,7 @@ CONTEXT = Level(
     name="context",
     needs=("vector", "context"),
     what="targets of one side inside context windows of the other, both ways",
+    sought="targets inside the other side's windows",
     cannot_see="windows that were built from other chunks",
     by_fingerprint="not checkable: no window is kept",
     cosine=True,

@@ -22,6 +22,7 @@ DOC = Level(
     name="doc",
     needs=("doc_id",),
     what="the same document id",
+    sought="shared documents",
     cannot_see="the same document under another id",
     by_fingerprint=(
         "exactly what a scan of the training set says: counts, rates, pairs, matched rows of both sides"

@@ -388,6 +388,7 @@ OVERLAP = Level(
     needs=("text",),
     of_items=ALONE,
     what="evaluation texts that stand inside training texts: cut, re-wrapped or edited",
+    sought="texts that stand inside others",
     cannot_see="paraphrased or translated text, and evaluation texts under 5 tokens",
     by_fingerprint=(
         "a row is **clean for certain**, or **undecided**, where the fingerprint was made with `--overlap`; "

@@ -20,6 +20,7 @@ TEXT = Level(
         "equal text, after lower-casing and collapsing white space (`--normalize default`, `none` or "
         "`strict`)"
     ),
+    sought="equal texts",
     cannot_see="re-cut, paraphrased or translated text",
     by_fingerprint=(
         "the same, texts being compared by the xxh3-128 of their normalised form. The scan must ask for the "

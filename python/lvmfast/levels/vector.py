@@ -17,6 +17,7 @@ VECTOR = Level(
     name="vector",
     needs=("vector",),
     what="target vectors with cosine ≥ `--threshold` (0.995)",
+    sought="near-equal vectors",
     cannot_see="text that another encoder embedded, or pairs below the threshold",
     by_fingerprint=(
         "equal vectors match. Every other row is **clean for certain**, or **undecided**: the bound below "

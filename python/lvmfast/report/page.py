@@ -50,9 +50,19 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table 
         percent=percent,
         charts=charts,
         registry=LEVELS,
+        lacking=_lacking(summary["levels"]),
         worst=worst_pairs(matches, overlaps),
         near=pairs_near_threshold(matches, overlaps),
     )
+
+
+def _lacking(levels: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The levels that could not be checked for want of columns, by which."""
+    groups: dict[str, list[str]] = {}
+    for name, found in levels.items():
+        if "lacks" in found:
+            groups.setdefault(found["lacks"], []).append(name)
+    return groups
 
 
 def _at(summary: Mapping[str, Any], path: str) -> Any:

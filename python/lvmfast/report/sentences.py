@@ -6,25 +6,48 @@ from collections.abc import Sequence
 
 from lvmfast.corpus.sides import SIDES
 from lvmfast.leaks.findings import Findings, LevelFinding
+from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.published import NAMES, rows_by_rule
 from lvmfast.levels import LEVELS
 
 
 def closing_line(findings: Findings) -> str:
-    """`LEAK: doc=728/5244 chunk=... text=...`: matched of checked rows of the judged side.
+    """`LEAK: text=728/5244 overlap=...; not checked: doc, chunk (no ids)`: matched of checked rows of a side.
 
-    Rows that a fingerprint leaves undecided stand behind a plus: `vector=0/5244+3?`.
+    It is the judged side. Rows that a fingerprint leaves undecided stand behind a plus: `vector=0/5244+3?`.
     """
     if findings.part is not None:
         train = findings.sides["train"]
         return f"PART: {findings.part}: {train.rows:,} training rows of {len(train.names):,} files"
-    parts = [f"{level}={_ratio(finding)}" for level, finding in findings.levels.items()]
-    return f"{findings.verdict.upper()}: {' '.join(parts)}"
+    ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
+    parts = [f"{finding.level}={_ratio(finding)}" for finding in ran]
+    lacking = not_checked(findings, left_out=findings.verdict != "leak")  # a leak needs no proportion
+    groups = "; ".join(f"{', '.join(names)} ({why})" for why, names in lacking.items())
+    rest = f"; not checked: {groups}" if groups else ""
+    return f"{findings.verdict.upper()}: {' '.join(parts)}{rest}"
+
+
+def not_checked(findings: Findings, *, left_out: bool) -> dict[str, list[LevelName]]:
+    """The levels that did not run, by why in few words; with `left_out`, also those that nobody asked for."""
+    groups: dict[str, list[LevelName]] = {}
+    for level in _possible(findings):
+        finding = findings.levels.get(level)
+        if finding is None:
+            if left_out:
+                groups.setdefault("left out", []).append(level)
+        elif finding.status == "not_checkable":
+            groups.setdefault(finding.lacks or "not checkable", []).append(level)
+    return groups
+
+
+def _possible(findings: Findings) -> list[LevelName]:
+    """The levels that mean something between its sides."""
+    return [name for name, level in LEVELS.items() if "eval" in findings.sides or level.within]
 
 
 def _ratio(finding: LevelFinding) -> str:
-    if finding.status == "not_checkable" or finding.judged is None:
-        return "not_checkable"
+    if finding.judged is None:
+        return "-"
     undecided = f"+{n}?" if (n := undecided_count(finding)) else ""
     return f"{finding.judged.matched}/{finding.judged.checked}{undecided}"
 
@@ -82,11 +105,11 @@ def verdict_sentence(findings: Findings) -> str:
         return f"This {what} {seen}: rows matched at {', '.join(leaky)}."
     if findings.verdict == "allowed":
         allowed = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "allowed"]
-        return f"Matches within the allowed rates at {', '.join(allowed)}. {_coverage(ran, what)}"
+        return f"Matches within the allowed rates at {', '.join(allowed)}. {_coverage(findings, what)}"
     if findings.verdict == "incomplete":
         decides = "a scan of the training set itself decides"
-        return f"Not decided: {_undecided(ran)}; {decides}. {_coverage(ran, what)}"
-    return _coverage(ran, what)
+        return f"Not decided: {_undecided(ran)}; {decides}. {_coverage(findings, what)}"
+    return _coverage(findings, what)
 
 
 def _undecided(ran: list[LevelFinding]) -> str:
@@ -104,12 +127,16 @@ def _percent(finding: LevelFinding) -> str:
     return "-" if rate is None else f"{rate:.1%}"
 
 
-def _coverage(ran: list[LevelFinding], what: str) -> str:
+def _coverage(findings: Findings, what: str) -> str:
+    ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
     clean = [f.level for f in ran if f.status == "clean"]
     if not clean:
         return ""
     found = "leak" if what == "evaluation set" else "duplicate"
-    sentence = f"No {found} found at levels {', '.join(clean)}"
+    possible = _possible(findings)
+    of = f" ({len(clean)} of {len(possible)})" if len(clean) < len(possible) else ""
+    levels = "level" if len(clean) == 1 else "levels"
+    sentence = f"No {found} found at {levels} {', '.join(clean)}{of}"
     unchecked = []
     for finding in ran:
         for side in SIDES:
@@ -117,5 +144,8 @@ def _coverage(ran: list[LevelFinding], what: str) -> str:
                 unchecked.append(f"{n} {side} rows at {finding.level}")
     if unchecked:
         sentence += f"; not checked: {', '.join(unchecked)}"
+    if groups := not_checked(findings, left_out=True):
+        sought = (f"{', '.join(LEVELS[n].sought for n in names)} ({why})" for why, names in groups.items())
+        sentence += f". Not looked for: {'; '.join(sought)}"
     blind = "; ".join(f"{level}: {LEVELS[level].cannot_see}" for level in clean)
     return f"{sentence}. What these levels cannot see: {blind}."

@@ -63,6 +63,7 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
     level: dict[str, Any] = {
         "status": finding.status,
         "reason": finding.reason,
+        **({} if finding.lacks is None else {"lacks": finding.lacks}),
         "threshold": finding.threshold,
         "pairs": finding.pairs,
     }

@@ -11,7 +11,7 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
 from lvmfast.leaks.tally import FileCount, SideCount
 from lvmfast.report.nearest import nearest_sentence
-from lvmfast.report.sentences import beside_sentences, level_name, undecided_count
+from lvmfast.report.sentences import beside_sentences, level_name, not_checked, undecided_count
 from lvmfast.shown import line, say, tell
 
 COLOURS: dict[Status, str] = {
@@ -40,8 +40,15 @@ def show(findings: Findings, *, on_stderr: bool = False) -> None:
     judged: Side = "eval" if "eval" in findings.sides else "train"
     if len(findings.sides[judged].names) > 1:
         show_table(_by_file(findings, judged), on_stderr=on_stderr)
+    lacking = [
+        f"{', '.join(levels)}: {why}"
+        for why, levels in not_checked(findings, left_out=False).items()
+        if findings.levels[levels[0]].lacks
+    ]
+    if lacking:
+        out(f"Not checked: {'; '.join(lacking)}")
     for finding in findings.levels.values():
-        if finding.reason:
+        if finding.reason and not finding.lacks:
             out(f"{finding.level}: not checkable: {finding.reason}")
         elif unchecked := _unchecked(finding):
             out(f"{finding.level}: rows not checked: {unchecked}")
@@ -71,6 +78,8 @@ def _by_level(findings: Findings) -> Table:
         table.add_column(f"{side} rows matched", justify="right")
     table.add_column("pairs", justify="right")
     for finding in findings.levels.values():
+        if finding.lacks:
+            continue  # one line says so of all of them
         ran = finding.status != "not_checkable"
         name = level_name(finding)
         table.add_row(

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.chunks import CHUNK_IDS
-from lvmfast.leaks.findings import named_files
+from lvmfast.leaks.findings import Lacking, named_files
 from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS, joined
+
+#: What columns hold, as it is called where they are lacking.
+CALLED: Mapping[Column, str] = {
+    "doc_id": "ids",
+    "chunk_id": "chunk ids",
+    "text": "texts",
+    "vector": "vectors",
+    "context": "context windows",
+}
 
 
 def checkable(
     train: Dataset, eval: Dataset | None, options: ScanOptions
-) -> tuple[tuple[LevelName, ...], dict[LevelName, str]]:
+) -> tuple[tuple[LevelName, ...], dict[LevelName, Lacking]]:
     """The levels to run, and why the others among those wanted cannot be.
 
     Raises:
@@ -26,7 +35,7 @@ def checkable(
     """
     possible = [name for name, level in LEVELS.items() if eval or level.within]
     wanted = options.levels or tuple(possible)
-    missing: dict[LevelName, str] = {}
+    missing: dict[LevelName, Lacking] = {}
     sides: dict[Side, Dataset] = {"train": train} if eval is None else {"train": train, "eval": eval}
     for side, dataset in sides.items():
         # Where no column can be read, nobody counted the rows, and the levels say why.
@@ -35,7 +44,7 @@ def checkable(
     unreadable: dict[LevelName, str] = {}
     for level in wanted:
         if level not in possible:
-            missing[level] = f"within one split only {' and '.join(possible)} mean something"
+            missing[level] = Lacking(f"within one split only {' and '.join(possible)} mean something")
             continue
         lacking = _lacking(sides, level)
         if not lacking:
@@ -46,25 +55,27 @@ def checkable(
         if all(reasons):
             unreadable[level] = str(reasons[0])
         if column in broken:
-            missing[level] = f"{side}: {broken[column]}"
+            missing[level] = Lacking(f"{side}: {broken[column]}")
         else:
             absent = [c for s, c in lacking if s == side and c not in broken]
             named = named_files([file.name for file in sides[side].files])
             hint = "; a payload may have it" if LEVELS[level].payload else ""
-            missing[level] = f"{side} has no {' and no '.join(absent)} ({named}){hint}"
+            reason = f"{side} has no {' and no '.join(absent)} ({named}){hint}"
+            missing[level] = Lacking(reason, _in_words(level, lacking, sides))
     if options.levels and missing:
-        level, reason = next(iter(missing.items()))
-        raise LackingError(f"level {level}: {reason}")
+        level, first = next(iter(missing.items()))
+        raise LackingError(f"level {level}: {first.reason}")
     levels = tuple(level for level in wanted if level not in missing)
     if unreadable:
         rest = f"; to scan without it: --levels {','.join(levels)}" if levels else ""
         raise DataError(next(iter(unreadable.values())) + rest)
     can = next(name for name, level in LEVELS.items() if level.nearest)
     if options.nearest and (eval is None or can not in levels):
-        why = "there is no evaluation set" if eval is None else missing.get(can, "it was left out")
+        why = missing[can].reason if can in missing else "it was left out"
+        why = "there is no evaluation set" if eval is None else why
         raise LackingError(f"nearest: needs two sides and the level {can}: {why}")
     if not levels:
-        raise nothing_checkable(missing)
+        raise nothing_checkable({level: why.reason for level, why in missing.items()})
     if options.join_chunks:
         _check_chunks(train, eval, levels, options)
     if eval and any(LEVELS[level].compares_vectors for level in levels) and train.dim != eval.dim:
@@ -109,6 +120,19 @@ def _lacking(sides: Mapping[Side, Dataset], level: LevelName) -> list[tuple[Side
         for column in LEVELS[level].needs
         if column not in dataset.columns
     ]
+
+
+def _in_words(level: LevelName, lacking: Sequence[tuple[Side, Column]], sides: Collection[Side]) -> str:
+    """What `level` lacks, in few words: the same where levels lack the same."""
+    lacked = [column for _, column in lacking]
+    column = next(column for column in LEVELS[level].needs if column in lacked)
+    without = [side for side, of in lacking if of == column]
+    where = (
+        ""
+        if len(without) == len(set(sides).intersection(LEVELS[level].sides))
+        else f" in {' and '.join(without)}"
+    )
+    return f"no {CALLED.get(column, column)}{where}"
 
 
 def check_readable(dataset: Dataset) -> None:

@@ -10,7 +10,7 @@ from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
-from lvmfast.leaks.findings import Findings
+from lvmfast.leaks.findings import Findings, Lacking
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.levels import LEVELS
 from lvmfast.scan import estimates
@@ -40,7 +40,7 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
         raise DataError(f"level {name}: {train.path}: {lacking[name]}")
     levels, missing = checkable(train, eval, options)
     for name in [name for name in lacking if name in (*missing, *levels)]:
-        missing[name] = f"{lacking[name]} ({train.path})"
+        missing[name] = Lacking(f"{lacking[name]} ({train.path})", lacking[name])
     levels = tuple(level for level in levels if level not in missing)
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     counted = [n for n in levels if (keys := LEVELS[n].keys) is not None and not keys.texts]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lvmfast.errors import DataError
-from lvmfast.leaks.findings import Findings, LevelFinding, judge
+from lvmfast.leaks.findings import Findings, Lacking, LevelFinding, judge
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.levels import LEVELS
 from lvmfast.scan.checkable import no_rows, nothing_checkable
 
 
-def judged_findings(found: Findings, missing: Mapping[Level, str], options: ScanOptions) -> Findings:
+def judged_findings(found: Findings, missing: Mapping[Level, Lacking], options: ScanOptions) -> Findings:
     """What was found with a status for every level, those that could not run included.
 
     Raises:
@@ -24,7 +24,8 @@ def judged_findings(found: Findings, missing: Mapping[Level, str], options: Scan
     judged: dict[Level, LevelFinding] = {}
     for level in LEVELS:
         if level in missing:
-            judged[level] = LevelFinding(level, "not_checkable", reason=missing[level])
+            why = missing[level]
+            judged[level] = LevelFinding(level, "not_checkable", reason=why.reason, lacks=why.columns or None)
         elif level in found.levels:
             judged[level] = judge(found.levels[level], options.allow)
             if options.levels and judged[level].status == "not_checkable":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings
     planned = _planned(levels, sides, context)
     journal = context.journal
     if journal is not None:
-        journal.open({"levels": list(levels), "missing": missing})
+        unchecked = {level: asdict(why) for level, why in missing.items()}
+        journal.open({"levels": list(levels), "missing": unchecked})
     _weigh_time(planned, sides, context)
     found = carried_out(planned, sides, context)
     if found is None:
