@@ -42,7 +42,7 @@ from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.overlaps import overlaps
 from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord, summarize, summarized_options
-from lvmfast.report.tables import MATCHES, matches
+from lvmfast.report.tables import matches, no_matches
 from lvmfast.report.write import PART, PARTIAL, write_summary
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.executors import LOCAL
@@ -210,7 +210,7 @@ def leakscan(
     records = "" if journal is None else journal.run
     if findings.part is not None:
         inputs.check_unchanged()
-        return LeakReport(findings, options, record(), MATCHES.empty_table())
+        return LeakReport(findings, options, record(), no_matches())
     with clock.phase("evidence"):
         stretches = overlaps(findings, datasets)
         evidence = matches(findings, datasets, stretches)

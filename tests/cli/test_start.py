@@ -1,5 +1,7 @@
 """What a process waits for before it starts."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -11,7 +13,16 @@ from hypothesis import strategies as st
 
 import lvmfast
 from lvmfast.cli.app import COMMANDS
-from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
+from lvmfast.corpus.plain import (
+    arrow_numbers,
+    arrow_scalar,
+    arrow_texts,
+    distinct_numbers,
+    large_texts,
+    null_rows,
+    numpy_numbers,
+    without_nulls,
+)
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -66,6 +77,69 @@ def test_a_scan_of_vectors_loads_neither_pandas_nor_the_compute_functions(tmp_pa
     assert not loaded & {"pandas", "pyarrow.compute", "pyarrow.parquet"}
 
 
+@pytest.mark.parametrize(("matched", "unloaded"), [(0, {"pandas", "pyarrow.compute"}), (3, {"pandas"})])
+def test_a_scan_of_texts_loads_no_pandas_and_compute_functions_for_matches_alone(tmp_path, matched, unloaded):
+    pytest.importorskip("pandas")
+    train = [f"a text of the training side that is long enough, number {row}" for row in range(50)]
+    asked = train[:matched] + [f"another text, as long as those there, number {row}" for row in range(9)]
+    for name, texts in (("train", train), ("eval", asked)):
+        lines = [json.dumps({"doc_id": f"d{row % 7}", "text": text}) for row, text in enumerate(texts)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    loaded = modules_of(
+        "import sys; from lvmfast.cli import app; app(standalone_mode=False)",
+        *("leakscan", "--train", str(tmp_path / "train.jsonl"), "--eval", str(tmp_path / "eval.jsonl")),
+        *("--levels", "text", "--out", str(tmp_path / "report")),
+    )
+    assert "lvmfast.report.page" in loaded
+    assert not loaded & unloaded
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert summary["levels"]["text"]["eval_rows_matched"] == matched
+
+
+def test_pages_are_compiled_once(tmp_path):
+    script = (
+        "import sys, jinja2; from jinja2 import Environment; compiled = []\n"
+        "def compile(self, *of, real=Environment.compile, **more):\n"
+        "    compiled.append(of[1])\n"
+        "    return real(self, *of, **more)\n"
+        "Environment.compile = compile\n"
+        "from lvmfast.report.template import template\n"
+        "print(template('page.html.j2', bytes=str).name, *compiled)"
+    )
+    kept = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PATH": os.environ["PATH"]}
+    kept["PYTHONPATH"] = os.pathsep.join(sys.path)
+
+    def drawn(**environment):
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**kept, **environment}
+        )
+        return done.stdout.split()
+
+    assert drawn(PYTHONDONTWRITEBYTECODE="1") == ["page.html.j2"] * 2
+    assert not list(tmp_path.iterdir())
+    assert drawn() == ["page.html.j2"] * 2
+    assert drawn() == ["page.html.j2"]
+    (place,) = [path for path in tmp_path.rglob("report/*.pyc") if len(path.name.split(".")[0]) == 40]
+    good = place.read_bytes()
+    for bad in (b"", good[:40], good[:-1], b"\0" + good[1:]):
+        place.write_bytes(bad)
+        assert drawn() == ["page.html.j2"] * 2
+        assert place.read_bytes() == good
+
+
+@given(st.lists(st.one_of(st.none(), st.text("aé\0", max_size=3))), st.integers(0, 9))
+def test_nulls_are_those_of_pyarrow(values, start):
+    texts = pa.array(values, pa.large_string())
+    for array in (texts.slice(start), pa.array(values, pa.string()).slice(start), pa.nulls(len(values))):
+        assert null_rows(array).tolist() == array.is_null().to_pylist()
+    assert without_nulls(texts.slice(start)).to_pylist() == [value or "" for value in values[start:]]
+    assert (without_nulls(texts) is texts) == (None not in values)
+    assert large_texts(texts) is texts
+    assert large_texts(pa.array(values, pa.string())).equals(texts)
+    assert all(arrow_scalar(value) == pa.scalar(value) for value in values if value is not None)
+
+
 @given(st.lists(st.one_of(st.none(), INT64)), st.integers(1, 3))
 def test_numbers_are_those_of_pyarrow(values, step):
     absent = np.array([value is None for value in values], dtype=bool)
@@ -76,6 +150,12 @@ def test_numbers_are_those_of_pyarrow(values, step):
     assert np.array_equal(numpy_numbers(made), numbers)
     halves = numbers / 2
     assert arrow_numbers(halves).equals(pa.array(halves))
+
+
+@given(st.lists(st.lists(INT64 | st.integers(0, 3))))
+def test_distinct_numbers_are_those_of_numpy(parts):
+    arrays = [np.array(part, np.int64) for part in parts]
+    assert distinct_numbers(arrays).tolist() == sorted({value for part in parts for value in part})
 
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1)

@@ -343,7 +343,7 @@ class Dataset:
         """
         types = self._types(columns)
         schema = pa.schema([("row", pa.int64()), *types.items()])
-        return pa.concat_tables([schema.empty_table(), *self.taken(rows, columns)])
+        return pa.concat_tables([pa.Table.from_batches([], schema), *self.taken(rows, columns)])
 
     def taken(self, rows: Rows, columns: Sequence[Column]) -> Iterator[pa.Table]:
         """As `take`, piece by piece while the files are read.

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast import _core
+from lvmfast.corpus.plain import null_rows
 
 Keys = npt.NDArray[np.uint64]
 Valid = npt.NDArray[np.bool_]
@@ -18,9 +19,11 @@ def id_keys(array: pa.Array, threads: int = 0) -> tuple[Keys, Valid]:
     Returns:
         keys uint64 (n, 2) and valid bool (n,), False where the id is null (its key then means nothing).
     """
-    valid: Valid = np.asarray(array.is_valid())
+    valid: Valid = ~null_rows(array)
     if pa.types.is_int64(array.type):
-        integers = np.asarray(array.fill_null(0)).view(np.uint64)
+        start, values = array.offset, array.buffers()[1]
+        stored = np.frombuffer(values or b"", np.uint64)[start : start + len(array)]
+        integers = np.where(valid, stored, np.uint64(0))
         return np.column_stack((np.zeros_like(integers), integers)), valid
     if is_keys(array):
         return keys_of_array(array), valid

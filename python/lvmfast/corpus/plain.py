@@ -6,7 +6,7 @@ compute functions. That takes as long as scanning some 100,000 vectors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,39 @@ def arrow_texts(
     data = b"".join(encoded[i] * n for i, n in zip(places[starts].tolist(), runs.tolist(), strict=True))
     offsets = pa.py_buffer(ends.astype(np.int32))
     return pa.Array.from_buffers(pa.string(), len(places), [valid, offsets, pa.py_buffer(data)])
+
+
+def arrow_scalar(value: str | int) -> pa.Scalar:
+    """A string or an int64 for a compute function, which makes one of a plain value by way of pandas."""
+    if isinstance(value, str):
+        return arrow_texts([value], np.zeros(1, np.int64))[0]
+    return arrow_numbers(np.array([value], np.int64))[0]
+
+
+def null_rows(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """(n,) where an array is null."""
+    validity = array.buffers()[0]
+    if validity is None or not array.null_count:
+        return np.full(len(array), array.null_count > 0)  # of the type null, which has no buffer
+    bits = np.frombuffer(validity, np.uint8)
+    valid = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")[array.offset :]
+    return np.logical_not(valid)
+
+
+def without_nulls(texts: pa.Array) -> pa.Array:
+    """The texts of an array of large_string, empty where it is null: itself if it has no null."""
+    return texts.fill_null(arrow_scalar("").cast(texts.type)) if texts.null_count else texts
+
+
+def large_texts(array: pa.Array) -> pa.Array:
+    """A string array as large_string: itself if it is one."""
+    return array if pa.types.is_large_string(array.type) else array.cast(pa.large_string())
+
+
+def distinct_numbers(parts: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """The values of some arrays in order, each once: `numpy.unique` imports masked arrays."""
+    values = np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+    return np.compress(np.diff(values, prepend=values[:1] - 1), values)
 
 
 def numpy_numbers(values: pa.Array) -> npt.NDArray[Any]:

@@ -20,6 +20,7 @@ from lvmfast.corpus.arrow_types import plain
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.corpus.plain import without_nulls
 from lvmfast.errors import DataError
 
 #: A batch is cut to about this size when its rows are wide,
@@ -116,7 +117,7 @@ def spelt_ids(ids: pa.Array, where: str, first_row: int) -> pa.Array:
         DataError: one is: ``7.0``, ``1e3``, a 7 between blanks.
     """
     # Behind a null there may be anything.
-    row = _core.misspelt_number(*text_bytes(ids.fill_null("") if ids.null_count else ids))
+    row = _core.misspelt_number(*text_bytes(without_nulls(ids)))
     if row is None:
         return ids
     expected = f"{where}: row {first_row + row}: expected an integer or string id"

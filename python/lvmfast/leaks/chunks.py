@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.corpus.keys import id_keys, text_bytes
+from lvmfast.corpus.plain import without_nulls
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
 from lvmfast.leaks.options import ScanOptions
@@ -39,7 +40,7 @@ class Documents:
     @cached_property
     def packed(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """The texts of the rows as the core takes them: their bytes, and where each starts."""
-        return text_bytes(self.texts.fill_null(""))
+        return text_bytes(without_nulls(self.texts))
 
     def first_rows(self, documents: Rows) -> Rows:
         """The dataset row at which each of some documents begins."""
@@ -49,7 +50,7 @@ class Documents:
         """The texts of some documents, with a line break between rows."""
         import pyarrow.compute as pc
 
-        texts = self.texts.fill_null("")
+        texts = without_nulls(self.texts)
         if self.starts is None:
             return texts.take(pa.array(documents))
         rows = pa.ListArray.from_arrays(pa.array(self.starts, pa.int32()), texts).take(pa.array(documents))

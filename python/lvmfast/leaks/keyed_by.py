@@ -12,6 +12,7 @@ import pyarrow as pa
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Rows
 from lvmfast.corpus.keys import Keys, is_keys, keys_of_array, text_bytes
+from lvmfast.corpus.plain import null_rows, without_nulls
 
 #: Codes of rows that have no key.
 NULL_ID = -4
@@ -61,8 +62,8 @@ def text_keys(text: pa.Array, options: Comparable) -> tuple[Keys, Rows]:
     if is_keys(text):
         keys = keys_of_array(text)
     else:
-        data, offsets = text_bytes(text.fill_null(""))
+        data, offsets = text_bytes(without_nulls(text))
         keys = _core.text_keys(data, offsets, options.normalize, options.min_chars, options.threads)
     codes = np.where(keys[:, 0] == 0, -keys[:, 1].astype(np.int64), 0)
-    codes[text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
+    codes[null_rows(text)] = NO_TEXT
     return keys, codes

@@ -52,7 +52,7 @@ def _taken(dataset: Dataset, rows: Rows, columns: Sequence[Column]) -> pa.Table:
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     schema = pa.schema([("row", pa.int64()), *((column, pa.large_string()) for column in LOOKED_UP)])
-    return pa.concat_tables([schema.empty_table(), *tables])
+    return pa.concat_tables([pa.Table.from_batches([], schema), *tables])
 
 
 def _saved(table: pa.Table) -> Rows:

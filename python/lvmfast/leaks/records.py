@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.keys import Keys, text_bytes
+from lvmfast.corpus.plain import without_nulls
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.keyed_by import Comparable, KeyedBy, text_keys
 from lvmfast.leaks.options import ScanOptions
@@ -62,7 +63,7 @@ class Records:
         return keys, pa.RecordBatch.from_arrays(columns, schema=self.text_schema)
 
     def _measure(self, text: pa.Array) -> None:
-        _, offsets = text_bytes(text.fill_null(""))
+        _, offsets = text_bytes(without_nulls(text))
         self.text_bytes += int(offsets[-1] - offsets[0])
         self.texts += len(text)
 

@@ -15,6 +15,7 @@ from lvmfast.corpus.keys import (
     newly_inserted,
     text_bytes,
 )
+from lvmfast.corpus.plain import null_rows, without_nulls
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.cuts import located
 from lvmfast.leaks.keyed_by import NO_TEXT, NULL_ID, KeyedBy
@@ -180,8 +181,8 @@ class TextRows:
     def _slots(self, batch: Batch, slots_of: Callable[..., Rows]) -> Rows | None:
         if batch.text is None:
             return None
-        slots = slots_of(*text_bytes(batch.text.fill_null("")))
-        slots[batch.text.is_null().to_numpy(zero_copy_only=False)] = NO_TEXT
+        slots = slots_of(*text_bytes(without_nulls(batch.text)))
+        slots[null_rows(batch.text)] = NO_TEXT
         return slots
 
     def __len__(self) -> int:

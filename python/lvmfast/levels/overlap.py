@@ -17,6 +17,7 @@ from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Dataset
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.corpus.plain import null_rows, without_nulls
 from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory, published
@@ -113,13 +114,13 @@ class OverlapLevel:
     def index(self, batch: Batch) -> None:
         """Takes the next items."""
         texts = self._seen("eval", batch)
-        null = np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False))
+        null = np.flatnonzero(null_rows(texts))
         self._unread.append(batch.start + null)
-        data, offsets = text_bytes(texts.fill_null(""))
+        data, offsets = text_bytes(without_nulls(texts))
         self._index.add(data, offsets, self._options.threads)
         self._bytes += int(offsets[-1] - offsets[0])
         answers = pa.nulls(batch.rows, pa.large_string()) if batch.answer is None else batch.answer
-        told = text_bytes(answers.fill_null(""))
+        told = text_bytes(without_nulls(answers))
         self._answered.append(self._answers.add((data, offsets), told, self._options.threads))
         for field in self._alone:
             field.index(batch)
@@ -183,7 +184,7 @@ class OverlapLevel:
         if batch.text is None:
             tally.uncheck_all(batch, MISSING_COLUMN)
             return pa.nulls(batch.rows, pa.large_string())
-        null = batch.text.is_null().to_numpy(zero_copy_only=False)
+        null = null_rows(batch.text)
         tally.uncheck(batch, null.astype(np.int64), {1: "no_text"})
         return batch.text
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Rows
+from lvmfast.corpus.plain import arrow_scalar, distinct_numbers, numpy_numbers
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.findings import Findings
 from lvmfast.report.tables import LooksUp
@@ -72,9 +73,12 @@ def matched_documents(findings: Findings, side: Side, dataset: LooksUp) -> Match
         for finding in findings.levels.values()
         if finding.status != "not_checkable" and side in finding.sides
     ]
-    rows = np.unique(np.concatenate([np.empty(0, np.int64), *matched]))
+    rows = distinct_numbers(matched)
+    if not len(rows):
+        return MatchedDocuments(side, rows, rows, ())
     ids = dataset.take(rows, ["doc_id"])["doc_id"].combine_chunks().cast(pa.large_string())
     encoded = ids.dictionary_encode()
     names = tuple(encoded.dictionary.to_pylist())
-    places = encoded.indices.fill_null(len(names)).to_numpy().astype(np.int64)
+    beyond = arrow_scalar(len(names)).cast(encoded.indices.type)
+    places = numpy_numbers(encoded.indices.fill_null(beyond)).astype(np.int64)
     return MatchedDocuments(side, rows, places, names)

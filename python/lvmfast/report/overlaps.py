@@ -86,7 +86,7 @@ def overlaps(findings: Findings, datasets: Mapping[Side, LooksUp]) -> pa.Table |
     finding = next((f for f in findings.levels.values() if LEVELS[f.level].excerpts), None)
     if finding is None or finding.status == "not_checkable":
         return None
-    parts = [OVERLAPS.empty_table()]
+    parts = [pa.Table.from_batches([], OVERLAPS)]
     beside = [(finding.beside[name], kind) for name, kind in BESIDE.items() if name in finding.beside]
     for found, kind in ((finding, MATCHES), *beside):
         if len(found.matches):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lvmfast.corpus.plain import arrow_scalar
 from lvmfast.levels import LEVELS
 from lvmfast.report.differences import Comparison, compare
 from lvmfast.report.marked import Marked, marked
@@ -65,17 +66,21 @@ def _ranked(
     matches: pa.Table, overlaps: pa.Table | None, level: str, which: Callable[[pa.Array], pa.Array]
 ) -> list[dict[str, Any]]:
     """Some matches of a level, given which of those in the order of how bad they are."""
+    if not len(matches):
+        return []
     import pyarrow.compute as pc
 
-    found = matches.filter(pc.equal(matches["level"], level))
+    found = matches.filter(pc.equal(matches["level"], arrow_scalar(level)))
     keys = {"score": found["score"]}
     if LEVELS[level].excerpts and overlaps is not None:
         told = overlaps.slice(0, len(found))  # the matches stand first, in the same order
         keys["answered"] = pc.is_valid(told["answer_start"])
         found = found.append_column(TOLD, told.to_struct_array())
     keys["pairs"] = pc.multiply(
-        pc.cast(pc.fill_null(found["train_count"], 1), pa.float64()),
-        pc.cast(pc.fill_null(found["eval_count"], 1), pa.float64()),
+        *(
+            pc.cast(pc.fill_null(found[f"{side}_count"], arrow_scalar(1)), pa.float64())
+            for side in ("train", "eval")
+        )
     )
     order = pc.sort_indices(pa.table(keys), [(key, "descending") for key in keys])
     return list(found.take(which(order)).to_pylist())

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column
-from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
+from lvmfast.corpus.plain import arrow_numbers, arrow_scalar, arrow_texts, distinct_numbers, numpy_numbers
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.evidence import NO_POSITION, NO_ROW
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
@@ -128,6 +128,11 @@ class LooksUp(Protocol):
         ...
 
 
+def no_matches() -> pa.Table:
+    """The evidence of a scan that has none."""
+    return pa.Table.from_batches([], schema=MATCHES)
+
+
 def matches(
     findings: Findings, datasets: Mapping[Side, LooksUp], overlaps: pa.Table | None = None
 ) -> pa.Table:
@@ -143,7 +148,7 @@ def matches(
     found = [f for f in findings.levels.values() if len(f.matches)]
     whole = [f for f in found if not LEVELS[f.level].excerpts]
     details = {side: _look_up(datasets["train" if within else side], side, whole) for side in SIDES}
-    parts = [pa.Table.from_batches([], schema=MATCHES)]
+    parts = [no_matches()]
     for finding in found:
         columns: dict[str, pa.Array] = {
             "level": _same(finding.level, len(finding.matches)),
@@ -157,7 +162,7 @@ def matches(
         if LEVELS[finding.level].excerpts and overlaps is not None:
             import pyarrow.compute as pc
 
-            told = overlaps.filter(pc.equal(overlaps["strength"], MATCH))
+            told = overlaps.filter(pc.equal(overlaps["strength"], arrow_scalar(MATCH)))
             columns |= {f"{side}_text": told[f"{side}_text"].combine_chunks() for side in SIDES}
         parts.append(pa.table([columns[name] for name in MATCHES.names], schema=MATCHES))
     return pa.concat_tables(parts).combine_chunks()
@@ -195,7 +200,7 @@ def _look_up(
     if not columns or not found:
         return None
     wanted = [getattr(f.matches, f"{side}_row") for f in found]
-    rows = np.unique(np.concatenate([np.empty(0, np.int64), *wanted]))
+    rows = distinct_numbers(wanted)
     return dataset.take(rows[rows != NO_ROW], columns)
 
 

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 def template(name: str, **filters: Callable[[Any], str]) -> Template:
     """The template `name` of this folder, with `filters` and ``words`` (a name without underscores)."""
     # Here and not above: what draws no page starts without it.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from lvmfast.report.compiled import FOLDER, CompiledTemplates
 
     environment = Environment(
-        loader=PackageLoader("lvmfast", "report"),
+        loader=FileSystemLoader(FOLDER),
+        bytecode_cache=CompiledTemplates(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

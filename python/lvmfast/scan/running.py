@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset, SplitFile
 from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.corpus.plain import large_texts, null_rows, without_nulls
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.leaks.chunks import CHUNK_IDS
 from lvmfast.leaks.cuts import Cut, Span
@@ -46,11 +46,8 @@ class IndexedContent:
             if isinstance(values, np.ndarray):
                 self._take(column, values)
             elif values is not None:
-                import pyarrow.compute as pc
-
-                text = values.cast(pa.large_string())
-                self._take(f"{column} lengths", pc.binary_length(text).fill_null(-1).to_numpy())
-                data, offsets = text_bytes(text.fill_null(""))
+                data, offsets = text_bytes(without_nulls(text := large_texts(values)))
+                self._take(f"{column} lengths", np.where(null_rows(text), -1, np.diff(offsets)))
                 self._take(column, data[offsets[0] : offsets[-1]])
 
     def _take(self, name: str, values: npt.NDArray[Any]) -> None:
