@@ -36,6 +36,7 @@ from lvmfast.leaks.options import (
     Short,
 )
 from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.leaks.rules import OWN
 from lvmfast.levels import LEVELS, check_allowed, parse_levels
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
@@ -75,6 +76,7 @@ def leakscan(
     normalize: Normalization = "default",
     min_chars: int = DEFAULT_MIN_CHARS,
     max_df: int | None = None,
+    overlap_rule: str = OWN,
     overlap_short: Short = "count",
     join_chunks: bool = False,
     allow: Mapping[Any, float] | None = None,
@@ -116,6 +118,9 @@ def leakscan(
         normalize: how texts are made comparable: default, none or strict.
         min_chars: texts with fewer characters after normalisation are unchecked.
         max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
+        overlap_rule: what makes an evaluation text a leak at overlap: lvmfast, or the published rule of gpt3,
+            palm, llama2 or llama3, which looks at all of `train` at once and so names none of its rows
+            (docs/overlap.md).
         overlap_short: evaluation texts of under 8 words that stand whole in a training text: ``"leak"``, or
             ``"count"``: counted and listed alone.
         join_chunks: at overlap, look at rows of `train` that are consecutive chunks of one document (equal
@@ -158,6 +163,7 @@ def leakscan(
         normalize=normalize,
         min_chars=min_chars,
         max_df=max_df,
+        overlap_rule=overlap_rule,
         overlap_short=overlap_short,
         join_chunks=join_chunks,
         allow=dict(allow or {}),
@@ -328,6 +334,11 @@ def _findings(datasets: Mapping[Side, Dataset], context: ScanContext) -> Finding
         )
     if context.options.join_chunks:
         raise DataError(f"{fingerprint.path}: a fingerprint holds no texts that could be joined: join_chunks")
+    if (rule := context.options.overlap_rule) != OWN:
+        raise DataError(
+            f"{fingerprint.path}: overlap_rule: a fingerprint has no n-grams of the length that {rule} asks "
+            f"for; what it has proves rows clean by the rule {OWN} alone"
+        )
     if context.options.device != "cpu":
         raise DataError(
             f"{fingerprint.path}: a fingerprint is compared on the cpu, not on {context.options.device}"

@@ -14,32 +14,10 @@ from lvmfast import _core
 from lvmfast.cli.app import app
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.leaks import published
-from tests.support import overlap as naive
+from lvmfast.leaks.rules import OWN, RULES
+from tests.support.published import all_grams, contaminated
 
-
-def all_grams(documents):
-    cut = [naive.tokens(document) for document in documents]
-    return {n: {gram for tokens in cut for gram in naive.grams(tokens, n)} for n in (8, 11, 13)}
-
-
-def contaminated(item, seen):
-    """The rules that call an item so, by the n-grams of all documents together."""
-    tokens = naive.tokens(item)
-
-    def there(n):
-        return [gram in seen[n] for gram in naive.grams(tokens, n)]
-
-    def share(n):
-        return len({i + k for i, hit in enumerate(there(n)) if hit for k in range(n)}) / max(1, len(tokens))
-
-    eights = there(8)
-    said = {
-        "gpt3": any(there(13)),
-        "palm": len(eights) > 0 and sum(eights) * 10 >= 7 * len(eights),
-        "llama2": share(11) >= 0.8,
-        "llama3": share(8) >= 0.5,
-    }
-    return {rule for rule, so in said.items() if so}
+PUBLISHED = [rule for rule in RULES if rule != OWN]
 
 
 def indexed(items):
@@ -53,7 +31,7 @@ def indexed(items):
 def rows(index, seen):
     return {
         rule: of_rule.tolist()
-        for rule, of_rule in published.Grams.of(index).rows(seen, index.same_as()).items()
+        for rule, of_rule in published.Grams.of(index).leaked(seen, index.same_as()).items()
     }
 
 
@@ -74,7 +52,7 @@ def test_rules_are_those_of_plain_python_however_documents_are_divided(data):
     documents = data.draw(st.lists(st.lists(st.one_of(stretch, text), max_size=3).map(" ".join), max_size=5))
     seen = all_grams(documents)
     said = [contaminated(item, seen) for item in items]
-    expected = {rule: [row for row, of in enumerate(said) if rule in of] for rule in published.RULES}
+    expected = {rule: [row for row, of in enumerate(said) if rule in of] for rule in PUBLISHED}
     at_once = indexed(items)
     if documents:
         at_once.scan(*text_bytes(pa.array(documents, pa.large_string())), 2)
@@ -133,14 +111,16 @@ def test_a_summary_counts_them_by_file_and_so_do_shards_merged(tmp_path):
     whole, said = summary("leakscan", *base, "--out", tmp_path / "whole")
     seen = all_grams(documents)
     by_file = {
-        name: {rule: sum(rule in contaminated(item, seen) for item in texts) for rule in published.RULES}
+        name: {rule: sum(rule in contaminated(item, seen) for item in texts) for rule in PUBLISHED}
         for name, texts in items.items()
     }
     assert len(set(by_file["a"].values())) > 2
-    found = [f["levels"]["overlap"]["published"] for f in whole["files"] if f["side"] == "eval"]
-    assert found == [by_file["a"], by_file["b"]]
-    total = {rule: by_file["a"][rule] + by_file["b"][rule] for rule in published.RULES}
-    assert whole["levels"]["overlap"]["published"] == total
+    found = [f["levels"]["overlap"]["rules"] for f in whole["files"] if f["side"] == "eval"]
+    matched = [f["levels"]["overlap"]["matched"] for f in whole["files"] if f["side"] == "eval"]
+    assert found == [{OWN: matched[i], **by_file[name]} for i, name in enumerate("ab")]
+    total = {rule: by_file["a"][rule] + by_file["b"][rule] for rule in PUBLISHED}
+    total[OWN] = whole["levels"]["overlap"]["eval_rows_matched"]
+    assert whole["levels"]["overlap"]["rules"] == total
     assert f"GPT-3 {total['gpt3']}" in " ".join(said.split())
     parts = [tmp_path / f"part{i}" for i in range(2)]
     for i, part in enumerate(parts):

@@ -14,6 +14,7 @@ from lvmfast.cli.values import assignments, behind, columns_of_sides, piece, rat
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
+from lvmfast.leaks.rules import OWN, RULES
 from lvmfast.levels import LEVELS
 from lvmfast.report.progress import announcer, progress_display
 from lvmfast.report.summary import EXIT_CODES
@@ -64,6 +65,10 @@ def leakscan(
     max_df: Annotated[
         int | None, typer.Option(help="Set texts apart that stand in more documents than this.")
     ] = None,
+    overlap_rule: Annotated[
+        str,
+        typer.Option(help=f"What makes an evaluation text a leak at overlap: {', '.join(RULES)}."),
+    ] = OWN,
     overlap_short: Annotated[
         str, typer.Option(help="Evaluation texts of under 8 words, found whole: count, or leak.")
     ] = "count",
@@ -152,6 +157,7 @@ def leakscan(
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,
             max_df=max_df,
+            overlap_rule=overlap_rule,
             overlap_short=overlap_short,  # type: ignore[arg-type]
             join_chunks=join_chunks,
             allow=dict(assignments("--allow", allow, rate)),

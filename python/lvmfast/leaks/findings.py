@@ -45,12 +45,23 @@ class LevelFinding:
     holders: Holders | None = None  #: training rows that hold each evaluation row (overlap)
     beside: Mapping[str, LevelFinding] = field(default_factory=dict)  #: by name, what decides nothing
     continued: int | None = None  #: training rows joined to the one before them, if asked for (overlap)
+    rule: str | None = None  #: the published rule that decided, which names no training rows (overlap)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 
     @property
     def judged(self) -> SideCount | None:
         """The side whose rate decides: eval, or train inside one split."""
         return self.sides.get("eval", self.sides.get("train"))
+
+    def matched(self, side: Side) -> int | None:
+        """Rows of a side that match; None where nothing says which they are."""
+        if side not in self.sides or (side == "train" and self.rule is not None):
+            return None
+        return self.sides[side].matched
+
+    def rate(self, side: Side) -> float | None:
+        """matched / checked; None where either is not known, or nothing was checked."""
+        return None if self.matched(side) is None else self.sides[side].rate
 
     @property
     def cut(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from lvmfast.corpus.budget import BLOCK_BYTES, share_of
 from lvmfast.errors import DataError
+from lvmfast.leaks.rules import OWN, RULES
 
 #: A key of `levels.LEVELS`: as the command line, the summary and the tables have it.
 LevelName = str
@@ -32,6 +33,7 @@ class ScanOptions:
     normalize: Normalization = "default"
     min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked
     max_df: int | None = None  #: a text in more documents than this is boilerplate, set apart
+    overlap_rule: str = OWN  #: of `rules.RULES`: what makes an evaluation item a leak at overlap
     overlap_short: Short = "count"  #: what a whole match of under 8 words is: counted, or a leak
     join_chunks: bool = False  #: whether training rows that are chunks of a document are looked at together
     allow: Mapping[LevelName, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
@@ -57,6 +59,10 @@ class ScanOptions:
             raise DataError(f"normalize: expected default, none or strict, got {self.normalize!r}")
         if self.overlap_short not in get_args(Short):
             raise DataError(f"overlap_short: expected count or leak, got {self.overlap_short!r}")
+        if self.overlap_rule not in RULES:
+            raise DataError(f"overlap_rule: expected {', '.join(RULES)}, got {self.overlap_rule!r}")
+        if self.overlap_rule != OWN and self.overlap_short != "count":
+            raise DataError(f"overlap_short: a choice of the rule {OWN}, not of {self.overlap_rule}")
         for level, rate in self.allow.items():
             if not (math.isfinite(rate) and 0.0 <= rate <= 1.0):
                 raise DataError(f"allow: {level}: expected a fraction in [0, 1], got {rate}")

@@ -1,27 +1,26 @@
-"""Published rules of contamination: which n-grams of an evaluation item stand anywhere in training.
+"""What published rules need of a scan: which n-grams of evaluation items stand anywhere in training.
 
-They decide nothing here; they are counted, to be held beside figures of papers (docs/overlap.md).
+They are counted beside lvmfast's own rule, to be held beside figures of papers, or decide in its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.leaks.findings import LevelFinding
-from lvmfast.leaks.tally import Rows
+from lvmfast.leaks.results import LevelResult
+from lvmfast.leaks.rules import OWN, RULES, SeenItems
+from lvmfast.leaks.tally import NO_ROWS, Rows, Tally
 
 Places = npt.NDArray[np.uint32]  #: of tokens of all distinct items, behind each other
 
 #: Tokens of the n-grams, in the order in which the core has them.
 LENGTHS = (8, 11, 13)
-#: The rules, and by what name people know them.
-NAMES = {"gpt3": "GPT-3", "palm": "PaLM", "llama2": "Llama 2", "llama3": "Llama 3"}
-RULES = tuple(NAMES)
 #: No n-gram begins here.
 NONE = np.iinfo(np.uint32).max
 
@@ -40,24 +39,21 @@ class Grams:
         places = {str(length): index.first_places(which) for which, length in enumerate(LENGTHS)}
         return cls(index.tokens()[distinct].astype(np.int64), places)
 
-    def rows(self, seen: Mapping[str, Places], same_as: Rows) -> Mapping[str, Rows]:
-        """By rule, the rows that it calls contaminated, given the first places of the n-grams that were seen.
-
-        gpt3 (Brown et al. 2020): any 13-gram. palm (Chowdhery et al. 2022): 70% of the 8-grams.
-        llama2 (Touvron et al. 2023): 80% of the tokens in runs of more than 10. llama3 (Dubey et al. 2024):
-        half of the tokens in 8-grams, where the authors choose a share for each benchmark. An item that is
-        too short for such n-grams is none.
-        """
-        begins = {length: self._begins(length, seen[str(length)]) for length in LENGTHS}
-        eights = np.maximum(self.tokens - 7, 0)
-        of_item = {
-            "gpt3": self._of_each(begins[13]) > 0,
-            "palm": (10 * self._of_each(begins[8]) >= 7 * eights) & (eights > 0),
-            "llama2": (10 * self._covered(begins[11], 11) >= 8 * self.tokens) & (self.tokens > 0),
-            "llama3": (2 * self._covered(begins[8], 8) >= self.tokens) & (self.tokens > 0),
+    def leaked(self, seen: Mapping[str, Places], same_as: Rows) -> Mapping[str, Rows]:
+        """By published rule, the rows that it calls leaked, given the first places of n-grams seen."""
+        items = self._seen(seen)
+        return {
+            name: _rows_of((items.tokens >= rule.tokens) & rule.leaked(items), same_as)
+            for name, rule in RULES.items()
+            if rule.leaked is not None
         }
-        item = np.unique(same_as, return_inverse=True)[1]
-        return {rule: np.flatnonzero(of_item[rule][item]) for rule in RULES}
+
+    def touched(self, rule: str, seen: Mapping[str, Places], same_as: Rows) -> Rows:
+        """The rows that have any n-gram of a rule that was seen: no other can turn out to be leaked by it."""
+        return _rows_of(self._seen(seen).seen(RULES[rule].tokens) > 0, same_as)
+
+    def _seen(self, seen: Mapping[str, Places]) -> SeenItems:
+        return SeenItems(self.tokens, {length: self._begins(length, seen[str(length)]) for length in LENGTHS})
 
     def _begins(self, length: int, seen: Places) -> npt.NDArray[np.bool_]:
         """(tokens,): whether an n-gram that was seen begins there."""
@@ -66,18 +62,10 @@ class Grams:
         there[seen] = True
         return there[np.minimum(first, len(first))]
 
-    def _covered(self, begins: npt.NDArray[np.bool_], length: int) -> Rows:
-        """(distinct items,): tokens in n-grams that begin there."""
-        depth = np.zeros(len(begins) + 1, np.int64)
-        at = np.flatnonzero(begins)
-        depth[at] += 1
-        depth[at + length] -= 1
-        return self._of_each(np.cumsum(depth)[:-1] > 0)
 
-    def _of_each(self, tokens: npt.NDArray[np.bool_]) -> Rows:
-        sums, ends = np.append(0, np.cumsum(tokens)), np.cumsum(self.tokens)
-        counts: Rows = sums[ends] - sums[ends - self.tokens]
-        return counts
+def _rows_of(items: npt.NDArray[np.bool_], same_as: Rows) -> Rows:
+    """The rows of distinct items."""
+    return np.flatnonzero(items[np.unique(same_as, return_inverse=True)[1]])
 
 
 def union(parts: Iterable[Mapping[str, Places]]) -> Mapping[str, Places]:
@@ -92,7 +80,45 @@ def taken(index: _core.OverlapIndex) -> Mapping[str, Places]:
     return dict(zip(map(str, LENGTHS), index.take_seen(), strict=True))
 
 
+def decided(found: LevelResult, leaked: Mapping[str, Rows], rule: str) -> LevelResult:
+    """What lvmfast's own rule found, with the rows that `rule` calls leaked as those that match.
+
+    The rows by all other rules stand beside them. A published rule says of no training row that it matches;
+    the evidence stays what lvmfast's own rule found.
+
+    Args:
+        found: by lvmfast's own rule.
+        leaked: by published rule, the evaluation rows.
+        rule: the one that decides.
+    """
+    by_rule = {name: rows_alone(NO_ROWS, rows) for name, rows in leaked.items()}
+    if rule != OWN:
+        by_rule[OWN] = LevelResult({side: _matches(tally) for side, tally in found.sides.items()})
+        sides = {
+            side: replace(tally, matched=NO_ROWS, best=np.empty(0)) for side, tally in found.sides.items()
+        }
+        of_eval = by_rule[rule].sides["eval"]
+        sides["eval"] = replace(sides["eval"], matched=of_eval.matched, best=of_eval.best)
+        found = replace(found, sides=sides, rule=rule)
+    return replace(found, beside={**found.beside, **by_rule})
+
+
+def _matches(tally: Tally) -> Tally:
+    return Tally.of_matches(tally.matched, tally.best)
+
+
+def rows_alone(train: Rows, items: Rows) -> LevelResult:
+    """Rows of both sides that are counted."""
+    return LevelResult(
+        {
+            "train": Tally.of_matches(train, np.ones(len(train))),
+            "eval": Tally.of_matches(items, np.ones(len(items))),
+        }
+    )
+
+
 def rows_by_rule(finding: LevelFinding) -> Mapping[str, Rows]:
-    """By rule, the evaluation rows that it calls contaminated, ascending; nothing where none was asked."""
-    asked = {rule: finding.beside[rule] for rule in RULES if rule in finding.beside}
-    return {rule: beside.sides["eval"].matched_rows for rule, beside in asked.items()}
+    """By rule, the evaluation rows that it calls leaked, ascending; nothing where none was asked."""
+    if not any(rule in finding.beside for rule in RULES):
+        return {}
+    return {rule: finding.beside.get(rule, finding).sides["eval"].matched_rows for rule in RULES}

@@ -83,6 +83,7 @@ class LevelResult:
     holders: Holders | None = None  #: where one evaluation row may stand in many training rows (overlap)
     beside: Mapping[str, LevelResult] = field(default_factory=dict)  #: by name, what decides nothing
     continued: int | None = None  #: training rows joined to the one before them, if asked for (overlap)
+    rule: str | None = None  #: the published rule that decided, which names no training rows (overlap)
 
     def relocated(self, starts: Mapping[Side, Rows]) -> LevelResult:
         """With rows of the dataset where rows had numbers, given the row at which each file starts.

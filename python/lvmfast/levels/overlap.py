@@ -28,14 +28,13 @@ from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_ROW, Named
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.overlapping import MATCH, SHORT, Alike, Places, evidence_of, rows_of, touched_rows
 from lvmfast.leaks.results import Holders, LevelResult, Merging, Undecided
+from lvmfast.leaks.rules import OWN, RULES
 from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
 from lvmfast.levels.base import Level
 
-#: Items of fewer tokens are not looked for.
-LEAST_TOKENS = 5
 #: Fields that are told of where they stand without their question.
 ALONE: tuple[Column, ...] = ("passage", "answer")
 #: What is counted beside the matches: those with an answer nearby.
@@ -158,7 +157,7 @@ class OverlapLevel:
             if ANSWERED in self._beside:
                 answered = leak & (answer != NO_ROW)
                 train, _ = touched_rows(pairs, answered, documents)
-                beside[ANSWERED] = _rows_alone(train, rows[leak[of_pair]])
+                beside[ANSWERED] = published.rows_alone(train, rows[leak[of_pair]])
             for field in self._alone:
                 beside[field.name], near = field.stream(documents, pairs, self._same_as)
                 stands.setdefault(field.column, near.astype(np.int64))
@@ -192,10 +191,10 @@ class OverlapLevel:
         """Ends the indexing."""
         self._index.close(self._options.threads)
         self._index.watch_grams()
-        tokens = self._index.tokens()
-        tokens[np.concatenate(self._unread)] = LEAST_TOKENS  # counted already
+        tokens, least = self._index.tokens(), RULES[self._options.overlap_rule].tokens
+        tokens[np.concatenate(self._unread)] = least  # counted already
         self._tally["eval"].uncheck_rows(np.flatnonzero(tokens == 0), "empty_text")
-        short = np.flatnonzero((tokens > 0) & (tokens < LEAST_TOKENS))
+        short = np.flatnonzero((tokens > 0) & (tokens < least))
         self._tally["eval"].uncheck_rows(short, "short_text")
         self._item_bytes = self._bytes / max(1, self._index.items)
         self._know(self._index.same_as())
@@ -237,7 +236,7 @@ class OverlapLevel:
     def indexed(self) -> Tree:
         """What the evaluation side is for `result`; it stays."""
         beside = dict.fromkeys(self._beside, True)
-        grams = published.Grams.of(self._index)
+        grams = self._item_grams()
         return to_arrays(ItemsPart(self._tally["eval"].part(), self._same_as, beside, grams))
 
     def restore(self, tree: Tree) -> None:
@@ -276,7 +275,7 @@ class OverlapLevel:
         found = self._of_each_item(self._found.result())
         answers = found.matches.details.get("answer", NO_ROWS)
         evidence: dict[Side, Rows] = {"train": NO_ROWS, "eval": answers[answers != NO_ROW]}
-        named = [Named(evidence, found.sides["eval"].matched)]
+        named = [Named(evidence, np.concatenate([found.sides["eval"].matched, self._may_leak()]))]
         for matches in [found.matches, *(beside.matches for beside in found.beside.values())]:
             named.append(Named({"train": rows_of(matches), "eval": matches.eval_row}, NO_ROWS))
         return Named.of(named)
@@ -285,13 +284,19 @@ class OverlapLevel:
         """What was found, once every row went by."""
         self.end()
         seen = LevelResult({side: tally.part() for side, tally in self._tally.items()})
-        grams = self._grams or published.Grams.of(self._index)
-        beside = {name: _rows_alone(NO_ROWS, NO_ROWS) for name in self._beside}
-        for rule, rows in grams.rows(self._take_seen(), self._same_as).items():
-            beside[rule] = _rows_alone(NO_ROWS, rows)
-        seen = replace(seen, beside=beside)
+        seen = replace(seen, beside={name: published.rows_alone(NO_ROWS, NO_ROWS) for name in self._beside})
         found = LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
-        return replace(found, continued=self._chunks.continued if self._options.join_chunks else None)
+        found = replace(found, continued=self._chunks.continued if self._options.join_chunks else None)
+        leaked = self._item_grams().leaked(self._take_seen(), self._same_as)
+        return published.decided(found, leaked, self._options.overlap_rule)
+
+    def _item_grams(self) -> published.Grams:
+        return self._grams or published.Grams.of(self._index)
+
+    def _may_leak(self) -> Rows:
+        """The rows of which the documents so far hold what a published rule, if one decides, asks for."""
+        rule = self._options.overlap_rule
+        return NO_ROWS if rule == OWN else self._item_grams().touched(rule, self._take_seen(), self._same_as)
 
     def _of_each_item(self, found: LevelResult) -> LevelResult:
         """What was found of the first of equal items, of each of them."""
@@ -314,12 +319,6 @@ class OverlapLevel:
                 for name, beside in found.beside.items()
             },
         )
-
-
-def _rows_alone(train: Rows, items: Rows) -> LevelResult:
-    """Rows of both sides that are counted."""
-    sides: dict[Side, Rows] = {"train": train, "eval": items}
-    return LevelResult({side: Tally.of_matches(rows, np.ones(len(rows))) for side, rows in sides.items()})
 
 
 class FilteredOverlap(OverlapLevel):

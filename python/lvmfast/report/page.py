@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lvmfast.leaks.rules import RULES
 from lvmfast.levels import LEVELS
 from lvmfast.report.template import template
 
@@ -51,6 +52,7 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table 
         charts=charts,
         registry=LEVELS,
         lacking=_lacking(summary["levels"]),
+        rules=RULES,
         worst=worst_pairs(matches, overlaps),
         near=pairs_near_threshold(matches, overlaps),
     )

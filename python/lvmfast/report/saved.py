@@ -37,7 +37,7 @@ class ScannedFile:
     name: str  #: the path as it was given to the scan
     identity: Identity  #: neither BLAKE3 nor ETag for arrays in memory
     rows: int
-    levels: Mapping[str, Mapping[str, int]]  #: level -> {"checked": rows, "matched": rows}
+    levels: Mapping[str, Mapping[str, int]]  #: level -> {"checked": rows, "matched": known rows}
 
     @property
     def matched_levels(self) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class SavedScan:
                 Identity.stated(file),
                 int(counts["rows"]),
                 {
-                    level: {key: int(count[key]) for key in ("checked", "matched")}
+                    level: {key: int(count[key] or 0) for key in ("checked", "matched")}
                     for level, count in counts["levels"].items()
                 },
             )

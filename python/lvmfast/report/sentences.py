@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from lvmfast.corpus.sides import SIDES
 from lvmfast.leaks.findings import Findings, LevelFinding
 from lvmfast.leaks.options import LevelName
-from lvmfast.leaks.published import NAMES, rows_by_rule
+from lvmfast.leaks.published import rows_by_rule
+from lvmfast.leaks.rules import OWN, RULES
 from lvmfast.levels import LEVELS
 
 
@@ -66,7 +67,14 @@ def beside_sentences(finding: LevelFinding) -> list[str]:
         said.append(f"{joined:,} {were} joined to the one before, as chunks of one document")
     elif joined == 0:
         said.append("no training row was joined: none goes on with the document of the one before it")
-    if "answered" in rows and (matched := finding.sides["eval"].matched):
+    if finding.rule is not None:
+        rule = RULES[finding.rule]
+        said.append(
+            f"the rule of {rule.name} decides: an item is leaked if {rule.says}; it names no training rows. "
+            f"Pairs and evidence are those of the rule {OWN}"
+        )
+    by_rule = {rule: len(of_rule) for rule, of_rule in rows_by_rule(finding).items()}
+    if "answered" in rows and (matched := by_rule[OWN]):
         stand = "1 stands with its" if rows["answered"] == 1 else f"{rows['answered']:,} stand with their"
         said.append(f"{stand} answer nearby, of {matched:,} evaluation rows that match")
     no_leak = "which is no leak by itself"
@@ -79,9 +87,9 @@ def beside_sentences(finding: LevelFinding) -> list[str]:
             if alone == 1:
                 stand, whose = f"{field} of 1 evaluation row stands", "its question"
             said.append(f"the {stand} in training texts without {whose}, {why} (overlaps.parquet)")
-    counted = [f"{NAMES[rule]} {len(of_rule):,}" for rule, of_rule in rows_by_rule(finding).items()]
-    if counted and finding.sides["eval"].matched:
-        said.append(f"evaluation rows by published rules: {', '.join(counted)} (summary.json)")
+    if any(by_rule.values()):
+        counted = ", ".join(f"{RULES[rule].name} {n:,}" for rule, n in by_rule.items())
+        said.append(f"evaluation rows by each rule: {counted}")
     return [f"{finding.level}: {sentence}" for sentence in said]
 
 
@@ -100,11 +108,11 @@ def verdict_sentence(findings: Findings) -> str:
         return f"Not decided: {unfinished[0]}."
     what = "evaluation set" if "eval" in findings.sides else "split"
     if findings.verdict == "leak":
-        leaky = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "leak"]
+        leaky = [f"{_by_rule(f)} ({_percent(f)})" for f in ran if f.status == "leak"]
         seen = "was seen in training" if what == "evaluation set" else "holds duplicates"
         return f"This {what} {seen}: rows matched at {', '.join(leaky)}."
     if findings.verdict == "allowed":
-        allowed = [f"{f.level} ({_percent(f)})" for f in ran if f.status == "allowed"]
+        allowed = [f"{_by_rule(f)} ({_percent(f)})" for f in ran if f.status == "allowed"]
         return f"Matches within the allowed rates at {', '.join(allowed)}. {_coverage(findings, what)}"
     if findings.verdict == "incomplete":
         decides = "a scan of the training set itself decides"
@@ -118,8 +126,13 @@ def _undecided(ran: list[LevelFinding]) -> str:
 
 
 def level_name(finding: LevelFinding) -> str:
-    """The level with its threshold, if it has one."""
-    return finding.level if finding.threshold is None else f"{finding.level} ≥{finding.threshold:g}"
+    """The level with its threshold, or with the published rule that decided, if it has one."""
+    return _by_rule(finding) if finding.threshold is None else f"{finding.level} ≥{finding.threshold:g}"
+
+
+def _by_rule(finding: LevelFinding) -> str:
+    """The level with the published rule that decided, if one did."""
+    return finding.level if finding.rule is None else f"{finding.level} by {finding.rule}"
 
 
 def _percent(finding: LevelFinding) -> str:
@@ -129,14 +142,14 @@ def _percent(finding: LevelFinding) -> str:
 
 def _coverage(findings: Findings, what: str) -> str:
     ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
-    clean = [f.level for f in ran if f.status == "clean"]
+    clean = [f for f in ran if f.status == "clean"]
     if not clean:
         return ""
     found = "leak" if what == "evaluation set" else "duplicate"
     possible = _possible(findings)
     of = f" ({len(clean)} of {len(possible)})" if len(clean) < len(possible) else ""
     levels = "level" if len(clean) == 1 else "levels"
-    sentence = f"No {found} found at {levels} {', '.join(clean)}{of}"
+    sentence = f"No {found} found at {levels} {', '.join(map(_by_rule, clean))}{of}"
     unchecked = []
     for finding in ran:
         for side in SIDES:
@@ -147,5 +160,9 @@ def _coverage(findings: Findings, what: str) -> str:
     if groups := not_checked(findings, left_out=True):
         sought = (f"{', '.join(LEVELS[n].sought for n in names)} ({why})" for why, names in groups.items())
         sentence += f". Not looked for: {'; '.join(sought)}"
-    blind = "; ".join(f"{level}: {LEVELS[level].cannot_see}" for level in clean)
+    blind = "; ".join(f"{f.level}: {_cannot_see(f)}" for f in clean)
     return f"{sentence}. What these levels cannot see: {blind}."
+
+
+def _cannot_see(finding: LevelFinding) -> str:
+    return LEVELS[finding.level].cannot_see if finding.rule is None else RULES[finding.rule].cannot_see

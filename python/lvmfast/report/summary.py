@@ -12,8 +12,8 @@ from lvmfast.corpus.columns import ColumnsOfSides
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, Verdict
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.published import RULES, rows_by_rule
-from lvmfast.leaks.tally import SideCount
+from lvmfast.leaks.published import rows_by_rule
+from lvmfast.leaks.rules import RULES
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.nearest import distribution
 from lvmfast.report.sentences import verdict_sentence
@@ -68,7 +68,7 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         "pairs": finding.pairs,
     }
     for side in SIDES:
-        level |= _side(side, finding.sides.get(side))
+        level |= _side(side, finding)
     level["unchecked"] = {side: dict(count.unchecked) for side, count in finding.sides.items()}
     if finding.keys is not None:
         level |= {f"{side}_keys": finding.keys[side] for side in SIDES}
@@ -79,7 +79,9 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
         if name not in RULES:
             level[name] = {f"{side}_rows": count.matched for side, count in beside.sides.items()}
     if by_rule := rows_by_rule(finding):
-        level["published"] = {rule: len(rows) for rule, rows in by_rule.items()}
+        level["rules"] = {rule: len(rows) for rule, rows in by_rule.items()}
+    if finding.rule is not None:
+        level["rule"] = finding.rule
     if finding.continued is not None:
         level["joined_rows"] = finding.continued
     if finding.undecided is not None:
@@ -92,12 +94,13 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
     return level
 
 
-def _side(side: Side, count: SideCount | None) -> dict[str, Any]:
+def _side(side: Side, finding: LevelFinding) -> dict[str, Any]:
+    count = finding.sides.get(side)
     return {
         f"{side}_rows_checked": count.checked if count else None,
         f"{side}_rows_unchecked": sum(count.unchecked.values()) if count else None,
-        f"{side}_rows_matched": count.matched if count else None,
-        f"{side}_rate": count.rate if count else None,
+        f"{side}_rows_matched": finding.matched(side),
+        f"{side}_rate": finding.rate(side),
     }
 
 
@@ -108,8 +111,8 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
             levels = {
                 level: {
                     "checked": count.files[place].checked,
-                    "matched": count.files[place].matched,
-                    **_published(finding, side, info, place),
+                    "matched": None if finding.matched(side) is None else count.files[place].matched,
+                    **_by_rule(finding, side, info, place),
                 }
                 for level, finding in findings.levels.items()
                 if (count := finding.sides.get(side)) and finding.status != "not_checkable"
@@ -119,13 +122,13 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
     return files
 
 
-def _published(finding: LevelFinding, side: Side, info: SideInfo, place: int) -> dict[str, Any]:
-    """What published rules say of an evaluation file."""
+def _by_rule(finding: LevelFinding, side: Side, info: SideInfo, place: int) -> dict[str, Any]:
+    """What each rule says of an evaluation file."""
     by_rule = rows_by_rule(finding) if side == "eval" else {}
     start = int(info.file_starts[place])
     ends = (start, start + int(info.file_rows[place]))
     counts = {rule: int(np.diff(np.searchsorted(rows, ends))[0]) for rule, rows in by_rule.items()}
-    return {"published": counts} if counts else {}
+    return {"rules": counts} if counts else {}
 
 
 def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[str, Any]:
@@ -136,6 +139,7 @@ def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[st
         "normalize": options.normalize,
         "min_chars": options.min_chars,
         "max_df": options.max_df,
+        "overlap_rule": options.overlap_rule,
         "overlap_short": options.overlap_short,
         "join_chunks": options.join_chunks,
         "nearest": options.nearest,
@@ -145,8 +149,8 @@ def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[st
     }
 
 
-#: Options that earlier summaries and certificates lack: those scans had no level that asks for them.
-LATER = ("overlap_short", "join_chunks")
+#: Options that earlier summaries and certificates lack: those scans were as their defaults are.
+LATER = ("overlap_rule", "overlap_short", "join_chunks")
 
 
 def options_of(summarized: Mapping[str, Any]) -> ScanOptions:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
-from lvmfast.leaks.tally import FileCount, SideCount
+from lvmfast.leaks.tally import FileCount
 from lvmfast.report.nearest import nearest_sentence
 from lvmfast.report.sentences import beside_sentences, level_name, not_checked, undecided_count
 from lvmfast.shown import line, say, tell
@@ -85,17 +85,18 @@ def _by_level(findings: Findings) -> Table:
         table.add_row(
             name,
             f"[{COLOURS[finding.status]}]{finding.status.replace('_', ' ')}[/]",
-            *(_ratio(finding.sides.get(side)) if ran else "-" for side in sides),
+            *(_ratio(finding, side) if ran else "-" for side in sides),
             f"{finding.pairs:,}" if ran else "-",
         )
     return table
 
 
-def _ratio(count: SideCount | None) -> str:
-    if count is None:
+def _ratio(finding: LevelFinding, side: Side) -> str:
+    matched, rate = finding.matched(side), finding.rate(side)
+    if matched is None:
         return "-"
-    rate = "" if count.rate is None else f" ({count.rate:.1%})"
-    return f"{count.matched:,}/{count.checked:,}{rate}"
+    share = "" if rate is None else f" ({rate:.1%})"
+    return f"{matched:,}/{finding.sides[side].checked:,}{share}"
 
 
 def _unchecked(finding: LevelFinding) -> str:

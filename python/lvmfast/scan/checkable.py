@@ -11,6 +11,7 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.chunks import CHUNK_IDS
 from lvmfast.leaks.findings import Lacking, named_files
 from lvmfast.leaks.options import LevelName, ScanOptions
+from lvmfast.leaks.rules import OWN
 from lvmfast.levels import LEVELS, joined
 
 #: What columns hold, as it is called where they are lacking.
@@ -76,6 +77,9 @@ def checkable(
         raise LackingError(f"nearest: needs two sides and the level {can}: {why}")
     if not levels:
         raise nothing_checkable({level: why.reason for level, why in missing.items()})
+    if options.overlap_rule != OWN and not any(LEVELS[level].excerpts for level in levels):
+        names = " and ".join(name for name, level in LEVELS.items() if level.excerpts)
+        raise LackingError(f"overlap_rule: {options.overlap_rule} decides at {names}, which is not scanned")
     if options.join_chunks:
         _check_chunks(train, eval, levels, options)
     if eval and any(LEVELS[level].compares_vectors for level in levels) and train.dim != eval.dim:

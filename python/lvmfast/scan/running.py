@@ -251,6 +251,7 @@ def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelF
         holders=result.holders,
         beside={name: level_finding(level, found, threshold) for name, found in result.beside.items()},
         continued=result.continued,
+        rule=result.rule,
         match_count=result.match_count,
     )
 

@@ -20,6 +20,7 @@ from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, reason
 from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.leaks.rules import OWN
 from lvmfast.levels import LEVELS
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.saved import SavedScan
@@ -302,7 +303,13 @@ def _check_left(dropped: Leaked) -> None:
 
 
 def _check_side(leaked: Leaked, saved: SavedScan) -> None:
-    """Refuses what dropping rows of this side cannot mend."""
+    """Refuses what dropping rows of this side cannot mend, or what names none of them."""
+    for name, found in saved.summary["levels"].items():
+        if leaked.side == "train" and "rule" in found and (matched := found["eval_rows_matched"]):
+            raise DataError(
+                f"--drop train: {matched} eval rows leak at {name} by the rule {found['rule']}, which names "
+                f"no training rows: use --drop eval, or scan with --overlap-rule {OWN}, which does"
+            )
     for name in [name for name, level in LEVELS.items() if leaked.side not in level.sides]:
         matched = saved.summary["levels"].get(name, {}).get("eval_rows_matched")
         if matched:
