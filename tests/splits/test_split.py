@@ -314,9 +314,11 @@ def test_shares_that_make_no_sense(asked, message):
 
 def test_what_cannot_be_split(tmp_path):
     np.save(tmp_path / "v.npy", np.eye(3, dtype=np.float32))
+    with pytest.raises(DataError, match=r"v.npy has no doc_id, so each row is a document of its own"):
+        lvmfast.split(tmp_path / "v.npy", out=tmp_path / "out", eval_docs=1, min_chunks_per_doc=2)
     with pytest.raises(DataError, match=r"v.npy: no doc_id to split by"):
-        lvmfast.split(tmp_path / "v.npy", out=tmp_path / "out", eval_docs=1)
-    with pytest.raises(DataError, match=r"<arrays>: expected a local file"):
+        lvmfast.split(tmp_path / "v.npy", out=tmp_path / "out", eval_docs=1, by="page")
+    with pytest.raises(DataError, match=r"<arrays>: expected a file or an object"):
         lvmfast.split({"doc_id": [1, 2], "text": ["a", "b"]}, out=tmp_path / "out", eval_docs=1)
     pq.write_table(pa.table({"doc_id": pa.nulls(3, pa.int64()), "text": ["a"] * 3}), tmp_path / "n.parquet")
     with pytest.raises(DataError, match=r"n.parquet: doc_id: every id is null"):

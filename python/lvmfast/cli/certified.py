@@ -70,19 +70,24 @@ def _dropped(certificate: Mapping[str, Any]) -> list[str]:
 
 def _divided(certificate: Mapping[str, Any]) -> list[str]:
     split = certificate["split"]
+    what = "documents"
     lines = []
+    if split["by"] is None:
+        what = "rows"
+        lines.append("no doc_id: each row is a document of its own; --by FIELD names what belongs together")
     for name, side in certificate["sides"].items():
         file = side["files"][0]["file"]
-        lines.append(f"{file}: {split['documents'][name]:,} documents, {side['rows']:,} rows")
+        counted = "" if what == "rows" else f"{split['documents'][name]:,} documents, "
+        lines.append(f"{file}: {counted}{side['rows']:,} rows")
     if split["joined_components"]:
         lines.append(
-            f"{split['joined_components']:,} sets of documents share text or vectors; each was kept together"
+            f"{split['joined_components']:,} sets of {what} share text or vectors; each was kept together"
         )
     kept = [
         (split["documents_too_small"], f"with fewer than {split['min_chunks_per_doc']} rows or no id"),
         (split["documents_with_answer"], "in which a row holds its own answer"),
     ]
-    lines += [f"{n:,} documents {why}, or joined to one: in train" for n, why in kept if n]
+    lines += [f"{n:,} {what} {why}, or joined to one: in train" for n, why in kept if n]
     for component in split["too_large"]:
         others = component["documents"] - len(component["examples"])
         names = ", ".join(component["examples"]) + (f" and {others:,} more" if others > 0 else "")

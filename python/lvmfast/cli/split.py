@@ -26,15 +26,24 @@ def split(
     data: Annotated[list[str], typer.Argument(help="File, folder or quoted glob; all of one format.")],
     out: NewFolder,
     by: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column or field of the rows that belong together.")
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column or field by which rows belong together; without one and without "
+            "doc_id each row is on its own.",
+        ),
     ] = DOC_ID,
     eval_docs: Annotated[int | None, typer.Option(help="Documents to hold out for evaluation.")] = None,
     eval_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
     val_docs: Annotated[int | None, typer.Option(help="Documents of a third side.")] = None,
     val_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
     min_chunks_per_doc: Annotated[
-        int, typer.Option(help="Documents with fewer rows are not held out.")
-    ] = DEFAULT_MIN_CHUNKS,
+        int | None,
+        typer.Option(
+            help="Documents with fewer rows are not held out. "
+            f"Default: {DEFAULT_MIN_CHUNKS}, or 1 where rows are documents."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
     payload: Texts = None,
     threshold: Threshold = DEFAULT_THRESHOLD,

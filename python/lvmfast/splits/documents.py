@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset
+from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.keys import id_keys, newly_inserted
 from lvmfast.corpus.looks import LackingError
 from lvmfast.errors import DataError
@@ -68,6 +69,31 @@ def read_documents(split: Dataset, options: ScanOptions, progress: Progress) -> 
     unnamed = np.flatnonzero(of_row < 0)
     of_row[unnamed] = len(ids) + np.arange(len(unnamed))
     return Documents(of_row, tuple(ids), np.bincount(of_row), starts_of(file_rows))
+
+
+def has_documents(split: Dataset) -> bool:
+    """Whether a file has document ids, or a field of that name that cannot be read as ids."""
+    return any("doc_id" in file.fields or "doc_id" in file.unreadable for file in split.files)
+
+
+def rows_as_documents(split: Dataset, options: ScanOptions, progress: Progress) -> Documents:
+    """Each row a document of its own, whose id is ``row`` and its place among the rows of all files.
+
+    Raises:
+        DataError: there is no row, or nothing in which rows can be compared.
+    """
+    columns: tuple[Column, ...] = ("chunk_id", "text", "vector", "context")
+    known = next((column for column in columns if column in split.columns), None)
+    if known is None:
+        raise LackingError(f"{split.files[0].name}: no text and no vector: rows cannot be compared")
+    file_rows = np.zeros(len(split.files), np.int64)
+    for batch in read(split, (known,), "count rows", options, progress):
+        file_rows[batch.file] += batch.rows
+    count = int(file_rows.sum())
+    if not count:
+        raise DataError(f"{split.files[0].name}: no rows")
+    ids = tuple(f"row {row}" for row in range(count))
+    return Documents(np.arange(count), ids, np.ones(count, np.int64), starts_of(file_rows))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 from os import PathLike
 from typing import Any
@@ -16,7 +16,7 @@ from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import suffix_of
 from lvmfast.corpus.leftovers import CERTIFICATE
-from lvmfast.corpus.looks import begins_again
+from lvmfast.corpus.looks import LackingError, begins_again
 from lvmfast.corpus.paths import given_paths
 from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError, reason
@@ -29,7 +29,7 @@ from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, wri
 from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.components import Components, relate_documents
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS, PARTS, Division, Part, Shares, divide
-from lvmfast.splits.documents import Documents, draw_lots, read_documents
+from lvmfast.splits.documents import Documents, draw_lots, has_documents, read_documents, rows_as_documents
 from lvmfast.splits.layout import check_destination, stored_files
 from lvmfast.splits.overlaps import join_overlaps
 from lvmfast.splits.result import CleanSplit, place_of
@@ -53,7 +53,7 @@ def split(
     eval_fraction: float | None = None,
     val_docs: int | None = None,
     val_fraction: float | None = None,
-    min_chunks_per_doc: int = DEFAULT_MIN_CHUNKS,
+    min_chunks_per_doc: int | None = None,
     seed: int = 0,
     payload: Any = None,
     threshold: float = DEFAULT_THRESHOLD,
@@ -77,12 +77,14 @@ def split(
         data: a path, a quoted glob, a folder or a list of these; all files of one format.
         out: the folder, or its URI, to write `train.*`, `eval.*`, perhaps `val.*`, and `clean.json` to; it
             must be empty or not there.
-        by: the column or field that says which rows belong together.
+        by: the column or field that says which rows belong together. Where there is no `doc_id` and nothing
+            else was named, each row is a document of its own.
         eval_docs: documents to hold out.
         eval_fraction: or the fraction of them.
         val_docs: documents of a third side.
         val_fraction: or the fraction of them.
-        min_chunks_per_doc: documents with fewer rows are not held out.
+        min_chunks_per_doc: documents with fewer rows are not held out; None: 10, and 1 where rows are
+            documents.
         seed: of the lots.
         payload: texts by (doc_id, chunk_id).
         threshold: cosine from which two vectors match.
@@ -96,7 +98,8 @@ def split(
     Raises:
         DataError: bad input, a side that would be empty, or a folder that cannot be written.
     """
-    shares = Shares(eval_docs, eval_fraction, val_docs, val_fraction, min_chunks_per_doc, seed)
+    least = DEFAULT_MIN_CHUNKS if min_chunks_per_doc is None else min_chunks_per_doc
+    shares = Shares(eval_docs, eval_fraction, val_docs, val_fraction, least, seed)
     options = ScanOptions(
         threshold=threshold,
         normalize=normalize,
@@ -112,6 +115,9 @@ def split(
         texts = None if payload is None else load_payload(payload, columns=fields)
         dataset = load_split(data, columns=fields, payload=texts, lenient=True)
         check_readable(dataset)
+        by_row = DOC_ID not in fields and not has_documents(dataset)
+        if by_row:
+            shares = _of_rows(shares, min_chunks_per_doc, dataset)
         sources = stored_files(dataset.files)
         common_format(sources)
         payload_files = None if texts is None else stored_files(texts.files)
@@ -119,7 +125,7 @@ def split(
         names = [f"{part}{suffix_of(sources[0])}" for part in ("train", *shares.held_out)]
     inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
     with clock.phase("join"):
-        documents = read_documents(dataset, options, progress)
+        documents = (rows_as_documents if by_row else read_documents)(dataset, options, progress)
         found = relate_documents(dataset, documents.of_row, len(documents.rows), options, progress)
         answers = np.unique(documents.of_row[found.with_answer])
         division, parted = _division(dataset, documents, found.components, answers, shares, options, progress)
@@ -153,7 +159,10 @@ def split(
                 {"path": file["path"], **Identity.stated(file).fields()}
                 for file in inputs.described()["train"]["files"]
             ]
-            details = {"source": source, "split": _stated(by, shares, documents, division)}
+            details = {
+                "source": source,
+                "split": _stated(None if by_row else by, shares, documents, division),
+            }
             certificate = certificate_of("split", scans, stage.folder, (), details, threads)
             write_certificate(stage.folder, certificate)
             with clock.phase("publish"):
@@ -189,7 +198,21 @@ def _division(
             return division, part
 
 
-def _stated(by: str, shares: Shares, documents: Documents, division: Division) -> dict[str, Any]:
+def _of_rows(shares: Shares, least: int | None, dataset: Dataset) -> Shares:
+    """The shares of rows that are documents of their own.
+
+    Raises:
+        DataError: documents of several rows were asked for.
+    """
+    if least not in (None, 1):
+        raise LackingError(
+            f"--min-chunks-per-doc: {dataset.files[0].name} has no doc_id, so each row is a document of its "
+            "own; --by FIELD names what rows belong together by"
+        )
+    return replace(shares, min_chunks_per_doc=1)
+
+
+def _stated(by: str | None, shares: Shares, documents: Documents, division: Division) -> dict[str, Any]:
     """The part `split` of the certificate."""
     asked = {name: value for name, value in asdict(shares).items() if value is not None}
     return {
