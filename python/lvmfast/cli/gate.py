@@ -27,6 +27,7 @@ def gate(
     """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not there yet."""
     asked = at_epoch(TRAINING if gates is None else read_gates(gates), epoch)
     found = read_run(run)
+    found.history.refuse_ambiguous(gate.metric for gate in asked)
     verdicts = judge(asked, found.evidence)
     if as_json:
         answer: dict[str, Any] = {"run": str(run), "leak_status": found.leak_status, **verdicts.to_dict()}

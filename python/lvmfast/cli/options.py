@@ -33,7 +33,8 @@ NewFolder = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")]
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of a run, or any trainer's history.json.")
+    Path,
+    typer.Argument(metavar="RUN", help="Folder of a run, or the history of any trainer (docs/gates.md)."),
 ]
 Gates = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")

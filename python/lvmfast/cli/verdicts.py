@@ -10,6 +10,8 @@ from lvmfast.report.terminal import cell, show_table
 from lvmfast.shown import say
 from lvmfast.training.history import Run
 
+#: Figures that are named where one that a gate needs is lacking.
+_NAMED = 12
 STYLES = {"passed": "green", "failed": "bold red", "proves_nothing": "yellow", "not_checkable": "dim"}
 
 
@@ -51,7 +53,12 @@ def verdict_line(verdicts: Verdicts, run: Run) -> str:
         return f"{stamp}INCOMPLETE: {run.path}: epoch {missing} {why}: {had}"
     if verdicts.verdict == "incomplete":
         lacking = [j.gate.name for j in verdicts.gates if j.status == "not_checkable" and j.gate.required]
-        why = f"not checkable: {', '.join(lacking)}" if lacking else "no gate that was met proves anything"
+        why = "no gate that was met proves anything"
+        if lacking:
+            had = ", ".join(run.history.figures[:_NAMED]) + (
+                " and more" if run.history.figures[_NAMED:] else ""
+            )
+            why = f"not checkable: {', '.join(lacking)}; its figures are {had or 'none'}"
         return f"{stamp}INCOMPLETE: {where}: {why}"
     count = {status: sum(j.status == status for j in verdicts.gates) for status in STYLES}
     rest = [f"{count[s]} {s.replace('_', ' ')}" for s in ("proves_nothing", "not_checkable") if count[s]]

@@ -36,6 +36,11 @@ def named(runs: Sequence[Run]) -> dict[str, Run]:
         found[str(run.path)] = run
     if not any(run.history.epochs for run in runs):
         raise DataError(f"{', '.join(found)}: no epoch is finished yet, so there is nothing to draw")
+    if not any(run.history.curve(metric) for run in runs for metric in DRAWN.values()):
+        had = ", ".join(dict.fromkeys(name for run in runs for name in run.history.figures)) or "none"
+        raise DataError(
+            f"{', '.join(found)}: expected one of {', '.join(DRAWN.values())}, found the figures {had}"
+        )
     return found
 
 

@@ -1,15 +1,16 @@
-"""`history.json`: the epochs of a run, of ours or of another trainer, and what gates ask of them."""
+"""The epochs of a run, from our `history.json` or another trainer's files, and what gates ask of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lvmfast.errors import DataError
 from lvmfast.parse import read_json, read_toml
+from lvmfast.training.foreign import EVENTS, METRICS, TRAINER_STATE, find_history, read_rows, with_usual_names
 
 HISTORY, CONFIG, RUN = "history.json", "config.toml", "run.json"
 
@@ -29,6 +30,28 @@ class History:
     path: Path
     epochs: Mapping[int, Mapping[str, Any]]  #: rows by epoch, in order
     notes: tuple[str, ...] = ()  #: what is odd about the file, a sentence each
+    #: figures that several fields of the file could be, and those fields
+    ambiguous: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> list[str]:
+        """The names of the figures that any epoch has."""
+        rows = self.epochs.values()
+        names = dict.fromkeys(name for row in rows for name, value in row.items() if _is_figure(value))
+        return [name for name in names if name != "epoch"]
+
+    def refuse_ambiguous(self, metrics: Iterable[str]) -> None:
+        """Returns where each of `metrics` is one field of the file, or none.
+
+        Raises:
+            DataError: one could be several.
+        """
+        for metric in metrics:
+            if names := self.ambiguous.get(metric):
+                raise DataError(
+                    f"{self.path}: {metric}: {' and '.join(names)} could be meant, and differ; a gate of "
+                    f"your own names one (--gates FILE, metric = {names[0]!r})"
+                )
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """The epochs that have a finite figure of that name, and the figures."""
@@ -69,19 +92,28 @@ class Run:
 
 
 def read_run(path: str | Path) -> Run:
-    """A run folder, or a history file of any trainer. A run without a finished epoch has an empty history.
+    """A run folder, of lvmfast or another trainer, or a history, which is empty before an epoch is finished.
+
+    Which trainer wrote it is told by its files (see `foreign`).
 
     Raises:
-        DataError: it is neither, or a file in it is broken.
+        DataError: it is none of these, or a file in it is broken.
     """
     where = Path(path)
     if not where.exists():
-        raise DataError(f"{where}: expected the folder of a run or a {HISTORY}, found nothing")
+        raise DataError(f"{where}: expected the folder of a run or a history, found nothing")
     if not where.is_dir():
         return Run(where, None, read_history(where), {}, None)
     file = where / HISTORY
-    if not file.exists() and not any((where / name).exists() for name in (CONFIG, RUN)):
-        raise DataError(f"{where}: no {HISTORY}, {CONFIG} or {RUN} in it: not the folder of a run")
+    if not any((where / name).exists() for name in (HISTORY, CONFIG, RUN)):
+        other = find_history(where)
+        if other is None:
+            raise DataError(
+                f"{where}: not the folder of a run: no {HISTORY}, {CONFIG} or {RUN} in it, and no "
+                f"{TRAINER_STATE}, {METRICS} or {EVENTS}* of another trainer"
+            )
+        history = read_history(other[0])
+        return Run(where, None, replace(history, notes=(*other[1], *history.notes)), {}, None)
     history = read_history(file) if file.exists() else History(file, {})
     record = read_json(where / RUN) if (where / RUN).exists() else {}
     if not isinstance(record, dict):
@@ -101,37 +133,42 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def read_history(path: str | Path) -> History:
-    """Reads a list of epochs, each an object with `epoch`.
+    """Reads a list of epochs, each an object with `epoch`, or what another trainer wrote of them.
 
-    Epochs out of order are sorted, and rows that all lack `epoch` are counted from 1; both are noted, as are
-    gaps, repeated rows and figures that are no finite numbers.
+    A figure also stands under its usual name (``val_loss`` for ``eval_loss``). Epochs out of order are
+    sorted, and rows that all lack `epoch` are counted from 1; both are noted, as are gaps, repeated rows and
+    figures that are no finite numbers.
 
     Raises:
         DataError: no JSON, no list, a row that is no object, a figure that is no number, or two different
             rows of one epoch.
     """
     where = Path(path)
-    rows = read_json(where)
-    if not isinstance(rows, list):
-        raise DataError(f"{where}: expected a list of epochs, got {_kind(rows)}")
-    notes: list[str] = []
+    read = read_rows(where)
+    rows, notes = read.rows, list(read.notes)
     for place, row in enumerate(rows):
         if not isinstance(row, dict):
             raise DataError(f"{where}: row {place}: expected an object, got {_kind(row)}")
-        _check_figures(f"{where}: row {place}", row)
         _check_baselines(f"{where}: row {place}", row.get("baselines"))
     if rows and not any("epoch" in row for row in rows):
         rows = [{"epoch": place, **row} for place, row in enumerate(rows, 1)]
         notes.append("its rows name no epoch, so they are counted from 1")
+    rows, ambiguous = with_usual_names(rows)
+    notes += [f"{name}: {' and '.join(of)} differ, so none is taken for it" for name, of in ambiguous.items()]
     epochs: dict[int, Mapping[str, Any]] = {}
     for place, row in enumerate(rows):
+        _check_figures(f"{where}: row {place}", row)
         epoch = _epoch(f"{where}: row {place}", row)
         if epoch in epochs and not _equal(epochs[epoch], row):
             raise DataError(f"{where}: epoch {epoch}: two rows that differ; expected one, of one run")
         if epoch in epochs:
             notes.append(f"epoch {epoch} stands there twice")
         epochs[epoch] = row
-    return History(where, dict(sorted(epochs.items())), (*notes, *_notes(epochs)))
+    return History(where, dict(sorted(epochs.items())), (*notes, *_notes(epochs)), ambiguous)
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _notes(epochs: Mapping[int, Mapping[str, Any]]) -> list[str]:

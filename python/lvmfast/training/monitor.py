@@ -12,8 +12,9 @@ from typing import Literal
 
 from lvmfast.errors import DataError
 from lvmfast.gates import Gate, Verdicts, judge
+from lvmfast.training.foreign import EVENTS, find_history
 from lvmfast.training.heartbeat import SECONDS_TO_STALL, State, process_started, state
-from lvmfast.training.history import Run, read_run
+from lvmfast.training.history import HISTORY, Run, read_run
 
 Action = Literal["stop", "triage", "warn"]
 ENDED = ("finished", "stopped", "died")
@@ -77,6 +78,7 @@ def monitor(
             broken = True
             sleep(min(every, 1.0))
             continue
+        run.history.refuse_ambiguous(gate.metric for gate in gates)
         verdicts = judge(gates, run.evidence)
         if not verdicts.awaited:
             stopped = None
@@ -97,13 +99,21 @@ def _life(path: Path, stall_after: float) -> State:
         life = state(path, stall_after)
         if life.life != "unknown":
             return life
-        path = path / "history.json"
+        path = _history_in(path)
     try:
         age = time.time() - path.stat().st_mtime
     except OSError:
         return State("unknown", "no history.json and no heartbeat.json yet")
     sentence = f"no heartbeat.json; {path.name} changed {max(age, 0):,.0f} s ago"
     return State("stalled" if age > stall_after else "unknown", sentence)
+
+
+def _history_in(folder: Path) -> Path:
+    """What of a run folder changes while its trainer is at work: the history, of whichever trainer."""
+    found = None if (folder / HISTORY).exists() else find_history(folder)
+    path = folder / HISTORY if found is None else found[0]
+    events = list(path.glob(f"{EVENTS}*")) if path.is_dir() else []
+    return max(events, key=lambda event: event.stat().st_mtime) if events else path
 
 
 def stop(
