@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
 from typer.core import TyperGroup
 
 from lvmfast import __version__, _core
+from lvmfast.cli.configuration import CONFIGURATION
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer, exit_code
 from lvmfast.interrupts import INTERRUPTS
@@ -51,6 +53,7 @@ def exit_codes(command: Command) -> Command:
     @wraps(command)
     def run(*args: Any, **options: Any) -> Answer:
         with INTERRUPTS.working():
+            CONFIGURATION.tell()
             _check_kernel()
             _check_numbers(options)
             return command(*args, **options)
@@ -157,7 +160,9 @@ def _usage(error: Any) -> str:
         tell(*error.message.split("\n"))
         return f"which command? `{path} COMMAND`, one of those above"
     found = " ".join(error.format_message().split()).rstrip(".")
-    return f"{found}; `{path} --help` says what there is"
+    if getattr(error, "option_name", "") == "--config":
+        found += "; a file of options goes before the command: `lvmfast --config FILE ...`"
+    return f"{found}{CONFIGURATION.blamed(found)}; `{path} --help` says what there is"
 
 
 def _version(asked: bool) -> None:
@@ -168,8 +173,20 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Options of commands, a table for each (docs/configuration.md). Default: lvmfast.toml, "
+            "if it is there. The command line goes above it.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    asked = context.invoked_subcommand
+    command = None if asked is None else cast(TyperGroup, context.command).get_command(context, asked)
+    if command is not None:
+        context.default_map = CONFIGURATION.options(config, COMMANDS, asked, command)
