@@ -20,10 +20,10 @@ import mwparserfromhell
 from loky import get_reusable_executor
 
 from common import machine, race
+from lvmfast.encoding.encoder import Encoder
 from lvmfast.ingest.articles import write_articles
 from lvmfast.ingest.chunks import ChunkOptions, write_chunks
 from lvmfast.ingest.dump import Dump
-from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.selection import Selection
 from lvmfast.ingest.wikitext import prose
 

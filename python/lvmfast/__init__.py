@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lvmfast._core import __version__
     from lvmfast.api import leakscan
     from lvmfast.corpus import Dataset, load_split
+    from lvmfast.encoding.embed import embed
     from lvmfast.evals.evaluate import evaluate
     from lvmfast.evals.evaluation import Evaluation
     from lvmfast.leaks.arrays import hash_texts, intersect_pairs
@@ -41,6 +42,7 @@ __all__ = [
     "Verification",
     "__version__",
     "clean",
+    "embed",
     "evaluate",
     "fingerprint",
     "fingerprint_identity",
@@ -66,6 +68,7 @@ _HOMES = {
     "leakscan": ("lvmfast.api", "leakscan"),
     "Dataset": ("lvmfast.corpus", "Dataset"),
     "load_split": ("lvmfast.corpus", "load_split"),
+    "embed": ("lvmfast.encoding.embed", "embed"),
     "evaluate": ("lvmfast.evals.evaluate", "evaluate"),
     "Evaluation": ("lvmfast.evals.evaluation", "Evaluation"),
     "hash_texts": ("lvmfast.leaks.arrays", "hash_texts"),

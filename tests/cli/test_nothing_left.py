@@ -69,6 +69,11 @@ COMMANDS = {
         ("--normalize odd", "--column text=nothing", "--engine none"),
         folder=False,
     ),
+    "texts": Command(
+        "embed @docs.jsonl --encoder stand-in --out OUT.npz --quiet",
+        ("--engine none", "--encoder gone", "--column text=nothing", "--column text=doc_id[*]"),
+        folder=False,
+    ),
     "wikipedia": Command(
         "ingest wikipedia @articles.jsonl --encoder stand-in --out OUT --quiet",
         (
@@ -191,7 +196,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sentencex")
-    for module in ("lvmfast.ingest.pipeline", "lvmfast.cli.ingest"):
+    for module in ("lvmfast.ingest.pipeline", "lvmfast.cli.ingest", "lvmfast.encoding.embed"):
         monkeypatch.setattr(f"{module}.Encoder", StandIn)
 
 

@@ -43,8 +43,8 @@ def on_cluster(work: str, what: str, *arguments: Path) -> str:
 #: The command with batch files so small that there are many.
 LVMFAST = """
 from lvmfast.__main__ import main
-from lvmfast.ingest import embeddings
-embeddings.PART_ROWS = 50
+from lvmfast.encoding import parts
+parts.PART_ROWS = 50
 main()
 """
 

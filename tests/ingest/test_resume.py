@@ -16,6 +16,7 @@ pytest.importorskip("mwparserfromhell")
 pytest.importorskip("sentencex")
 
 from lvmfast import load_split, verify
+from lvmfast.encoding import parts
 from lvmfast.errors import DataError
 from lvmfast.ingest import embeddings, pipeline
 from lvmfast.ingest.chunks import ChunkOptions
@@ -50,11 +51,12 @@ STAND_IN = textwrap.dedent(
 KILLED = STAND_IN + textwrap.dedent(
     """
         import os, signal, sys
-        from lvmfast.ingest import embeddings, pipeline
+        from lvmfast.encoding import parts
+        from lvmfast.ingest import pipeline
         from lvmfast.ingest.proof import Training
 
         source, out, step, moment = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-        embeddings.PART_ROWS = 16
+        parts.PART_ROWS = 16
         pipeline.Encoder = StandIn
         replace, count = os.replace, 0
 
@@ -104,7 +106,7 @@ def stand_in(monkeypatch):
     names: dict = {}
     exec(STAND_IN, names)
     monkeypatch.setattr(pipeline, "Encoder", names["StandIn"])
-    monkeypatch.setattr(embeddings, "PART_ROWS", 16)
+    monkeypatch.setattr(parts, "PART_ROWS", 16)
 
 
 @pytest.mark.slow

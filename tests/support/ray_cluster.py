@@ -91,11 +91,12 @@ def within(corpus: str, out: str, **engine: Any) -> None:
 
 
 def embed(chunks: str, out: str, encoder: str, *, engine: str, ray_address: str, progress: Any) -> None:
+    from lvmfast.encoding import parts
+    from lvmfast.encoding.encoder import Encoder
+    from lvmfast.encoding.ray import embedder_of
     from lvmfast.ingest import embeddings
-    from lvmfast.ingest.encoder import Encoder
-    from lvmfast.ingest.pipeline import embedder_of
 
-    embeddings.PART_ROWS = 50
+    parts.PART_ROWS = 50
     embedding = embedder_of(engine, ray_address, None)
     done = embeddings.write_embeddings(
         Path(chunks), Path(out), Encoder(encoder, device="cpu"), embed=embedding, progress=progress
@@ -185,7 +186,7 @@ def main(work: str, what: str, arguments: list[str]) -> None:
             path = spans._path
             spans._path = lambda file: path(file).replace("train", "elsewhere")  # type: ignore[assignment]
         if what == "encoder":
-            from lvmfast.ingest import ray_embedding
+            from lvmfast.encoding import ray as ray_embedding
 
             elsewhere = Path(arguments[-1]).parent / "other" / "encoder"
             ray_embedding._name = lambda encoder: str(elsewhere)

@@ -30,6 +30,7 @@ COMMANDS = (
     "split",
     "verify",
     "fingerprint",
+    "embed",
     "ingest",
     "train",
     "eval",

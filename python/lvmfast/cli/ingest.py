@@ -14,13 +14,14 @@ from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Ignore, RayAddress
 from lvmfast.cli.values import behind
 from lvmfast.corpus.paths import Expansion
+from lvmfast.encoding.encoder import Encoder
+from lvmfast.encoding.ray import device_here, embedder_of
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.ingest.articles import Domains, write_articles
 from lvmfast.ingest.chunks import ChunkOptions, LengthUnit, write_chunks
 from lvmfast.ingest.embeddings import write_embeddings
-from lvmfast.ingest.encoder import Encoder
-from lvmfast.ingest.pipeline import Ingested, device_here, embedder_of, ingest
+from lvmfast.ingest.pipeline import Ingested, ingest
 from lvmfast.ingest.proof import Proven, Training, prove
 from lvmfast.ingest.selection import Selection, parse_ranges
 from lvmfast.ingest.sequences import Layout, write_sequences

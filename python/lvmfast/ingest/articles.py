@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.quarantined import check_usable
+from lvmfast.corpus.writing import parquet_writer
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.ingest.dump import Dump, Page, Site
 from lvmfast.ingest.ordered import in_order
-from lvmfast.ingest.parquet_files import parquet_writer
 from lvmfast.ingest.plain import PlainArticle, plain_articles
 from lvmfast.ingest.selection import Sample, Selection
 from lvmfast.ingest.wikitext import Prose, is_disambiguation, prose

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.quarantined import check_usable
+from lvmfast.corpus.writing import parquet_writer
 from lvmfast.errors import DataError, missing_extra
-from lvmfast.ingest.parquet_files import parquet_writer
 from lvmfast.ingest.wikitext import is_boilerplate
 from lvmfast.leaks.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from lvmfast.ingest.encoder import Encoder
+    from lvmfast.encoding.encoder import Encoder
 
 SCHEMA = pa.schema(
     [("doc_id", pa.int64()), ("chunk_id", pa.int64()), ("text", pa.large_string()), ("domain", pa.string())]

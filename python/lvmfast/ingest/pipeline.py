@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lvmfast.corpus.paths import expand
-from lvmfast.engines.cluster import on_ray
+from lvmfast.encoding.encoder import Encoder
+from lvmfast.encoding.ray import device_here, embedder_of
 from lvmfast.errors import naming
 from lvmfast.ingest.articles import Domains, write_articles
 from lvmfast.ingest.chunks import ChunkOptions, write_chunks
-from lvmfast.ingest.embeddings import Embed, EmbedHere, write_embeddings
-from lvmfast.ingest.encoder import Encoder
+from lvmfast.ingest.embeddings import write_embeddings
 from lvmfast.ingest.proof import Training, check_encoder, prove
-from lvmfast.ingest.ray_embedding import RayEmbed
 from lvmfast.ingest.run import (
     ARTICLES,
     CHUNKS,
@@ -164,20 +163,6 @@ def ingest(
         done.stages["proof"] = run.stage("proof", prove_fresh)
         sequences.unlink(missing_ok=True)
     return done
-
-
-def embedder_of(engine: str, ray_address: str | None, device: str | None) -> Embed:
-    """Who embeds, by engine.
-
-    Raises:
-        DataError: as `on_ray` and `RayEmbed`.
-    """
-    return RayEmbed(ray_address, device) if on_ray(engine, ray_address) else EmbedHere()
-
-
-def device_here(engine: str, device: str | None) -> str | None:
-    """Where the encoder runs in this process, which with Ray only counts tokens."""
-    return "cpu" if engine == "ray" else device
 
 
 def _training_files(against: Training | None) -> list[str]:

@@ -13,8 +13,8 @@ from lvmfast.api import leakscan
 from lvmfast.corpus import load_split
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.durable import staged_folder
+from lvmfast.encoding.encoder import Encoder
 from lvmfast.errors import DataError, naming
-from lvmfast.ingest.encoder import Encoder
 from lvmfast.ingest.sequences import Layout, read_sequences, store_sequences
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.report.leak_report import LeakReport

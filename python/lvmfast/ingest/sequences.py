@@ -14,8 +14,8 @@ from lvmfast.corpus import load_split
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.npz import npz_members
 from lvmfast.corpus.windows import KEYS, VECTORS, WINDOWS
+from lvmfast.corpus.writing import Blocks, write_npz
 from lvmfast.errors import DataError
-from lvmfast.ingest.npz_files import Blocks, write_npz
 
 #: ``chunks`` stores each vector once; ``seed`` is the customary layout of copied contexts.
 Layout = Literal["chunks", "seed"]

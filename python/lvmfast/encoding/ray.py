@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Vectors
-from lvmfast.engines.cluster import WORKER_BYTES, connected, gpus, workers
+from lvmfast.encoding.encoder import Encoder
+from lvmfast.encoding.parts import Embed, EmbedHere, Run
+from lvmfast.engines.cluster import WORKER_BYTES, connected, gpus, on_ray, workers
 from lvmfast.engines.spread import spread
 from lvmfast.errors import DataError
-from lvmfast.ingest.embeddings import Batch
-from lvmfast.ingest.encoder import Encoder
 
 #: Of a worker beside its weights, which it holds twice while they are loaded: torch, and what 64 long texts
 #: need in an encoder of customary size.
@@ -45,12 +45,12 @@ class TextEncoder:
                 raise DataError(f"{name}: {what}: expected {stated.get(what)} as the driver has, got {value}")
 
     def __call__(self, item: dict[str, Any]) -> bytes:
-        """The vectors of one batch, float32, row after row."""
+        """The vectors of one run, float32, row after row."""
         return self._encoder.encode(item["texts"]).tobytes()
 
 
 class RayEmbed:
-    """Embeds batches on the workers of a cluster: one for each of its GPUs, or without any, for each node."""
+    """Embeds runs of texts on the workers of a cluster: one for each GPU, or without any, for each node."""
 
     device = ""
 
@@ -68,17 +68,17 @@ class RayEmbed:
             raise DataError(f"device: the engine ray has cpu, or cuda for one GPU a worker, got {device!r}")
         self._address, self._asked = address, device
 
-    def __call__(self, encoder: Encoder, batches: Iterator[Batch]) -> Iterator[tuple[int, Vectors]]:
-        """As `embeddings.Embed`.
+    def __call__(self, encoder: Encoder, runs: Iterator[Run]) -> Iterator[tuple[int, Vectors]]:
+        """As `parts.Embed`.
 
         Raises:
             DataError: no cluster is at the address, it has no GPU though one was asked for or not the memory
                 that a worker needs, or a worker has another version or another encoder.
         """
-        first = next(batches, None)
+        first = next(runs, None)
         if first is None:
             return
-        batches = chain([first], batches)
+        runs = chain([first], runs)
         with connected(self._address) as ray:
             gpu = self._asked == "cuda" or (self._asked is None and gpus(ray) > 0)
             if gpu and not gpus(ray):
@@ -95,10 +95,24 @@ class RayEmbed:
                 those.cpus,
                 encoder.provenance,
             )
-            while held := _round(batches):
+            while held := _round(runs):
                 numbers = [number for number, _ in held]
                 for place, result in spread(ray, [texts for _, texts in held], TextEncoder, arguments, those):
                     yield numbers[place], np.frombuffer(result, np.float32).reshape(-1, encoder.dim)
+
+
+def embedder_of(engine: str, ray_address: str | None, device: str | None) -> Embed:
+    """Who embeds, by engine.
+
+    Raises:
+        DataError: as `on_ray` and `RayEmbed`.
+    """
+    return RayEmbed(ray_address, device) if on_ray(engine, ray_address) else EmbedHere()
+
+
+def device_here(engine: str, device: str | None) -> str | None:
+    """Where the encoder runs in this process, which with Ray only counts tokens."""
+    return "cpu" if engine == "ray" else device
 
 
 def _name(encoder: Encoder) -> str:
@@ -107,11 +121,11 @@ def _name(encoder: Encoder) -> str:
     return os.path.abspath(folder) if os.path.isdir(folder) else encoder.name
 
 
-def _round(batches: Iterator[Batch]) -> list[tuple[int, pa.Table]]:
-    """The next batches as items, of about `ROUND_BYTES`."""
+def _round(runs: Iterator[Run]) -> list[tuple[int, pa.Table]]:
+    """The next runs as items, of about `ROUND_BYTES`."""
     held: list[tuple[int, pa.Table]] = []
     size = 0
-    for number, texts in batches:
+    for number, texts in runs:
         held.append((number, pa.table({"texts": pa.array([texts], pa.large_list(pa.large_string()))})))
         size += held[-1][1].nbytes
         if size >= ROUND_BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,6 +14,9 @@ import numpy as np
 
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.errors import DataError, missing_extra
+
+#: The hub answers so fast, or is taken not to be there.
+_HUB_SECONDS = 10.0
 
 
 class Encoder:
@@ -35,9 +39,13 @@ class Encoder:
         except ImportError as error:
             raise missing_extra("embedding", "encode", error) from error
         folder = os.path.expanduser(name)
+        here = os.path.isdir(folder)
+        kept = not here and _is_kept(name)
         transformers.utils.logging.disable_progress_bar()
         try:
-            self._model = SentenceTransformer(folder if os.path.isdir(folder) else name, device=device)
+            self._model = SentenceTransformer(
+                folder if here else name, device=device, local_files_only=here or kept
+            )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise DataError(f"{name}: cannot be loaded as an encoder: {reason}") from error
@@ -104,6 +112,7 @@ class Encoder:
             if os.path.isdir(os.path.expanduser(self.name))
             else self.name,
             "weights": self._weights(),
+            "configuration": self._configuration(),
             "dim": self.dim,
             "norm": "l2_once",
             "metric": "ip",
@@ -123,3 +132,37 @@ class Encoder:
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\0".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return f"blake2b:{digest.hexdigest()}"
+
+    def _configuration(self) -> str:
+        """A hash over what else decides vectors: pooling, the window, prompts, and the tokenizer."""
+        import hashlib
+
+        tokenizer = self._model.tokenizer
+        fast = getattr(tokenizer, "backend_tokenizer", None)
+        tokens = tokenizer.get_vocab() if fast is None else json.loads(fast.to_str())
+        for of_last_call in ("truncation", "padding"):
+            tokens.pop(of_last_call, None)
+        prompts = self._model.prompts, self._model.default_prompt_name
+        said = f"{self._model!r}\0{prompts!r}\0{json.dumps(tokens, sort_keys=True)}"
+        return f"blake2b:{hashlib.blake2b(said.encode(), digest_size=16).hexdigest()}"
+
+
+def _is_kept(name: str) -> bool:
+    """Whether a model of the hub is kept on this machine; if not, the hub is asked once whether it has it.
+
+    Raises:
+        DataError: neither.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        if isinstance(try_to_load_from_cache(name, "modules.json"), str):
+            return True
+        HfApi().model_info(name, timeout=_HUB_SECONDS)
+    except Exception as error:  # of whatever library it asks the network with
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(
+            f"{name}: no folder of that name here, and the model hub does not give it ({reason}); "
+            "give the folder of a sentence-transformers model, or a name on the hub that can be reached"
+        ) from error
+    return False
