@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import shutil
@@ -11,10 +10,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lvmfast.locking import locked
+
 
 def flush(path: Path) -> None:
     """Returns when the contents of the file, or the entries of the folder, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
+    folders_open = hasattr(os, "O_DIRECTORY")
+    if not folders_open and path.is_dir():
+        return  # Windows opens none, and keeps their entries in order itself
+    handle = os.open(path, os.O_RDONLY if folders_open else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
@@ -52,7 +56,7 @@ def appearing(path: Path) -> Iterator[Path]:
     _sweep(_attempts(path))
     staged = _attempt(path)
     staged.touch()
-    lock = _locked(staged)
+    lock = locked(staged)
     try:
         yield staged
         flush(staged)
@@ -62,7 +66,7 @@ def appearing(path: Path) -> Iterator[Path]:
         raise
     finally:
         if lock is not None:
-            os.close(lock)
+            lock.release()
     flush(path.parent)
 
 
@@ -82,11 +86,11 @@ def _sweep(left: Iterable[Path]) -> None:
     """Removes the files and folders that killed processes left: what is being filled is locked."""
     for path in left:
         with suppress(OSError):  # removed meanwhile, or another user's
-            if (lock := _locked(path)) is not None:
+            if (lock := locked(path)) is not None:
                 try:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
                 finally:
-                    os.close(lock)
+                    lock.release()
 
 
 class Stage:
@@ -106,13 +110,13 @@ class Stage:
         _sweep(_attempts(place))
         self.folder = _attempt(place)
         self.folder.mkdir()
-        self._lock = _locked(self.folder)
+        self._lock = locked(self.folder)
 
     def close(self) -> None:
         """Removes the folder, unless it was published."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
 
     def flush(self) -> None:
         """Returns when all that was staged is on disk.
@@ -131,7 +135,11 @@ class Stage:
             OSError: the place is no empty folder, or cannot be written; then nothing stands there.
         """
         self.flush()
-        os.rename(self.folder, self._place)
+        try:
+            os.rename(self.folder, self._place)
+        except (FileExistsError, PermissionError):  # Windows renames onto no folder, be it empty
+            self._place.rmdir()
+            os.rename(self.folder, self._place)
         flush(self._place.parent)
 
 
@@ -172,7 +180,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         made = False
     _sweep(parent.glob(f"{SCRATCH}*"))
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
-    lock = _locked(folder)
+    lock = locked(folder)
     try:
         yield folder
     finally:
@@ -181,15 +189,4 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
             with suppress(OSError):
                 parent.rmdir()
         if lock is not None:
-            os.close(lock)
-
-
-def _locked(folder: Path) -> int | None:
-    """A lock on the folder, held until it is closed or the process ends; None where another holds one."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+            lock.release()

@@ -21,7 +21,10 @@ def guard_exit() -> None:
     """From here on a call of C's `exit` is exit code 2: `leave` alone ends the process otherwise."""
     at_exit = ctypes.CFUNCTYPE(None)(_at_exit)
     _kept.append(at_exit)
-    libc = ctypes.CDLL(None)
+    try:
+        libc = ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows has no C library that all of a process shares
+        return
     if hasattr(libc, "atexit"):
         libc.atexit(at_exit)
     else:  # glibc has it in what is linked statically, and exports what it calls

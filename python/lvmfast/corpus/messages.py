@@ -230,6 +230,8 @@ def _room(size: int) -> Bytes:
     """(size,) bytes, of which the system gives a page when it is first written to."""
     if size < _SMALL:
         return np.empty(size, np.uint8)
+    if not hasattr(mmap, "MAP_ANONYMOUS"):  # Windows, where memory without a file is nobody else's anyway
+        return np.frombuffer(mmap.mmap(-1, size), np.uint8)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
     return np.frombuffer(mmap.mmap(-1, size, flags=flags), np.uint8)
 

@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -178,6 +179,22 @@ def _read_rows(
     return values
 
 
+#: Not handed on to other programs; and on Windows bytes, and not lines of text.
+_AS_IT_IS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_seeking = threading.Lock()
+
+
+def _read_at(handle: int, part: memoryview, position: int) -> int:
+    """Reads into `part` from a place of an open file; how many bytes that were."""
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [part], position)
+    with _seeking:  # Windows has no read that leaves the place of the handle alone
+        os.lseek(handle, position, os.SEEK_SET)
+        block = os.read(handle, len(part))
+    part[: len(block)] = block
+    return len(block)
+
+
 class StoredRows:
     """Any rows of uncompressed values in row order, by one positioned read per run of neighbouring rows."""
 
@@ -191,7 +208,7 @@ class StoredRows:
         self._offset, self._where = offset, where
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         with reading(path):
-            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._handle = os.open(path, os.O_RDONLY | _AS_IT_IS)
         weakref.finalize(self, os.close, self._handle)
         check_fits(header, os.fstat(self._handle).st_size - offset, where)
 
@@ -211,9 +228,9 @@ class StoredRows:
             starts.tolist(), wanted[starts].tolist(), lengths.tolist(), strict=True
         ):
             part = memory[start * size : (start + length) * size]
-            done = os.preadv(handle, [part], self._offset + row * size)
+            done = _read_at(handle, part, self._offset + row * size)
             while done < len(part):
-                got = os.preadv(handle, [part[done:]], self._offset + row * size + done)
+                got = _read_at(handle, part[done:], self._offset + row * size + done)
                 if not got:
                     raise DataError(f"{self._where}: row {row}: the file was cut short while it was read")
                 done += got

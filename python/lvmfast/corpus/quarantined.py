@@ -8,7 +8,6 @@ environment variable `LVMFAST_QUARANTINE` lists.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.errors import DataError
 from lvmfast.parse import Fields, parse_json, read_json
-from lvmfast.stores import FileInfo, Source, as_source, is_uri
-from lvmfast.stores.ahead import PIECE_BYTES, in_order
+from lvmfast.stores import FileInfo, Identity, Source, as_source, is_uri
 
 QUARANTINE = "LEAKED_EVAL_SETS"
 MANIFEST = "manifest.json"
@@ -184,11 +182,7 @@ class Quarantines:
         same = [entry for entry in entries if entry.content[0] == source.info.size]
         if not same:
             return None
-        with tempfile.NamedTemporaryFile() as copy, source.open(in_order(source.info.size)) as raw:
-            while block := raw.read(PIECE_BYTES):
-                copy.write(block)
-            copy.flush()
-            content = source.info.size, _core.blake3_file(copy.name, 0)
+        content = source.info.size, str(Identity.read(source.name).blake3)
         return next((entry for entry in same if entry.content == content), None)
 
     def _entries(self, folder: Path) -> tuple[QuarantinedFile, ...] | None:

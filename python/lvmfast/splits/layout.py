@@ -54,7 +54,8 @@ def check_destination(out: str, files: Sequence[SplitFile], given: Sequence[Any]
         check_room(sum(file.nbytes for file in files) + max(stored, default=0))
     else:
         real = _on_disk(out, given)
-        check_room(max(stored, default=0))
+        if stored:
+            check_room(max(stored))
     return real
 
 

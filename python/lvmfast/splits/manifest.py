@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lvmfast import locking
 from lvmfast.corpus.quarantined import (
     MANIFEST,
     MANIFEST_KIND,
@@ -24,12 +23,12 @@ from lvmfast.splits.warning import warning
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Waits until no other process changes the quarantine `folder`. The lock ends with its process."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    lock = locking.locked(folder, wait=True)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        if lock is not None:
+            lock.release()
 
 
 def write_manifest(folder: Path, entries: Sequence[QuarantinedFile]) -> None:

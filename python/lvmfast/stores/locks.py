@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import inspect
 import json
@@ -14,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from lvmfast.errors import DataError
+from lvmfast.locking import FLOCK, Lock, beside, lock_beside, lock_handle
 from lvmfast.stores.uris import is_uri, local_path
 
 #: The lock of a folder in whose parent nothing can be made; others stand beside their place.
@@ -72,10 +72,7 @@ def holding(place: str | os.PathLike[str] | None, *, parents: bool = True) -> It
                 del _holders[real]
                 if not there:
                     _remove_empty(real)
-                path, handle = lock
-                with suppress(OSError):
-                    os.unlink(path)  # while it is held, so that nobody locks a file without a name
-                os.close(handle)
+                lock.release()
             for folder in reversed(made):
                 _remove_empty(folder)
 
@@ -106,12 +103,14 @@ def holds(
     return wrapped
 
 
-def _acquired(given: str, real: str, made: list[str] | None) -> tuple[str, int] | None:
-    """The path and the handle of a lock; None where there can be none. Folders that it makes go to `made`.
+def _acquired(given: str, real: str, made: list[str] | None) -> Lock | None:
+    """A lock; None where there can be none. Folders that it makes go to `made`.
 
     Raises:
         DataError: another process has it.
     """
+    if not FLOCK:
+        return _acquired_beside(given, real, made)
     for _ in range(_TRIES):
         path = _beside(real)
         try:
@@ -127,7 +126,7 @@ def _acquired(given: str, real: str, made: list[str] | None) -> tuple[str, int] 
             except OSError:
                 return None  # nothing can be written here, which the command will say itself
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_handle(handle)
         except BlockingIOError:
             held = DataError(f"{given}: in use by {_holder(handle)}; let it end, or give another place")
             os.close(handle)
@@ -139,17 +138,33 @@ def _acquired(given: str, real: str, made: list[str] | None) -> tuple[str, int] 
             return None
         if _is_at(path, handle):
             _sign(handle)
-            return path, handle
+            return Lock(partial(_let_go, path, handle))
         os.close(handle)  # of one who ended between the two steps
     return None
 
 
+def _let_go(path: str, handle: int) -> None:
+    with suppress(OSError):
+        os.unlink(path)  # while it is held, so that nobody locks a file without a name
+    os.close(handle)
+
+
+def _acquired_beside(given: str, real: str, made: list[str] | None) -> Lock | None:
+    """As `_acquired`, where a lock cannot say who holds it."""
+    if not os.path.isdir(os.path.dirname(real)) and (made is None or not _make_parents(real, made)):
+        return None
+    lock = lock_beside(real)
+    if lock is None and os.path.exists(beside(real)):
+        raise DataError(f"{given}: in use by another process; let it end, or give another place")
+    return lock
+
+
 def _beside(real: str) -> str:
     folder, name = os.path.split(real)
-    beside = f".{name}.lock"
-    if len(os.fsencode(beside)) > _NAME_BYTES:
-        beside = f".{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.lock"
-    return os.path.join(folder, beside)
+    hidden = f".{name}.lock"
+    if len(os.fsencode(hidden)) > _NAME_BYTES:
+        hidden = f".{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.lock"
+    return os.path.join(folder, hidden)
 
 
 def _opened(path: str) -> int:

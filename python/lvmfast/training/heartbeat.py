@@ -92,7 +92,8 @@ def state(run: str | Path, stall_after: float = SECONDS_TO_STALL) -> State:
         return State("stopped", f"the run was stopped at {where}, and saved")
     age = max(0.0, time.time() - beat["time"])
     seen = f"last sign of life {age:,.0f} s ago ({where}, {phase})"
-    here = host == socket.gethostname()
+    # Where processes cannot be looked up, Windows for one, the age of the heartbeat alone says what is so.
+    here = host == socket.gethostname() and process_started(os.getpid()) is not None
     if here and (process_started(pid) != beat["pid_started"] or beat["pid_started"] is None):
         return State("died", f"its trainer (process {pid}) died; {seen}")
     known = (pid, beat["pid_started"]) if here else (None, None)

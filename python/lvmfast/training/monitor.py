@@ -125,6 +125,8 @@ def stop(
     Nothing is ever killed.
     """
     pid, started = life.pid, life.pid_started
+    if process_started(os.getpid()) is None:
+        return "nothing was stopped: this system has no signal that would let a trainer save before it ends"
     if pid is None or started is None:
         return f"nothing was stopped: {life.sentence}"
     try:
