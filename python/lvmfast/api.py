@@ -79,6 +79,7 @@ def leakscan(
     overlap_rule: str = OWN,
     overlap_short: Short = "count",
     join_chunks: bool = False,
+    encoder: str | None = None,
     allow: Mapping[Any, float] | None = None,
     nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
@@ -125,6 +126,9 @@ def leakscan(
             ``"count"``: counted and listed alone.
         join_chunks: at overlap, look at rows of `train` that are consecutive chunks of one document (equal
             doc_id, chunk_id one higher) together: an evaluation text across their border is found, too.
+        encoder: a sentence-transformers folder, or its name on the model hub: files that have texts and no
+            vectors get those that it makes of them (docs/encoders.md), and vectors that are there have to be
+            its own. What it made is kept for the next scan.
         allow: tolerated fraction of matched rows per level.
         nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
@@ -166,6 +170,7 @@ def leakscan(
         overlap_rule=overlap_rule,
         overlap_short=overlap_short,
         join_chunks=join_chunks,
+        encoder=encoder,
         allow=dict(allow or {}),
         nearest=nearest,
         max_pairs=max_pairs,
@@ -193,14 +198,18 @@ def leakscan(
         }
         if eval is not None:
             splits["eval"] = _open("eval", eval, eval_payload, common, columns, allow_leaked)
-    datasets = {side: split.dataset for side, split in splits.items()}
-    for side, dataset in datasets.items():
+    for side, dataset in ((side, split.dataset) for side, split in splits.items()):
         if dataset.coverage is not None or as_fingerprint(dataset) is not None:
             continue  # texts of a payload, or hashes
         of_texts = dict.fromkeys(file.fields["text"] for file in dataset.files if "text" in file.fields)
         if of_texts.keys() - CUSTOMARY:
             announce(f"{side}: the text of a row is {', '.join(of_texts)}")
-    inputs = Inputs(splits, threads, _others(datasets["train"], shard))
+    inputs = Inputs(splits, threads, _others(splits["train"].dataset, shard))
+    if encoder is not None:
+        _check_embeds(options, "pieces" if shard else f"the engine {engine}" if engine != "local" else "")
+        with clock.phase("embed"):
+            inputs.splits = _embedded(splits, encoder, progress, announce)
+    datasets = {side: split.dataset for side, split in inputs.splits.items()}
 
     def record() -> RunRecord:
         return RunRecord(
@@ -225,6 +234,29 @@ def leakscan(
     with clock.phase("hash"):  # what is left of it
         inputs.check_unchanged()
     return LeakReport(findings, options, replace(record(), records=records), evidence, stretches, documents)
+
+
+def _check_embeds(options: ScanOptions, way: str) -> None:
+    """Refuses to make vectors that nothing compares, or once more for each part of a scan.
+
+    Raises:
+        DataError: so it would be.
+    """
+    if options.levels is not None and not any(LEVELS[level].cosine for level in options.levels):
+        wanted = " or ".join(name for name, level in LEVELS.items() if level.cosine)
+        raise DataError(f"encoder: no level of {', '.join(options.levels)} compares vectors; add {wanted}")
+    if way:
+        raise DataError(f"encoder: a scan by {way} reads vectors from files; write them with `lvmfast embed`")
+
+
+def _embedded(
+    splits: Mapping[Side, OpenSplit], encoder: str, progress: Progress, announce: Announce
+) -> dict[Side, OpenSplit]:
+    from lvmfast.encoding.encoded import encoded_sides
+
+    opened = {side: split.dataset for side, split in splits.items()}
+    datasets = encoded_sides(opened, encoder, progress, announce)
+    return {side: replace(split, dataset=datasets[side]) for side, split in splits.items()}
 
 
 def _on_ray(datasets: Mapping[Side, Dataset], context: ScanContext, address: str | None) -> Findings:

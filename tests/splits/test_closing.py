@@ -10,22 +10,25 @@ import numpy as np
 import pytest
 
 from lvmfast import DataError
+from lvmfast.encoding import encoded
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import silent
 from lvmfast.report.summary import options_of, summarized_options
 from lvmfast.splits.closing import OVERRIDDEN, closing_scan
+from tests.support.letter_encoder import LetterEncoder
 
 
 def unusual(folder: Path, overlap: dict[str, Any]) -> ScanOptions:
     """Options none of which is the default, but for those of overlap that do not go together."""
     return ScanOptions(
-        levels=("doc", "text", "overlap"),
+        levels=("doc", "text", "overlap", "vector"),
         threshold=0.25,
         normalize="strict",
         min_chars=3,
         max_df=7,
         **overlap,
         join_chunks=True,
+        encoder="letters",
         allow={"doc": 0.5},
         nearest=True,
         max_pairs=17,
@@ -41,7 +44,11 @@ OVERLAP: list[dict[str, Any]] = [{"overlap_short": "leak"}, {"overlap_rule": "pa
 
 
 @pytest.mark.parametrize("overlap", OVERLAP)
-def test_every_option_arrives_at_the_closing_scan(tmp_path: Path, overlap: dict[str, Any]) -> None:
+def test_every_option_arrives_at_the_closing_scan(
+    tmp_path: Path, overlap: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoded, "Encoder", LetterEncoder)
+    monkeypatch.setenv("LVMFAST_VECTORS", str(tmp_path / "cache"))
     options, plain = unusual(tmp_path, overlap), ScanOptions()
     left = {name for other in OVERLAP for name in other if name not in overlap}
     named = [field.name for field in fields(options) if field.name not in left]

@@ -8,7 +8,16 @@ import typer
 
 from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import Ignore, MinChars, Normalize, Quiet, RayAddress, Threads, Threshold
+from lvmfast.cli.options import (
+    EncoderName,
+    Ignore,
+    MinChars,
+    Normalize,
+    Quiet,
+    RayAddress,
+    Threads,
+    Threshold,
+)
 from lvmfast.cli.render import render
 from lvmfast.cli.values import assignments, behind, columns_of_sides, piece, rate, size
 from lvmfast.errors import DataError
@@ -79,6 +88,7 @@ def leakscan(
             help="Look for evaluation texts across training rows that are consecutive chunks of a document.",
         ),
     ] = False,
+    encoder: EncoderName = None,
     allow: Annotated[
         list[str] | None,
         typer.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
@@ -160,6 +170,7 @@ def leakscan(
             overlap_rule=overlap_rule,
             overlap_short=overlap_short,  # type: ignore[arg-type]
             join_chunks=join_chunks,
+            encoder=encoder,
             allow=dict(assignments("--allow", allow, rate)),
             nearest=nearest,
             max_pairs=max_pairs,

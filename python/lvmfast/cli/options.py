@@ -23,6 +23,14 @@ Columns = Annotated[
 Threshold = Annotated[float, typer.Option(help="Cosine from which two vectors match.")]
 Normalize = Annotated[str, typer.Option(help="How texts are made comparable: default, none, strict.")]
 MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]
+EncoderName = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="MODEL",
+        help="Make vectors of texts that have none: a sentence-transformers folder, or name on the hub.",
+    ),
+]
 Threads = Annotated[int, typer.Option(help="0: one per available core.")]
 RayAddress = Annotated[
     str | None,

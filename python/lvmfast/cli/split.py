@@ -8,7 +8,17 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
-from lvmfast.cli.options import Columns, Ignore, NewFolder, Normalize, Quiet, Texts, Threads, Threshold
+from lvmfast.cli.options import (
+    Columns,
+    EncoderName,
+    Ignore,
+    NewFolder,
+    Normalize,
+    Quiet,
+    Texts,
+    Threads,
+    Threshold,
+)
 from lvmfast.cli.values import assignments, behind, size
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
@@ -51,6 +61,7 @@ def split(
     min_chars: Annotated[
         int, typer.Option(help="Shorter texts are not compared, counted after normalisation.")
     ] = DEFAULT_MIN_CHARS,
+    encoder: EncoderName = None,
     column: Columns = None,
     ignore: Ignore = None,
     threads: Threads = 0,
@@ -76,6 +87,7 @@ def split(
             threshold=threshold,
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,
+            encoder=encoder,
             columns=dict(assignments("--column", column, str)),
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),

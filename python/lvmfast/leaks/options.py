@@ -36,6 +36,7 @@ class ScanOptions:
     overlap_rule: str = OWN  #: of `rules.RULES`: what makes an evaluation item a leak at overlap
     overlap_short: Short = "count"  #: what a whole match of under 8 words is: counted, or a leak
     join_chunks: bool = False  #: whether training rows that are chunks of a document are looked at together
+    encoder: str | None = None  #: what makes vectors of texts that have none: a folder or a name on the hub
     allow: Mapping[LevelName, float] = field(default_factory=dict)  #: tolerated fraction of rows per level
     nearest: bool = False  #: whether to find the nearest training row of every evaluation row
     max_pairs: int = DEFAULT_MAX_PAIRS  #: rows of evidence kept per level; counts are never cut

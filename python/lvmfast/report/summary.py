@@ -142,6 +142,7 @@ def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[st
         "overlap_rule": options.overlap_rule,
         "overlap_short": options.overlap_short,
         "join_chunks": options.join_chunks,
+        "encoder": options.encoder,
         "nearest": options.nearest,
         "max_pairs": options.max_pairs,
         "allow": dict(options.allow),
@@ -150,7 +151,7 @@ def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[st
 
 
 #: Options that earlier summaries and certificates lack: those scans were as their defaults are.
-LATER = ("overlap_rule", "overlap_short", "join_chunks")
+LATER = ("overlap_rule", "overlap_short", "join_chunks", "encoder")
 
 
 def options_of(summarized: Mapping[str, Any]) -> ScanOptions:

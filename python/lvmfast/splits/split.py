@@ -19,6 +19,7 @@ from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.looks import LackingError, begins_again
 from lvmfast.corpus.paths import given_paths
 from lvmfast.corpus.sides import Side
+from lvmfast.encoding.encoded import encoded_sides
 from lvmfast.errors import DataError, reason
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
@@ -59,6 +60,7 @@ def split(
     threshold: float = DEFAULT_THRESHOLD,
     normalize: Normalization = "default",
     min_chars: int = DEFAULT_MIN_CHARS,
+    encoder: str | None = None,
     columns: Mapping[str, str] | None = None,
     threads: int = 0,
     memory_limit: int | None = None,
@@ -90,6 +92,7 @@ def split(
         threshold: cosine from which two vectors match.
         normalize: how texts are made comparable: default, none or strict.
         min_chars: texts with fewer characters after normalisation are not compared.
+        encoder: makes vectors of texts that have none, as for a scan; of what is written, once more.
         columns: column -> field, where a field has an unusual name.
         threads: 0 for one per available core.
         memory_limit: bytes; what would need more is refused.
@@ -104,6 +107,7 @@ def split(
         threshold=threshold,
         normalize=normalize,
         min_chars=min_chars,
+        encoder=encoder,
         threads=threads,
         memory_limit=memory_limit,
     )
@@ -124,6 +128,9 @@ def split(
         place = check_destination(os.fspath(out), dataset.files, given_paths(data))
         names = [f"{part}{suffix_of(sources[0])}" for part in ("train", *shares.held_out)]
     inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
+    if encoder is not None:
+        with clock.phase("embed"):
+            dataset = encoded_sides({"train": dataset}, encoder, progress)["train"]
     with clock.phase("join"):
         documents = (rows_as_documents if by_row else read_documents)(dataset, options, progress)
         found = relate_documents(dataset, documents.of_row, len(documents.rows), options, progress)
