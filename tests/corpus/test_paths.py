@@ -123,17 +123,17 @@ def test_nothing_in_a_folder_is_passed_over_without_a_word(tmp_path, name, what,
 
 def test_what_is_refused_is_named_and_counted(folder):
     for n in range(8):
-        (folder / "data" / f"{n}.txt").write_text("a corpus?")
+        (folder / "data" / f"{n}.doc").write_text("a corpus?")
     (folder / "data" / "_part.npy").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         load_split("data")
     assert str(caught.value) == (
-        "data: in no format that is read, and not known to be no data: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt "
+        "data: in no format that is read, and not known to be no data: 0.doc, 1.doc, 2.doc, 3.doc, 4.doc "
         "and 3 more; data under a name that hidden or unfinished files have: _part.npy; --ignore GLOB (in "
         "Python ignore=[...]) passes over what is not part of it"
     )
-    assert load_split("data", ignore=["?.txt", "_*"]).notes[1] == (
-        "data: ignored as asked: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more"
+    assert load_split("data", ignore=["?.doc", "_*"]).notes[1] == (
+        "data: ignored as asked: 0.doc, 1.doc, 2.doc, 3.doc, 4.doc and 4 more"
     )
     with pytest.raises(DataError, match=r"data: no data file in this folder .*; data: ignored as asked: 0"):
         load_split("data", ignore=["*"])
@@ -143,7 +143,9 @@ def test_a_pattern_means_hidden_names_that_it_matches(folder):
     np.save("data/_c.npy", np.eye(2, dtype=np.float32))
     assert expand(["data/*.npy"]).files == ["data/_c.npy", "data/a.npy", "data/b.npy"]
     (folder / "data" / "x.txt").write_text("x")
-    with pytest.raises(DataError, match=r"data/\*: in no format .*: data/x.txt; --ignore"):
+    with pytest.raises(
+        DataError, match=r"data/\*: text, which .* beside data in another format: data/x.txt; --ignore"
+    ):
         expand(["data/*"])
     assert expand(["data/*"], ["*.txt"]).files[0] == "data/_c.npy"
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from lvmfast.corpus.columns import ALIASES
-from lvmfast.corpus.formats import format_of, known_formats
+from lvmfast.corpus.formats import format_of, known_formats, required_format
 from lvmfast.corpus.leftovers import (
     CERTIFICATE,
     LEDGER,
@@ -26,6 +26,7 @@ from lvmfast.parse import parse_json
 
 _NAMED = 5  # files that a message names; how many more there are it says
 _UNKNOWN = "in no format that is read, and not known to be no data"
+_BESIDE = "text, which need not be part of it, beside data in another format"
 _HIDDEN = "data under a name that hidden or unfinished files have"
 _UNLISTED = "data that state.json does not list"
 _NOWHERE = "links that lead nowhere"
@@ -48,13 +49,14 @@ class Contents:
     def add(self, path: str, *, named: bool = False, listed: bool = True) -> None:
         """Sorts in a file. `named`: by a pattern; not `listed`: its folder has a list of data without it."""
         name = os.path.basename(path)
+        format = format_of(name)
         if self._is_ignored(path):
             self._ignored.append(path)
         elif not self._tree.is_file(path):
             self._refuse(_NOWHERE if os.path.islink(path) else _NEITHER, path)
         elif is_marker(name) or (name == CERTIFICATE and _is_certificate(self._tree, path)):
             self._none.append(path)
-        elif format_of(name) is None:
+        elif format is None or (format.commonplace and is_plainly_no_data(name)):
             if is_plainly_no_data(name):
                 if not is_lock(name):
                     self._none.append(path)
@@ -146,6 +148,10 @@ class Contents:
         Raises:
             DataError: something is refused, or there is no file; then it says `nothing`, and why.
         """
+        commonplace = [path for path in self._files if required_format(path).commonplace]
+        if len(commonplace) < len(self._files):
+            for path in commonplace:
+                self._refuse(_BESIDE, path)
         if self._refused:
             found = "; ".join(f"{reason}: {self._listed(paths)}" for reason, paths in self._refused.items())
             raise DataError(f"{self._where}: {found}; {_REMEDY}")

@@ -17,9 +17,10 @@ from lvmfast.corpus.npy import open_npy
 from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.parquet import open_parquet
 from lvmfast.corpus.rewriters.array_files import rewrite_npy, rewrite_npz
-from lvmfast.corpus.rewriters.line_files import rewrite_csv, rewrite_jsonl
+from lvmfast.corpus.rewriters.line_files import rewrite_csv, rewrite_jsonl, rewrite_txt
 from lvmfast.corpus.rewriters.rows import InPieces, Parts
 from lvmfast.corpus.rewriters.table_files import rewrite_arrow, rewrite_parquet
+from lvmfast.corpus.txt import open_txt
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
 
@@ -51,6 +52,7 @@ class Format:
     rewrite: Rewriter
     streamed: bool = False  #: read and written forward, and so through any codec
     cuttable: bool = False  #: whether a row can become pieces of its text
+    commonplace: bool = False  #: whether what is no data has such names, too
 
 
 NPZ = Format("npz", (".npz",), "a zip archive", open_npz, rewrite_npz)
@@ -76,9 +78,10 @@ JSONL = Format(
     cuttable=True,
 )
 CSV = Format("csv", (".csv", ".tsv"), "plain text", open_csv, rewrite_csv, streamed=True, cuttable=True)
+TXT = Format("txt", (".txt",), "plain text", open_txt, rewrite_txt, streamed=True, commonplace=True)
 
 #: Every format there is. Whatever asks what a file is asks here.
-FORMATS = (NPZ, NPY, PARQUET, ARROW, JSONL, CSV)
+FORMATS = (NPZ, NPY, PARQUET, ARROW, JSONL, CSV, TXT)
 
 
 def format_of(path: str) -> Format | None:

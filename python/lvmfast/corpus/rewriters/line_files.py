@@ -1,4 +1,4 @@
-"""Lines of jsonl and records of csv, byte for byte as they stand, plain or compressed."""
+"""Lines of jsonl and of text and records of csv, byte for byte as they stand, plain or compressed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from lvmfast.corpus.lines import begins_a_list, line_blocks
 from lvmfast.corpus.rewriters.pieces import csv_in_pieces, in_pieces, json_in_pieces
 from lvmfast.corpus.rewriters.rows import InPieces, Parts, check_rows, writing
 from lvmfast.corpus.streams import decompressed
+from lvmfast.corpus.txt import texts_of
 from lvmfast.errors import DataError
+
+_ONE_FILE = (
+    "a document of its own, which would become one with those of other files; "
+    "write them as jsonl, or read a document per line (text=line)"
+)
 
 
 def rewrite_jsonl(
@@ -85,6 +91,36 @@ def rewrite_csv(
                 for place, (target, out) in enumerate(zip(targets, outs, strict=True)):
                     with writing(target):
                         out.write(b"".join(raw for raw, to in zip(spans, where, strict=False) if to == place))
+            check_rows(source, part, row)
+
+
+def rewrite_txt(
+    sources: Sequence[str],
+    parts: Sequence[Parts],
+    targets: Sequence[Path],
+    pieces: Sequence[InPieces],
+) -> None:
+    """As `rewrite`: lines, or files whole, where a file is one row.
+
+    Raises:
+        DataError: as `rewrite`, and where several files would become one, whose rows would be one.
+    """
+    with _written(targets) as outs:
+        filled = [False] * len(outs)
+        for source, part in zip(sources, parts, strict=True):
+            row = 0
+            with decompressed(source) as stream:
+                for block in texts_of(source, stream, by_line=len(part) != 1):
+                    lines = [block] if len(part) == 1 else [line + b"\n" for line in block.split(b"\n")[:-1]]
+                    where = part[row : row + len(lines)].tolist()
+                    row += len(lines)
+                    for place, (target, out) in enumerate(zip(targets, outs, strict=True)):
+                        kept = b"".join(line for line, to in zip(lines, where, strict=False) if to == place)
+                        if kept and filled[place] and len(part) == 1:
+                            raise DataError(f"{source}: {_ONE_FILE}")
+                        filled[place] = filled[place] or bool(kept)
+                        with writing(target):
+                            out.write(kept)
             check_rows(source, part, row)
 
 
