@@ -20,7 +20,14 @@ from tests.support import data
 from tests.support.command import LVMFAST, refused, run
 from tests.support.places import SCHEMA
 
-SCAN_FILES = ["matched_rows.parquet", "matches.parquet", "overlaps.parquet", "report.html", "summary.json"]
+SCAN_FILES = [
+    "items.parquet",
+    "matched_rows.parquet",
+    "matches.parquet",
+    "overlaps.parquet",
+    "report.html",
+    "summary.json",
+]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +104,7 @@ def test_the_same_bytes_for_any_thread_count_block_size_and_kernel(files, tmp_pa
             check=False,
         )
         assert done.returncode == 1, done.stderr
-        tables = [(out / name).read_bytes() for name in SCAN_FILES[:2]]
+        tables = [(out / name).read_bytes() for name in SCAN_FILES[1:3]]
         summary = json.loads((out / "summary.json").read_text())
         environment_said = summary.pop("environment")
         assert environment_said["threads"] == int(threads)
@@ -125,8 +132,12 @@ def test_several_eval_files_get_a_table_by_file(files, tmp_path):
         *("--eval", str(tmp_path / "clean.npz"), "--json"),
     )
     by_file = {f["file"]: f for f in json.loads(result.stdout)["files"] if f["side"] == "eval"}
-    assert by_file[files["eval.npz"]]["levels"]["doc"] == {"checked": 60, "matched": 20}
-    assert by_file[str(tmp_path / "clean.npz")]["levels"]["doc"] == {"checked": 30, "matched": 0}
+    assert by_file[files["eval.npz"]]["levels"]["doc"] == {"checked": 60, "matched": 20, "unchecked": {}}
+    assert by_file[str(tmp_path / "clean.npz")]["levels"]["doc"] == {
+        "checked": 30,
+        "matched": 0,
+        "unchecked": {},
+    }
 
 
 def test_allowed_rates(files):

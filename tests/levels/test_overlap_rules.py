@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +17,9 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.rules import OWN, RULES
 from tests.support import overlap as naive
 from tests.support.command import refused, run
-from tests.support.published import LENGTHS, all_grams, contaminated
+from tests.support.published import LENGTHS, all_grams, anywhere, contaminated
 
-TABLES = ("matches.parquet", "matched_rows.parquet", "overlaps.parquet")
+TABLES = ("matches.parquet", "matched_rows.parquet", "overlaps.parquet", "items.parquet")
 
 
 def sides() -> tuple[list[str], list[str]]:
@@ -221,3 +222,61 @@ def test_train_rows_can_go_where_no_item_leaks_by_the_rule(tmp_path) -> None:
     assert "text=1/2 overlap=0/1" in scan.stdout
     report = ("--report", str(tmp_path / "report"), "--drop", "train", "--out", str(tmp_path / "out"))
     assert run("clean", *files, *report).returncode == 0
+
+
+def test_items_and_files_say_how_much_stands_anywhere_in_training(whole, expected) -> None:
+    documents, items = sides()
+    seen = all_grams(documents)
+    table = pq.read_table(whole / "palm" / "items.parquet").to_pylist()
+    best = {}
+    for row in pq.read_table(whole / "palm" / "overlaps.parquet").to_pylist():
+        held = (row["strength"], row["coverage"], row["train_rows"])
+        best[row["eval_row"]] = max(best.get(row["eval_row"], held), held)
+    assert [row["eval_row"] for row in table] == list(range(len(items)))
+    lengths = [len(naive.tokens(item)) for item in items]
+    for place, (row, item, tokens) in enumerate(zip(table, items, lengths, strict=True)):
+        covered, longest = anywhere(item, seen)
+        assert row["tokens"] == tokens
+        told = (row["coverage_anywhere"], row["longest_anywhere"])
+        assert told == ((covered / tokens, longest) if tokens >= 8 else (None, None))
+        rules = [rule for rule in LENGTHS if place in expected[rule]]
+        found = best.get(3 if place == 60 else place, (None, None, 0))  # the same text once more
+        assert row["rules"] == [OWN] * (found[0] == "match") + rules
+        assert (row["strength"], row["coverage"], row["train_rows"]) == found
+    assert len({row["strength"] for row in table}) == 3
+    told = summary(whole / "palm")["files"][-1]["levels"]["overlap"]
+    tenths = [min(9, 10 * anywhere(i, seen)[0] // n) for i, n in zip(items, lengths, strict=True) if n > 7]
+    assert told["coverage_anywhere"] == [tenths.count(tenth) for tenth in range(10)]
+    assert len(set(tenths)) > 3
+    assert told["longest_anywhere"] == max(anywhere(item, seen)[1] for item in items)
+    assert told["short"] == sum(row["strength"] == "short" for row in table)
+    assert told["unchecked"] == {"short_text": sum(n < 8 for n in lengths)}
+
+
+def test_files_are_told_apart_and_the_page_and_the_terminal_show_each(corpus, tmp_path) -> None:
+    """An empty file between two others, as well."""
+    _, items = sides()
+    parts = {"a": items[:20], "b": [], "c": items[20:]}
+    for name, rows in parts.items():
+        pq.write_table(pa.table({"text": pa.array(rows, pa.string())}), tmp_path / f"{name}.parquet")
+    files = [argument for name in parts for argument in ("--eval", f"{name}.parquet")]
+    train = ("--train", str(corpus / "train"), "--levels", "overlap")
+    scan = run("leakscan", *train, *files, "--out", "all", cwd=tmp_path)
+    assert scan.returncode == 1, scan.stderr
+    title = "eval rows that each rule calls leaked at overlap, by file"
+    assert title in " ".join(scan.stdout.split())
+    told = [
+        file["levels"]["overlap"] for file in summary(tmp_path / "all")["files"] if file["side"] == "eval"
+    ]
+    assert (told[1]["checked"], told[1]["longest_anywhere"], sum(told[1]["coverage_anywhere"])) == (0, 0, 0)
+    for place, name in ((0, "a"), (2, "c")):
+        alone = run("leakscan", *train, "--eval", f"{name}.parquet", "--out", name, cwd=tmp_path)
+        assert alone.returncode == 1
+        assert summary(tmp_path / name)["files"][-1]["levels"]["overlap"] == told[place]
+        counts = " +".join(map(str, told[place]["rules"].values()))
+        assert re.search(rf"{name}\.parquet +{counts} *$", scan.stdout, re.MULTILINE)
+    page = (tmp_path / "all" / "report.html").read_text()
+    for place, of_file in enumerate(told, 2):
+        for rule, count in of_file["rules"].items():
+            assert f'value="{count}" data-number="files.{place}.levels.overlap.rules.{rule}"' in page
+    assert f"rows by tenths: {', '.join(map(str, told[0]['coverage_anywhere']))}" in page

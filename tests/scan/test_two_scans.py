@@ -135,7 +135,14 @@ lvmfast.leakscan("a", "eval.parquet").save("out")
     assert subprocess.run([sys.executable, "-c", killed], cwd=corpus).returncode == -signal.SIGKILL
     assert len(list(corpus.glob("out/*"))) == 1
     lvmfast.leakscan(str(corpus / "b"), str(corpus / "eval.parquet")).save(str(corpus / "out"))
-    whole = ["matched_rows.parquet", "matches.parquet", "overlaps.parquet", "report.html", "summary.json"]
+    whole = [
+        "items.parquet",
+        "matched_rows.parquet",
+        "matches.parquet",
+        "overlaps.parquet",
+        "report.html",
+        "summary.json",
+    ]
     assert sorted(os.listdir(corpus / "out")) == whole
 
 

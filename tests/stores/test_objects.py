@@ -354,6 +354,7 @@ def test_a_report_is_written_to_a_store_and_read_back(shards):
     assert command(*arguments, "--out", local / "out").exit_code == 1
     report = folder(f"{uri}/reports/1")
     assert report.names() == [
+        "items.parquet",
         "matched_rows.parquet",
         "matches.parquet",
         "overlaps.parquet",

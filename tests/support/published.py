@@ -29,3 +29,11 @@ def contaminated(item, seen):
         "llama3": share(8) >= 0.5,
     }
     return {rule for rule, so in said.items() if so}
+
+
+def anywhere(item, seen):
+    """Tokens of an item in 8-grams that stand in training, and the most in a row that only has such."""
+    grams = [gram in seen[8] for gram in naive.grams(naive.tokens(item), 8)]
+    covered = {place + k for place, there in enumerate(grams) if there for k in range(8)}
+    longest = max((len(run) for run in "".join("x" if there else " " for there in grams).split()), default=0)
+    return len(covered), longest + 7 if longest else 0

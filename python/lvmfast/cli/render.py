@@ -24,7 +24,12 @@ def render(report: LeakReport, out: str | Path | None, *, as_json: bool, quiet: 
         show(report.findings)
         say(verdict_sentence(report.findings))
         if out is not None:
-            more = {"overlaps": report.overlaps, "nearest": report.nearest, "undecided": report.undecided}
+            more = {
+                "overlaps": report.overlaps,
+                "items": report.items,
+                "nearest": report.nearest,
+                "undecided": report.undecided,
+            }
             tables = "".join(f", {name}.parquet" for name, table in more.items() if table is not None)
             files = f"report.html, summary.json, matches.parquet, matched_rows.parquet{tables}"
             say(f"Report: {out}/ {files}")

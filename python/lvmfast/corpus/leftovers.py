@@ -10,7 +10,13 @@ CERTIFICATE = "clean.json"
 LEDGER = "_dropped.parquet"
 #: The files that make a folder a report of `lvmfast leakscan`, and all that it may have.
 REPORT = frozenset({"summary.json", "matches.parquet", "matched_rows.parquet"})
-OF_REPORTS = REPORT | {"nearest.parquet", "undecided.parquet", "overlaps.parquet", "report.html"}
+OF_REPORTS = REPORT | {
+    "nearest.parquet",
+    "undecided.parquet",
+    "overlaps.parquet",
+    "items.parquet",
+    "report.html",
+}
 
 #: Files that are no data whatever they hold, lower case. A suffix of a format that is read makes a file
 #: data all the same, but for the names in `_MARKERS`.

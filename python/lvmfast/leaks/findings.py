@@ -9,7 +9,7 @@ from typing import Literal
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Evidence
 from lvmfast.leaks.options import LevelName
-from lvmfast.leaks.results import Holders, NearestRows, Undecided
+from lvmfast.leaks.results import Holders, ItemsInTraining, NearestRows, Undecided
 from lvmfast.leaks.tally import Rows, SideCount, starts_of
 
 Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
@@ -46,6 +46,7 @@ class LevelFinding:
     beside: Mapping[str, LevelFinding] = field(default_factory=dict)  #: by name, what decides nothing
     continued: int | None = None  #: training rows joined to the one before them, if asked for (overlap)
     rule: str | None = None  #: the published rule that decided, which names no training rows (overlap)
+    items: ItemsInTraining | None = None  #: of every evaluation row (overlap)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
 
     @property

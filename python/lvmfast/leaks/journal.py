@@ -22,7 +22,7 @@ from lvmfast.stores import Folder
 RUN, INDEX, NAMED = "run-", "index", "rows"
 CUT, STATE = ".cut", ".state"
 #: How records are written: what another lvmfast of the same version wrote in another way is none of them.
-FORM, RECORDS = "form of records", 6
+FORM, RECORDS = "form of records", 7
 #: What makes a scan of data in memory another than any before.
 HERE = "here"
 #: What a stopped scan loses at most, beside the span that it was in.

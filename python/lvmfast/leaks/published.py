@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.leaks.findings import LevelFinding
-from lvmfast.leaks.results import LevelResult
+from lvmfast.leaks.results import ItemsInTraining, LevelResult
 from lvmfast.leaks.rules import OWN, RULES, SeenItems
 from lvmfast.leaks.tally import NO_ROWS, Rows, Tally
 
@@ -52,6 +52,12 @@ class Grams:
         """The rows that have any n-gram of a rule that was seen: no other can turn out to be leaked by it."""
         return _rows_of(self._seen(seen).seen(RULES[rule].tokens) > 0, same_as)
 
+    def in_training(self, seen: Mapping[str, Places], same_as: Rows) -> ItemsInTraining:
+        """How much of each row stands in training, whatever the rule."""
+        items, item = self._seen(seen), _item_of(same_as)
+        n = LENGTHS[0]
+        return ItemsInTraining(self.tokens[item], items.covered(n)[item], items.longest(n)[item])
+
     def _seen(self, seen: Mapping[str, Places]) -> SeenItems:
         return SeenItems(self.tokens, {length: self._begins(length, seen[str(length)]) for length in LENGTHS})
 
@@ -65,7 +71,13 @@ class Grams:
 
 def _rows_of(items: npt.NDArray[np.bool_], same_as: Rows) -> Rows:
     """The rows of distinct items."""
-    return np.flatnonzero(items[np.unique(same_as, return_inverse=True)[1]])
+    return np.flatnonzero(items[_item_of(same_as)])
+
+
+def _item_of(same_as: Rows) -> Rows:
+    """The distinct item of each row."""
+    item: Rows = np.unique(same_as, return_inverse=True)[1]
+    return item
 
 
 def union(parts: Iterable[Mapping[str, Places]]) -> Mapping[str, Places]:

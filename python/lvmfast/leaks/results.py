@@ -55,6 +55,15 @@ class Holders:
 
 
 @dataclass(frozen=True)
+class ItemsInTraining:
+    """How much of each evaluation row stands in all training rows together."""
+
+    tokens: Rows  #: (rows,)
+    covered: Rows  #: (rows,) tokens in 8-grams that stand in training
+    longest: Rows  #: (rows,) most tokens in a row of which every 8-gram does
+
+
+@dataclass(frozen=True)
 class Undecided:
     """Eval rows of which a fingerprint cannot say whether they match: nothing rules it out."""
 
@@ -84,6 +93,7 @@ class LevelResult:
     beside: Mapping[str, LevelResult] = field(default_factory=dict)  #: by name, what decides nothing
     continued: int | None = None  #: training rows joined to the one before them, if asked for (overlap)
     rule: str | None = None  #: the published rule that decided, which names no training rows (overlap)
+    items: ItemsInTraining | None = None  #: of every evaluation row (overlap)
 
     def relocated(self, starts: Mapping[Side, Rows]) -> LevelResult:
         """With rows of the dataset where rows had numbers, given the row at which each file starts.

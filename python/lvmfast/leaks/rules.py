@@ -38,6 +38,15 @@ class SeenItems:
         depth[at + n] -= 1
         return self._of_each(np.cumsum(depth)[:-1] > 0)
 
+    def longest(self, n: int) -> Counts:
+        """Of each, the most tokens in a row of which every `n` in a row stand in training."""
+        edges = np.diff(np.concatenate([[0], self.begins[n], [0]]).astype(np.int8))
+        starts, ends = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
+        longest: Counts = np.zeros(len(self.tokens), np.int64)
+        item = np.searchsorted(np.cumsum(self.tokens), starts, side="right")
+        np.maximum.at(longest, item, ends - starts + n - 1)
+        return longest
+
     def _of_each(self, tokens: npt.NDArray[np.bool_]) -> Counts:
         sums, ends = np.append(0, np.cumsum(tokens)), np.cumsum(self.tokens)
         counts: Counts = sums[ends] - sums[ends - self.tokens]

@@ -45,7 +45,7 @@ class SideCount:
     @property
     def unchecked(self) -> Mapping[str, int]:
         """reason -> rows that were not checked, no zeros."""
-        counts = {reason: int(by_file.sum()) for reason, by_file in self._unchecked_by_file().items()}
+        counts = {reason: int(by_file.sum()) for reason, by_file in self.unchecked_by_file().items()}
         return {reason: n for reason, n in sorted(counts.items()) if n}
 
     @property
@@ -66,7 +66,7 @@ class SideCount:
     @property
     def files(self) -> tuple[FileCount, ...]:
         """The counts by file."""
-        unchecked = sum(self._unchecked_by_file().values(), np.zeros_like(self.file_rows))
+        unchecked = sum(self.unchecked_by_file().values(), np.zeros_like(self.file_rows))
         matched = count_by_file(self.matched_rows, starts_of(self.file_rows))
         return tuple(
             FileCount(int(n), int(n - u), int(m))
@@ -78,7 +78,8 @@ class SideCount:
         keep = self.best >= threshold
         return replace(self, matched_rows=self.matched_rows[keep], best=self.best[keep])
 
-    def _unchecked_by_file(self) -> dict[str, Rows]:
+    def unchecked_by_file(self) -> dict[str, Rows]:
+        """reason -> rows of each file that were not checked."""
         by_file = dict(self.faulty)
         for reason, rows in self.doubtful.items():
             left = rows[~np.isin(rows, self.matched_rows, assume_unique=True)]

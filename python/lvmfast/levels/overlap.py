@@ -287,8 +287,9 @@ class OverlapLevel:
         seen = replace(seen, beside={name: published.rows_alone(NO_ROWS, NO_ROWS) for name in self._beside})
         found = LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
         found = replace(found, continued=self._chunks.continued if self._options.join_chunks else None)
-        leaked = self._item_grams().leaked(self._take_seen(), self._same_as)
-        return published.decided(found, leaked, self._options.overlap_rule)
+        grams, places = self._item_grams(), self._take_seen()
+        found = replace(found, items=grams.in_training(places, self._same_as))
+        return published.decided(found, grams.leaked(places, self._same_as), self._options.overlap_rule)
 
     def _item_grams(self) -> published.Grams:
         return self._grams or published.Grams.of(self._index)

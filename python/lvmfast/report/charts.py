@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import drawsvg
 from markupsafe import Markup
 
 BAR = (300.0, 10.0)
+TENTHS = (120.0, 28.0)
 LEAST_VISIBLE = 2.0  #: a single row of millions is still seen
 
 WIDTH, HEIGHT = 720.0, 250.0
@@ -41,6 +42,26 @@ def share_bar(part: int, whole: int) -> Markup:
     span = 0.0 if not part else max(LEAST_VISIBLE, width * part / whole)
     drawing.append(drawsvg.Rectangle(0, 0, width, height, class_="track"))
     drawing.append(drawsvg.Rectangle(0, 0, rounded(span), height, class_="matched"))
+    return inline(drawing)
+
+
+def tenths(counts: Sequence[int]) -> Markup:
+    """Rows by tenths of a share, for a cell of a table: the first bar is of those below one tenth."""
+    width, height = TENTHS
+    label = f"rows by tenths: {', '.join(f'{count:,}' for count in counts)}"
+    drawing = drawsvg.Drawing(width, height, class_="tenths", role="img", aria_label=label)
+    most, step = max(counts), width / len(counts)
+    for place, count in enumerate(counts):
+        if not count:
+            continue
+        size = max(LEAST_VISIBLE, height * count / most)
+        bar = drawsvg.Rectangle(
+            rounded(step * place), rounded(height - size), rounded(step - 1), rounded(size), class_="matched"
+        )
+        low, high = (f"{100 * edge // len(counts)}%" for edge in (place, place + 1))
+        bar.append_title(f"{low} to {high}: {count:,} rows")
+        drawing.append(bar)
+    drawing.append(drawsvg.Line(0, height, width, height, class_="axis"))
     return inline(drawing)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
@@ -16,10 +17,11 @@ from lvmfast.leaks.journal import forget
 from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
 from lvmfast.report.documents import MatchedDocuments
+from lvmfast.report.files import items_table
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.tables import matched_row_groups, matched_rows, nearest_rows, undecided_rows
-from lvmfast.report.write import NEAREST, OVERLAPS, PARTIAL, UNDECIDED, write_scan, write_summary
+from lvmfast.report.write import ITEMS, NEAREST, OVERLAPS, PARTIAL, UNDECIDED, write_scan, write_summary
 from lvmfast.stores import folder, holding
 
 
@@ -70,6 +72,11 @@ class LeakReport:
         """The eval rows that a fingerprint leaves undecided: level, file, row, bound. None without one."""
         return undecided_rows(self.findings)
 
+    @cached_property
+    def items(self) -> pa.Table | None:
+        """What stands of each evaluation row in training, as `items.parquet`; None without such a level."""
+        return items_table(self.findings)
+
     def __str__(self) -> str:
         """The closing line, the sentence of the verdict, and the stamp if there is one."""
         lines = [closing_line(self.findings), verdict_sentence(self.findings)]
@@ -96,7 +103,12 @@ class LeakReport:
             if self.findings.part is not None:
                 write_summary(directory, self.summary)
                 return
-            extra = {NEAREST: self.nearest, UNDECIDED: self.undecided, OVERLAPS: self.overlaps}
+            extra = {
+                NEAREST: self.nearest,
+                UNDECIDED: self.undecided,
+                OVERLAPS: self.overlaps,
+                ITEMS: self.items,
+            }
             tables = {name: table for name, table in extra.items() if table is not None}
             write_scan(directory, self.summary, matched_row_groups(self.findings), self.matches, tables)
             forget(folder(directory), PARTIAL, self.run.records)

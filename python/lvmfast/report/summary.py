@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lvmfast.corpus.columns import ColumnsOfSides
 from lvmfast.corpus.sides import SIDES, Side
-from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo, Verdict
+from lvmfast.leaks.findings import Findings, LevelFinding, Verdict
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.published import rows_by_rule
 from lvmfast.leaks.rules import RULES
 from lvmfast.report.documents import MatchedDocuments
+from lvmfast.report.files import counts_by_file
 from lvmfast.report.nearest import distribution
 from lvmfast.report.sentences import verdict_sentence
 
@@ -51,7 +50,7 @@ def summarize(
         "leaked_inputs": list(run.leaked),
         "levels": {level: _level(finding) for level, finding in findings.levels.items()},
         "documents": None if documents is None else documents.described(findings),
-        "files": _files(findings),
+        "files": counts_by_file(findings),
         "inputs": dict(run.inputs),
         "options": summarized_options(options, run.columns),
         "environment": dict(run.environment),
@@ -102,33 +101,6 @@ def _side(side: Side, finding: LevelFinding) -> dict[str, Any]:
         f"{side}_rows_matched": finding.matched(side),
         f"{side}_rate": finding.rate(side),
     }
-
-
-def _files(findings: Findings) -> list[dict[str, Any]]:
-    files = []
-    for side, info in findings.sides.items():
-        for place, name in enumerate(info.names):
-            levels = {
-                level: {
-                    "checked": count.files[place].checked,
-                    "matched": None if finding.matched(side) is None else count.files[place].matched,
-                    **_by_rule(finding, side, info, place),
-                }
-                for level, finding in findings.levels.items()
-                if (count := finding.sides.get(side)) and finding.status != "not_checkable"
-            }
-            rows = int(info.file_rows[place])
-            files.append({"side": side, "file": name, "rows": rows, "levels": levels})
-    return files
-
-
-def _by_rule(finding: LevelFinding, side: Side, info: SideInfo, place: int) -> dict[str, Any]:
-    """What each rule says of an evaluation file."""
-    by_rule = rows_by_rule(finding) if side == "eval" else {}
-    start = int(info.file_starts[place])
-    ends = (start, start + int(info.file_rows[place]))
-    counts = {rule: int(np.diff(np.searchsorted(rows, ends))[0]) for rule, rows in by_rule.items()}
-    return {"rules": counts} if counts else {}
 
 
 def summarized_options(options: ScanOptions, columns: ColumnsOfSides) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +11,9 @@ from rich.text import Text
 
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.findings import Findings, LevelFinding, Status
-from lvmfast.leaks.tally import FileCount
+from lvmfast.leaks.published import rows_by_rule
+from lvmfast.leaks.rules import RULES
+from lvmfast.leaks.tally import FileCount, Rows, count_by_file
 from lvmfast.report.nearest import nearest_sentence
 from lvmfast.report.sentences import beside_sentences, level_name, not_checked, undecided_count
 from lvmfast.shown import line, say, tell
@@ -40,6 +44,9 @@ def show(findings: Findings, *, on_stderr: bool = False) -> None:
     judged: Side = "eval" if "eval" in findings.sides else "train"
     if len(findings.sides[judged].names) > 1:
         show_table(_by_file(findings, judged), on_stderr=on_stderr)
+        for finding in findings.levels.values():
+            if by_rule := rows_by_rule(finding):
+                show_table(_by_rule(findings, finding, by_rule), on_stderr=on_stderr)
     lacking = [
         f"{', '.join(levels)}: {why}"
         for why, levels in not_checked(findings, left_out=False).items()
@@ -118,6 +125,19 @@ def _by_file(findings: Findings, side: Side) -> Table:
     for place, name in enumerate(findings.sides[side].names):
         counts = [finding.sides[side].files[place] for finding in checked]
         table.add_row(cell(name), *map(_file_ratio, counts))
+    return table
+
+
+def _by_rule(findings: Findings, finding: LevelFinding, by_rule: Mapping[str, Rows]) -> Table:
+    title = f"eval rows that each rule calls leaked at {finding.level}, by file"
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    table.add_column("file", overflow="fold")
+    for rule in by_rule:
+        table.add_column(RULES[rule].name, justify="right")
+    info = findings.sides["eval"]
+    counts = [count_by_file(rows, info.file_starts).tolist() for rows in by_rule.values()]
+    for place, name in enumerate(info.names):
+        table.add_row(cell(name), *(f"{of_rule[place]:,}" for of_rule in counts))
     return table
 
 

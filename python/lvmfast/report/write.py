@@ -26,6 +26,7 @@ MATCHED_ROWS = "matched_rows.parquet"
 NEAREST = "nearest.parquet"
 UNDECIDED = "undecided.parquet"
 OVERLAPS = "overlaps.parquet"
+ITEMS = "items.parquet"
 #: The field of a summary that has the BLAKE3 of each table that belongs to it.
 TABLES = "tables"
 #: Where a scan keeps what it needs to go on after it was stopped, and a part what a merge needs.
@@ -85,7 +86,7 @@ def write_scan(
             for name in names:
                 flush(staging / name)
             (path / SUMMARY).unlink(missing_ok=True)
-            for name in {NEAREST, UNDECIDED, OVERLAPS} - tables.keys():
+            for name in {NEAREST, UNDECIDED, OVERLAPS, ITEMS} - tables.keys():
                 (path / name).unlink(missing_ok=True)  # an earlier scan's
             for name in names:
                 os.replace(staging / name, path / name)
@@ -127,7 +128,7 @@ def _put(
     text = _as_text({**summary, TABLES: digests})
     files[PAGE] = draw_page(json.loads(text), matches, overlaps).encode()
     files[SUMMARY] = text.encode()
-    for name in [SUMMARY, *({NEAREST, UNDECIDED, OVERLAPS} - tables.keys())]:
+    for name in [SUMMARY, *({NEAREST, UNDECIDED, OVERLAPS, ITEMS} - tables.keys())]:
         place.remove(name)
     done: list[str] = []
     try:

@@ -252,6 +252,7 @@ def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelF
         beside={name: level_finding(level, found, threshold) for name, found in result.beside.items()},
         continued=result.continued,
         rule=result.rule,
+        items=result.items,
         match_count=result.match_count,
     )
 
