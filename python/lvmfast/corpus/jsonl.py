@@ -21,6 +21,7 @@ from lvmfast.corpus.expressions import Expression, expressions, heads_of, made_o
 from lvmfast.corpus.json_rows import Reading, objects, parsed
 from lvmfast.corpus.lines import Lines, line_blocks
 from lvmfast.corpus.looks import SampleContradicted, by_sample
+from lvmfast.corpus.marks import Marks
 from lvmfast.corpus.npy import Readable
 from lvmfast.corpus.shapes import HEADS, shaped
 from lvmfast.corpus.streams import decompressed, head
@@ -53,17 +54,26 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
     def contradicted(line: int, name: str, value: Any) -> NoReturn:
         raise SampleContradicted(f"{path}: {name} first appears in line {line}")
 
+    marks = Marks()
+
     def scan(asked: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         read = {**{name: columns[name] for name in asked}, **carried}
         made = {name: fields.made[name] for name in asked if name in fields.made}
         reading = Reading(path, read, watched, contradicted, made)
-        row = 0
+        if wanted is not None and marks.rows:
+            for lines, runs in marks.again(source, wanted):
+                batch = parsed(lines, reading).select(asked)
+                yield from ((row, batch[which]) for row, which in runs)
+            return
+        row, met = 0, Marks()
         with decompressed(source) as stream, closing(_blocks(path, stream)) as blocks:
             for lines in blocks:
+                met.add(row, lines)
                 batch = parsed(lines, reading)
                 del lines  # what is made of a long line is larger than itself
                 yield row, batch.select(asked)
                 row += batch.num_rows
+        vars(marks).update(vars(met))  # read to its end
 
     file = TableFile.over(
         source, None, fields.schema(), scan, fields.mapping, strict=strict, rows_guess=guess
@@ -71,6 +81,7 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
     for column, line in fields.lines().items():
         if column in file.unreadable:
             file.unreadable[column] += f", in line {line}"
+    file.texts_are_checked = True
     late = [(name, fields.line_of(name)) for name in file.fields.values()]
     file.notes += (fields.shape,) if fields.shape else ()
     file.notes += tuple(f"{name}: first appears in line {line}" for name, line in late if line > looked_at)

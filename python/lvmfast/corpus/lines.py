@@ -33,13 +33,18 @@ class Lines:
     first: int  #: the number of the first one
     #: of records that stood in a list: the line at which each begins
     numbers: Sequence[int] | None = None
+    start: int | None = None  #: the byte of the stream at which the first one begins, where they stand in it
 
     @classmethod
     def of(
-        cls, blocks: Iterable[bytes | memoryview], first: int, numbers: Sequence[int] | None = None
+        cls,
+        blocks: Iterable[bytes | memoryview],
+        first: int,
+        numbers: Sequence[int] | None = None,
+        start: int | None = None,
     ) -> Lines:
         """The lines in blocks of whole lines, which are not copied."""
-        return cls([np.frombuffer(block, np.uint8) for block in blocks if len(block)], first, numbers)
+        return cls([np.frombuffer(block, np.uint8) for block in blocks if len(block)], first, numbers, start)
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """(number, line) of each line that is not blank."""
@@ -70,10 +75,11 @@ def line_blocks(path: str, stream: Readable, *, whole: bool = True) -> Iterator[
         DataError: a line is too long, or the list is broken; the line is named.
     """
     pieces = _Pieces(path, stream)
-    first = pieces.read().removeprefix(_BOM)
+    read = pieces.read()
+    first = read.removeprefix(_BOM)
     if begins_a_list(first):
         return _listed(pieces, first, whole)
-    return _as_they_stand(pieces, first, whole)
+    return _as_they_stand(pieces, first, whole, start=len(read) - len(first))
 
 
 class _Pieces:
@@ -117,7 +123,7 @@ def begins_a_list(start: bytes) -> bool:
     return start.removeprefix(_BOM).lstrip(b" \t\r\n").startswith(b"[")
 
 
-def _as_they_stand(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:
+def _as_they_stand(pieces: _Pieces, read: bytes, whole: bool, start: int) -> Iterator[Lines]:
     pending: list[bytes] = []
     line, size = 1, 0
     while read:
@@ -130,7 +136,8 @@ def _as_they_stand(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]
         if cut:
             view = memoryview(read)
             begun = read.find(b"\n") + 1 if pending else 0
-            made = [Lines.of([b"".join([*pending, view[:begun]]), view[begun:cut]], line)]
+            made = [Lines.of([b"".join([*pending, view[:begun]]), view[begun:cut]], line, start=start)]
+            start += size + cut
             pending, size = [], 0
             line += _core.line_ends(read)
             yield made.pop()  # which is not held here any longer than by whoever asked
@@ -139,7 +146,7 @@ def _as_they_stand(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]
             size += len(pending[-1])
         read = pieces.read()
     if pending and whole:
-        yield Lines.of([b"".join(pending)], line)
+        yield Lines.of([b"".join(pending)], line, start=start)
 
 
 def _listed(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:

@@ -67,6 +67,8 @@ class TableFile:
         """Checks the types of all columns; reads rows only until lists of vectors show their length."""
         self.name, self.path, self.nbytes, self.rows = name, path, nbytes, rows
         self.origin = origin
+        #: Whether its scan gives texts as large_string that are UTF-8: they are not gone through again.
+        self.texts_are_checked = False
         self.provenance: dict[str, Any] | None = None
         self._read, self._guess, self.starts = scan, rows_guess, starts
         with reading(name):  # field names that are not UTF-8
@@ -240,6 +242,8 @@ class TableFile:
             rows = np.arange(first_row, first_row + len(array))
             return vectors_from_arrow(array, self._shapes[column], where, rows)
         if column == "text":
+            if self.texts_are_checked and pa.types.is_large_string(array.type):
+                return array
             return text_from_arrow(array, where, first_row)
         if column in ITEM_COLUMNS:
             return item_from_arrow(array, where, first_row)
