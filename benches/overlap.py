@@ -9,6 +9,7 @@ negatives and speed are printed as tables. With --background and --items, local 
     python benches/overlap.py --tools core rules    # some
     python benches/overlap.py --background DIR --items FILE.jsonl
     python benches/overlap.py core                  # the core in memory: speed, threads, memory
+    python benches/overlap.py rules                 # items that published rules call leaked, and plain Python
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import overlap_core
+import overlap_rules
 import peers
 from common import machine
 from kinds import LEAK, NEGATIVE
@@ -81,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", default="score", choices=["score", "core"])
+    parser.add_argument("what", nargs="?", default="score", choices=["score", "core", "rules"])
     parser.add_argument("--quick", action="store_true", help="a small set")
     parser.add_argument("--seed", default="7")
     parser.add_argument("--per-kind", type=int, help="plants of each kind in each script")
@@ -108,6 +110,9 @@ def main() -> None:
     truth = make(folder, args.seed, size, Given(args.background, args.megabytes * 1_000_000, args.items))
     nbytes, count = text_size(folder)
     print(f"{len(truth):,} plants in {count:,} documents, {nbytes / 1e6:.1f} MB of text; seed {args.seed}\n")
+    if args.what == "rules":
+        print(overlap_rules.compare(folder))
+        return
     found: dict[str, peers.Found] = {}
     for name in args.tools or [name for name, (_, there) in TOOLS.items() if there]:
         found |= TOOLS[name][0](folder)

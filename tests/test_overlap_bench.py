@@ -15,6 +15,7 @@ import pytest
 from tests.support.places import ROOT
 
 sys.path.append(str(ROOT / "benches"))
+import overlap_rules
 from kinds import KINDS, LEAK, NEGATIVE
 from peers import RULES, Rules, decon_pair
 from planting import Given, Plant, Size, make, read_truth
@@ -241,6 +242,26 @@ def test_the_published_rules_find_what_they_say():
     assert "70% of 8-grams" in by(" ".join(words[:31]))
     assert "70% of 8-grams" not in by(" ".join(words[:30]))
     assert rules.found("a short text")["any 13-gram"] == set()
+
+
+def test_the_bench_compares_each_rule_over_all_documents_with_a_scan(tmp_path):
+    words = [f"word{n}" for n in range(40)]
+    items = [" ".join(words), " ".join(words[:12]), "too few words"]
+    documents = [" ".join(words[start : start + 14]) for start in (0, 7, 14)] + [f"x {words[30]} y"]
+    plain = overlap_rules.plainly(items, documents)
+    # 28 of 40 tokens are there in a row, 21 of its 33 8-grams, and all of the second item.
+    assert plain == {
+        "gpt3": [True, False, False],
+        "palm": [False, True, False],
+        "llama2": [False, True, False],
+        "llama3": [True, True, False],
+    }
+    (tmp_path / "train").mkdir()
+    for place, rows in (("train/a.jsonl", documents), ("eval.jsonl", items)):
+        told = (json.dumps({"text": row, "script": "Latin"}) + "\n" for row in rows)
+        (tmp_path / place).write_text("".join(told))
+    assert overlap_rules.scanned(tmp_path) == plain
+    assert "| palm | 1 | 1 | 0 |" in overlap_rules.compare(tmp_path)
 
 
 def test_a_line_of_decons_report_is_a_pair():
