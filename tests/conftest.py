@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import lvmfast
+from tests.support.bucket import bucket, proxy
 from tests.support.shards import OPTIONS, random_table
+
+__all__ = ["bucket", "proxy"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it runs in the background deaf to Ctrl-C, and every process it starts inherits that.

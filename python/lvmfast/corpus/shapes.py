@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lvmfast.corpus.columns import ALIASES
 from lvmfast.corpus.dataset import Column
@@ -38,7 +38,7 @@ def _of_messages(list_: str, role: str, content: str, user: str, model: str) -> 
 
 
 #: Those with more fields stand before those with some of them.
-SHAPES = (
+_AT_THE_TOP = (
     _of_messages("messages", "role", "content", "user", "assistant"),
     _of_messages("conversations", "from", "value", "human", "gpt"),
     _of_messages("conversations", "role", "content", "user", "assistant"),
@@ -69,6 +69,22 @@ SHAPES = (
     Shape("texts", "document"),
     Shape("prompts", "prompt"),
     Shape("questions", "question"),
+)
+
+
+def _in_doc(shape: Shape) -> Shape:
+    """The same shape of a sample that lm-evaluation-harness logged, which has the item in one field."""
+
+    def inside(fields: str | None) -> str | None:
+        return fields and "+".join(f"doc.{field}" for field in fields.split("+"))
+
+    roles = {role: inside(getattr(shape, role)) for role in ("question", "passage", "choices", "answer")}
+    return replace(shape, name="samples", text=str(inside(shape.text)), **roles)
+
+
+SHAPES = (
+    *_AT_THE_TOP,
+    *(_in_doc(shape) for shape in _AT_THE_TOP if shape.name in ("questions", "endings", "problems")),
 )
 
 
