@@ -20,6 +20,8 @@ from lvmfast.shown import say
 from lvmfast.splits.quarantine import quarantine as put_away
 from lvmfast.splits.quarantine import quarantined, resume
 from lvmfast.splits.quarantine import restore as put_back
+from lvmfast.splits.stored_quarantine import QuarantinedObject, place_of_object
+from lvmfast.stores import is_uri
 
 
 class AddByDefault(TyperGroup):
@@ -55,14 +57,16 @@ def _moving() -> Iterator[None]:
 def add(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="EVAL", help="Evaluation file, folder or quoted glob.", show_default=False),
+        typer.Argument(
+            metavar="EVAL", help="Evaluation file, folder, quoted glob or URI.", show_default=False
+        ),
     ] = None,
     report: Annotated[
         str | None, typer.Option(metavar="DIR", help="The scan that found the leak (leakscan --out DIR).")
     ] = None,
     into: Annotated[
-        Path, typer.Option(metavar="DIR", help="The quarantine. A relative one lies beside each file.")
-    ] = Path(QUARANTINE),
+        str, typer.Option(metavar="DIR", help="The quarantine. A relative one lies beside each file.")
+    ] = QUARANTINE,
     force: Annotated[bool, typer.Option("--force", help="Also files that the scan found clean.")] = False,
     ignore: Ignore = None,
     resume: Annotated[
@@ -86,10 +90,14 @@ def add(
     return Answer.YES
 
 
-def _resume(near: Iterable[str], into: Path) -> None:
-    folders: dict[str, Path] = {}
+def _resume(near: Iterable[str], into: str) -> None:
+    folders: dict[str, Path | str] = {into: into} if is_uri(into) else {}
     quarantines = Quarantines()
     for path in near:
+        if is_uri(path):
+            place = place_of_object(path, into)
+            folders[place] = place
+            continue
         beside = Path(path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path)))
         for folder in (beside / into, *quarantines.near(beside)):
             if folder.is_dir():
@@ -107,7 +115,7 @@ def _resume(near: Iterable[str], into: Path) -> None:
 
 @commands.command()
 @exit_codes
-def restore(file: Annotated[Path, typer.Argument(help="The quarantined file.")]) -> Answer:
+def restore(file: Annotated[str, typer.Argument(help="The quarantined file.")]) -> Answer:
     """Move a quarantined file back to where it lay."""
     with _moving():
         place = put_back(file)
@@ -118,9 +126,7 @@ def restore(file: Annotated[Path, typer.Argument(help="The quarantined file.")])
 @commands.command(name="list")
 @exit_codes
 def list_files(
-    folder: Annotated[Path, typer.Argument(help="Whose quarantines: its own, and those above it.")] = Path(
-        "."
-    ),
+    folder: Annotated[str, typer.Argument(help="Whose quarantines: its own, and those above it.")] = ".",
 ) -> Answer:
     """List the quarantined files that lvmfast would refuse in a folder, under whatever name."""
     entries = quarantined(folder)
@@ -131,7 +137,7 @@ def list_files(
     return Answer.YES
 
 
-def _line(entry: QuarantinedFile) -> str:
+def _line(entry: QuarantinedFile | QuarantinedObject) -> str:
     when = f"quarantined {entry.entry['quarantined_at']}, from {entry.original}"
     line = f"{entry.path}: {leak_sentence(entry)}; {when}"
     return f"{line}; its {entry.pending} was cut off: --resume" if entry.pending else line

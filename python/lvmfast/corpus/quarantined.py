@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lvmfast import _core
 from lvmfast.corpus.failures import reading
@@ -29,6 +29,15 @@ MANIFEST_VERSION = 1
 MOST_MANIFEST = 16 << 20
 #: Other programs write files called manifest.json, too.
 MANIFEST_KIND = "lvmfast quarantine"
+
+
+class HasEntry(Protocol):
+    """What has an entry of a manifest."""
+
+    @property
+    def entry(self) -> Mapping[str, Any]:
+        """As `docs/output.md` has it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -98,20 +107,37 @@ def read_manifest(folder: Path) -> tuple[QuarantinedFile, ...] | None:
         if surely:
             raise DataError(f"{file}: kind: expected {MANIFEST_KIND!r}, so a quarantine manifest")
         return None
+    return tuple(QuarantinedFile(folder, entry) for entry in _checked(str(file), manifest))
+
+
+def manifest_entries(where: str, content: bytes) -> tuple[Mapping[str, Any], ...] | None:
+    """The entries of a manifest that was read from anywhere; None where it is no quarantine's.
+
+    Raises:
+        DataError: it is broken, or of another version; `where` names it.
+    """
+    manifest = parse_json(where, content, MOST_MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("kind") != MANIFEST_KIND:
+        return None
+    return _checked(where, manifest)
+
+
+def _checked(where: str, manifest: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The entries of a manifest, held to what `docs/output.md` says of them."""
     if manifest.get("schema_version") != MANIFEST_VERSION:
         found = manifest.get("schema_version")
-        raise DataError(f"{file}: schema_version: expected {MANIFEST_VERSION}, got {found!r}")
+        raise DataError(f"{where}: schema_version: expected {MANIFEST_VERSION}, got {found!r}")
     try:
-        entries = tuple(QuarantinedFile(folder, entry) for entry in manifest["files"])
+        entries = tuple(manifest["files"])
         for entry in entries:
-            name = entry.entry["file"]
+            name = entry["file"]
             if os.path.basename(name) != name or name in ("", ".", ".."):
                 raise ValueError(f"{name!r} is not a file of this folder")
-            entry.check(f"{file}: {name}")
+            QuarantinedFile(Path(), entry).check(f"{where}: {name}")
     except DataError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{file}: files: expected entries as docs/output.md has them ({error!r})") from error
+        raise DataError(f"{where}: files: expected entries as docs/output.md has them ({error!r})") from error
     return entries
 
 
@@ -256,7 +282,7 @@ def moved_away(path: str) -> str:
     return ""
 
 
-def leak_sentence(entry: QuarantinedFile) -> str:
+def leak_sentence(entry: HasEntry) -> str:
     """At which levels the file leaked, and how much of it."""
     rates = [
         f"{level} ({count['rate']:.1%})" for level, count in entry.entry["levels"].items() if count["matched"]

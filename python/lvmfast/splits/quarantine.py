@@ -6,12 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from lvmfast import _core
 from lvmfast.corpus.failures import one_line
 from lvmfast.corpus.paths import expand
 from lvmfast.corpus.quarantined import (
@@ -25,18 +22,25 @@ from lvmfast.corpus.quarantined import (
 from lvmfast.durable import flush
 from lvmfast.errors import DataError, reason
 from lvmfast.report.saved import SavedScan, ScannedFile
-from lvmfast.report.write import SUMMARY
+from lvmfast.splits.leaky import check_leaky, entry_of, leaked_levels
 from lvmfast.splits.manifest import drop, locked, put, write_manifest
 from lvmfast.splits.move import holds, move
-from lvmfast.stores import file_info, is_uri, joined
+from lvmfast.splits.stored_quarantine import (
+    QuarantinedObject,
+    quarantine_objects,
+    quarantined_objects,
+    restore_object,
+    resume_objects,
+)
+from lvmfast.stores import is_uri
 
 
 @dataclass(frozen=True)
 class Quarantine:
     """What `quarantine` did: the files that lie in quarantine now, and those that it found clean and left."""
 
-    moved: tuple[QuarantinedFile, ...]
-    clean: tuple[Path, ...]
+    moved: tuple[QuarantinedFile | QuarantinedObject, ...]
+    clean: tuple[Path | str, ...]
 
 
 def quarantine(
@@ -67,27 +71,33 @@ def quarantine(
     given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     scan = SavedScan.open(report)
     scan.require_complete()
+    if any(map(is_uri, given)):
+        uris = [os.fspath(path) for path in given]
+        return Quarantine(*quarantine_objects(uris, scan, os.fspath(into), force=force, ignore=ignore))
     found = [pair for path in given for pair in _scanned(os.fspath(path), scan, force, ignore)]
-    leaky = {file: scanned for file, scanned in found if force or _leaked_levels(scan, scanned)}
+    leaky = {file: scanned for file, scanned in found if force or leaked_levels(scan, scanned)}
     if not leaky:
         names = ", ".join([os.fspath(path) for path in given])
         raise DataError(f"{names}: no file there leaked; --force moves clean files, too")
     targets = _targets(list(leaky), into)
     entries = [
-        QuarantinedFile(targets[file].parent, _entry(file, scan, scanned)) for file, scanned in leaky.items()
+        QuarantinedFile(targets[file].parent, entry_of(file.name, str(file), scanned.identity, scan, scanned))
+        for file, scanned in leaky.items()
     ]
     for entry in entries:
         _check_target(entry)
     return Quarantine(tuple(map(_put_away, entries)), tuple(file for file, _ in found if file not in leaky))
 
 
-def restore(file: str | PathLike[str]) -> Path:
+def restore(file: str | PathLike[str]) -> Path | str:
     """Moves a quarantined file back to where it lay, and returns that path.
 
     Raises:
         DataError: it is not in a manifest, its content changed, another file has taken its place, the folder
             it lay in is gone, or its move was cut off.
     """
+    if is_uri(file):
+        return restore_object(os.fspath(file))
     path = Path(os.path.realpath(os.path.dirname(os.path.abspath(file))), os.path.basename(file))
     with _writing(path.parent), locked(path.parent):
         entry = next((e for e in read_manifest(path.parent) or () if e.path == path), None)
@@ -107,12 +117,14 @@ def restore(file: str | PathLike[str]) -> Path:
     return entry.original
 
 
-def resume(folder: str | PathLike[str]) -> tuple[QuarantinedFile, ...]:
+def resume(folder: str | PathLike[str]) -> tuple[QuarantinedFile | QuarantinedObject, ...]:
     """Finishes the moves in the quarantine `folder` that a crash cut off, and returns their entries.
 
     Raises:
         DataError: `folder` is no quarantine, cannot be written, or a file is in neither of its two places.
     """
+    if is_uri(folder):
+        return resume_objects(os.fspath(folder))
     path = Path(os.path.realpath(folder))
     if read_manifest(path) is None:
         raise DataError(f"{folder}: no quarantine there (no {MANIFEST} of one)")
@@ -124,12 +136,14 @@ def resume(folder: str | PathLike[str]) -> tuple[QuarantinedFile, ...]:
     return begun
 
 
-def quarantined(folder: str | PathLike[str] = ".") -> tuple[QuarantinedFile, ...]:
+def quarantined(folder: str | PathLike[str] = ".") -> tuple[QuarantinedFile | QuarantinedObject, ...]:
     """The entries of every quarantine that counts for files of `folder`, nearest first.
 
     Raises:
         DataError: there is no such folder, or a manifest is broken.
     """
+    if is_uri(folder):
+        return quarantined_objects(os.fspath(folder))
     if not os.path.isdir(folder):
         raise DataError(f"{os.fspath(folder)}: no such folder")
     return tuple(Quarantines().entries_near(folder))
@@ -146,29 +160,8 @@ def _scanned(
                 f"{file}: a symbolic link; quarantine what it points to: {os.path.realpath(file)}"
             )
         (scanned,) = scan.check_inputs("eval", [file])
-        if named and not force and not _leaked_levels(scan, scanned):
-            raise DataError(
-                f"{file}: {scan.name} found it {_not_leaky(scanned)}; --force quarantines it all the same"
-            )
-        twin = next(
-            (t.name for t in scan.files("train") if t.identity.blake3 == scanned.identity.blake3), None
-        )
-        if twin is not None and not force:
-            raise DataError(
-                f"{file}: has the content of the training file {twin}, which would be refused as well; "
-                "remove this copy, or quarantine it with --force"
-            )
+        check_leaky(file, named, scan, scanned, force)
         yield Path(os.path.realpath(file)), scanned
-
-
-def _leaked_levels(scan: SavedScan, file: ScannedFile) -> list[str]:
-    return [level for level in file.matched_levels if scan.summary["levels"][level]["status"] == "leak"]
-
-
-def _not_leaky(file: ScannedFile) -> str:
-    if not file.matched_levels:
-        return "clean"
-    return f"to match within the allowed rates ({', '.join(file.matched_levels)})"
 
 
 def _targets(files: Sequence[Path], into: str | PathLike[str]) -> dict[Path, Path]:
@@ -205,64 +198,6 @@ def _cut_off(entry: QuarantinedFile) -> DataError:
         f"{entry.path}: its {entry.pending} was cut off; finish it first: "
         f"lvmfast quarantine --resume --into {entry.folder}"
     )
-
-
-def _entry(file: Path, scan: SavedScan, scanned: ScannedFile) -> dict[str, Any]:
-    levels = scan.summary["levels"]
-    forced = None
-    if not _leaked_levels(scan, scanned):
-        forced = f"the scan found it {_not_leaky(scanned)}"
-    return {
-        "file": file.name,
-        "original_path": str(file),
-        "bytes": scanned.identity.nbytes,
-        "blake3": scanned.identity.blake3,
-        "rows": scanned.rows,
-        "quarantined_at": _time(datetime.now(timezone.utc).timestamp()),
-        "version": _core.__version__,
-        "verdict": scan.summary["verdict"],
-        "forced": forced,
-        "pending": None,
-        "levels": {
-            level: _rates(levels[level], count["checked"], count["matched"])
-            for level, count in scanned.levels.items()
-        },
-        "scan": {
-            "report": scan.name if is_uri(scan.name) else os.path.realpath(scan.name),
-            "found_at": _found_at(scan),
-            "version": scan.summary["environment"]["version"],
-            "levels": {
-                level: _rates(
-                    levels[level], levels[level]["eval_rows_checked"], levels[level]["eval_rows_matched"]
-                )
-                for level in scanned.levels
-            },
-            "train": [
-                {"path": train.name, "bytes": train.identity.nbytes, "blake3": train.identity.blake3}
-                for train in scan.files("train")
-            ],
-        },
-    }
-
-
-def _rates(level: dict[str, Any], checked: int, matched: int) -> dict[str, Any]:
-    return {
-        "status": level["status"],
-        "threshold": level["threshold"],
-        "checked": checked,
-        "matched": matched,
-        "rate": matched / checked if checked else None,
-    }
-
-
-def _found_at(scan: SavedScan) -> str | None:
-    """When the scan was written; of one in a store in the words of the store."""
-    summary = joined(scan.name, SUMMARY)
-    return file_info(summary).modified if is_uri(summary) else _time(os.stat(summary).st_mtime)
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _put_away(entry: QuarantinedFile) -> QuarantinedFile:
