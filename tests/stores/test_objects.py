@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import ntpath
 import random
 import threading
 import time
@@ -131,6 +132,13 @@ def test_patterns_folders_and_files_of_a_store(shards):
     for bucket in ("s3://no-such-bucket", "s3://no-such-bucket/"):
         with pytest.raises(DataError, match=f"^{bucket}: no such bucket$"):
             expand([bucket])
+
+
+def test_names_of_objects_have_no_backslashes_where_paths_have(shards, monkeypatch):
+    _, uri = shards
+    expected = expand([f"{uri}/train"]).files
+    monkeypatch.setattr("os.path.join", ntpath.join)
+    assert expand([f"{uri}/train"]).files == expected
 
 
 def test_a_local_file_and_its_uri_are_one(tmp_path):

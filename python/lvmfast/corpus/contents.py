@@ -23,6 +23,7 @@ from lvmfast.corpus.leftovers import (
 from lvmfast.corpus.trees import DiskTree, Tree
 from lvmfast.errors import DataError
 from lvmfast.parse import parse_json
+from lvmfast.stores import joined
 
 _NAMED = 5  # files that a message names; how many more there are it says
 _UNKNOWN = "in no format that is read, and not known to be no data"
@@ -78,7 +79,7 @@ class Contents:
         if "dataset_dict.json" in names:
             splits = ", ".join(_splits(self._tree, folder))
             raise DataError(f"{folder}: a DatasetDict; give one of its splits: {splits}")
-        if CERTIFICATE in names and _is_certificate(self._tree, os.path.join(folder, CERTIFICATE)):
+        if CERTIFICATE in names and _is_certificate(self._tree, joined(folder, CERTIFICATE)):
             _refuse_both_sides(self._tree, folder)
             names = [name for name in names if name not in (CERTIFICATE, LEDGER)]
         if names and REPORT.issubset(names):
@@ -88,11 +89,11 @@ class Contents:
             files = saved_dataset_files(folder, self._tree)
             self._files += files
             saved = {os.path.basename(file) for file in files}
-            self._none += [os.path.join(folder, name) for name in names if is_cache(name)]
+            self._none += [joined(folder, name) for name in names if is_cache(name)]
             names = [name for name in names if name not in saved and not is_cache(name)]
             listed = False
         for name in names:
-            path = os.path.join(folder, name)
+            path = joined(folder, name)
             if self._tree.is_folder(path):
                 self.enter(path, above | {real}, listed=listed)
             if self._tree.is_file(path) or not self._tree.is_folder(path):
@@ -134,7 +135,7 @@ class Contents:
         if real in above:
             return
         for name in self._tree.names(folder):
-            path = os.path.join(folder, name)
+            path = joined(folder, name)
             if self._is_ignored(path):
                 self._ignored.append(path)
             elif self._tree.is_folder(path):
@@ -203,7 +204,7 @@ def _refuse_both_sides(tree: Tree, folder: str) -> None:
         sides = [
             [file["file"] for file in side["files"]] for side in parse_json(folder, text)["sides"].values()
         ]
-        inside = [os.path.join(folder, files[0]) for files in sides if files[0] is not None]
+        inside = [joined(folder, files[0]) for files in sides if files[0] is not None]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return  # of another version
     if len(inside) > 1:
@@ -215,7 +216,7 @@ def _splits(tree: Tree, folder: str) -> list[str]:
     text = tree.text(folder, "dataset_dict.json")
     try:
         names = parse_json(folder, text)["splits"]
-        return [os.path.join(folder, str(name)) for name in names]
+        return [joined(folder, str(name)) for name in names]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: dataset_dict.json: expected a list of splits") from error
 
@@ -237,6 +238,6 @@ def saved_dataset_files(folder: str, tree: Tree | None = None) -> list[str]:
     for name in names:
         if os.path.basename(name) != name or name in ("", ".", ".."):
             raise DataError(f"{folder}: state.json: {name!r} is not a file of this folder")
-        if not tree.is_file(os.path.join(folder, name)):
+        if not tree.is_file(joined(folder, name)):
             raise DataError(f"{folder}: {name}: listed in state.json, but no such file")
-    return [os.path.join(folder, name) for name in names]
+    return [joined(folder, name) for name in names]

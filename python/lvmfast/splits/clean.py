@@ -32,7 +32,7 @@ from lvmfast.splits.cut_rows import check_cut, cut_rows, in_pieces, stated_cuts,
 from lvmfast.splits.layout import check_destination, names_below, stored_files, write_saved_datasets
 from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, write_ledger
 from lvmfast.splits.result import CleanSplit, place_of
-from lvmfast.splits.rewrite import rewrite
+from lvmfast.splits.rewrite import rewrite_each
 from lvmfast.stores import Identity, holds, is_uri, staging
 
 
@@ -160,15 +160,22 @@ def clean(
     try:
         with staging(place, CERTIFICATE, lambda done, total: progress("put", done, total)) as stage:
             with clock.phase("write"):
-                for source, name, part, cut_here, left in zip(
-                    sources, names, parts, pieces, kept, strict=True
-                ):
-                    if left:
-                        target = stage.folder / name
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        progress(f"write {name}", 0, len(part))
-                        rewrite([source], [part], [target], [cut_here])
-                        progress(f"write {name}", len(part), len(part))
+                going = [at for at, left in enumerate(kept) if left]
+                targets = [stage.folder / names[at] for at in going]
+                for target in targets:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                rewritten = rewrite_each(
+                    [sources[at] for at in going],
+                    [parts[at] for at in going],
+                    targets,
+                    [pieces[at] for at in going],
+                )
+                rows = sum(len(parts[at]) for at in going)
+                done = 0
+                progress("write", done, rows)
+                for at, _ in zip(going, rewritten, strict=True):
+                    done += len(parts[at])
+                    progress("write", done, rows)
                 written = {s: n if left else "" for s, n, left in zip(sources, names, kept, strict=True)}
                 beside = write_saved_datasets(stage.folder, written)
                 write_ledger(stage.folder / LEDGER, ledger(leaked, splits[drop], saved.matches, cuts))

@@ -194,12 +194,14 @@ def _described(documents: Documents, root: Rows, component: int, size: Rows, row
 
 
 def _check(division: Division, shares: Shares) -> None:
-    why = (
-        f"{division.too_small} have fewer than {shares.min_chunks_per_doc} rows or no id, "
-        f"{division.with_answer} hold their own answer, "
-        f"{sum(c.documents for c in division.too_large)} are in components too large to hold out "
-        "(or are joined to such documents)"
-    )
+    large = sum(component.documents for component in division.too_large)
+    kept = [
+        (division.too_small, f"have fewer than {shares.min_chunks_per_doc} rows or no id"),
+        (division.with_answer, "hold their own answer"),
+        (large, "are in components too large to hold out, sets that share texts or vectors"),
+    ]
+    why = ", ".join(f"{n:,} {reason}" for n, reason in kept if n)
+    why = f"{why} (or are joined to such)" if why else "the lots left none; another --seed draws others"
     for part in shares.held_out:
         got, wanted = division.documents[part], shares.docs.get(part)
         if wanted is not None and got < wanted:

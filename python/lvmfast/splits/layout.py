@@ -17,6 +17,7 @@ from lvmfast.corpus.trees import DiskTree, StoreTree
 from lvmfast.errors import DataError, naming
 from lvmfast.parse import parse_json
 from lvmfast.stores import check_room, folder, is_uri, joined, objects_under, same_place
+from lvmfast.stores.staging import COPIED_AHEAD
 
 SAVED_DATASET = ("state.json", "dataset_info.json")
 
@@ -51,11 +52,11 @@ def check_destination(out: str, files: Sequence[SplitFile], given: Sequence[Any]
     stored = [file.nbytes for file in files if file.path is None]
     if is_uri(out):
         real = _in_store(out, given)
-        check_room(sum(file.nbytes for file in files) + max(stored, default=0))
+        check_room(sum(file.nbytes for file in files) + (COPIED_AHEAD + 1) * max(stored, default=0))
     else:
         real = _on_disk(out, given)
         if stored:
-            check_room(max(stored))
+            check_room((COPIED_AHEAD + 1) * max(stored))
     return real
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lvmfast.corpus.formats import Format, required_format
 from lvmfast.corpus.rewriters.rows import WHOLE, InPieces, Parts
 from lvmfast.errors import DataError, naming
-from lvmfast.stores import local_copy
+from lvmfast.stores import local_copies, telling_of
 
 
 def rewrite(
@@ -38,9 +37,25 @@ def rewrite(
         format = common_format(sources)
         if any(of_file.of_row for of_file in pieces):
             check_cuttable(sources[0])
-        with ExitStack() as stack:
-            local = [stack.enter_context(local_copy(source)) for source in sources]
-            format.rewrite(local, parts, targets, pieces or [WHOLE] * len(sources))
+        with local_copies(sources, keep=True) as copies:
+            local = list(copies)
+            with telling_of(local, sources):
+                format.rewrite(local, parts, targets, pieces or [WHOLE] * len(sources))
+
+
+def rewrite_each(
+    sources: Sequence[str], parts: Sequence[Parts], targets: Sequence[Path], pieces: Sequence[InPieces]
+) -> Iterator[str]:
+    """As `rewrite`, each source to a target of its own; gives a source when it was written.
+
+    Raises:
+        DataError: as `rewrite`.
+    """
+    with local_copies(sources) as copies:
+        for source, copy, part, target, cut in zip(sources, copies, parts, targets, pieces, strict=True):
+            with telling_of([copy], [source]):
+                rewrite([copy], [part], [target], [cut])
+            yield source
 
 
 def check_cuttable(source: str) -> None:

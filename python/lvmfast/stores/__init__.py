@@ -5,7 +5,7 @@ from lvmfast.stores.identity import Identity
 from lvmfast.stores.listing import matching, object_or_folder, objects_under, same_place
 from lvmfast.stores.locks import holding, holds
 from lvmfast.stores.objects import FileInfo, Source, StoredObject, as_source, file_info, open_input
-from lvmfast.stores.staging import Staging, check_room, local_copy, staging
+from lvmfast.stores.staging import Staging, check_room, local_copies, local_copy, staging, telling_of
 from lvmfast.stores.uris import is_uri, joined, local_path
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "holds",
     "is_uri",
     "joined",
+    "local_copies",
     "local_copy",
     "local_path",
     "matching",
@@ -31,4 +32,5 @@ __all__ = [
     "open_input",
     "same_place",
     "staging",
+    "telling_of",
 ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +24,8 @@ from lvmfast.stores.uris import is_uri, joined
 
 #: Objects that are put at once.
 PUT_AT_ONCE = 8
+#: Objects that are copied to this machine at once, while the one before them is used.
+COPIED_AHEAD = 4
 
 
 class Staging(Protocol):
@@ -112,29 +116,79 @@ class _StoreStaging:
 
 
 @contextmanager
-def local_copy(path: str) -> Iterator[str]:
-    """The path of a file on this machine: of a local one its own, of an object that of a passing copy.
+def local_copies(paths: Sequence[str], *, keep: bool = False) -> Iterator[Iterator[str]]:
+    """The path on this machine of each file, in order: of a local one its own, of an object that of a copy.
+
+    While one is used the next are copied. A copy stands there until the next is asked for, or, with `keep`,
+    until the block ends.
 
     Raises:
-        DataError: it cannot be read, or there is no room for it. Errors of the block name `path`.
+        DataError: as they are asked for: an object cannot be read, or there is no room for it.
     """
-    if not is_uri(path):
-        yield path
+    if not any(map(is_uri, paths)):
+        yield iter(paths)
         return
-    with scratch_folder(Path(tempfile.gettempdir())) as scratch:
-        copy = os.fspath(scratch / path.rpartition("/")[2])
-        source = as_source(path)
-        with (
-            naming(path, "cannot be copied to this machine"),
-            open(copy, "wb") as out,
-            source.open(in_order(source.info.size)) as raw,
-        ):
-            while block := raw.read(PIECE_BYTES):
-                out.write(block)
+    with scratch_folder(Path(tempfile.gettempdir())) as scratch, ThreadPoolExecutor(COPIED_AHEAD) as pool:
+        begun: deque[Future[str]] = deque()
+        waiting = iter(enumerate(paths))
+
+        def begin(count: int) -> None:
+            for number, path in islice(waiting, count):
+                begun.append(pool.submit(_copied, path, scratch / str(number)))
+
+        def copies() -> Iterator[str]:
+            begin(COPIED_AHEAD)
+            while begun:
+                copy = begun.popleft().result()
+                begin(1)
+                yield copy
+                if not keep and Path(copy).is_relative_to(scratch):
+                    os.unlink(copy)
+
         try:
-            yield copy
-        except DataError as error:  # told of the object that the user knows
-            raise DataError(str(error).replace(copy, path)) from error
+            yield copies()
+        finally:
+            for future in begun:
+                future.cancel()
+
+
+@contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """The one of `local_copies`.
+
+    Raises:
+        DataError: it cannot be read, or there is no room for it.
+    """
+    with local_copies([path]) as copies:
+        yield next(copies)
+
+
+def _copied(path: str, place: Path) -> str:
+    if not is_uri(path):
+        return path
+    source = as_source(path)
+    place.mkdir()
+    copy = place / path.rpartition("/")[2]  # its name says the format
+    with (
+        naming(path, "cannot be copied to this machine"),
+        open(copy, "wb") as out,
+        source.open(in_order(source.info.size)) as raw,
+    ):
+        while block := raw.read(PIECE_BYTES):
+            out.write(block)
+    return str(copy)
+
+
+@contextmanager
+def telling_of(copies: Sequence[str], paths: Sequence[str]) -> Iterator[None]:
+    """Errors of the block name `paths`, which the user knows, and not the `copies` of them."""
+    try:
+        yield
+    except DataError as error:
+        told = str(error)
+        for copy, path in zip(copies, paths, strict=True):
+            told = told.replace(copy, path)
+        raise DataError(told) from error
 
 
 def check_room(nbytes: int) -> None:
