@@ -58,7 +58,7 @@ def test_a_report_is_a_frozen_value_that_says_whether_it_passed(files, tmp_path,
     saved = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert saved.pop("tables") == {
         name: blake3.blake3((tmp_path / "out" / name).read_bytes()).hexdigest()
-        for name in ("matched_rows.parquet", "matches.parquet", "overlaps.parquet")
+        for name in ("items.parquet", "matched_rows.parquet", "matches.parquet", "overlaps.parquet")
     }
     assert saved == report.summary
     scan(files, allow=dict.fromkeys(report.levels, 1.0)).raise_if_leaky()

@@ -46,7 +46,7 @@ def test_what_was_saved_is_read_back(report, saved, files):
     scan = SavedScan.open(saved)
     tables = {
         name: blake3.blake3((saved / name).read_bytes()).hexdigest()
-        for name in ("matched_rows.parquet", "matches.parquet", "overlaps.parquet")
+        for name in ("items.parquet", "matched_rows.parquet", "matches.parquet", "overlaps.parquet")
     }
     assert scan.summary == json.loads(json.dumps(report.summary)) | {"tables": tables}
     assert scan.sides == ("train", "eval")
@@ -55,7 +55,7 @@ def test_what_was_saved_is_read_back(report, saved, files):
     assert scan.matched_rows.equals(report.matched_rows)
     assert scan.matches.equals(report.matches)
     (file,) = scan.files("eval")
-    assert (file.name, file.rows, file.nbytes) == (
+    assert (file.name, file.rows, file.identity.nbytes) == (
         files["eval.npz"],
         60,
         Path(files["eval.npz"]).stat().st_size,
