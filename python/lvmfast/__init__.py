@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # of a name that type checkers know; typing itself takes 
 if TYPE_CHECKING:
     from lvmfast._core import __version__
     from lvmfast.api import leakscan
+    from lvmfast.calibration.threshold import threshold
     from lvmfast.corpus import Dataset, load_split
     from lvmfast.encoding.embed import embed
     from lvmfast.evals.evaluate import evaluate
@@ -58,6 +59,7 @@ __all__ = [
     "restore",
     "resume_quarantine",
     "split",
+    "threshold",
     "train",
     "verify",
 ]
@@ -68,6 +70,7 @@ _HOMES = {
     "leakscan": ("lvmfast.api", "leakscan"),
     "Dataset": ("lvmfast.corpus", "Dataset"),
     "load_split": ("lvmfast.corpus", "load_split"),
+    "threshold": ("lvmfast.calibration.threshold", "threshold"),
     "embed": ("lvmfast.encoding.embed", "embed"),
     "evaluate": ("lvmfast.evals.evaluate", "evaluate"),
     "Evaluation": ("lvmfast.evals.evaluation", "Evaluation"),

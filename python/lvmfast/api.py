@@ -73,6 +73,7 @@ def leakscan(
     eval_payload: Any = None,
     levels: Iterable[str] | None = None,
     threshold: float = DEFAULT_THRESHOLD,
+    near: Literal["same", "paraphrase"] | None = None,
     normalize: Normalization = "default",
     min_chars: int = DEFAULT_MIN_CHARS,
     max_df: int | None = None,
@@ -116,6 +117,8 @@ def leakscan(
         levels: some of doc, chunk, text, vector, context, oracle. A level named here must be checkable; by
             default all those run whose columns are there.
         threshold: cosine in [-1, 1] from which two vectors match (vector, context, oracle).
+        near: instead of `threshold`: what was measured for the encoder of the vectors, for the ``same`` text
+            or for a ``paraphrase``.
         normalize: how texts are made comparable: default, none or strict.
         min_chars: texts with fewer characters after normalisation are unchecked.
         max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
@@ -210,6 +213,8 @@ def leakscan(
         with clock.phase("embed"):
             inputs.splits = _embedded(splits, encoder, progress, announce)
     datasets = {side: split.dataset for side, split in inputs.splits.items()}
+    if near is not None:
+        options = replace(options, threshold=_measured(near, threshold, datasets, announce))
 
     def record() -> RunRecord:
         return RunRecord(
@@ -247,6 +252,17 @@ def _check_embeds(options: ScanOptions, way: str) -> None:
         raise DataError(f"encoder: no level of {', '.join(options.levels)} compares vectors; add {wanted}")
     if way:
         raise DataError(f"encoder: a scan by {way} reads vectors from files; write them with `lvmfast embed`")
+
+
+def _measured(near: str, threshold: float, datasets: Mapping[Side, Dataset], announce: Announce) -> float:
+    from lvmfast.encoding.measured import measured_threshold
+
+    if threshold != DEFAULT_THRESHOLD:
+        raise DataError(f"near: {near} stands for a threshold; leave out the threshold {threshold:g}")
+    stated = {name: said for split in datasets.values() for name, said in split.provenance.items()}
+    measured, encoder = measured_threshold(near, stated)
+    announce(f"threshold {measured:g}: measured for {near} with {encoder}")
+    return measured
 
 
 def _embedded(

@@ -74,6 +74,11 @@ COMMANDS = {
         ("--engine none", "--encoder gone", "--column text=nothing", "--column text=doc_id[*]"),
         folder=False,
     ),
+    "threshold": Command(
+        "threshold --train @other.npz --eval @vectors.npz --out OUT.svg --quiet",
+        ("--column vector=nothing", "--memory-limit 1KiB", "--encoder gone"),
+        folder=False,
+    ),
     "wikipedia": Command(
         "ingest wikipedia @articles.jsonl --encoder stand-in --out OUT --quiet",
         (
@@ -180,6 +185,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "articles.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     vectors = np.random.default_rng(8).standard_normal((20, 8)).astype(np.float32)
     np.savez(root / "other.npz", doc_id=900 + np.arange(20), chunk_id=np.arange(20), vector=vectors)
+    np.savez(root / "vectors.npz", vector=np.random.default_rng(9).standard_normal((40, 8)))
     rows = [{"epoch": n, "val_loss": 1.0 / n, "val_cosine": 0.5} for n in (1, 2, 3)]
     (root / "history.json").write_text(json.dumps(rows))
     hits = [{"query_idx": n, "hit_indices": [n, (n + 1) % 168]} for n in range(168)]
@@ -196,7 +202,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sentencex")
-    for module in ("lvmfast.ingest.pipeline", "lvmfast.cli.ingest", "lvmfast.encoding.embed"):
+    for module in (
+        "lvmfast.ingest.pipeline",
+        "lvmfast.cli.ingest",
+        "lvmfast.encoding.embed",
+        "lvmfast.calibration.threshold",
+    ):
         monkeypatch.setattr(f"{module}.Encoder", StandIn)
 
 

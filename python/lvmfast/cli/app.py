@@ -31,6 +31,7 @@ COMMANDS = (
     "verify",
     "fingerprint",
     "embed",
+    "threshold",
     "ingest",
     "train",
     "eval",

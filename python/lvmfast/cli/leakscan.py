@@ -69,6 +69,10 @@ def leakscan(
         ),
     ] = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
+    near: Annotated[
+        str | None,
+        typer.Option(help="Instead of --threshold: what was measured for the encoder: same, or paraphrase."),
+    ] = None,
     normalize: Normalize = "default",
     min_chars: MinChars = DEFAULT_MIN_CHARS,
     max_df: Annotated[
@@ -164,6 +168,7 @@ def leakscan(
             eval_payload=behind(eval_payload, ignore),
             levels=levels.split(",") if levels is not None else None,
             threshold=threshold,
+            near=near,  # type: ignore[arg-type]
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,
             max_df=max_df,

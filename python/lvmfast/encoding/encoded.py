@@ -36,7 +36,7 @@ def cache_folder() -> Path:
 
 def encoded_sides(
     datasets: Mapping[Side, Dataset],
-    encoder: str,
+    encoder: str | Encoder,
     progress: Progress = silent,
     announce: Announce = say_nothing,
 ) -> dict[Side, Dataset]:
@@ -55,7 +55,7 @@ def encoded_sides(
         DataError: there is no such encoder, the vectors of a file are of another one, the texts cannot be
             read, or the cache not be written.
     """
-    model = Encoder(encoder)
+    model = Encoder(encoder) if isinstance(encoder, str) else encoder
     for dataset in datasets.values():  # before hours are spent on the first one
         check_encoder(dataset, model)
     return {side: _encoded(dataset, model, progress, announce) for side, dataset in datasets.items()}
