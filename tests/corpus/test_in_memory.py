@@ -140,8 +140,8 @@ def test_torch_itself():
         ({"vector": Tensor(np.eye(2), "complex128")}, r"<arrays>: vector: expected \(n, d\) float"),
         ({"vector": Tensor(np.eye(2), "quint8")}, r"<arrays>: vector: .*quint8"),
         ({"other": [1]}, "<arrays>: no field is a known column; there is other"),
-        (7, "expected paths, a dict of arrays, a table or a dataset, got int"),
-        ([], "expected paths, a dict of arrays, a table or a dataset, got list"),
+        (7, r"expected paths, a dict of arrays, a table, rows, .* got int"),
+        ([], r"expected paths, a dict of arrays, a table, rows, .* got nothing"),
         (None, "got NoneType"),
     ],
 )

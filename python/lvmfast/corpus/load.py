@@ -40,8 +40,11 @@ def load_split(
 
     Args:
         source: a path, a quoted glob or a folder; several of them; one fingerprint (``.lvfp``); a dict of
-            arrays, tensors or lists; a pyarrow Table; an HF ``datasets`` Dataset; or a Dataset of this
-            package.
+            arrays, tensors or lists; whatever gives its rows through Arrow (frames of pandas and polars, a
+            relation of duckdb, a pyarrow Table) or a LazyFrame; an HF ``datasets`` Dataset or
+            IterableDataset; a list of dicts, or of texts (strings of which one has a blank and none could be
+            a path: ``{"text": [...]}`` are texts for certain, and a ``Path`` is a path); a torch Dataset of
+            dicts; an iterator of batches, which goes through a temporary file; or a Dataset of this package.
         columns: field names by column (``{"vector": "my_field"}``), where the known names do not do. With
             a payload, a field that either of the two has.
         payload: texts by (doc_id, chunk_id) to join to the rows, in any form that `source` can have, or a
@@ -189,7 +192,8 @@ def _opened(
         return _each(opened, expansion.files), expansion.notes, leaked
     file = open_memory(source, mapping, strict=strict)
     if file is None:
+        what = "nothing" if isinstance(source, (list, tuple)) else type(source).__name__
         raise DataError(
-            f"expected paths, a dict of arrays, a table or a dataset, got {type(source).__name__}"
+            f"expected paths, a dict of arrays, a table, rows, texts, batches or a dataset, got {what}"
         )
     return [file], [], ()

@@ -1,4 +1,4 @@
-"""Splits that are in memory already: dicts of arrays or tensors, pyarrow tables, HF datasets.
+"""Splits that are in memory already: dicts of arrays or tensors, HF datasets, and what `frames` reads.
 
 torch and ``datasets`` are never imported: their objects are known by what they can do.
 """
@@ -19,11 +19,12 @@ from lvmfast.corpus.arrays_file import ArraysFile
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Rows, SplitFile
 from lvmfast.corpus.failures import one_line
+from lvmfast.corpus.frames import DATASET, open_frame
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
 from lvmfast.parse import parse_json, without_nan
 
-ARRAYS, TABLE, DATASET = "<arrays>", "<table>", "<dataset>"
+ARRAYS = "<arrays>"
 
 
 def open_memory(source: Any, mapping: dict[Column, str], *, strict: bool = True) -> SplitFile | None:
@@ -35,17 +36,18 @@ def open_memory(source: Any, mapping: dict[Column, str], *, strict: bool = True)
     if isinstance(source, Mapping):
         if isinstance(source, dict) and source and all(map(_is_hf_dataset, source.values())):
             raise DataError(
-                f"{DATASET}: a DatasetDict; give one of its splits: {', '.join(map(str, source))}"
+                f"{DATASET}: a DatasetDict; give one of its splits: "
+                + ", ".join(f"dataset[{name!r}]" for name in source)
             )
         return _open_arrays(source, mapping, strict)
+    if isinstance(source, np.ndarray) and source.dtype.kind in "UTO" and source.ndim == 1:
+        source = source.tolist()
     if isinstance(source, np.ndarray) or _is_tensor(source):
         field = mapping.get("vector", "vector")
         return _open_arrays({field: source}, {"vector": field}, strict)
-    if isinstance(source, pa.RecordBatch):
-        source = pa.Table.from_batches([source])
-    if isinstance(source, pa.Table):
-        return _open_table(source, mapping, strict)
-    return _open_hf_dataset(source, mapping, strict) if _is_hf_dataset(source) else None
+    if _is_hf_dataset(source):
+        return _open_hf_dataset(source, mapping, strict)
+    return open_frame(source, mapping, strict=strict)
 
 
 def _open_arrays(arrays: Mapping[str, Any], mapping: dict[Column, str], strict: bool) -> ArraysFile:
@@ -147,16 +149,6 @@ def _is_tensor(value: Any) -> bool:
 def _is_hf_dataset(value: Any) -> bool:
     wanted = ("features", "column_names", "with_format", "select_columns", "__len__", "__getitem__")
     return not isinstance(value, Mapping) and all(hasattr(value, name) for name in wanted)
-
-
-def _open_table(table: pa.Table, mapping: dict[Column, str], strict: bool) -> TableFile:
-    def scan(fields: list[str], step: int, wanted: Rows | None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        row = 0
-        for batch in table.to_batches(max_chunksize=step):
-            yield row, batch.select(fields)
-            row += batch.num_rows
-
-    return TableFile(TABLE, None, table.nbytes, table.num_rows, table.schema, scan, mapping, strict=strict)
 
 
 def _open_hf_dataset(dataset: Any, mapping: dict[Column, str], strict: bool) -> TableFile:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvmfast.corpus.contents import Contents
-from lvmfast.corpus.formats import required_format
+from lvmfast.corpus.formats import format_of, required_format
 from lvmfast.corpus.leftovers import LEDGER
 from lvmfast.corpus.quarantined import moved_away
 from lvmfast.corpus.trees import DiskTree, StoreTree, Tree
@@ -67,7 +67,27 @@ def expanded(source: Any, ignore: Sequence[str] = ()) -> Expansion | None:
     paths = source if isinstance(source, (list, tuple)) else [source]
     if not paths or not all(isinstance(path, (str, os.PathLike)) for path in paths):
         return None
+    if isinstance(source, (list, tuple)) and are_texts(source):
+        return None
     return expand([os.fspath(path) for path in paths], ignore)
+
+
+def are_texts(values: Sequence[Any]) -> bool:
+    """Whether strings are texts and no paths: one has a blank in it, and none could be the path of data.
+
+    A ``Path`` is a path for certain, and a text for certain is one of ``{"text": [...]}``.
+    """
+    strings = all(isinstance(value, str) for value in values)
+    return strings and any(" " in value for value in values) and not any(map(_could_be_data, values))
+
+
+def _could_be_data(value: str) -> bool:
+    if is_uri(value) or format_of(value) is not None or (glob.has_magic(value) and " " not in value):
+        return True
+    try:
+        return os.path.lexists(value)
+    except (ValueError, OSError):  # too long for a path, or a NUL in it
+        return False
 
 
 def given_paths(source: Any) -> Sequence[Any]:
