@@ -15,6 +15,7 @@ from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, columns_of
+from lvmfast.corpus.dead_ends import NOTHING
 from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
@@ -207,6 +208,9 @@ def leakscan(
         of_texts = dict.fromkeys(file.fields["text"] for file in dataset.files if "text" in file.fields)
         if of_texts.keys() - CUSTOMARY:
             announce(f"{side}: the text of a row is {', '.join(of_texts)}")
+        for note in dataset.notes:
+            if NOTHING in note:
+                announce(f"{side}: {note}")
     inputs = Inputs(splits, threads, _others(splits["train"].dataset, shard))
     if encoder is not None:
         _check_embeds(options, "pieces" if shard else f"the engine {engine}" if engine != "local" else "")

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 from lvmfast.corpus.dataset import COLUMNS, ITEM_COLUMNS, Column
+from lvmfast.corpus.dead_ends import nearest
+from lvmfast.corpus.expressions import heads_of
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
@@ -124,7 +126,12 @@ def resolve(
             continue
         if field is not None and strict and column not in ROLES:
             there = _listed(fields)
-            raise LackingError(f"{name}: {column}: no field {field!r}; there is {there}; {_ONE_SIDE}")
+            lacking = next((head for head in heads_of(field) if head not in fields), field)
+            inside = "" if lacking == field else f" (for {field})"
+            like = nearest(lacking, fields)
+            raise LackingError(
+                f"{name}: {column}: no field {lacking!r}{inside}{like}; there is {there}; {_ONE_SIDE}"
+            )
         candidates = [alias for alias in ALIASES[column] if alias in fields and alias not in claimed]
         if pairs and column in ("doc_id", "chunk_id") and PAIR_FIELD in fields:
             candidates.append(PAIR_FIELD)

@@ -30,12 +30,14 @@ _Parents = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Field:
+class Field:
+    """The field inside an object that has this name."""
+
     name: str
 
 
 @dataclass(frozen=True)
-class _Items:
+class Items:
     """Items of a list: all, the one at `place`, or those in which `field` has `value`."""
 
     place: int | None = None
@@ -43,11 +45,13 @@ class _Items:
     value: str = ""
 
 
-_Step = _Field | _Items
+_Step = Field | Items
 
 
 @dataclass(frozen=True)
-class _Path:
+class Path:
+    """From a field of a row to values inside it."""
+
     head: str
     steps: tuple[_Step, ...]
 
@@ -56,7 +60,7 @@ class _Path:
 class Expression:
     """A text made of fields of a row."""
 
-    paths: tuple[_Path, ...]
+    paths: tuple[Path, ...]
     template: tuple[str, ...] | None  #: what stands before, between and behind the paths; None: joined
     joint: str = "\n"  #: between several texts
 
@@ -64,6 +68,12 @@ class Expression:
     def heads(self) -> tuple[str, ...]:
         """The fields it reads."""
         return tuple(dict.fromkeys(path.head for path in self.paths))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a path goes to some items of a list alone."""
+        steps = [step for path in self.paths for step in path.steps]
+        return any(isinstance(step, Items) and step != Items() for step in steps)
 
     def refusal(self, types: Mapping[str, pa.DataType]) -> str | None:
         """Why fields of these Arrow types cannot make it, or None."""
@@ -143,7 +153,7 @@ def expressions(mapping: Mapping[Column, str], names: Collection[str]) -> dict[s
 
 def made_of(text: str) -> Expression:
     """The expression that `text` is; of the name of a field, its text."""
-    return expression(text) or Expression((_Path(text, ()),), None)
+    return expression(text) or Expression((Path(text, ()),), None)
 
 
 def heads_of(text: str) -> tuple[str, ...]:
@@ -158,7 +168,7 @@ def makes_text(text: str, schema: pa.Schema) -> bool:
     return len(types) == len(made.heads) and made.refusal(types) is None
 
 
-def _path(text: str) -> _Path | None:
+def _path(text: str) -> Path | None:
     text = text.strip()
     head = _HEAD.match(text)
     if head is None:
@@ -171,20 +181,20 @@ def _path(text: str) -> _Path | None:
             return None
         name, place, field, value = step.group("name", "place", "field", "value")
         steps.append(
-            _Field(name) if name else _Items(None if place is None else int(place), field, value or "")
+            Field(name) if name else Items(None if place is None else int(place), field, value or "")
         )
         at = step.end()
-    return _Path(head.group(), tuple(steps))
+    return Path(head.group(), tuple(steps))
 
 
-def _refusal(path: _Path, type_: pa.DataType) -> str | None:
+def _refusal(path: Path, type_: pa.DataType) -> str | None:
     for step in path.steps:
         type_ = plain_type(type_)
-        if isinstance(step, _Items):
+        if isinstance(step, Items):
             if not is_list(type_):
                 return f"expected a list, got {type_}"
             type_ = type_.value_type
-        of = step.name if isinstance(step, _Field) else step.field
+        of = step.name if isinstance(step, Field) else step.field
         if of is None:
             continue
         inner = plain_type(type_)
@@ -193,7 +203,7 @@ def _refusal(path: _Path, type_: pa.DataType) -> str | None:
         if inner.get_field_index(of) < 0:
             there = ", ".join(field.name for field in inner)
             return f"no field {of!r} in it; there is {there}"
-        if isinstance(step, _Field):
+        if isinstance(step, Field):
             type_ = inner.field(of).type
     leaf = meant_type(type_)
     return None if _is_leaf(leaf) else f"expected text or integers at its end, got {leaf}"
@@ -204,14 +214,14 @@ def _is_leaf(type_: pa.DataType) -> bool:
     return pa.types.is_integer(type_) or any(is_one(type_) for is_one in texts)
 
 
-def _found(path: _Path, array: pa.Array) -> tuple[pa.Array, _Parents]:
+def _found(path: Path, array: pa.Array) -> tuple[pa.Array, _Parents]:
     """The texts that are found along a path, large_string without nulls, and the row of each, ascending."""
     import pyarrow.compute as pc
 
     array = plain(array)
     parents = np.arange(len(array))
     for step in path.steps:
-        if isinstance(step, _Items):
+        if isinstance(step, Items):
             within = np.asarray(pc.list_parent_indices(array))
             items = plain(array.flatten())
             keep = _kept(step, items, within)
@@ -224,7 +234,7 @@ def _found(path: _Path, array: pa.Array) -> tuple[pa.Array, _Parents]:
     return array.filter(valid).cast(pa.large_string()), parents[np.asarray(valid)]
 
 
-def _kept(step: _Items, items: pa.Array, within: _Parents) -> pa.Array | None:
+def _kept(step: Items, items: pa.Array, within: _Parents) -> pa.Array | None:
     """Which items a step goes to; None for all."""
     import pyarrow.compute as pc
 
@@ -237,11 +247,11 @@ def _kept(step: _Items, items: pa.Array, within: _Parents) -> pa.Array | None:
     return None
 
 
-def _texts(path: _Path, row: Mapping[str, Any]) -> Iterator[str]:
+def _texts(path: Path, row: Mapping[str, Any]) -> Iterator[str]:
     """The texts that are found along a path in a row of JSON."""
     values = [row.get(path.head)]
     for step in path.steps:
-        values = [inner for value in values for inner in _inside(step, value)]
+        values = [inner for value in values for inner in inside(step, value)]
     for value in values:
         if isinstance(value, str):
             yield value
@@ -251,8 +261,13 @@ def _texts(path: _Path, row: Mapping[str, Any]) -> Iterator[str]:
             raise ValueError(f"expected text or integers, got {type(value).__name__}")
 
 
-def _inside(step: _Step, value: Any) -> list[Any]:
-    if isinstance(step, _Field):
+def inside(step: _Step, value: Any) -> list[Any]:
+    """What a step leads to from a value of JSON.
+
+    Raises:
+        ValueError: it leads nowhere from a value of that kind.
+    """
+    if isinstance(step, Field):
         if value is None:
             return [None]
         if not isinstance(value, dict):
@@ -266,4 +281,4 @@ def _inside(step: _Step, value: Any) -> list[Any]:
         return value[step.place : step.place + 1]
     if step.field is None:
         return value
-    return [item for item in value if str(_inside(_Field(step.field), item)[0]) == step.value]
+    return [item for item in value if str(inside(Field(step.field), item)[0]) == step.value]

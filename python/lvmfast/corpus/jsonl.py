@@ -17,10 +17,11 @@ from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.columns import ALIASES, NAMED, resolve
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Rows
+from lvmfast.corpus.dead_ends import NOTHING, dead_end
 from lvmfast.corpus.expressions import Expression, expressions, heads_of, made_of
 from lvmfast.corpus.json_rows import Reading, objects, parsed
 from lvmfast.corpus.lines import Lines, line_blocks
-from lvmfast.corpus.looks import SampleContradicted, by_sample
+from lvmfast.corpus.looks import LackingError, SampleContradicted, by_sample
 from lvmfast.corpus.marks import Marks
 from lvmfast.corpus.npy import Readable
 from lvmfast.corpus.shapes import HEADS, shaped
@@ -82,6 +83,7 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
         if column in file.unreadable:
             file.unreadable[column] += f", in line {line}"
     file.texts_are_checked = True
+    file.notes += tuple(filter(None, [fields.dead_end()]))
     late = [(name, fields.line_of(name)) for name in file.fields.values()]
     file.notes += (fields.shape,) if fields.shape else ()
     file.notes += tuple(f"{name}: first appears in line {line}" for name, line in late if line > looked_at)
@@ -112,14 +114,18 @@ class Fields:
         self.made: dict[str, Expression] = {}  #: what is made of several fields, or of what stands inside one
         self.seen: dict[str, _Seen] = {}
         self.line = 0  #: the last one that was looked at
+        self._complete = False  # whether its beginning is all of the file
+        self._sample: list[Mapping[str, Any]] = []  # of the beginning, for paths that lead nowhere
 
     def look_at_head(self, source: Source) -> tuple[bool, int]:
         """Looks at the objects in the beginning of a file; whether that is all, and a guess at its rows."""
         start = head(source)
         rows = 0
+        self._complete = start.complete
         for lines in line_blocks(self._path, io.BytesIO(start.block), whole=start.complete):
             for line, row in objects(self._path, lines, frozenset()):
                 self._add(line, row)
+                self._sample.append(row)
                 rows += 1
         if not rows and not start.complete:  # a first line of over a MiB
             with decompressed(source) as stream:
@@ -171,6 +177,20 @@ class Fields:
             return made_of(text).of_row(row) is not None or None in row.values()
         except ValueError:
             return False
+
+    def dead_end(self) -> str | None:
+        """Why the beginning of the file has no text, where it is made of fields and has none.
+
+        Raises:
+            DataError: that is what was asked for, and the beginning is all.
+        """
+        text = self.mapping.get("text", "")
+        why = dead_end(self.made[text], self._sample) if text in self.made else None
+        if why is None:
+            return None
+        if self._complete and text in self._given.values():
+            raise LackingError(f"{self._path}: {text}: {NOTHING}: {why}")
+        return f"{text}: {NOTHING}: {why}" + ("" if self._complete else " (in the first MiB)")
 
     def line_of(self, name: str) -> int:
         """The line at which a field, or all that is needed to make one, first had a value."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvmfast.corpus.contents import Contents
+from lvmfast.corpus.dead_ends import nearest
 from lvmfast.corpus.formats import format_of, required_format
 from lvmfast.corpus.leftovers import LEDGER
 from lvmfast.corpus.quarantined import moved_away
@@ -99,10 +100,19 @@ def given_paths(source: Any) -> Sequence[Any]:
 
 def _add_file(path: str, expansion: Expansion) -> None:
     if not os.path.exists(path):
-        raise DataError(f"{path}: no such file{moved_away(path)}")
+        raise DataError(f"{path}: no such file{moved_away(path) or _beside(path)}")
     if not os.path.isfile(path):
         raise DataError(f"{path}: expected a file or a folder")
     _append(path, expansion)
+
+
+def _beside(path: str) -> str:
+    """What there is of a name much like that of `path`."""
+    folder, name = os.path.split(path)
+    try:
+        return nearest(name, os.listdir(folder or "."))
+    except (OSError, ValueError):
+        return ""
 
 
 def _append(path: str, expansion: Expansion) -> None:

@@ -23,9 +23,11 @@ from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.columns import EXPECTED_ITEMS, MISSED, near_misses, reads_a_number, resolve
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Batch, Column, Rows
+from lvmfast.corpus.dead_ends import NOTHING, dead_end
 from lvmfast.corpus.expressions import Expression, expressions, makes_text
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.joined import joined
+from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.shapes import shaped
 from lvmfast.corpus.sliced import spans
 from lvmfast.corpus.values import (
@@ -40,6 +42,10 @@ from lvmfast.stores import Source
 
 #: (fields, rows at most, wanted rows) -> (first row, record batch with at least those fields), in order.
 Scan = Callable[[list[str], int, Rows | None], Iterator[tuple[int, pa.RecordBatch]]]
+
+
+#: Rows that are looked at for what a path leads to.
+_FIRST = 1000
 
 
 class TableFile:
@@ -76,6 +82,7 @@ class TableFile:
         twice = [field for field, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"{name}: field {sorted(twice)[0]!r} stands twice in the schema")
+        self._notes: list[str] = []
         shaped_mapping, shape = shaped(mapping, names, lambda field: makes_text(field, schema))
         self._made = expressions(shaped_mapping, names)
         for text, made in self._made.items():
@@ -83,12 +90,13 @@ class TableFile:
             if (refusal := made.refusal(types)) is not None:
                 raise DataError(f"{name}: {text}: {refusal}")
             schema = schema.append(pa.field(text, pa.large_string()))
+        self._find_text(shaped_mapping.get("text", ""), asked=mapping)
         names = list(schema.names)
         self.fields = resolve(name, names, shaped_mapping, strict=strict) if names or rows else {}
         self.id_types: dict[Column, pa.DataType] = {}
         self.unreadable: dict[Column, str] = {}
         self._shapes: dict[Column, tuple[int, ...]] = {}
-        self._notes: list[str] = [shape] if shape else []
+        self._note(shape)
         for column, field in list(self.fields.items()):
             refusal = self._opened(column, field, schema.field(field).type, column in mapping)
             if refusal is not None:
@@ -183,6 +191,27 @@ class TableFile:
                 for field in fields
             ]
             yield first, pa.RecordBatch.from_arrays(arrays, names=fields)
+
+    def _find_text(self, text: str, *, asked: dict[Column, str]) -> None:
+        """Looks in the first rows for what types do not tell: whether lists have the items in question.
+
+        Raises:
+            DataError: no row of the file has them, and `asked` names them.
+        """
+        made = self._made.get(text)
+        if made is None or not made.chooses:
+            return
+        rows: list[dict[str, Any]] = []
+        with reading(self.name):
+            for _, batch in self._read(list(made.heads), _FIRST, None):
+                rows += batch.slice(0, _FIRST).to_pylist()
+                if len(rows) >= _FIRST:
+                    break
+        if (why := dead_end(made, rows)) is None:
+            return
+        if self.rows == len(rows) and text in asked.values():
+            raise LackingError(f"{self.name}: {text}: {NOTHING}: {why}")
+        self._notes.append(f"{text}: {NOTHING}: {why} (in the first {len(rows)} rows)")
 
     def _note(self, note: str | None) -> None:
         if note is not None:
