@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from lvmfast import _core
 from lvmfast.stores.objects import file_info
 from lvmfast.stores.staging import local_copy
-from lvmfast.stores.uris import is_uri
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class Identity:
     def of(path: str, threads: int = 0) -> Identity:
         """That of a file or an object as it is now; an object is asked for its ETag, and not read.
 
+        A folder has neither.
+
         Raises:
             DataError: there is none, or the store cannot be asked.
         """
         info = file_info(path)
-        blake3 = None if is_uri(path) else _core.blake3_file(path, threads)
+        blake3 = _core.blake3_file(path, threads) if os.path.isfile(path) else None
         return Identity(path, info.size, blake3, info.etag)
 
     @staticmethod
