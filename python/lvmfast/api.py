@@ -13,8 +13,9 @@ import numpy as np
 
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
+from lvmfast.corpus.beside import Beside, attach, open_beside
 from lvmfast.corpus.budget import limited
-from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, columns_of
+from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, check_mapping, columns_of
 from lvmfast.corpus.dead_ends import NOTHING
 from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.load import as_fingerprint
@@ -86,6 +87,8 @@ def leakscan(
     nearest: bool = False,
     max_pairs: int = DEFAULT_MAX_PAIRS,
     columns: ColumnsOfSides | None = None,
+    ids: Mapping[Side, str] | None = None,
+    texts: Mapping[Side, str] | None = None,
     allow_leaked: bool = False,
     ignore: Sequence[str] = (),
     threads: int = 0,
@@ -139,6 +142,9 @@ def leakscan(
         columns: column -> field, where a field has an unusual name. ``question``, ``passage``, ``choices``
             and ``answer`` are columns of `eval` alone; its question is its text. Under ``"train"`` and
             ``"eval"``, another such mapping for this side alone: ``{"eval": {"text": "prompt"}}``.
+        ids: of a side (``"train"``, ``"eval"``), a file with its ids: row n there belongs to row n of the
+            side, which has as many. ``.npy``, ``.txt`` (one a line), parquet, or any other format.
+        texts: the same of texts.
         allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
         ignore: globs of names, or of ends of paths, of what folders and globs hold that is not to be
             read. What else is neither data nor plainly none there is an error.
@@ -193,15 +199,24 @@ def leakscan(
     train, eval, payload, train_payload, eval_payload = (
         _ignoring(source, ignore) for source in (train, eval, payload, train_payload, eval_payload)
     )
+    given: dict[Side, list[tuple[Beside, str]]] = {"train": [], "eval": []}
+    named: tuple[tuple[Beside, Mapping[Side, str]], ...] = (("ids", ids or {}), ("texts", texts or {}))
+    for what, of_sides in named:
+        for side, path in of_sides.items():
+            if side not in given or (side == "eval" and eval is None):
+                raise DataError(f"{what}: {side}: there is no such side")
+            if engine != "local" or shard is not None:
+                raise DataError(f"{what}: {path}: by position they are for a scan in one piece, here")
+            given[side].append((what, path))
     with clock.phase("open"):
         common = None
         if payload is not None:
             common = load_payload(payload, columns=columns_of(columns, None), allow_leaked=allow_leaked)
         splits: dict[Side, OpenSplit] = {
-            "train": _open("train", train, train_payload, common, columns, allow_leaked)
+            "train": _open("train", train, train_payload, common, columns, allow_leaked, given["train"])
         }
         if eval is not None:
-            splits["eval"] = _open("eval", eval, eval_payload, common, columns, allow_leaked)
+            splits["eval"] = _open("eval", eval, eval_payload, common, columns, allow_leaked, given["eval"])
     for side, dataset in ((side, split.dataset) for side, split in splits.items()):
         if dataset.coverage is not None or as_fingerprint(dataset) is not None:
             continue  # texts of a payload, or hashes
@@ -411,13 +426,21 @@ def _open(
     common: Payload | None,
     columns: ColumnsOfSides | None,
     allow_leaked: bool,
+    beside: Sequence[tuple[Beside, str]],
 ) -> OpenSplit:
     fingerprint = as_fingerprint(split)
-    if fingerprint is not None:  # a payload for both sides is not meant for it, one of its own is refused
+    if (
+        fingerprint is not None and not beside
+    ):  # a payload for both sides is not meant for it, one of its own is refused
         return OpenSplit(load_split(fingerprint, payload=own), None)
     named = columns_of(columns, side)
     payload = common if own is None else load_payload(own, columns=named, allow_leaked=allow_leaked)
     dataset = load_split(
         split, columns=named, payload=payload, allow_leaked=allow_leaked, lenient=True, items=side == "eval"
     )
-    return OpenSplit(dataset, payload)
+    if not beside:
+        return OpenSplit(dataset, payload)
+    mapping = check_mapping(named)
+    opened = [(what, open_beside(what, path, mapping, allow_leaked=allow_leaked)) for what, path in beside]
+    files = tuple(file for _, found in opened for file in found.files)
+    return OpenSplit(attach(dataset, opened), payload, files)

@@ -19,7 +19,7 @@ from lvmfast.cli.options import (
     Threshold,
 )
 from lvmfast.cli.render import render
-from lvmfast.cli.values import assignments, behind, columns_of_sides, piece, rate, size
+from lvmfast.cli.values import assignments, behind, columns_of_sides, of_sides, piece, rate, size
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
@@ -131,6 +131,16 @@ def leakscan(
     eval_column: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
     ] = None,
+    train_ids: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Ids of --train by position: npy, txt (one a line), parquet, ..."),
+    ] = None,
+    eval_ids: Annotated[str | None, typer.Option(metavar="FILE", help="Those of --eval.")] = None,
+    train_texts: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Texts of --train by position: txt, jsonl, parquet, ..."),
+    ] = None,
+    eval_texts: Annotated[str | None, typer.Option(metavar="FILE", help="Those of --eval.")] = None,
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
     ] = False,
@@ -180,6 +190,8 @@ def leakscan(
             nearest=nearest,
             max_pairs=max_pairs,
             columns=columns_of_sides(column, train_column, eval_column),
+            ids=of_sides(train_ids, eval_ids),
+            texts=of_sides(train_texts, eval_texts),
             allow_leaked=allow_leaked,
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.paths import expand
+from lvmfast.corpus.sides import Side
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError, naming
 from lvmfast.shown import tell
@@ -56,6 +57,12 @@ def columns_of_sides(
     if eval:
         columns["eval"] = dict(assignments("--eval-column", eval, str))
     return columns
+
+
+def of_sides(train: str | None, eval: str | None) -> dict[Side, str]:
+    """What was given of each side that something was given of."""
+    given: dict[Side, str | None] = {"train": train, "eval": eval}
+    return {side: path for side, path in given.items() if path is not None}
 
 
 def rate(text: str) -> float:

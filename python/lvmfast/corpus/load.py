@@ -90,6 +90,7 @@ def _load(
         files, notes, leaked = _opened(
             source, mapping, strict=payload is None, allow_leaked=allow_leaked, ignore=ignore
         )
+        _refuse_apart(files)
         split = Dataset(tuple(files), remarks=tuple(notes), leaked=leaked)
     if payload is None:
         return split
@@ -103,6 +104,28 @@ def _load(
     if not isinstance(source, Dataset):
         _check_mapped(mapping_of_texts(mapping), (*split.files, *texts.files))
     return join(split, texts)
+
+
+def _refuse_apart(files: Sequence[SplitFile]) -> None:
+    """Refuses vectors in one file and their ids or texts in another: rows would stand behind each other.
+
+    Raises:
+        DataError: a side has such files.
+    """
+    floats: set[Column] = {"vector", "context"}
+    others: set[Column] = {"doc_id", "chunk_id", "text"}
+    of_vectors = [file for file in files if floats & file.fields.keys() and not others & file.fields.keys()]
+    # An array that is no vectors has no column at all.
+    of_others = [
+        file for file in files if not floats & file.fields.keys() and (file.fields or file.unreadable)
+    ]
+    if of_vectors and of_others:
+        vectors, other = of_vectors[0].name, of_others[0].name
+        raise DataError(
+            f"{vectors} has vectors alone, and {other} has none: files of one side stand behind each other; "
+            f"where rows belong together by position, give {vectors} alone and {other} as --train-ids, "
+            "--eval-ids, --train-texts or --eval-texts"
+        )
 
 
 def as_fingerprint(source: Any) -> Fingerprint | None:

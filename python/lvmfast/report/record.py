@@ -28,11 +28,12 @@ class OpenSplit:
 
     dataset: Dataset
     payload: Payload | None
+    beside: tuple[SplitFile, ...] = ()  #: files that gave it ids or texts by position
 
     @property
     def texts(self) -> tuple[SplitFile, ...]:
-        """The files of the payload."""
-        return () if self.payload is None else self.payload.files
+        """The files of the payload, and those beside the dataset."""
+        return (*(() if self.payload is None else self.payload.files), *self.beside)
 
 
 class Inputs:
@@ -95,7 +96,7 @@ class Inputs:
     def _side(self, split: OpenSplit) -> dict[str, Any]:
         coverage = split.dataset.coverage
         payload = coverage and {
-            "files": [self._file(file) for file in split.texts],
+            "files": [self._file(file) for file in (split.payload.files if split.payload else ())],
             "rows": coverage.rows,
             "covered": coverage.covered,
         }
