@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -329,41 +328,3 @@ def test_what_is_asked_out_of_order_or_is_not_text() -> None:
         index.add(*packed(["a"]), 1)
     assert len(index.scan(*packed(["a", ""]), 1)) == 0
     assert _core.overlap_unicode().split(".")[0].isdigit()
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def hostile(size: int) -> dict[str, tuple[list[str], list[str]]]:
-    """Sides of about `size` tokens, of which few pairs match: a match costs what its item is long."""
-    rng = np.random.default_rng(5)
-    long = " ".join(f"w{i}" for i in rng.integers(0, size, size))
-    few = " ".join(f"w{i}" for i in rng.integers(0, 3, size))
-    root = int(size**0.5)
-    lines = [" ".join(f"w{i}" for i in rng.integers(0, 5000, 30)) for _ in range(size // 30)]
-    return {
-        "one token": (["spam " * size], ["spam " * size]),
-        "one token, many documents": (["spam " * size], ["spam " * 9] * (size // 9)),
-        "one token, items of every length": (["spam " * n for n in range(root)], ["spam " * root] * 5),
-        "few tokens": ([few], [few[::-1], few]),
-        "a long item": ([long], [long, long[: size // 2]]),
-        "equal items": (["equal to all other items"] * (size // 5), ["equal to all items " * (size // 4)]),
-        "prefixes": ([long[:n] for n in range(0, 6 * root, 6)], [long]),
-        "nothing shown": (["a\u200bb " * size], ["a" + "\u200b" * size + "b"]),
-        "marks": (["e" + "\u0301\u0323" * size], ["e" + "\u0301" * size]),
-        "jamo": (["\u1161" * size], ["\u1161" * size]),
-        "the benchmark itself": (lines, lines),
-    }
-
-
-@pytest.mark.parametrize("kind", hostile(100))
-def test_hard_input_takes_time_in_proportion(kind: str) -> None:
-    def scan(size: int) -> Callable[[], object]:
-        items, documents = hostile(size)[kind]
-        return lambda: len(index_of(items).scan(*packed(documents), 1))
-
-    small = min(seconds(scan(20_000)) for _ in range(2))
-    assert seconds(scan(200_000)) < 0.3 + 40 * small
