@@ -19,7 +19,7 @@ from hypothesis import given, settings
 import lvmfast
 from lvmfast.corpus import load_split
 from lvmfast.errors import DataError
-from lvmfast.splits import clean as clean_module
+from lvmfast.splits import rewrite as rewriting
 from tests.support import data, oracle
 from tests.support.colliding import MIN_CHARS
 from tests.support.command import killed_before_its_closing_scan, refused, run
@@ -329,13 +329,13 @@ def test_a_crash_leaves_no_half_written_folder(leaky, tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_read(leaky, tmp_path, monkeypatch):
-    real = clean_module.rewrite
+    real = rewriting.rewrite
 
     def touched(*asked):
         real(*asked)
         os.utime(leaky["eval.npz"], ns=(0, time.time_ns()))
 
-    monkeypatch.setattr(clean_module, "rewrite", touched)
+    monkeypatch.setattr(rewriting, "rewrite", touched)
     with pytest.raises(DataError, match=r"eval.npz: changed while it was read"):
         lvmfast.clean(leaky["train.npz"], leaky["eval.npz"], tmp_path / "report", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
