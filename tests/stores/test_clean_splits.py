@@ -186,6 +186,8 @@ def test_a_machine_without_room_is_told_before_anything_is_read(data, monkeypatc
     monkeypatch.setattr("shutil.disk_usage", lambda place: usage)
     with pytest.raises(DataError, match=r"bytes are needed .* and 10 are free; TMPDIR names another place"):
         lvmfast.clean(f"{uri}/train", f"{uri}/eval.parquet", tmp_path / "r", out=f"{uri}/x")
+    with pytest.raises(DataError, match=r"bytes are needed .* and 10 are free"):
+        lvmfast.split(f"{uri}/eval.parquet", out=tmp_path / "x", eval_docs=2, min_chunks_per_doc=1)
     with pytest.raises(DataError, match="--ray-address"):
         lvmfast.clean(
             f"{uri}/train", f"{uri}/eval.parquet", tmp_path / "r", out=f"{uri}/x",

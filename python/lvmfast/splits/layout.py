@@ -37,26 +37,30 @@ def stored_files(files: Sequence[SplitFile]) -> list[str]:
     return [file.path or file.name for file in files]
 
 
-def check_destination(out: str, files: Sequence[SplitFile], given: Sequence[Any]) -> str:
+def check_destination(
+    out: str, files: Sequence[SplitFile], given: Sequence[Any], *, together: bool = False
+) -> str:
     """Where `out` really is, once it is known that what is made of `files` may be put there.
 
     Args:
         out: a path or a URI.
         files: what is read.
         given: what the user gave for them.
+        together: whether all of them are read at once, and not one after the other.
 
     Raises:
         DataError: it is there and no empty folder, or lies inside a folder that was given; or this machine
             has no room for what passes through it on the way into a store or out of one.
     """
     stored = [file.nbytes for file in files if file.path is None]
+    copied = sum(stored) if together else (COPIED_AHEAD + 1) * max(stored, default=0)
     if is_uri(out):
         real = _in_store(out, given)
-        check_room(sum(file.nbytes for file in files) + (COPIED_AHEAD + 1) * max(stored, default=0))
+        check_room(sum(file.nbytes for file in files) + copied)
     else:
         real = _on_disk(out, given)
         if stored:
-            check_room((COPIED_AHEAD + 1) * max(stored))
+            check_room(copied)
     return real
 
 

@@ -125,7 +125,7 @@ def split(
         sources = stored_files(dataset.files)
         common_format(sources)
         payload_files = None if texts is None else stored_files(texts.files)
-        place = check_destination(os.fspath(out), dataset.files, given_paths(data))
+        place = check_destination(os.fspath(out), dataset.files, given_paths(data), together=True)
         names = [f"{part}{suffix_of(sources[0])}" for part in ("train", *shares.held_out)]
     inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
     if encoder is not None:
