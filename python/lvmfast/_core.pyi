@@ -386,18 +386,29 @@ class OverlapIndex:
         """Adds the next items; a null row comes as an empty text."""
 
     def close(self, threads: int) -> None:
-        """Ends adding, before which nothing can be scanned."""
+        """Ends adding, before which nothing can be scanned, and turns to all items."""
+
+    def end(self, threads: int) -> None:
+        """Ends adding; `scan` comes after `turn`."""
+
+    def blocks(self, room: int) -> int | None:
+        """Into how many blocks the items have to be parted, for the index of one to need `room` bytes at most
+        while it is made; None where there are none so small. Nothing is added any more."""
+
+    def turn(self, block: int, of: int, threads: int) -> None:
+        """From now on `scan` looks for the items of the block of that number, from 0 on, of so many even
+        ones in the order of items. What decides of a pair are all items, whatever the block."""
 
     def watch_grams(self) -> None:
-        """From now on `scan` looks for the n-grams of all items as well; the index is closed."""
+        """From now on `scan` looks for the n-grams of the items of a block as well."""
 
     def take_seen(self) -> list[npt.NDArray[np.uint32]]:
         """Of n-grams of 8, 11 and 13 tokens: those that documents had since they were last taken, ascending,
-        by the first place of each among the tokens of all distinct items behind each other."""
+        by the first place of each in the block, among the tokens of all distinct items, one after another."""
 
-    def first_places(self, which: int) -> npt.NDArray[np.uint32]:
-        """(tokens of all distinct items,): where the n-gram (8, 11 or 13 tokens for `which` 0, 1 or 2) that
-        begins there stands first; 2^32 - 1 where none begins."""
+    def repeated_grams(self, which: int, threads: int) -> list[npt.NDArray[np.uint32]]:
+        """(n,) and (n,): the places, ascending, of n-grams (8, 11 or 13 tokens for `which` 0, 1 or 2) that
+        stand at an earlier one as well, in any block, and the first place of each."""
 
     def tokens(self) -> npt.NDArray[np.int32]:
         """(items,): tokens of each item. With fewer than 5 it matches nothing."""
@@ -414,13 +425,15 @@ class OverlapIndex:
         offsets: npt.NDArray[np.int64],
         threads: int,
         starts: npt.NDArray[np.int64] | None = None,
+        among: npt.NDArray[np.int64] | None = None,
     ) -> OverlapPairs:
         """The pairs of documents: each row, or, given (documents + 1,) `starts`, the rows from one to the
-        next, as if a line break stood between them."""
+        next, as if a line break stood between them. Given items, be they of the block or not, they alone are
+        looked for."""
 
     def possible(self, filter: GramFilter) -> npt.NDArray[np.float64]:
         """(items,): the share of the weight of an item's seeds that one of the documents whose grams are in
-        the filter may hold, at most; 0 is proof that none of them matches."""
+        the filter may hold, at most; 0 is proof that none of them matches, or an item of another block."""
 
     @property
     def items(self) -> int: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -93,9 +93,9 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
                 f"{part.path}: its evaluation set has other rows than that of {first.path}, by the same names"
             )
     headers = [header for *_, header in cuts]
-    _check_contiguous(
-        [Span(*span) for header in headers for span in header["spans"]], len(run["names"]["train"])
-    )
+    _check_blocks(ordered)
+    spans = [Span(*span) for header in headers for span in header["spans"]]
+    _check_contiguous([span for span in spans if span.block == 0], len(run["names"]["train"]))
     options = options_of(run["options"])
     starts = starts_of_files(headers, len(run["names"]["train"]))
     files: dict[Side, int] = {side: len(run["names"][side]) for side in ("train", "eval")}
@@ -200,6 +200,16 @@ def _check_contiguous(spans: Sequence[Span], files: int) -> None:
         expected = (span.file + 1, 0) if span.stop is None else (span.file, span.stop)
     if expected != (files, 0):
         raise DataError(f"merge: file {expected[0]} of the training side is not whole: a cut is missing")
+
+
+def _check_blocks(parts: Sequence[Part]) -> None:
+    """Holds the pieces of each part to have gone by every block of the evaluation side."""
+    for part in parts:
+        spans = {Span(*span) for header in part.headers.values() for span in header["spans"]}
+        blocks = max((header["blocks"] for header in part.headers.values()), default=1)
+        first = {span for span in spans if span.block == 0}
+        if spans != {replace(span, block=block) for span in first for block in range(blocks)}:
+            raise DataError(f"{part.path}: a block of the evaluation side is not whole: a cut is missing")
 
 
 def _inputs(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

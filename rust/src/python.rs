@@ -904,6 +904,29 @@ impl OverlapIndex {
         })
     }
 
+    fn end(&mut self, py: Python<'_>, threads: usize) -> PyResult<()> {
+        let index = &mut self.index;
+        interruptible(py, threads, |_| {
+            index.end();
+            Ok(())
+        })
+    }
+
+    fn blocks(&self, room: u64) -> Option<u64> {
+        self.index.blocks(room)
+    }
+
+    fn turn(&mut self, py: Python<'_>, block: usize, of: usize, threads: usize) -> PyResult<()> {
+        if block >= of {
+            return Err(PyValueError::new_err(format!("overlap: block {block} of {of}")));
+        }
+        let index = &mut self.index;
+        interruptible(py, threads, |_| {
+            index.turn(block, of);
+            Ok(())
+        })
+    }
+
     fn watch_grams(&mut self, py: Python<'_>) {
         let index = &mut self.index;
         py.detach(|| index.watch_grams());
@@ -913,11 +936,19 @@ impl OverlapIndex {
         self.index.take_seen().map(|places| places.into_pyarray(py))
     }
 
-    fn first_places<'py>(&self, py: Python<'py>, which: usize) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    fn repeated_grams<'py>(
+        &self,
+        py: Python<'py>,
+        which: usize,
+        threads: usize,
+    ) -> PyResult<[Bound<'py, PyArray1<u32>>; 2]> {
         if which > 2 {
             return Err(PyValueError::new_err(format!("grams of 8, 11 and 13 tokens, got number {which}")));
         }
-        Ok(py.detach(|| self.index.first_places(which)).into_pyarray(py))
+        let index = &self.index;
+        let repeated = interruptible(py, threads, |_| Ok(index.repeated_grams(which)))?;
+        let (places, first): (Vec<u32>, Vec<u32>) = repeated.into_iter().unzip();
+        Ok([places, first].map(|places| places.into_pyarray(py)))
     }
 
     fn tokens<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i32>> {
@@ -932,7 +963,7 @@ impl OverlapIndex {
         array_of(py, self.index.same_as(), i64::from)
     }
 
-    #[pyo3(signature = (data, offsets, threads, starts=None))]
+    #[pyo3(signature = (data, offsets, threads, starts=None, among=None))]
     fn scan<'py>(
         &self,
         py: Python<'py>,
@@ -940,11 +971,16 @@ impl OverlapIndex {
         offsets: PyReadonlyArray1<'py, i64>,
         threads: usize,
         starts: Option<PyReadonlyArray1<'py, i64>>,
+        among: Option<PyReadonlyArray1<'py, i64>>,
     ) -> PyResult<OverlapPairs> {
         let texts = Texts::new(slice("data", &data)?, slice("offsets", &offsets)?)?;
         let starts = starts.as_ref().map(|starts| slice("starts", starts)).transpose()?;
         let documents = overlap::Documents::new(&texts, starts)?;
-        let pairs = interruptible(py, threads, |watch| self.index.scan(&documents, watch))?;
+        let among = among.as_ref().map(|items| slice("among", items)).transpose()?;
+        let pairs = interruptible(py, threads, |watch| match among {
+            Some(items) => self.index.scan_among(&documents, items, watch),
+            None => self.index.scan(&documents, watch),
+        })?;
         Ok(OverlapPairs { pairs })
     }
 

@@ -145,9 +145,9 @@ def test_shards_merge_to_the_same_bytes(corpus, whole, tmp_path):
 
 
 def test_where_no_index_fits_the_level_still_streams(corpus, whole, tmp_path, monkeypatch):
-    from lvmfast.scan import estimates
+    from lvmfast.scan import plan
 
-    monkeypatch.setattr(estimates, "index_bytes", lambda *_: 1 << 62)
+    monkeypatch.setattr(plan, "_two_sides", lambda indexed, _, given: plan._beyond_memory(indexed, given))
     assert scanned(corpus, tmp_path / "out").exit_code == 1
     for name in TABLES:
         assert (tmp_path / "out" / name).read_bytes() == (whole[0] / name).read_bytes()

@@ -17,7 +17,9 @@ from lvmfast.cli.app import app
 from tests.support import overlap as naive
 
 WORDS = st.sampled_from(["alpha", "Beta", "gamma,", "déjà", "ﬁn", "7", "猫", "กา", "x", "🙂", "(omega)"])
-TEXT = st.lists(WORDS, min_size=6, max_size=24).map(" ".join)
+TEXT = (
+    st.lists(WORDS, min_size=6, max_size=24).map(" ".join).filter(lambda text: len(naive.tokens(text)) >= 5)
+)
 TEXTS = st.one_of(st.none(), TEXT, st.lists(TEXT, max_size=3))
 ITEMS = st.lists(st.tuples(TEXT, TEXTS, TEXTS), min_size=1, max_size=5)
 

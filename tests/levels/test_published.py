@@ -3,7 +3,6 @@
 import json
 import random
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -31,7 +30,7 @@ def indexed(items):
 def rows(index, seen):
     return {
         rule: of_rule.tolist()
-        for rule, of_rule in published.Grams.of(index).leaked(seen, index.same_as()).items()
+        for rule, of_rule in published.Grams.of(index, 1).leaked(seen, index.same_as()).items()
     }
 
 
@@ -133,6 +132,7 @@ def test_a_summary_counts_them_by_file_and_so_do_shards_merged(tmp_path):
 def test_grams_are_known_by_their_tokens():
     """First places, of an item whose tokens repeat and of one that begins as it does."""
     items = ["a b c d e f g h a b c d e f g h", "a b c d e f g h x"]
-    first = indexed(items).first_places(0)
-    assert first.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, *[published.NONE] * 7, 0, 17, *[published.NONE] * 7]
-    assert np.all(indexed(items).first_places(2)[4:16] == published.NONE)
+    places, first = indexed(items).repeated_grams(0, 1)
+    assert places.tolist() == [8, 16]
+    assert first.tolist() == [0, 0]
+    assert not len(indexed(items).repeated_grams(2, 1)[0])

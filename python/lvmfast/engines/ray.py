@@ -42,7 +42,8 @@ class SpanScanner:
         """The cut of a span."""
         span, dataset = opened_span(item)
         comparison, file = self._running.comparison, dataset.files[0]
-        columns = comparison.columns(self._running.streamed)
+        self._running.turn(span.block)
+        columns = comparison.columns(self._running.streamed, span.block)
         rows = memory.block_rows(dataset, columns, comparison.options)
         for _ in self._running.take_span(span, file, span.batches(file, columns, rows)):
             pass

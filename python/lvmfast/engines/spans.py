@@ -19,6 +19,7 @@ _SPAN = pa.schema(
         ("file", pa.int64()),
         ("start", pa.int64()),
         ("stop", pa.int64()),
+        ("block", pa.int64()),
         ("path", pa.string()),
         ("size", pa.int64()),
         ("version", pa.string()),
@@ -39,7 +40,7 @@ def span_items(dataset: Dataset, spans: Sequence[Span]) -> list[pa.Table]:
         size, version = (None, None) if file.origin is None else file.origin.info.version
         # Of lines a worker does not know how many there are, once the driver has read to their end.
         stop = file.rows if span.start and span.stop is None else span.stop
-        row = [span.file, span.start, stop, _path(file), size, version, file.fields]
+        row = [span.file, span.start, stop, span.block, _path(file), size, version, file.fields]
         items.append(pa.Table.from_pylist([dict(zip(_SPAN.names, row, strict=True))], _SPAN))
     return items
 
@@ -59,7 +60,7 @@ def opened_span(item: Mapping[str, Any]) -> tuple[Span, Dataset]:
             f"{item['path']}: changed, or is another file here: expected {item['size']} bytes"
             f"{_version(item['version'])} as the driver found, got {size}{_version(version)}"
         )
-    return Span(item["file"], item["start"], item["stop"]), dataset
+    return Span(item["file"], item["start"], item["stop"], item["block"]), dataset
 
 
 def _version(version: str | None) -> str:

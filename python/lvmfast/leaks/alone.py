@@ -14,7 +14,7 @@ from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.values import SEPARATOR
 from lvmfast.leaks.chunks import Documents
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.overlapping import MATCH, Alike, Places, evidence_of, touched_rows
+from lvmfast.leaks.overlapping import MATCH, Alike, Places, counted, evidence_of, touched_rows
 from lvmfast.leaks.results import Holders, LevelResult
 from lvmfast.leaks.tally import NO_ROWS, Rows, Tally
 
@@ -32,7 +32,7 @@ class FieldAlone:
         """Nothing read yet."""
         self.column = column
         self._options = options
-        self._index = _core.OverlapIndex()
+        self.items = _core.OverlapIndex()  #: the texts
         self._rows: list[Rows] = [NO_ROWS]
         self._texts: list[Rows] = [NO_ROWS]
 
@@ -44,7 +44,7 @@ class FieldAlone:
     @property
     def nbytes(self) -> int:
         """Bytes held by the index."""
-        return self._index.nbytes
+        return self.items.nbytes
 
     def index(self, batch: Batch) -> None:
         """Takes the field of the next items."""
@@ -55,36 +55,51 @@ class FieldAlone:
             return
         lists = pc.split_pattern(values, SEPARATOR)
         row = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
-        self._index.add(*text_bytes(lists.flatten().cast(pa.large_string())), self._options.threads)
+        self.items.add(*text_bytes(lists.flatten().cast(pa.large_string())), self._options.threads)
         self._rows.append(batch.start + row)
         self._texts.append(np.arange(len(row)) - np.searchsorted(row, row))
 
-    def close(self) -> bool:
-        """Ends the indexing; whether any text is long enough to be looked for."""
-        self._index.close(self._options.threads)
-        same_as = self._index.same_as()
+    def close(self, questions: _core.OverlapIndex, same_as: Rows) -> bool:
+        """Ends the indexing; whether any text is long enough to be looked for.
+
+        Args:
+            questions: those of the items, to which none is added any more.
+            same_as: the first evaluation row with the question of each.
+        """
+        self.items.end(self._options.threads)
+        self._questions, self._question = questions, same_as
         self._row, self._text = np.concatenate(self._rows), np.concatenate(self._texts)
-        self._alike = Alike.of(np.arange(len(same_as)), same_as)
-        return bool((self._index.words() >= LEAST_WORDS).any())
+        texts = np.arange(len(self._row))
+        self._like = self.items.same_as()
+        self._alike = Alike.of(texts, self._like, len(texts))
+        self._of_question = Alike.of(texts, same_as[self._row], len(same_as))
+        return bool((self.items.words() >= LEAST_WORDS).any())
+
+    def turn(self, block: int, of: int) -> None:
+        """As `InBlocks.turn`; which questions a block has says nothing of its texts."""
+        self._blocks = of
+        self.items.turn(block, of, self._options.threads)
 
     def stream(
-        self, documents: Documents, questions: _core.OverlapPairs, same_as: Rows
+        self, documents: Documents, questions: _core.OverlapPairs
     ) -> tuple[LevelResult, npt.NDArray[np.bool_]]:
         """What stands alone in documents, and (pairs,) whether the field stands beside each question.
 
         Args:
             documents: those that are looked at.
-            questions: those that stand in the documents, by document and item.
-            same_as: the first evaluation row with the question of each.
+            questions: those of a block that stand in the documents, by document and item.
         """
-        pairs = self._index.scan(*documents.packed, self._options.threads, documents.starts)
+        pairs = self.items.scan(*documents.packed, self._options.threads, documents.starts)
         these = np.flatnonzero(pairs.strength == MATCH)
         place, text = self._alike.each(pairs.item[these])
         document, row = pairs.document[these][place], self._row[text]
-        known = questions.document * len(same_as) + questions.item
-        key = document * len(same_as) + same_as[row]
-        beside = np.isin(known, key)
-        alone = ~np.isin(key, known)
+        known = self._key(questions.document, questions.item)
+        key = self._key(document, self._question[row])
+        if self._blocks == 1:
+            beside, alone = np.isin(known, key), ~np.isin(key, known)
+        else:
+            asked = self._standing(self._questions, documents, document, self._question[row])
+            beside, alone = self._beside(documents, questions), ~np.isin(key, self._key(*asked))
         if not alone.any():
             return LevelResult({}), beside
         place, text, document, row = place[alone], text[alone], document[alone], row[alone]
@@ -95,15 +110,72 @@ class FieldAlone:
         found[these[which]] = True
         train, _ = touched_rows(pairs, found, documents)
         held = np.unique(np.stack([document, row]), axis=1)
+        if self._blocks > 1:
+            held = self._held_first(documents, document, row, self._like[text])
         return (
             LevelResult(
-                {"train": _rows(train), "eval": _rows(held[1])},
+                {"train": _rows(train), "eval": _rows(row)},
                 matches,
                 len(matches),
                 holders=Holders.of(held[1], np.ones(held.shape[1], np.int64)),
             ),
             beside,
         )
+
+    def _key(self, document: Rows, question: Rows) -> Rows:
+        return document * len(self._question) + question
+
+    def _standing(
+        self, index: _core.OverlapIndex, documents: Documents, which: Rows, among: Rows
+    ) -> tuple[Rows, Rows]:
+        """The pairs of some documents and of some items of whatever block: the document and the item of each.
+
+        Texts are matches.
+        """
+        if not len(which):
+            return NO_ROWS, NO_ROWS
+        which = np.unique(which)
+        pairs = index.scan(
+            *text_bytes(documents.joined(which)), self._options.threads, None, np.unique(among)
+        )
+        found = slice(None) if index is self._questions else pairs.strength == MATCH
+        return which[pairs.document[found]], pairs.item[found]
+
+    def _beside(self, documents: Documents, questions: _core.OverlapPairs) -> npt.NDArray[np.bool_]:
+        """(pairs,): whether a text of the field, of whatever block, stands beside each question."""
+        pair, text = self._of_question.each(questions.item)
+        document, like = questions.document[pair], self._like[text]
+        there = np.stack(self._standing(self.items, documents, document, like))
+        beside = np.zeros(len(questions), np.bool_)
+        texts = len(self._like)
+        beside[pair[np.isin(document * texts + like, there[0] * texts + there[1])]] = True
+        return beside
+
+    def _held_first(self, documents: Documents, document: Rows, row: Rows, like: Rows) -> Rows:
+        """(2, n): the documents and rows of which no text of an earlier block stands there.
+
+        Args:
+            documents: those that are looked at.
+            document: (n,) of each text that stands alone.
+            row: (n,) its row.
+            like: (n,) the first text with its tokens, of which blocks have the lower ones first.
+        """
+        firsts, ends = np.searchsorted(self._row, row), np.searchsorted(self._row, row, side="right")
+        counts = ends - firsts
+        several = np.flatnonzero(counts > 1)
+        pair = several.repeat(counts[several])
+        other = self._like[firsts[pair] + counted(counts[several])]
+        there = np.stack(self._standing(self.items, documents, document[pair], other))
+        texts = len(self._like)
+        stands = np.isin(document[pair] * texts + other, there[0] * texts + there[1])
+        least, here = like.copy(), np.full(len(like), texts)
+        np.minimum.at(least, pair[stands], other[stands])
+        held, of = np.unique(np.stack([document, row]), axis=1, return_inverse=True)
+        of = of.ravel()
+        np.minimum.at(here, of, like)
+        keep = np.ones(held.shape[1], np.bool_)
+        keep[of[least < here[of]]] = False
+        return held[:, keep]
 
 
 def _rows(rows: Rows) -> Tally:

@@ -68,11 +68,12 @@ AS_THEY_ARE: Rows = np.zeros(1, np.int64)
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """Consecutive rows of one file."""
+    """Consecutive rows of one file, as they go by one block of the indexed side."""
 
     file: int
     start: int
     stop: int | None  #: None: to the end of the file, wherever that is
+    block: int = 0
 
     def batches(self, file: SplitFile, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
         """Streams the rows from their file, at most `rows` at a time, ``start`` numbered by file and row.

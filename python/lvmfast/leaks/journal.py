@@ -11,6 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -119,7 +120,7 @@ class Journal:
         self._identity = identity or {}
         self._run: Cut = {}
         self._id, self._by = "", secrets.token_hex(8)  #: of the scan, of this process
-        self._index = ""
+        self._index, self._blocks = "", 1
         self._recorded: dict[str, Cut] = {}  #: headers by name
         self._last: list[Cut] = []
         self._places: dict[Span, int] = {}
@@ -146,14 +147,17 @@ class Journal:
                 )
             check_same(f"{self._folder.path}: cannot be resumed", recorded, self._run)
 
-    def begin(self, index: Cut, streamed: Dataset) -> list[Span]:
+    def begin(self, index: Cut, streamed: Dataset, blocks: int = 1) -> list[Span]:
         """The spans of `streamed` that are still to be scanned, in order; `index` is what they are held to.
+
+        They go by each of `blocks` of the index, one block after the other.
 
         Raises:
             DataError: what is recorded cannot be read or removed.
         """
-        self._index, self._files = digest_of(index), len(streamed.files)
-        spans = share_of(spans_of(streamed, self._span_bytes), streamed, *self.share)
+        self._index, self._files, self._blocks = digest_of(index), len(streamed.files), blocks
+        share = share_of(spans_of(streamed, self._span_bytes), streamed, *self.share)
+        spans = [replace(span, block=block) for block in range(blocks) for span in share]
         self._places = {span: place for place, span in enumerate(spans)}
         done: set[Span] = set()
         for name in self._folder.names(self._prefix):
@@ -164,7 +168,8 @@ class Journal:
             except DataError:
                 header = {}  # written when the power went, say: its spans are scanned again
             of = [Span(*span) for span in header.get("spans", ())]
-            same = (header.get("run"), header.get("index")) == (self._id, self._index)
+            known = (header.get("run"), header.get("index"), header.get("blocks"))
+            same = known == (self._id, self._index, blocks)
             if same and self._places.keys() >= set(of) and done.isdisjoint(of):
                 self._recorded[name] = header
                 done.update(of)
@@ -185,12 +190,12 @@ class Journal:
 
     @property
     def rows_done(self) -> int:
-        """Rows that the records cover."""
+        """Rows that the records cover, by the first block."""
         return sum(sum(header["rows"]) for header in self._recorded.values())
 
     def due(self, span: Span, following: Span | None) -> bool:
-        """Whether to cut behind `span`: it is time, or what comes next in the dataset is recorded already."""
-        if time.monotonic() >= self._due:
+        """Whether to cut behind `span`: it is time, or what comes next is recorded or of another block."""
+        if time.monotonic() >= self._due or (following is not None and following.block != span.block):
             return True
         return following is not None and self._places[following] != self._places[span] + 1
 
@@ -204,7 +209,8 @@ class Journal:
         header = {
             **self._own,
             "index": self._index,
-            "spans": [[span.file, span.start, span.stop] for span in spans],
+            "blocks": self._blocks,
+            "spans": [[span.file, span.start, span.stop, span.block] for span in spans],
             "files": seen["files"].tolist(),
             "rows": seen["rows"].tolist(),
         }
@@ -213,7 +219,8 @@ class Journal:
             return
         if not self._recorded:
             self._begin_folder()
-        name = f"{self._prefix}{spans[0].file:07d}-{spans[0].start:015d}-{self._id}-{self._by}{CUT}"
+        first = f"{spans[0].file:07d}-{spans[0].start:015d}-{spans[0].block:05d}"
+        name = f"{self._prefix}{first}-{self._id}-{self._by}{CUT}"
         self._folder.write(name, pack(header, cut))
         self._recorded[name] = header
         self._due = time.monotonic() + SECONDS
@@ -225,7 +232,7 @@ class Journal:
         return starts_of_files(list(self._recorded.values()), self._files)
 
     def cuts(self) -> Iterator[Cut]:
-        """Every cut, in the order of rows.
+        """Every cut, those of one block in the order of rows.
 
         Raises:
             DataError: one cannot be read any more, or is not what this scan recorded.

@@ -37,10 +37,9 @@ class Alike:
     ends: Rows  #: where those of each first one start, and the last ends
 
     @classmethod
-    def of(cls, rows: Rows, same_as: Rows) -> Alike:
-        """`rows`, ascending, given the first one with the tokens of every row that there is."""
-        firsts = same_as[rows]
-        counts = np.bincount(firsts, minlength=len(same_as))
+    def of(cls, rows: Rows, firsts: Rows, there_are: int) -> Alike:
+        """`rows`, ascending, given the first one like each of them, of so many rows that there are."""
+        counts = np.bincount(firsts, minlength=there_are)
         return cls(rows[np.argsort(firsts, kind="stable")], np.concatenate([[0], np.cumsum(counts)]))
 
     def each(self, items: Rows) -> tuple[Rows, Rows]:

@@ -21,8 +21,6 @@ Places = npt.NDArray[np.uint32]  #: of tokens of all distinct items, behind each
 
 #: Tokens of the n-grams, in the order in which the core has them.
 LENGTHS = (8, 11, 13)
-#: No n-gram begins here.
-NONE = np.iinfo(np.uint32).max
 
 
 @dataclass(frozen=True)
@@ -30,14 +28,16 @@ class Grams:
     """The n-grams of the evaluation side, as they are saved."""
 
     tokens: Rows  #: (distinct items,)
-    first: Mapping[str, Places]  #: by length: (tokens,) where each token's n-gram stands first, or NONE
+    again: Mapping[str, Places]  #: by length: (n,) where n-grams begin that stand earlier as well
+    first: Mapping[str, Places]  #: by length: (n,) the first place of each of these
 
     @classmethod
-    def of(cls, index: _core.OverlapIndex) -> Grams:
-        """Those of an index that is closed and watches n-grams."""
+    def of(cls, index: _core.OverlapIndex, threads: int) -> Grams:
+        """Those of an index to which nothing is added any more."""
         distinct = np.unique(index.same_as())
-        places = {str(length): index.first_places(which) for which, length in enumerate(LENGTHS)}
-        return cls(index.tokens()[distinct].astype(np.int64), places)
+        known = {str(length): index.repeated_grams(which, threads) for which, length in enumerate(LENGTHS)}
+        again, first = ({length: places[which] for length, places in known.items()} for which in (0, 1))
+        return cls(index.tokens()[distinct].astype(np.int64), again, first)
 
     def leaked(self, seen: Mapping[str, Places], same_as: Rows) -> Mapping[str, Rows]:
         """By published rule, the rows that it calls leaked, given the first places of n-grams seen."""
@@ -63,10 +63,12 @@ class Grams:
 
     def _begins(self, length: int, seen: Places) -> npt.NDArray[np.bool_]:
         """(tokens,): whether an n-gram that was seen begins there."""
-        first = self.first[str(length)]
-        there = np.zeros(len(first) + 1, np.bool_)
+        again, first = self.again[str(length)], self.first[str(length)]
+        there = np.zeros(self.tokens.sum(), np.bool_)
         there[seen] = True
-        return there[np.minimum(first, len(first))]
+        there[first[there[again]]] = True  # a block of items names a gram by its first place there
+        there[again] = there[first]
+        return there
 
 
 def _rows_of(items: npt.NDArray[np.bool_], same_as: Rows) -> Rows:

@@ -77,6 +77,24 @@ class Running(Protocol):
         ...
 
 
+class InBlocks(Running, Protocol):
+    """A level whose index can be that of a block of the indexed rows: the other side goes by each in turn.
+
+    What is found by all blocks adds up to what is found by one of all rows.
+    """
+
+    def blocks(self, room: int) -> int | None:
+        """Once closed: how many there have to be, for the index of one to take `room` bytes beside `nbytes`.
+
+        None where there are none so small.
+        """
+        ...
+
+    def turn(self, block: int, of: int) -> None:
+        """The rows that are streamed next go by the block of that number, from 0 on, of so many."""
+        ...
+
+
 class Joining(Running, Protocol):
     """A level that joins rows of the streamed side which are chunks of one document (`chunks.py`).
 

@@ -14,6 +14,34 @@ from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import HashedRows
 
+#: Blocks of an index that are smaller make the other side go by too often.
+LEAST_BLOCK_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class IndexBytes:
+    """What an index of a level's own is expected to need."""
+
+    whole: int  #: bytes held whatever the blocks
+    blocks: int = 0  #: bytes of all blocks, of which one is held at a time
+
+    @property
+    def all(self) -> int:
+        """Bytes of the whole index in memory."""
+        return self.whole + self.blocks
+
+    @property
+    def least(self) -> int:
+        """Bytes with the smallest blocks."""
+        return self.whole + min(self.blocks, LEAST_BLOCK_BYTES)
+
+    def reads(self, room: int) -> int | None:
+        """How often the other side goes by, where there are `room` bytes; None where that is too little."""
+        left = room - self.whole
+        if self.blocks <= left:
+            return 1
+        return -(-self.blocks // left) if left >= LEAST_BLOCK_BYTES else None
+
 
 @dataclass(frozen=True)
 class Level:
@@ -32,9 +60,10 @@ class Level:
     nearest: bool = False  #: whether the nearest training row of every evaluation row can be asked for
     sides: tuple[Side, ...] = SIDES  #: whose rows it reads; of eval alone, where no other row is looked at
     indexes: Side | None = None  #: the side that is always indexed, where it has to be that one
-    index_bytes: Callable[[Dataset, ScanOptions], int] | None = (
+    index_bytes: Callable[[Dataset, ScanOptions], IndexBytes] | None = (
         None  #: of an index of its own, given the side
     )
+    in_blocks: bool = False  #: whether that index can be parted, and is `running.InBlocks`
     within: bool = False  #: whether it means something inside one set, which `split` joins by it
     not_in_fingerprint: Callable[[Fingerprint], str] = (
         lambda fingerprint: ""  #: what a fingerprint lacks for it, if it does

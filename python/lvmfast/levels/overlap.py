@@ -33,7 +33,7 @@ from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
-from lvmfast.levels.base import Level
+from lvmfast.levels.base import IndexBytes, Level
 
 #: Fields that are told of where they stand without their question.
 ALONE: tuple[Column, ...] = ("passage", "answer")
@@ -42,8 +42,8 @@ ANSWERED = "answered"
 #: The texts of a match in a report, in lengths of the item: it, a stretch of about two, and the stretch with
 #: an answer, three times over.
 TEXTS_SHOWN = 15
-#: Bytes of the index per byte of text: 40 a token, of five bytes or more.
-INDEX_BYTES = 8
+#: Bytes per byte of text: of all items 10 a token, and of the index of a block 40, of five bytes or more.
+ITEM_BYTES, INDEX_BYTES = 2, 8
 #: Bytes of an answer, and per byte of its text: 8 a token, of two bytes or more.
 ANSWER_BYTES, ANSWER_TOKEN_BYTES = 64, 4
 #: Bytes per byte of an item while it is compared: 120 a token, of five bytes or more.
@@ -96,6 +96,8 @@ class OverlapLevel:
         self._same_as = NO_ROWS
         self._found = Merging(self._options)
         self._chunks = ChunkJoin(self._options)
+        self._block = 0
+        self._continued = 0  #: rows that were joined, by the first block alone
         self._grams: published.Grams | None = None  #: of a part
         self._grams_seen = published.union([])
 
@@ -159,7 +161,7 @@ class OverlapLevel:
                 train, _ = touched_rows(pairs, answered, documents)
                 beside[ANSWERED] = published.rows_alone(train, rows[leak[of_pair]])
             for field in self._alone:
-                beside[field.name], near = field.stream(documents, pairs, self._same_as)
+                beside[field.name], near = field.stream(documents, pairs)
                 stands.setdefault(field.column, near.astype(np.int64))
             if len(pairs) or any(found.match_count for found in beside.values()):
                 beside["short"] = self._those(pairs, ~leak, documents, stands)
@@ -178,7 +180,7 @@ class OverlapLevel:
         return of_pair[near], rows[near]
 
     def _seen(self, side: Side, batch: Batch) -> pa.Array:
-        tally = self._tally[side]
+        tally = self._tally[side] if not self._block else SideTally(batch.file + 1)  # it is counted once
         tally.see(batch)
         if batch.text is None:
             tally.uncheck_all(batch, MISSING_COLUMN)
@@ -189,7 +191,7 @@ class OverlapLevel:
 
     def close(self) -> None:
         """Ends the indexing."""
-        self._index.close(self._options.threads)
+        self._index.end(self._options.threads)
         self._index.watch_grams()
         tokens, least = self._index.tokens(), RULES[self._options.overlap_rule].tokens
         tokens[np.concatenate(self._unread)] = least  # counted already
@@ -199,10 +201,32 @@ class OverlapLevel:
         self._item_bytes = self._bytes / max(1, self._index.items)
         self._know(self._index.same_as())
         answered = np.flatnonzero(np.concatenate(self._answered))
-        self._with_answer = Alike.of(answered, self._same_as)
-        self._alone = [field for field in self._alone if field.close()]
+        self._with_answer = Alike.of(answered, self._same_as[answered], len(self._same_as))
+        self._alone = [field for field in self._alone if field.close(self._index, self._same_as)]
         self._beside += [ANSWERED] if len(answered) else []
         self._beside += [field.name for field in self._alone]
+
+    def blocks(self, room: int) -> int | None:
+        """As `InBlocks.blocks`: the index of each field has as many, and its share of the room."""
+        indexes = [self._index, *(field.items for field in self._alone)]
+        all_bytes = sum(index.nbytes for index in indexes)
+        needed = [index.blocks(max(0, room) * index.nbytes // max(1, all_bytes)) for index in indexes]
+        return max((of for of in needed if of is not None), default=None) if None not in needed else None
+
+    def turn(self, block: int, of: int) -> None:
+        """As `InBlocks.turn`."""
+        self.end()
+        self._take_seen()
+        self._continued, self._chunks = self._joined, ChunkJoin(self._options)
+        self._block = block
+        self._index.turn(block, of, self._options.threads)
+        for field in self._alone:
+            field.turn(block, of)
+
+    @property
+    def _joined(self) -> int:
+        """Rows that were joined to the one before them."""
+        return self._continued + (0 if self._block else self._chunks.continued)
 
     def _know(self, same_as: Rows) -> None:
         self._same_as = same_as
@@ -250,11 +274,11 @@ class OverlapLevel:
     def cut(self) -> Tree:
         """What was streamed since the last cut; nothing of it is left."""
         part = DocumentsPart(
-            self._tally["train"].part(), self._found.result(), self._chunks.continued, self._take_seen()
+            self._tally["train"].part(), self._found.result(), self._joined, self._take_seen()
         )
         self._grams_seen = published.union([])
         self._tally["train"].forget()
-        self._found, self._chunks.continued = Merging(self._options), 0
+        self._found, self._continued, self._chunks.continued = Merging(self._options), 0, 0
         return to_arrays(part)
 
     def fold(self, tree: Tree, starts: Rows) -> None:
@@ -263,7 +287,7 @@ class OverlapLevel:
         self._tally["train"].add(part.tally.relocated(starts))
         self._found.add(part.found.relocated({"train": starts, "eval": AS_THEY_ARE}))
         self._found.check()
-        self._chunks.continued += part.continued
+        self._continued += part.continued
         self._grams_seen = published.union([self._grams_seen, part.seen])
 
     def _take_seen(self) -> Mapping[str, published.Places]:
@@ -286,13 +310,15 @@ class OverlapLevel:
         seen = LevelResult({side: tally.part() for side, tally in self._tally.items()})
         seen = replace(seen, beside={name: published.rows_alone(NO_ROWS, NO_ROWS) for name in self._beside})
         found = LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
-        found = replace(found, continued=self._chunks.continued if self._options.join_chunks else None)
+        found = replace(found, continued=self._joined if self._options.join_chunks else None)
         grams, places = self._item_grams(), self._take_seen()
         found = replace(found, items=grams.in_training(places, self._same_as))
         return published.decided(found, grams.leaked(places, self._same_as), self._options.overlap_rule)
 
     def _item_grams(self) -> published.Grams:
-        return self._grams or published.Grams.of(self._index)
+        if self._grams is None:
+            self._grams = published.Grams.of(self._index, self._options.threads)
+        return self._grams
 
     def _may_leak(self) -> Rows:
         """The rows of which the documents so far hold what a published rule, if one decides, asks for."""
@@ -354,6 +380,7 @@ class FilteredOverlap(OverlapLevel):
     def result(self) -> LevelResult:
         """What was found, once every row went by."""
         super().close()
+        self._index.turn(0, 1, self._options.threads)
         share = self._index.possible(self._filter)
         rows = np.flatnonzero(share)
         sides = {side: tally.part() for side, tally in self._tally.items()}
@@ -373,15 +400,17 @@ def not_in_fingerprint(fingerprint: Fingerprint) -> str:
     return "" if made == own else f"its filter was made by Unicode {made}, this lvmfast has {own}"
 
 
-def index_bytes(items: Dataset, options: ScanOptions) -> int:
-    """Bytes that the index of `items`, and comparing one in each thread, are expected to need."""
+def index_bytes(items: Dataset, options: ScanOptions) -> IndexBytes:
+    """What the index of `items`, and comparing one in each thread, are expected to need."""
     threads, rows = _core.thread_count(options.threads), items.estimated_rows()
     texts, answers = memory.text_bytes(items), 0
     for column in items.columns.intersection(ALONE):
         texts += memory.text_bytes(items, column)
     if "answer" in items.columns:
         answers = rows * (ANSWER_BYTES + ANSWER_TOKEN_BYTES * memory.text_bytes(items, "answer"))
-    return (rows * INDEX_BYTES + threads * COMPARED_BYTES) * texts + answers
+    return IndexBytes(
+        (rows * ITEM_BYTES + threads * COMPARED_BYTES) * texts + answers, rows * INDEX_BYTES * texts
+    )
 
 
 OVERLAP = Level(
@@ -398,6 +427,7 @@ OVERLAP = Level(
     not_in_fingerprint=not_in_fingerprint,
     indexes="eval",
     index_bytes=index_bytes,
+    in_blocks=True,
     of_chunks=True,
     excerpts=True,
     payload=True,

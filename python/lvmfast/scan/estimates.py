@@ -8,6 +8,7 @@ from lvmfast.corpus.dataset import Dataset
 from lvmfast.leaks import memory
 from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
+from lvmfast.levels.base import IndexBytes
 
 #: A table holds each key (8 bytes a word), and slots at a load of 7/8, twice while it grows.
 SLOT_BYTES = 18
@@ -31,15 +32,16 @@ def index_bytes(
     vectors = indexed.estimated_rows() * cells(levels, indexed) * each
     return (
         ahead
-        + own_bytes(levels, indexed, options)
+        + own_bytes(levels, indexed, options).all
         + keyed_bytes(levels, indexed, streamed.estimated_rows())
         + vectors
     )
 
 
-def own_bytes(levels: Sequence[LevelName], indexed: Dataset, options: ScanOptions) -> int:
-    """Bytes that the levels with an index of their own are expected to need."""
-    return sum(of(indexed, options) for level in levels if (of := LEVELS[level].index_bytes) is not None)
+def own_bytes(levels: Sequence[LevelName], indexed: Dataset, options: ScanOptions) -> IndexBytes:
+    """What the levels with an index of their own are expected to need."""
+    of_levels = [of(indexed, options) for level in levels if (of := LEVELS[level].index_bytes) is not None]
+    return IndexBytes(sum(own.whole for own in of_levels), sum(own.blocks for own in of_levels))
 
 
 def keyed_bytes(levels: Sequence[LevelName], indexed: Dataset, streamed_rows: int) -> int:

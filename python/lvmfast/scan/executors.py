@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import groupby, pairwise
 
 from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, spans_read
@@ -11,7 +12,7 @@ from lvmfast.leaks.results import LevelResult
 from lvmfast.scan.beyond_memory import by_partitions
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.plan import Plan, Sides
-from lvmfast.scan.running import RunningLevels
+from lvmfast.scan.running import RunningLevels, block_phase
 
 
 class Local:
@@ -25,24 +26,28 @@ class Local:
         """As `Executor.stream`, with `running`."""
         journal, side = context.journal, running.streamed
         assert journal is not None
-        dataset, columns = sides[side], running.comparison.columns(side)
-        phase, done = f"scan {side}", journal.rows_done
+        dataset, done = sides[side], journal.rows_done
         total = dataset.rows if journal.share[1] == 1 else None
-        context.progress(phase, done, total)
         pending: list[Span] = []
-        rows = memory.block_rows(dataset, columns, context.options)
+        followed = dict(pairwise(todo))
         with context.resumable():
-            for place, (span, batches) in enumerate(spans_read(dataset, todo, columns, rows)):
-                for batch in running.take_span(span, dataset.files[span.file], batches):
-                    if running.nbytes > planned.room:
-                        return False
-                    done += batch.rows
-                    context.progress(phase, done, total)
-                pending.append(span)
-                following = todo[place + 1] if place + 1 < len(todo) else None
-                if following is None or journal.due(span, following):
-                    journal.add(pending, running.cut(), last=following is None)
-                    pending = []
+            for block, of_block in groupby(todo, lambda span: span.block):
+                running.turn(block)
+                columns = running.comparison.columns(side, block)
+                rows = memory.block_rows(dataset, columns, context.options)
+                phase, done = block_phase(side, block, running.blocks), done if block == 0 else 0
+                context.progress(phase, done, total)
+                for span, batches in spans_read(dataset, list(of_block), columns, rows):
+                    for batch in running.take_span(span, dataset.files[span.file], batches):
+                        if running.nbytes > planned.room:
+                            return False
+                        done += batch.rows
+                        context.progress(phase, done, total)
+                    pending.append(span)
+                    following = followed.get(span)
+                    if following is None or journal.due(span, following):
+                        journal.add(pending, running.cut(), last=following is None)
+                        pending = []
         return True
 
     def shuffle(

@@ -45,7 +45,7 @@ def scan_fingerprint(train: Fingerprint, eval: Dataset, context: ScanContext) ->
     sides: Mapping[Side, Dataset] = {"train": train, "eval": eval}
     counted = [n for n in levels if (keys := LEVELS[n].keys) is not None and not keys.texts]
     need = estimates.index_bytes(counted, train, eval, options)
-    need += estimates.own_bytes(levels, eval, options)
+    need += estimates.own_bytes(levels, eval, options).all
     memory.check(memory.working_bytes(options) + need + 4 * train.size, options)
     running = RunningLevels(Comparison.of(sides, levels, options), fingerprint=train)
     with context.clock.phase("index"):

@@ -27,6 +27,8 @@ Way = Literal["streamed", "shard", "indexed", "held", "partitions", "blocks", "p
 
 #: The least that a partition, or a block of vectors, is given.
 LEAST_BUDGET = 32 << 20
+#: How often a streamed side is read more by levels that go beyond memory.
+READS_BEYOND = 2
 #: What helps where there is not even room for that.
 BEYOND = "raise the limit, or lower --max-pairs"
 ON_CLUSTER = """{}: the engine ray finds repeated texts inside one set (--levels text), \
@@ -52,10 +54,14 @@ class Plan:
     ways: Mapping[LevelName, Way]
     need: int  #: bytes that are expected to be used
     room: int = memory.ENDLESS  #: bytes that an index may take before another plan is asked for
+    parted_room: int = (
+        memory.ENDLESS
+    )  #: bytes that an index may take with one of the blocks it can be parted into
     budget: int = LEAST_BUDGET  #: bytes of a partition
     groups: int = 1  #: distinct vectors of a block, or of a pass
     pairs: int = 0  #: of vectors that are compared
     reads: int = 1  #: of the streamed side, for its vectors
+    turns: int = 1  #: of the streamed side, for blocks of an index of a level's own, by the estimate
     refused: str | None = None  #: the reason, in a line
     sides: tuple[Side, ...] = ("train",)  #: the indexed one first; one alone is compared with itself
 
@@ -105,7 +111,14 @@ def _two_sides(indexed: Dataset, streamed: Dataset, given: Given) -> Plan:
     working, room, options = memory.working_bytes(given.options), given.room, given.options
     need = working + estimates.index_bytes(given.levels, indexed, streamed, options)
     ways: dict[LevelName, Way] = dict.fromkeys(given.levels, "shard" if given.shard else "streamed")
-    planned = Plan(ways, need, room - working)
+    planned = Plan(ways, need, room - working, room - working)
+    if need > room and not given.outgrown:
+        own = estimates.own_bytes(given.levels, indexed, options)
+        others = need - own.all
+        turns, alone = own.reads(room - others), own.reads(room - working)
+        # By partitions the streamed side is read once or twice more, and so are the vectors by blocks.
+        if turns is not None and alone is not None and (given.shard or turns <= alone + READS_BEYOND):
+            return replace(planned, need=others + own.whole + -(-own.blocks // turns), turns=turns)
     if given.shard:
         hint = "the index of the evaluation side is held whole in every part"
         larger = "the index of the evaluation side is larger than it seemed, and does not fit in memory"
@@ -127,14 +140,17 @@ def _beyond_memory(indexed: Dataset, given: Given) -> Plan:
         for name, level in LEVELS.items()
         if name in given.levels
     }
-    own = working + estimates.own_bytes(given.levels, indexed, options)
+    index = estimates.own_bytes(given.levels, indexed, options)
+    own = working + index.least
     here = "blocks" in ways.values() or ("partitions" in ways.values() and not given.on_cluster)
     return Plan(
         ways,
         need,
+        parted_room=budget,
         budget=budget,
         groups=groups,
         reads=-(-rows // groups) if grouped else 1,
+        turns=index.reads(budget) or 1,
         refused=(memory.refusal(need, given.room, options, BEYOND) if here else None)
         or memory.refusal(own, given.room, options),
     )

@@ -29,7 +29,14 @@ from lvmfast.scan.checkable import checkable
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
 from lvmfast.scan.plan import Given, Plan, Sides, Way, plan
-from lvmfast.scan.running import Comparison, RunningLevels, columns_read, findings_of, side_info
+from lvmfast.scan.running import (
+    Comparison,
+    RunningLevels,
+    block_phase,
+    columns_read,
+    findings_of,
+    side_info,
+)
 
 
 def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings:
@@ -109,7 +116,7 @@ def _streamed(levels: Sequence[Level], sides: Sides, planned: Plan, context: Sca
         return None
     with context.clock.phase("scan"):
         if journal is not None:
-            todo = journal.begin(running.indexed(), sides[streamed])
+            todo = journal.begin(running.indexed(), sides[streamed], running.blocks)
             if not context.executor.stream(running, sides, todo, planned, context):
                 return None
             starts = journal.starts()
@@ -117,22 +124,26 @@ def _streamed(levels: Sequence[Level], sides: Sides, planned: Plan, context: Sca
                 running.fold(cut, starts)
                 memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
         else:
-            columns = running.comparison.columns(streamed)
-            for batch in context.read(sides[streamed], columns, f"scan {streamed}"):
-                running.take(streamed, batch)
-                if running.nbytes > planned.room:
-                    return None
-                memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
+            for block in range(running.blocks):
+                running.turn(block)
+                columns = running.comparison.columns(streamed, block)
+                phase = block_phase(streamed, block, running.blocks)
+                for batch in context.read(sides[streamed], columns, phase):
+                    running.take(streamed, batch)
+                    if running.nbytes > planned.room:
+                        return None
+                    memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
     with context.clock.phase("count"):
         info = {side: side_info(sides[side], running.seen[side]) for side in SIDES}
         return Findings(running.findings(), info)
 
 
 def _held(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
-    """As `_streamed`, beside levels that find another way: the journal keeps nothing of these."""
+    """As `_streamed`, beside levels that find another way."""
     if context.executor.on_cluster:
         context.announce(f"{', '.join(levels)}: on this machine alone")
-    return _streamed(levels, sides, planned, replace(context, journal=None))
+        context = replace(context, journal=None)
+    return _streamed(levels, sides, planned, context)
 
 
 def _running(
@@ -148,7 +159,13 @@ def _running(
             # The estimate guessed how long texts are, and how many rows a file of lines has.
             if running.nbytes > planned.room:
                 return None
-        running.close_index()
+        running.close_index(planned.parted_room)
+    if running.blocks > 1:
+        named = ", ".join(level for level in levels if LEVELS[level].in_blocks)
+        context.announce(
+            f"{named}: the index of the {indexed} side does not fit in memory whole: "
+            f"the other side goes by it in {running.blocks} blocks, and is read as often"
+        )
     return running
 
 
@@ -162,7 +179,7 @@ def _shard(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanCo
         return None
     with context.clock.phase("scan"):
         index = running.indexed()
-        todo = journal.begin(index, sides[streamed])
+        todo = journal.begin(index, sides[streamed], running.blocks)
         context.executor.stream(running, sides, todo, replace(planned, room=memory.ENDLESS), context)
     names = [file.name for file in sides[streamed].files]
     with context.clock.phase("evidence"):

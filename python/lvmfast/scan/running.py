@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +15,8 @@ from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.plain import large_texts, null_rows, without_nulls
 from lvmfast.corpus.sides import SIDES, Side, other_side
+from lvmfast.errors import DataError
+from lvmfast.leaks import memory
 from lvmfast.leaks.chunks import CHUNK_IDS
 from lvmfast.leaks.cuts import Cut, Span
 from lvmfast.leaks.evidence import Named
@@ -22,7 +24,7 @@ from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
-from lvmfast.leaks.running import Beginning, Joining, Running
+from lvmfast.leaks.running import Beginning, InBlocks, Joining, Running
 from lvmfast.leaks.tally import Rows, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.levels import LEVELS, columns_of, joined
@@ -90,6 +92,7 @@ class Comparison:
     dim: int  #: of the vectors
     files: Mapping[Side, int]  #: how many each side has
     options: ScanOptions
+    blocks: int | None = None  #: by which the streamed side goes in turn, once it is settled
 
     @classmethod
     def of(cls, sides: Mapping[Side, Dataset], levels: Sequence[Level], options: ScanOptions) -> Comparison:
@@ -98,9 +101,10 @@ class Comparison:
         files: dict[Side, int] = {side: len(sides[side].files) for side in SIDES}  # so they are told
         return cls(tuple(levels), indexed, sides[indexed].dim or 1, files, options)
 
-    def columns(self, side: Side) -> tuple[Column, ...]:
-        """The columns that a side is read for."""
-        return columns_read(self.levels, side, self.options)
+    def columns(self, side: Side, block: int = 0) -> tuple[Column, ...]:
+        """The columns that a side is read for: by later blocks, for the levels alone that have them."""
+        levels = [level for level in self.levels if block == 0 or LEVELS[level].in_blocks]
+        return columns_read(levels, side, self.options)
 
 
 class RunningLevels:
@@ -127,12 +131,17 @@ class RunningLevels:
         compares = any(LEVELS[name].compares_vectors for name in comparison.levels)
         self._vectors = beginning.vectors if compares and fingerprint is None else None
         self._content = IndexedContent() if cuts else None
+        self._in_blocks = [
+            name for name in comparison.levels if LEVELS[name].in_blocks and fingerprint is None
+        ]
+        self._block: int | None = None
         names = joined(comparison.levels, comparison.options)
         self._joining = [cast(Joining, self._levels[name]) for name in names]
 
     def take(self, side: Side, batch: Batch) -> None:
         """Gives a batch to every level that reads the side."""
-        self.seen[side].see(batch)
+        if side == self._indexed or not self._block:
+            self.seen[side].see(batch)
         if self._content and side == self._indexed:
             self._content.see(batch)
         for level in self._reading(side).values():
@@ -169,7 +178,9 @@ class RunningLevels:
             start, rows = stop, 4 * rows
 
     def _reading(self, side: Side) -> dict[Level, Running]:
-        return {name: level for name, level in self._levels.items() if side in LEVELS[name].sides}
+        later = side == self.streamed and self._block
+        names = self._in_blocks if later else self._levels
+        return {name: self._levels[name] for name in names if side in LEVELS[name].sides}
 
     @property
     def nbytes(self) -> int:
@@ -187,12 +198,43 @@ class RunningLevels:
         """Matches held for a report."""
         return sum(level.evidence for level in self._levels.values())
 
-    def close_index(self) -> None:
-        """To be called between the two sides."""
+    def close_index(self, room: int = memory.ENDLESS) -> None:
+        """To be called between the two sides; settles the blocks where nobody did.
+
+        Args:
+            room: bytes that the index may take.
+
+        Raises:
+            DataError: not one block of a level fits in there.
+        """
         if self._vectors:
             self._vectors.close()
         for level in self._levels.values():
             level.close()
+        blocks = self.comparison.blocks or 1
+        if self.comparison.blocks is None:
+            for name in self._in_blocks:
+                left = room - self.nbytes
+                needed = cast(InBlocks, self._levels[name]).blocks(left)
+                if needed is None:
+                    raise DataError(
+                        f"{name}: the {self._indexed} side takes {self.nbytes / 2**30:.2f} GiB, and the "
+                        f"{left / 2**30:.2f} GiB left hold no block of its index: raise the limit"
+                    )
+                blocks = max(blocks, needed)
+        self.comparison = replace(self.comparison, blocks=blocks)
+
+    @property
+    def blocks(self) -> int:
+        """By how many blocks of the indexed side the other has to go, once that is settled."""
+        return self.comparison.blocks or 1
+
+    def turn(self, block: int) -> None:
+        """What is streamed next goes by that block; by the first alone at levels that have none."""
+        if block != self._block:
+            for name in self._in_blocks:
+                cast(InBlocks, self._levels[name]).turn(block, self.blocks)
+            self._block = block
 
     def cut(self) -> Cut:
         """What was streamed since the last cut; nothing of it is left."""
@@ -203,8 +245,9 @@ class RunningLevels:
     def fold(self, tree: Cut, starts: Rows) -> None:
         """Adds a cut of later rows than all before, given the dataset row at which each file starts."""
         self.seen[self.streamed].add(from_arrays(Tally, tree["seen"]).relocated(starts))
-        for name, level in self._reading(self.streamed).items():
-            level.fold(tree[name], starts)
+        for name, level in self._levels.items():
+            if name in tree:
+                level.fold(tree[name], starts)
 
     def indexed(self) -> Cut:
         """What the index is for `findings`, once closed; it stays."""
@@ -231,6 +274,11 @@ class RunningLevels:
         """The findings, not yet judged."""
         threshold = self.comparison.options.threshold
         return {name: level_finding(name, level.result(), threshold) for name, level in self._levels.items()}
+
+
+def block_phase(side: Side, block: int, blocks: int) -> str:
+    """What goes on while `side` goes by a block of the other."""
+    return f"scan {side}" + (f", block {block + 1} of {blocks}" if blocks > 1 else "")
 
 
 def level_finding(level: Level, result: LevelResult, threshold: float) -> LevelFinding:

@@ -59,7 +59,7 @@ class Cutter:
         Raises:
             DataError: the memory limit is too low, or a file is broken.
         """
-        memory.check(memory.working_bytes(options) + index_bytes(items, options), options)
+        memory.check(memory.working_bytes(options) + index_bytes(items, options).all, options)
         self._margin, self._options = margin, options
         self._index = _core.OverlapIndex()
         for batch in read(items, ("text",), "index eval", options, progress):

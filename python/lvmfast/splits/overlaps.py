@@ -48,7 +48,7 @@ def join_overlaps(
     """
     if "text" not in split.columns:
         return False
-    need = int(index_bytes(split, options) * held_out.mean())
+    need = int(index_bytes(split, options).all * held_out.mean())
     memory.check(memory.working_bytes(options) + need, options)
     index = _core.OverlapIndex()
     items = [NO_ROWS]

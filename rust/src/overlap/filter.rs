@@ -118,8 +118,8 @@ fn bits(hash: u64) -> impl Iterator<Item = u32> {
 }
 
 impl OverlapIndex {
-    /// For each item how much of the weight of its seeds, at most, any document may hold of those whose grams are in
-    /// `filter`; 0 where that is proof that none of them matches.
+    /// For each item of the block how much of the weight of its seeds, at most, any document may hold of those whose
+    /// grams are in `filter`; 0 where that is proof that none of them matches, and for the items of other blocks.
     ///
     /// All documents together hold at least the seeds that one of them does, and the filter at least those of all:
     /// below the fifth that makes a candidate, no document has one.
@@ -148,8 +148,9 @@ impl OverlapIndex {
                 }
             }
         }
-        let share = |item: usize| {
-            let range = items.places(item);
+        let mut shares = vec![0.0; items.len()];
+        for &item in seeds.items() {
+            let range = items.places(item as usize);
             let places: Vec<u32> = held[range.clone()]
                 .iter()
                 .zip(0..)
@@ -157,14 +158,14 @@ impl OverlapIndex {
                 .map(|(_, place)| place)
                 .collect();
             let weight = u64::from(carried(&places, &items.worth[range]).0);
-            let of = u64::from(seeds.weight[item]);
-            match of {
+            let of = u64::from(seeds.weight(item));
+            shares[item as usize] = match of {
                 _ if places.is_empty() || CANDIDATE_PART * weight < of => 0.0,
                 0 => 1.0,
                 _ => weight as f64 / of as f64,
-            }
-        };
-        Ok(self.of_each(share))
+            };
+        }
+        Ok(self.of_each(|item| shares[item]))
     }
 }
 

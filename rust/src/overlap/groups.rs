@@ -28,13 +28,24 @@ const ROUND: u64 = 1 << 23;
 /// Grams in a part of a round, which the nearest cache holds.
 const PART: u64 = 1 << 11;
 
-/// Hands over all n-grams of the items, equal ones together, by item and place; and mostly by hash.
-pub(super) fn for_equal(items: &Items, length: usize, each: impl FnMut(&[Gram])) {
-    for_equal_in_rounds(items, length, ROUND, each);
+/// Hands over all n-grams of some items, which ascend: equal ones together, by item and place; and mostly by hash.
+pub(super) fn for_equal(
+    items: &Items,
+    these: impl Iterator<Item = u32> + Clone,
+    length: usize,
+    each: impl FnMut(&[Gram]),
+) {
+    for_equal_in_rounds(items, these, length, ROUND, each);
 }
 
-fn for_equal_in_rounds(items: &Items, length: usize, round: u64, mut each: impl FnMut(&[Gram])) {
-    let grams = items.tokens.len() as u64;
+fn for_equal_in_rounds(
+    items: &Items,
+    these: impl Iterator<Item = u32> + Clone,
+    length: usize,
+    round: u64,
+    mut each: impl FnMut(&[Gram]),
+) {
+    let grams: u64 = these.clone().map(|item| items.places(item as usize).len() as u64).sum();
     let rounds = grams.div_ceil(round).max(1);
     let parts = (grams / rounds / PART).clamp(1, 1 << 12);
     // Which of all parts of all rounds a gram belongs to.
@@ -42,11 +53,11 @@ fn for_equal_in_rounds(items: &Items, length: usize, round: u64, mut each: impl 
     let mut sorted: Vec<Vec<Gram>> = vec![Vec::new(); parts as usize];
     for round in 0..rounds {
         sorted.iter_mut().for_each(Vec::clear);
-        for item in 0..items.len() {
-            for (gram, place) in items.tokens[items.places(item)].windows(length).zip(0..) {
+        for item in these.clone() {
+            for (gram, place) in items.tokens[items.places(item as usize)].windows(length).zip(0..) {
                 let hash = gram_hash(gram);
                 if let Some(part) = part_of(hash).checked_sub(round * parts).filter(|&part| part < parts) {
-                    sorted[part as usize].push(Gram { hash, item: item as u32, place });
+                    sorted[part as usize].push(Gram { hash, item, place });
                 }
             }
         }
@@ -103,7 +114,7 @@ mod tests {
                 }
             }
             let mut got = BTreeMap::new();
-            for_equal_in_rounds(&items, 3, round, |same| {
+            for_equal_in_rounds(&items, items.all(), 3, round, |same| {
                 let start = items.places(same[0].item as usize).start + same[0].place as usize;
                 let places = same.iter().map(|gram| (gram.item, gram.place)).collect();
                 assert!(got.insert(&items.tokens[start..start + 3], places).is_none());

@@ -118,9 +118,15 @@ impl Items {
         self.ends.len()
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Range<u32> {
+        0..self.len() as u32
+    }
+
     pub(super) fn nbytes(&self) -> usize {
-        self.tokens.capacity() * size_of::<u64>()
-            + self.worth.capacity()
+        // What is reserved beyond the tokens has not been touched.
+        self.tokens.len() * size_of::<u64>()
+            + self.worth.len()
             + size_of::<u32>() * (self.ends.capacity() + self.first.capacity() + self.distinct.capacity())
             + self.known.allocation_size()
     }
@@ -130,6 +136,11 @@ impl Items {
     pub(super) fn places(&self, item: usize) -> Range<usize> {
         let start = if item == 0 { 0 } else { self.ends[item - 1] as usize };
         start..self.ends[item] as usize
+    }
+
+    /// How many items from the first one on end within the first `tokens`.
+    pub(super) fn ending_within(&self, tokens: u64) -> u32 {
+        self.ends.partition_point(|&end| u64::from(end) <= tokens) as u32
     }
 
     /// Where the item ends to which a place belongs.
@@ -191,7 +202,7 @@ impl Items {
             if !run.contains(&length) {
                 continue;
             }
-            for_equal(self, length, |same| {
+            for_equal(self, self.all(), length, |same| {
                 if distinct_items(same) > FREQUENT {
                     for gram in same.iter().filter(|gram| run[gram.item as usize] == length) {
                         frequent[self.places(gram.item as usize).start + gram.place as usize] = true;

@@ -83,6 +83,7 @@ mod answers;
 mod chars;
 mod coverage;
 mod filter;
+mod frequent;
 mod grams;
 mod groups;
 mod hash;
@@ -111,6 +112,7 @@ pub use self::joined::Documents;
 pub use self::spans::{answer_spans, spans, stretches};
 
 use self::coverage::Covered;
+use self::frequent::Frequent;
 use self::items::{ItemTokens, Items, WORD};
 use self::published::Published;
 use self::scan::Scanner;
@@ -186,12 +188,20 @@ impl Pair {
     }
 }
 
-/// The evaluation side.
+/// Bytes of a token of a block at most, while its index is made: a posting, its hash, and slots of tables.
+const BLOCK_BYTES: u64 = 40;
+
+/// The evaluation side, of which one block of items at a time can be looked for.
 #[derive(Debug, Default)]
 pub struct OverlapIndex {
     items: Items,
+    /// Known once no item comes any more.
+    frequent: Option<Frequent>,
+    /// The distinct items of the block, and what is made of them.
+    block: Range<u32>,
     seeds: Option<Seeds>,
     published: Option<Published>,
+    watches_grams: bool,
 }
 
 impl OverlapIndex {
@@ -213,6 +223,7 @@ impl OverlapIndex {
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
         self.items.nbytes()
+            + self.frequent.as_ref().map_or(0, Frequent::nbytes)
             + self.seeds.as_ref().map_or(0, Seeds::nbytes)
             + self.published.as_ref().map_or(0, Published::nbytes)
     }
@@ -223,7 +234,7 @@ impl OverlapIndex {
     /// [`ScanError::Value`] once the index is closed, for a row that is not UTF-8 and beyond 2^32 tokens;
     /// [`ScanError::Cancelled`].
     pub fn add(&mut self, texts: &Texts<'_>, watch: &Watch) -> Result<(), ScanError> {
-        if self.seeds.is_some() {
+        if self.frequent.is_some() {
             return Err(ScanError::Value("overlap: the index is closed".to_owned()));
         }
         for task in tasks(texts).chunks(4 * rayon::current_num_threads()) {
@@ -246,29 +257,69 @@ impl OverlapIndex {
         Ok(())
     }
 
-    /// No item comes any more, and documents can be scanned. Closing twice is closing once.
+    /// No item comes any more, and documents can be scanned for all. Closing twice is closing once.
     pub fn close(&mut self) {
         if self.seeds.is_none() {
-            self.items.close();
-            self.seeds = Some(Seeds::new(&mut self.items));
+            self.turn(0, 1);
         }
     }
 
-    /// From now on documents are scanned for what published rules ask as well; the index is closed.
-    pub fn watch_grams(&mut self) {
-        self.published = Some(Published::new(&self.items));
+    /// No item comes any more: what is frequent is known, and documents can be scanned for blocks of items.
+    pub fn end(&mut self) {
+        if self.frequent.is_none() {
+            self.items.close();
+            self.frequent = Some(Frequent::new(&mut self.items));
+        }
     }
 
-    /// Of n-grams of 8, 11 and 13 tokens: the first places, among the tokens of all distinct items, of those that
-    /// documents had since they were last taken.
+    /// Into how many blocks the items have to be parted, for the index of one to need `room` bytes at most; None
+    /// where there are none so small. No item comes any more.
+    pub fn blocks(&self, room: u64) -> Option<u64> {
+        let longest = self.items.all().map(|item| self.items.places(item as usize).len()).max().unwrap_or(0);
+        // A block ends with the item in which its share of all tokens does.
+        let share = (room / BLOCK_BYTES).checked_sub(longest as u64)?;
+        match self.items.tokens.len() as u64 {
+            tokens if BLOCK_BYTES * tokens <= room => Some(1),
+            _ if share == 0 => None,
+            tokens => Some(tokens.div_ceil(share)),
+        }
+    }
+
+    /// From now on documents are scanned for the items of one of several even blocks, in the order of items; what was
+    /// seen of the n-grams of the block before is lost. No item comes any more.
+    pub fn turn(&mut self, block: usize, of: usize) {
+        self.end();
+        (self.seeds, self.published) = (None, None);
+        let tokens = self.items.tokens.len() as u64;
+        let start = |block: usize| match block {
+            block if block == of => self.items.len() as u32,
+            0 => 0,
+            block => self.items.ending_within(tokens * block as u64 / of as u64),
+        };
+        self.block = start(block)..start(block + 1);
+        let frequent = self.frequent.as_ref().expect("no item comes any more");
+        self.seeds = Some(Seeds::new(&self.items, self.block.clone().collect(), frequent));
+        self.published = self.watches_grams.then(|| Published::new(&self.items, self.block.clone()));
+    }
+
+    /// From now on documents are scanned for what published rules ask as well.
+    pub fn watch_grams(&mut self) {
+        self.watches_grams = true;
+        if self.seeds.is_some() {
+            self.published = Some(Published::new(&self.items, self.block.clone()));
+        }
+    }
+
+    /// Of n-grams of 8, 11 and 13 tokens: the first places in the block, among the tokens of all distinct items, of
+    /// those that documents had since they were last taken.
     pub fn take_seen(&mut self) -> [Vec<u32>; 3] {
         self.published.as_mut().map_or_else(Default::default, Published::take)
     }
 
-    /// Of each token of the distinct items, where the n-gram that begins there stands first; 2^32 - 1 where none
-    /// does. Of 8, 11 or 13 tokens by `which`.
-    pub fn first_places(&self, which: usize) -> Vec<u32> {
-        self.published.as_ref().map_or_else(Vec::new, |published| published.places(which, &self.items))
+    /// The places, among the tokens of all distinct items, of n-grams that stand at an earlier one as well, ascending,
+    /// and the first place of each. Of 8, 11 or 13 tokens by `which`.
+    pub fn repeated_grams(&self, which: usize) -> Vec<(u32, u32)> {
+        published::repeated(&self.items, which)
     }
 
     /// Tokens of each item.
@@ -287,7 +338,7 @@ impl OverlapIndex {
     }
 
     fn closed(&self) -> Result<&Seeds, ScanError> {
-        self.seeds.as_ref().ok_or_else(|| ScanError::Value("overlap: the index is not closed".to_owned()))
+        self.seeds.as_ref().ok_or_else(not_closed)
     }
 
     fn of_each<T: Copy>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
@@ -301,7 +352,36 @@ impl OverlapIndex {
     /// [`ScanError::Value`] before the index is closed, and for a row that is not UTF-8 or has 2^32 tokens;
     /// [`ScanError::Cancelled`].
     pub fn scan(&self, documents: &Documents<'_>, watch: &Watch) -> Result<Vec<Pair>, ScanError> {
-        let seeds = self.closed()?;
+        self.pairs(documents, (self.closed()?, self.published.as_ref()), watch)
+    }
+
+    /// The pairs of documents and some of all items, be they of the block or not, by both.
+    ///
+    /// # Errors
+    /// As [`Self::scan`], and [`ScanError::Value`] where there is no such item.
+    pub fn scan_among(
+        &self,
+        documents: &Documents<'_>,
+        items: &[i64],
+        watch: &Watch,
+    ) -> Result<Vec<Pair>, ScanError> {
+        let Some(frequent) = &self.frequent else { return Err(not_closed()) };
+        let distinct = |&item: &i64| {
+            let known = usize::try_from(item).ok().and_then(|item| self.items.distinct.get(item));
+            known.copied().ok_or_else(|| ScanError::Value(format!("overlap: there is no item {item}")))
+        };
+        let mut these = items.iter().map(distinct).collect::<Result<Vec<u32>, _>>()?;
+        these.sort_unstable();
+        these.dedup();
+        self.pairs(documents, (&Seeds::new(&self.items, these, frequent), None), watch)
+    }
+
+    fn pairs(
+        &self,
+        documents: &Documents<'_>,
+        looked_for: (&Seeds, Option<&Published>),
+        watch: &Watch,
+    ) -> Result<Vec<Pair>, ScanError> {
         let found: Vec<_> = documents
             .tasks()
             .into_par_iter()
@@ -311,7 +391,7 @@ impl OverlapIndex {
                     watch.check()?;
                     let first = pairs.len();
                     let rows = documents.texts(document)?;
-                    scanner.scan((document, &rows), self, seeds, watch, &mut pairs)?;
+                    scanner.scan((document, &rows), &self.items, looked_for, watch, &mut pairs)?;
                     let text = joined::text(&rows);
                     if let Some(without) = lines::without_numbers(&text) {
                         let starts = joined::starts(&rows);
@@ -319,7 +399,7 @@ impl OverlapIndex {
                         let rows: Vec<_> =
                             starts.iter().zip(ends).map(|(&start, end)| &without[start..end]).collect();
                         let mut others = Vec::new();
-                        scanner.scan((document, &rows), self, seeds, watch, &mut others)?;
+                        scanner.scan((document, &rows), &self.items, looked_for, watch, &mut others)?;
                         lines::stronger((&text, &starts), &mut pairs, first, others);
                     }
                 }
@@ -328,6 +408,10 @@ impl OverlapIndex {
             .collect::<Result<_, _>>()?;
         Ok(found.into_iter().flatten().collect())
     }
+}
+
+fn not_closed() -> ScanError {
+    ScanError::Value("overlap: the index is not closed".to_owned())
 }
 
 /// Consecutive rows, as much as a worker takes at a time.

@@ -4,12 +4,14 @@
 //! frequent ones as well: so only where it passes four in a row an 8-gram is looked up, and longer ones only where
 //! that is there. A gram is known by the first place at which it stands in the items, tokens compared.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::grams::gram_hash;
+use super::groups::{Gram, for_equal};
 use super::items::Items;
 use super::seeds::SEED;
 
@@ -17,41 +19,47 @@ use super::seeds::SEED;
 const LENGTHS: [usize; 3] = [8, 11, 13];
 /// Places in a row of which the filter knows the gram of [`SEED`] tokens, in the shortest gram.
 const IN_A_ROW: usize = LENGTHS[0] - SEED + 1;
-/// No gram.
-pub(super) const NONE: u32 = u32::MAX;
 
-/// The grams of all distinct items, and which of them were seen.
+/// The grams of consecutive distinct items, and which of them were seen.
 #[derive(Debug, Default)]
 pub(super) struct Published {
+    /// The tokens of the items.
+    tokens: Range<usize>,
     /// Of the grams of each length, the first place; longer ones only where their first 8 tokens are repeated.
     first: [HashTable<u32>; 3],
-    /// Whether the 8-gram of a place stands at another.
+    /// Whether the 8-gram of each of these tokens stands at another.
     repeated: Vec<u64>,
     seen: [Vec<AtomicU64>; 3],
 }
 
 impl Published {
-    pub(super) fn new(items: &Items) -> Self {
-        let words = items.tokens.len().div_ceil(64);
+    pub(super) fn new(items: &Items, these: Range<u32>) -> Self {
+        let of = |item: u32| items.places(item as usize);
+        let tokens = if these.is_empty() { 0..0 } else { of(these.start).start..of(these.end - 1).end };
+        let words = tokens.len().div_ceil(64);
         let mut made = Self {
+            tokens,
             repeated: vec![0; words],
             seen: LENGTHS.map(|_| (0..words).map(|_| AtomicU64::new(0)).collect()),
             ..Self::default()
         };
-        for place in grams(items, 0) {
+        for place in grams(items, these.clone(), 0) {
             if let Some(first) = made.insert(0, place, items) {
-                made.repeated[first as usize / 64] |= 1 << (first % 64);
+                let bit = made.bit(first);
+                made.repeated[bit / 64] |= 1 << (bit % 64);
             }
         }
         for which in [1, 2] {
-            for place in grams(items, which) {
+            for place in grams(items, these.clone(), which) {
                 let first = made.find_gram(0, &items.tokens[place as usize..], items);
                 if first.is_some_and(|first| made.is_repeated(first)) {
                     made.insert(which, place, items);
                 }
             }
         }
-        made.first.iter_mut().for_each(|table| table.shrink_to_fit(|&place| hash_at(0, place, items)));
+        for (which, table) in made.first.iter_mut().enumerate() {
+            table.shrink_to_fit(|&place| hash_at(which, place, items));
+        }
         made
     }
 
@@ -71,7 +79,8 @@ impl Published {
             let tokens = &tokens[start as usize..];
             for which in 0..LENGTHS.len() {
                 let Some(place) = self.find(which, tokens, items) else { break };
-                let (word, bit) = (&self.seen[which][place as usize / 64], 1 << (place % 64));
+                let bit = self.bit(place);
+                let (word, bit) = (&self.seen[which][bit / 64], 1 << (bit % 64));
                 if word.load(Ordering::Relaxed) & bit == 0 {
                     word.fetch_or(bit, Ordering::Relaxed);
                 }
@@ -81,9 +90,10 @@ impl Published {
 
     /// Takes what was seen since it was last taken: the first places of grams, of each length by itself.
     pub(super) fn take(&mut self) -> [Vec<u32>; 3] {
+        let first = self.tokens.start as u32;
         let of = |words: &mut Vec<AtomicU64>| {
             let mut places = Vec::new();
-            for (word, start) in words.iter_mut().zip((0u32..).step_by(64)) {
+            for (word, start) in words.iter_mut().zip((first..).step_by(64)) {
                 let mut bits = std::mem::take(word.get_mut());
                 while bits != 0 {
                     places.push(start + bits.trailing_zeros());
@@ -93,16 +103,6 @@ impl Published {
             places
         };
         self.seen.each_mut().map(of)
-    }
-
-    /// Of each token of the items, the first place of the gram of the given length that begins there, or [`NONE`].
-    pub(super) fn places(&self, which: usize, items: &Items) -> Vec<u32> {
-        let mut places = vec![NONE; items.tokens.len()];
-        for place in grams(items, which) {
-            let found = self.find(which, &items.tokens[place as usize..], items);
-            places[place as usize] = found.expect("every gram is known");
-        }
-        places
     }
 
     /// The first place of the gram that `tokens` begin with.
@@ -140,17 +140,34 @@ impl Published {
     }
 
     fn is_repeated(&self, place: u32) -> bool {
-        self.repeated[place as usize / 64] >> (place % 64) & 1 == 1
+        let bit = self.bit(place);
+        self.repeated[bit / 64] >> (bit % 64) & 1 == 1
+    }
+
+    /// The bit of a token of the items.
+    fn bit(&self, place: u32) -> usize {
+        place as usize - self.tokens.start
     }
 }
 
-/// The places of all items at which a gram of the given length begins.
-fn grams(items: &Items, which: usize) -> impl Iterator<Item = u32> {
-    let of_item = move |item| {
-        let places = items.places(item);
+/// The places of grams of the given length that stand at an earlier one as well, ascending, and the first of each.
+pub(super) fn repeated(items: &Items, which: usize) -> Vec<(u32, u32)> {
+    let place_of = |gram: &Gram| items.places(gram.item as usize).start as u32 + gram.place;
+    let mut repeated = Vec::new();
+    for_equal(items, items.all(), LENGTHS[which], |same| {
+        repeated.extend(same[1..].iter().map(|gram| (place_of(gram), place_of(&same[0]))));
+    });
+    repeated.sort_unstable();
+    repeated
+}
+
+/// The places of some items at which a gram of the given length begins.
+fn grams(items: &Items, these: Range<u32>, which: usize) -> impl Iterator<Item = u32> {
+    let of_item = move |item: u32| {
+        let places = items.places(item as usize);
         places.start as u32..(places.end as u32 + 1).saturating_sub(LENGTHS[which] as u32)
     };
-    (0..items.len()).flat_map(of_item)
+    these.flat_map(of_item)
 }
 
 fn at(which: usize, place: u32, items: &Items) -> &[u64] {

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use super::Pair;
 use super::grams::Places;
 use super::items::{Items, LONG_RUN, RUN, Worth};
 use super::joined::{Rows, united};
 use super::judge::{Document, Judge};
+use super::published::Published;
 use super::seeds::{Posting, SEED, Seeds};
 use super::tokens::tokenize;
-use super::{OverlapIndex, Pair};
 use crate::error::ScanError;
 use crate::parallel::Watch;
 
@@ -52,8 +53,8 @@ impl Scanner {
     pub(super) fn scan(
         &mut self,
         (document, rows): (usize, &[&str]),
-        OverlapIndex { items, published, .. }: &OverlapIndex,
-        seeds: &Seeds,
+        items: &Items,
+        (seeds, published): (&Seeds, Option<&Published>),
         watch: &Watch,
         pairs: &mut Vec<Pair>,
     ) -> Result<(), ScanError> {
@@ -90,7 +91,7 @@ impl Scanner {
             watch.check()?;
             // Before anything that takes time in proportion to the item.
             let places = of_item.iter().map(Found::count).sum::<usize>();
-            if places < seeds.fewest[of_item[0].item as usize] as usize {
+            if places < seeds.fewest(of_item[0].item) {
                 continue;
             }
             pairs.extend(self.judge(document, of_item, items, seeds));
@@ -107,7 +108,7 @@ impl Scanner {
         let (tokens, worth) = (&items.tokens[items.places(item)], &items.worth[items.places(item)]);
         self.seed_places(found.iter().map(|seed| (seed.place, seed.count())), item, tokens, worth);
         let carried = carried(&self.places, worth);
-        if CANDIDATE_PART * u64::from(carried.0) < u64::from(seeds.weight[item]) {
+        if CANDIDATE_PART * u64::from(carried.0) < u64::from(seeds.weight(found[0].item)) {
             return None;
         }
         self.merge_seeds(found);

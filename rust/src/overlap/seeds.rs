@@ -1,8 +1,11 @@
 //! The seeds of all items, found in a document in one pass over its tokens.
 
+use rayon::prelude::*;
+
+use super::frequent::Frequent;
 use super::grams::{gram_hash, roll};
-use super::groups::{by_item, distinct_items, for_equal};
-use super::items::{FREQUENT, Items};
+use super::groups::{Gram, by_item, for_equal};
+use super::items::Items;
 use super::scan::CANDIDATE_PART;
 
 /// Tokens of a seed.
@@ -20,7 +23,7 @@ const LAST: u32 = 1 << 31;
 /// Bits of the filter for each gram, of which up to three are set.
 const FILTER_BITS: usize = 8;
 
-/// Where items have their seeds.
+/// Where some of the items have their seeds.
 #[derive(Debug)]
 pub(super) struct Seeds {
     filter: Vec<u64>,
@@ -28,34 +31,30 @@ pub(super) struct Seeds {
     table: Vec<(u32, u32)>,
     /// Gram by gram, the items that have it as a seed.
     postings: Vec<Posting>,
-    /// Of each distinct item, the weight of its tokens that belong to seeds.
-    pub(super) weight: Vec<u32>,
-    /// Of each distinct item, how many places of seeds a document holds at least that makes it a candidate: no
-    /// place carries more than the heaviest does.
-    pub(super) fewest: Vec<u32>,
+    /// The distinct items, ascending.
+    these: Vec<u32>,
+    /// Of each of these, the weight of its tokens that belong to seeds.
+    weight: Vec<u32>,
+    /// Of each of these, how many places of seeds a document holds at least that makes it a candidate: no place
+    /// carries more than the heaviest does.
+    fewest: Vec<u32>,
 }
 
 impl Seeds {
-    /// Of items that are closed. Marks the places of seeds that stand in an item more than once.
-    pub(super) fn new(items: &mut Items) -> Self {
-        let mut found = Found { in_seed: vec![false; items.tokens.len()], ..Found::default() };
-        // Of each item that has frequent grams alone so far, the rarest: in how many items it stands, and where.
-        let mut rarest = vec![(u32::MAX, 0); items.len()];
-        let mut seedless = vec![true; items.len()];
-        let mut frequent = Vec::new();
-        for_equal(items, SEED, |same| {
-            let count = distinct_items(same);
-            if count > FREQUENT {
-                frequent.push(same[0].hash);
-                for here in by_item(same) {
-                    let known = &mut rarest[here[0].item as usize];
-                    *known = (*known).min((count as u32, here[0].place));
-                }
+    /// Of `these` items, ascending, given what is frequent among all.
+    pub(super) fn new(items: &Items, these: Vec<u32>, frequent: &Frequent) -> Self {
+        let place_of = |gram: &Gram| items.places(gram.item as usize).start + gram.place as usize;
+        let grams =
+            these.iter().map(|&item| (items.places(item as usize).len() + 1).saturating_sub(SEED)).sum();
+        let mut found = Found { postings: Vec::with_capacity(grams), hashes: Vec::with_capacity(grams) };
+        let mut no_seeds = Vec::new();
+        for_equal(items, these.iter().copied(), SEED, |same| {
+            if frequent.begins(place_of(&same[0])) {
+                no_seeds.push(same[0].hash);
                 return;
             }
             for here in by_item(same) {
-                seedless[here[0].item as usize] = false;
-                found.post(items, here[0].item, here.iter().map(|gram| gram.place));
+                found.post(here[0].item, here[0].place);
             }
             found.end(same[0].hash);
         });
@@ -63,50 +62,53 @@ impl Seeds {
             let start = items.places(item as usize).start + place as usize;
             &items.tokens[start..start + SEED]
         };
-        let seedless = (0..)
-            .zip(&rarest)
-            .zip(seedless)
-            .filter(|((_, rarest), seedless)| *seedless && rarest.0 < u32::MAX);
-        let mut seedless: Vec<(u32, u32)> = seedless.map(|((item, rarest), _)| (item, rarest.1)).collect();
-        seedless.sort_by(|a, b| gram(a).cmp(gram(b)));
-        for same in seedless.chunk_by(|a, b| gram(a) == gram(b)) {
-            for &(item, place) in same {
-                let grams = items.tokens[items.places(item as usize)].windows(SEED).zip(0..);
-                let equal = grams.filter(|(other, _)| *other == gram(&(item, place)));
-                found.post(items, item, equal.map(|(_, place)| place));
-            }
+        let only = these.iter().filter_map(|&item| frequent.only_seed(item).map(|place| (item, place)));
+        let mut only: Vec<(u32, u32)> = only.collect();
+        only.sort_by(|a, b| gram(a).cmp(gram(b)));
+        for same in only.chunk_by(|a, b| gram(a) == gram(b)) {
+            same.iter().for_each(|&(item, place)| found.post(item, place));
             found.end(gram_hash(gram(&same[0])));
         }
-        let Found { mut postings, hashes, in_seed, repeated } = found;
-        for place in repeated {
-            items.worth[place].set_repeated();
-        }
+        let Found { mut postings, hashes } = found;
         postings.shrink_to_fit();
-        let mut weight = Vec::with_capacity(items.len());
-        let mut fewest = Vec::with_capacity(items.len());
-        for item in 0..items.len() {
-            let places = items.places(item);
-            let (worth, in_seed) = (&items.worth[places.clone()], &in_seed[places]);
-            let weights =
-                worth.iter().zip(in_seed).map(|(worth, &seed)| if seed { worth.weight() } else { 0 });
-            let weights: Vec<u32> = weights.collect();
-            let all: u32 = weights.iter().sum();
-            let most: u32 = weights.windows(SEED).map(|seed| seed.iter().sum()).max().unwrap_or(0);
-            weight.push(all);
-            fewest.push(all.div_ceil(CANDIDATE_PART as u32 * most.max(1)));
+        let filter = filter(&[&hashes, &no_seeds]);
+        drop(no_seeds);
+        let table = table(&hashes, &postings);
+        drop(hashes);
+        let (weight, fewest) = these.par_iter().map(|&item| weight_of_seeds(items, item, frequent)).unzip();
+        Self { filter, table, postings, these, weight, fewest }
+    }
+
+    /// The weight of the tokens of `item`, one of these, that belong to seeds.
+    #[inline]
+    pub(super) fn weight(&self, item: u32) -> u32 {
+        self.weight[self.rank(item)]
+    }
+
+    /// How many places of seeds of `item`, one of these, a document holds at least that makes it a candidate.
+    #[inline]
+    pub(super) fn fewest(&self, item: u32) -> usize {
+        self.fewest[self.rank(item)] as usize
+    }
+
+    /// The distinct items whose seeds these are, ascending.
+    pub(super) fn items(&self) -> &[u32] {
+        &self.these
+    }
+
+    #[inline]
+    fn rank(&self, item: u32) -> usize {
+        let rank = (item - self.these[0]) as usize;
+        // A block of items has no gaps.
+        if self.these.get(rank) == Some(&item) {
+            return rank;
         }
-        Self {
-            filter: filter(&[&hashes[..], &frequent].concat()),
-            table: table(&hashes, &postings),
-            postings,
-            weight,
-            fewest,
-        }
+        self.these.partition_point(|&other| other < item)
     }
 
     pub(super) fn nbytes(&self) -> usize {
         size_of::<u64>() * (self.filter.capacity() + self.table.capacity() + self.postings.capacity())
-            + size_of::<u32>() * (self.weight.capacity() + self.fewest.capacity())
+            + size_of::<u32>() * (self.these.capacity() + self.weight.capacity() + self.fewest.capacity())
     }
 
     /// Appends to `hits` every seed that stands among `tokens`: the beginning of its postings and its place. `maybe`
@@ -200,35 +202,38 @@ impl Seeds {
     }
 }
 
+/// Of an item the weight of its tokens that belong to seeds, and how many places of seeds make a candidate.
+fn weight_of_seeds(items: &Items, item: u32, frequent: &Frequent) -> (u32, u32) {
+    let places = items.places(item as usize);
+    let mut weights = vec![0; places.len()];
+    let worth = &items.worth[places.clone()];
+    let mut post = |place: usize| {
+        for at in place..place + SEED {
+            weights[at] = worth[at].weight();
+        }
+    };
+    match frequent.only_seed(item) {
+        Some(place) => frequent.equal(items, item, place).for_each(|place| post(place as usize)),
+        None => (0..(places.len() + 1).saturating_sub(SEED))
+            .filter(|place| !frequent.begins(places.start + place))
+            .for_each(post),
+    }
+    let all: u32 = weights.iter().sum();
+    let most: u32 = weights.windows(SEED).map(|seed| seed.iter().sum()).max().unwrap_or(0);
+    (all, all.div_ceil(CANDIDATE_PART as u32 * most.max(1)))
+}
+
 /// Seeds as they are found.
-#[derive(Default)]
 struct Found {
     postings: Vec<Posting>,
     /// Of each gram.
     hashes: Vec<u64>,
-    /// Of each token of the items, whether it belongs to a seed.
-    in_seed: Vec<bool>,
-    /// Tokens at which a seed begins that stands more than once in the item.
-    repeated: Vec<usize>,
 }
 
 impl Found {
-    /// A gram is a seed of `item`, in which it stands at these places.
-    fn post(&mut self, items: &Items, item: u32, places: impl Iterator<Item = u32>) {
-        let start = items.places(item as usize).start;
-        let mut first = None;
-        for place in places {
-            match first {
-                None => first = Some(place),
-                Some(first) if self.repeated.last() != Some(&(start + first as usize)) => {
-                    self.repeated.push(start + first as usize);
-                }
-                Some(_) => {}
-            }
-            let place = start + place as usize;
-            self.in_seed[place..place + SEED].fill(true);
-        }
-        self.postings.extend(first.map(|place| Posting { item, place }));
+    /// A gram is a seed of `item`, in which it stands first at `place`.
+    fn post(&mut self, item: u32, place: u32) {
+        self.postings.push(Posting { item, place });
     }
 
     /// The gram has been posted for all items.
@@ -244,9 +249,10 @@ fn filter_bits(hash: u64) -> u64 {
 }
 
 /// A Bloom filter, one word of it for each hash. Its size is no power of two: it has to stay in the cache.
-fn filter(hashes: &[u64]) -> Vec<u64> {
-    let mut filter = vec![0; hashes.len() * FILTER_BITS / 64 + 1];
-    for &hash in hashes {
+fn filter(hashes: &[&[u64]]) -> Vec<u64> {
+    let count: usize = hashes.iter().map(|some| some.len()).sum();
+    let mut filter = vec![0; count * FILTER_BITS / 64 + 1];
+    for &hash in hashes.iter().copied().flatten() {
         let word = slot(hash, filter.len());
         filter[word] |= filter_bits(hash);
     }
