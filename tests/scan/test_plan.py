@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvmfast.corpus import Dataset
@@ -37,7 +38,7 @@ class Sized:
 
     def batches(self, columns, rows, wanted=None):
         assert list(columns) == ["text"], "nothing but the length of texts is looked at"
-        yield SimpleNamespace(text=SimpleNamespace(nbytes=self.text_bytes), rows=1)
+        yield SimpleNamespace(text=pa.array(["word " * -(-self.text_bytes // 5)], pa.large_string()), rows=1)
 
 
 def sized(*measures, **more) -> Dataset:
@@ -74,6 +75,7 @@ def planned(sides, levels, room, *, limited=False, nearest=False, **more) -> Pla
     on_cluster=st.booleans(),
     outgrown=st.booleans(),
 )
+@settings(deadline=None)
 def test_two_sides_have_a_way_or_a_reason(sides, levels, room, limited, nearest, shard, on_cluster, outgrown):
     asked = {"shard": shard, "on_cluster": on_cluster, "outgrown": outgrown}
     found = planned(sides, levels, room, limited=limited, nearest=nearest, **asked)
@@ -132,12 +134,13 @@ def test_less_room_leads_from_memory_to_blocks_to_a_reason():
     ample = planned(sides, levels, memory.ENDLESS)
     assert set(ample.ways.values()) == {"streamed"}
     exact = planned(sides, levels, ample.need)
-    assert exact == replace(ample, room=exact.room)
+    assert exact == replace(ample, room=exact.room, parted_room=exact.parted_room)
     tight = planned(sides, levels, ample.need - 1)
     assert [way for way, _ in tight.steps] == ["partitions", "blocks"]
     assert tight.reads == 1
     tighter = planned(sides, levels, tight.need)
-    assert tighter == replace(tight, budget=tighter.budget, groups=tighter.groups, reads=tighter.reads)
+    room = {name: getattr(tighter, name) for name in ("parted_room", "budget", "groups", "reads")}
+    assert tighter == replace(tight, **room)
     assert tighter.reads > 1
     none = planned(sides, levels, tight.need - 1)
     assert none.refused is not None

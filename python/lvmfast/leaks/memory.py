@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
 
 from lvmfast.corpus.budget import BASE_BYTES, BLOCKS_HELD, fixed_bytes
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Dataset
@@ -58,12 +60,18 @@ def indexed_bytes(dim: int, options: ScanOptions) -> int:
 
 def text_bytes(dataset: Dataset, column: Column = "text") -> int:
     """How long the texts of a split are, by a look at some of its first rows, with a margin."""
+    for texts in sampled(dataset, column):
+        return 1 + int(TEXT_MARGIN * texts.nbytes / len(texts))
+    return TEXT_BYTES
+
+
+def sampled(dataset: Dataset, column: Column) -> Iterator[pa.Array]:
+    """Texts of the first rows that have any, some at a time."""
     for file in dataset.files:
         if column in file.fields:
             for batch in file.batches([column], SAMPLED_ROWS):
                 if (texts := getattr(batch, column)) is not None and batch.rows:
-                    return 1 + int(TEXT_MARGIN * texts.nbytes / batch.rows)
-    return TEXT_BYTES
+                    yield texts
 
 
 def nearest_bytes(dim: int) -> int:

@@ -5,7 +5,7 @@ They are counted beside lvmfast's own rule, to be held beside figures of papers,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,8 @@ Places = npt.NDArray[np.uint32]  #: of tokens of all distinct items, behind each
 
 #: Tokens of the n-grams, in the order in which the core has them.
 LENGTHS = (8, 11, 13)
+#: Tokens of items of which rules are asked at a time.
+TOGETHER = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -41,39 +43,50 @@ class Grams:
 
     def leaked(self, seen: Mapping[str, Places], same_as: Rows) -> Mapping[str, Rows]:
         """By published rule, the rows that it calls leaked, given the first places of n-grams seen."""
-        items = self._seen(seen)
-        return {
-            name: _rows_of((items.tokens >= rule.tokens) & rule.leaked(items), same_as)
-            for name, rule in RULES.items()
-            if rule.leaked is not None
-        }
+        rules = {name: by_rule for name, rule in RULES.items() if (by_rule := rule.leaked) is not None}
+        leaked: dict[str, list[npt.NDArray[np.bool_]]] = {name: [] for name in rules}
+        for items in self._seen(seen):
+            for name, by_rule in rules.items():
+                leaked[name].append((items.tokens >= RULES[name].tokens) & by_rule(items))
+        return {name: _rows_of(parts, same_as) for name, parts in leaked.items()}
 
     def touched(self, rule: str, seen: Mapping[str, Places], same_as: Rows) -> Rows:
         """The rows that have any n-gram of a rule that was seen: no other can turn out to be leaked by it."""
-        return _rows_of(self._seen(seen).seen(RULES[rule].tokens) > 0, same_as)
+        touched = [items.seen(RULES[rule].tokens) > 0 for items in self._seen(seen)]
+        return _rows_of(touched, same_as)
 
     def in_training(self, seen: Mapping[str, Places], same_as: Rows) -> ItemsInTraining:
         """How much of each row stands in training, whatever the rule."""
-        items, item = self._seen(seen), _item_of(same_as)
-        n = LENGTHS[0]
-        return ItemsInTraining(self.tokens[item], items.covered(n)[item], items.longest(n)[item])
+        n, item = LENGTHS[0], _item_of(same_as)
+        parts = [(items.covered(n), items.longest(n)) for items in self._seen(seen)]
+        covered, longest = (np.concatenate(of_parts)[item] for of_parts in zip(*parts, strict=True))
+        return ItemsInTraining(self.tokens[item], covered, longest)
 
-    def _seen(self, seen: Mapping[str, Places]) -> SeenItems:
-        return SeenItems(self.tokens, {length: self._begins(length, seen[str(length)]) for length in LENGTHS})
+    def _seen(self, seen: Mapping[str, Places]) -> Iterator[SeenItems]:
+        """Some items after the other, as many as have `TOGETHER` tokens: all might take too much."""
+        begins = {length: self._begins(length, seen[str(length)]) for length in LENGTHS}
+        ends = np.cumsum(self.tokens)
+        cuts = np.searchsorted(ends, np.arange(TOGETHER, self.tokens.sum(), TOGETHER), side="right")
+        for items in np.split(np.arange(len(ends)), np.unique(cuts)):
+            tokens = self.tokens[items]
+            low = 0 if not len(items) else ends[items[0]] - tokens[0]
+            there = {length: np.zeros(tokens.sum(), np.bool_) for length in LENGTHS}
+            for length, places in begins.items():
+                first, end = np.searchsorted(places, [low, low + len(there[length])])
+                there[length][places[first:end] - low] = True
+            yield SeenItems(tokens, there)
 
-    def _begins(self, length: int, seen: Places) -> npt.NDArray[np.bool_]:
-        """(tokens,): whether an n-gram that was seen begins there."""
+    def _begins(self, length: int, seen: Places) -> Places:
+        """The places at which an n-gram that was seen begins, ascending."""
         again, first = self.again[str(length)], self.first[str(length)]
-        there = np.zeros(self.tokens.sum(), np.bool_)
-        there[seen] = True
-        there[first[there[again]]] = True  # a block of items names a gram by its first place there
-        there[again] = there[first]
-        return there
+        # A block of items names a gram by its first place there.
+        named = np.union1d(seen, first[np.isin(again, seen)])
+        return np.union1d(named, again[np.isin(first, named)])
 
 
-def _rows_of(items: npt.NDArray[np.bool_], same_as: Rows) -> Rows:
-    """The rows of distinct items."""
-    return np.flatnonzero(items[_item_of(same_as)])
+def _rows_of(items: Sequence[npt.NDArray[np.bool_]], same_as: Rows) -> Rows:
+    """The rows of distinct items, which come in parts."""
+    return np.flatnonzero(np.concatenate(items)[_item_of(same_as)])
 
 
 def _item_of(same_as: Rows) -> Rows:

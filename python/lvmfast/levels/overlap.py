@@ -42,8 +42,10 @@ ANSWERED = "answered"
 #: The texts of a match in a report, in lengths of the item: it, a stretch of about two, and the stretch with
 #: an answer, three times over.
 TEXTS_SHOWN = 15
-#: Bytes per byte of text: of all items 10 a token, and of the index of a block 40, of five bytes or more.
-ITEM_BYTES, INDEX_BYTES = 2, 8
+#: Bytes of an item, of a token of one, and of a token in the index of a block while it is made.
+ITEM_BYTES, TOKEN_BYTES, INDEX_BYTES = 40, 9.25, 40
+#: Where no text can be looked at, tokens are this short.
+LEAST_TOKEN_BYTES = 5
 #: Bytes of an answer, and per byte of its text: 8 a token, of two bytes or more.
 ANSWER_BYTES, ANSWER_TOKEN_BYTES = 64, 4
 #: Bytes per byte of an item while it is compared: 120 a token, of five bytes or more.
@@ -217,6 +219,7 @@ class OverlapLevel:
         """As `InBlocks.turn`."""
         self.end()
         self._take_seen()
+        self._item_grams()  # while there is no block
         self._continued, self._chunks = self._joined, ChunkJoin(self._options)
         self._block = block
         self._index.turn(block, of, self._options.threads)
@@ -312,6 +315,7 @@ class OverlapLevel:
         found = LevelResult.merged([seen, self._of_each_item(self._found.result())], self._options)
         found = replace(found, continued=self._joined if self._options.join_chunks else None)
         grams, places = self._item_grams(), self._take_seen()
+        self._index, self._alone = _core.OverlapIndex(), []  # what they take is needed now
         found = replace(found, items=grams.in_training(places, self._same_as))
         return published.decided(found, grams.leaked(places, self._same_as), self._options.overlap_rule)
 
@@ -403,14 +407,23 @@ def not_in_fingerprint(fingerprint: Fingerprint) -> str:
 def index_bytes(items: Dataset, options: ScanOptions) -> IndexBytes:
     """What the index of `items`, and comparing one in each thread, are expected to need."""
     threads, rows = _core.thread_count(options.threads), items.estimated_rows()
-    texts, answers = memory.text_bytes(items), 0
-    for column in items.columns.intersection(ALONE):
-        texts += memory.text_bytes(items, column)
+    columns: list[Column] = ["text", *sorted(items.columns.intersection(ALONE))]
+    texts = sum(memory.text_bytes(items, column) for column in columns)
+    tokens = sum(_tokens(items, column, options) for column in columns)
+    answers = 0
     if "answer" in items.columns:
         answers = rows * (ANSWER_BYTES + ANSWER_TOKEN_BYTES * memory.text_bytes(items, "answer"))
-    return IndexBytes(
-        (rows * ITEM_BYTES + threads * COMPARED_BYTES) * texts + answers, rows * INDEX_BYTES * texts
-    )
+    whole = int(rows * (len(columns) * ITEM_BYTES + tokens * TOKEN_BYTES)) + threads * COMPARED_BYTES * texts
+    return IndexBytes(whole + answers, int(rows * tokens * INDEX_BYTES))
+
+
+def _tokens(items: Dataset, column: Column, options: ScanOptions) -> float:
+    """How many tokens the texts of a column have, by a look at some of its first rows, with a margin."""
+    for texts in memory.sampled(items, column):
+        index = _core.OverlapIndex()
+        index.add(*text_bytes(without_nulls(texts)), options.threads)
+        return float(memory.TEXT_MARGIN * index.tokens().mean())
+    return memory.TEXT_BYTES / LEAST_TOKEN_BYTES
 
 
 OVERLAP = Level(
