@@ -58,7 +58,7 @@ def write(megabytes: int) -> None:
     if (FOLDER / f"{megabytes}.done").exists():
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for old in FOLDER.iterdir():
+    for old in FOLDER.rglob("*.*"):
         old.unlink()
     rows = list(documents(megabytes))
     plain = FOLDER / "train.jsonl"
@@ -73,6 +73,13 @@ def write(megabytes: int) -> None:
         for row in range(1000):
             text = rows[row * len(rows) // 1000]["text"] if row % 10 == 0 else f"question {row} of the set"
             out.write(json.dumps({"text": text, "id": row}) + "\n")
+    for half, start in (("first", 0), ("second", len(rows) // 2)):
+        (FOLDER / "halves").mkdir(exist_ok=True)
+        with (FOLDER / "halves" / f"{half}.jsonl").open("w", encoding="utf-8") as out:
+            out.writelines(json.dumps(row) + "\n" for row in rows[start : start + len(rows) // 2])
+    asked = [{"text": f"question {row} of the set", "id": row} for row in range(5)]
+    for name, few in (("few", rows[:5]), ("unmatched", asked)):
+        (FOLDER / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few), "utf-8")
     (FOLDER / f"{megabytes}.done").touch()
 
 
@@ -144,28 +151,55 @@ def by_zlib_ng(path: Path) -> None:
 
 def command(*arguments: str) -> Way:
     def run() -> None:
-        subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, env=_installed())
 
     return run
 
 
-def scan(path: Path, levels: str = "text") -> Way:
-    """A whole `lvmfast leakscan`, start of the process and report included."""
+def _installed() -> dict[str, str]:
+    """The environment of a process that keeps bytecode, as that of an installed package is kept."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def scan(
+    path: Path, levels: str = "text", eval: Path = FOLDER / "eval.jsonl", cores: set[int] | None = None
+) -> Way:
+    """A whole `lvmfast leakscan`, start of the process and report included; on some of the cores alone."""
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as out:
             line = [sys.executable, "-m", "lvmfast", "leakscan", "--levels", levels, "--quiet", "--out", out]
-            line += ["--train", str(path), "--eval", str(FOLDER / "eval.jsonl")]
-            done = subprocess.run(line, capture_output=True, text=True, check=False)
+            line += ["--train", str(path), "--eval", str(eval)]
+            everywhere = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, cores or everywhere)  # which the process that starts inherits
+            try:
+                done = subprocess.run(line, capture_output=True, text=True, check=False, env=_installed())
+            finally:
+                os.sched_setaffinity(0, everywhere)
             if done.returncode not in (0, 1):
                 sys.exit(done.stderr)
 
     return run
 
 
+def copying(path: Path) -> Way:
+    """The bytes of the texts in memory, copied to where something was copied before."""
+    data = np.frombuffer(_texts(path).buffers()[2], np.uint8)
+    copy = data.copy()
+
+    def run() -> None:
+        np.copyto(copy, data)
+
+    return run
+
+
+def _texts(path: Path) -> pa.Array:
+    return pq.read_table(path, columns=["text"])["text"].cast(pa.large_string()).combine_chunks()
+
+
 def hashing(path: Path) -> Way:
     """The texts in memory, hashed."""
-    column = pq.read_table(path, columns=["text"])["text"].cast(pa.large_string()).combine_chunks()
+    column = _texts(path)
     data, offsets = np.frombuffer(column.buffers()[2], np.uint8), _offsets(column)
 
     def run() -> None:
@@ -197,12 +231,29 @@ def main() -> None:
     size = plain.stat().st_size
     print(f"{machine()}, {os.cpu_count()} processors; polars {pl.__version__}, duckdb {duckdb.__version__}")
     start = scan(FOLDER / "eval.jsonl")
+    two = [FOLDER / f"{name}.jsonl" for name in ("few", "unmatched")]
+    imports = command(sys.executable, "-c", "import numpy, pyarrow")
+    small = {"scan of two small files": scan(two[0], eval=two[1]), "import numpy, pyarrow": imports}
+    show("Start", sum(path.stat().st_size for path in two), small, args.rounds)
     reading = {"lvmfast": ours(plain), "orjson in a loop": lambda: by_orjson(plain)}
     reading |= {"polars": lambda: by_polars(plain), "duckdb": lambda: by_duckdb(plain)}
     show("Reading text out of jsonl", size, reading, args.rounds)
     hashed = hashing(FOLDER / "zstd.parquet")
     parts = {"reading alone": ours(plain), "hashing alone": hashed, "scan of the evaluation set alone": start}
-    show("Scan of jsonl", size, {"scan": scan(plain), **parts}, args.rounds)
+    unmatched = scan(plain, eval=two[1])
+    show(
+        "Scan of jsonl", size, {"scan": scan(plain), "scan without a match": unmatched, **parts}, args.rounds
+    )
+    one = {min(os.sched_getaffinity(0))}
+    halves = {"two files": scan(FOLDER / "halves"), "on one core": scan(FOLDER / "halves", cores=one)}
+    show("Scan of two files of jsonl", size, halves, args.rounds)
+    copied = copying(FOLDER / "zstd.parquet")
+    show(
+        "Text in memory",
+        _texts(FOLDER / "zstd.parquet").buffers()[2].size,
+        {"hashing": hashed, "copying": copied},
+        args.rounds,
+    )
     packed = plain.with_suffix(".jsonl.gz")
     peers = {"gzip -dc": command("gzip", "-dc", str(packed)), "zlib-ng": lambda: by_zlib_ng(packed)}
     show("Scan of jsonl.gz", size, {"scan": scan(packed), **peers}, args.rounds)
@@ -212,6 +263,7 @@ def main() -> None:
     for codec in ("zstd", "snappy"):
         path = FOLDER / f"{codec}.parquet"
         peers = {"polars": lambda path=path: by_polars(path), "duckdb": lambda path=path: by_duckdb(path)}
+        show(f"Reading text out of parquet, {codec}", size, {"lvmfast": ours(path), **peers}, args.rounds)
         peers["hashing alone"] = hashed
         show(f"Scan of parquet, {codec}", size, {"scan": scan(path), **peers}, args.rounds)
     show("Scan of jsonl at overlap", size, {"scan": scan(plain, "overlap"), **parts}, args.rounds)
