@@ -7,14 +7,13 @@ import sys
 
 import pandas
 import polars
-import pyarrow
 
 import lvmfast
 
 train = pandas.read_parquet(sys.argv[1])
 validation = polars.read_csv(sys.argv[2])
 
-report = lvmfast.leakscan(pyarrow.table(train), pyarrow.table(validation))
+report = lvmfast.leakscan(train, validation)
 
 print(report)
 if not report.passed:

@@ -88,11 +88,13 @@ def test_a_retrieval_engineer(example, tmp_path):
     vectors = np.random.default_rng(0).standard_normal((3000, 32)).astype(np.float32)
     np.save(tmp_path / "corpus.npy", vectors[:2900])
     np.save(tmp_path / "queries.npy", np.vstack([vectors[40:45] * 1.0001, vectors[2900:]]))
-    found = example(
-        "retrieval_engineer.sh", tmp_path / "corpus.npy", tmp_path / "queries.npy", tmp_path / "report"
-    )
+    (tmp_path / "ids.txt").write_text("".join(f"passage-{row}\n" for row in range(2900)))
+    given = [tmp_path / name for name in ("corpus.npy", "ids.txt", "queries.npy", "report")]
+    found = example("retrieval_engineer.sh", *given)
     assert found.returncode == 1, found.stderr
     assert "vector=5/105" in found.stdout
+    matches = pq.read_table(tmp_path / "report" / "matches.parquet")
+    assert sorted(matches["train_doc_id"].to_pylist()) == [f"passage-{row}" for row in range(40, 45)]
 
 
 def test_one_who_trains_in_a_script(example, tmp_path):
