@@ -148,7 +148,7 @@ def test_strings_that_could_be_paths_are_paths(tmp_path, monkeypatch):
         (iter([{"text": ["a"]}, 7]), "batch 1: expected rows as dicts, .* got a int"),
         (7, "expected paths, .* got int"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_cannot_be_read_is_told(source, told):
     with pytest.raises(DataError, match=told):
