@@ -1,8 +1,8 @@
 """Text corpora as files: what reading and scanning them takes beside tools that read or decompress alone.
 
 English paragraphs with ids and addresses are written to `.bench/corpora`: jsonl, jsonl.gz, jsonl.zst and
-parquet. The ways of a table are taken in turn, `--rounds` times, and medians are printed. Processor time is
-that of all threads and processes together; wall time is on all cores.
+parquet, and as chats, a message a paragraph. The ways of a table are taken in turn, `--rounds` times, and
+medians are printed. Processor time is that of all threads and processes together; wall time is on all cores.
 
     python benches/corpora.py                      # 400 MB
     python benches/corpora.py --megabytes 50 --rounds 2
@@ -53,6 +53,14 @@ def documents(megabytes: int) -> Iterator[dict[str, str]]:
         at += count
 
 
+def chat(row: dict[str, str]) -> dict[str, Any]:
+    """A document as a chat, whose messages are its paragraphs."""
+    roles = ("user", "assistant")
+    paragraphs = row["text"].split("\n\n")
+    messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(paragraphs)]
+    return {"messages": messages, "id": row["id"], "url": row["url"]}
+
+
 def write(megabytes: int) -> None:
     """The corpus in every format, and a thousand evaluation rows, some of them documents."""
     if (FOLDER / f"{megabytes}.done").exists():
@@ -64,6 +72,8 @@ def write(megabytes: int) -> None:
     plain = FOLDER / "train.jsonl"
     with plain.open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
+    with plain.with_name("chat.jsonl").open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(chat(row)) + "\n" for row in rows)
     for command in (["gzip", "-k", str(plain)], ["zstd", "-q", "-k", str(plain)]):
         subprocess.run(command, check=True)
     for codec in ("zstd", "snappy"):
@@ -119,6 +129,15 @@ def ours(path: Path) -> Way:
     return read
 
 
+def counted_alone(way: Way) -> Way:
+    """A way whose answer is another one than that of the ways beside it."""
+
+    def run() -> None:
+        way()
+
+    return run
+
+
 def _offsets(array: pa.Array) -> Any:
     return np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
 
@@ -127,6 +146,12 @@ def by_orjson(path: Path) -> None:
     with path.open("rb") as lines:
         for line in lines:
             orjson.loads(line)["text"]
+
+
+def chats_by_orjson(path: Path) -> None:
+    with path.open("rb") as lines:
+        for line in lines:
+            "\n".join(message["content"] for message in orjson.loads(line)["messages"])
 
 
 def by_polars(path: Path) -> int:
@@ -238,6 +263,10 @@ def main() -> None:
     reading = {"lvmfast": ours(plain), "orjson in a loop": lambda: by_orjson(plain)}
     reading |= {"polars": lambda: by_polars(plain), "duckdb": lambda: by_duckdb(plain)}
     show("Reading text out of jsonl", size, reading, args.rounds)
+    chats = plain.with_name("chat.jsonl")
+    reading = {"lvmfast": ours(chats), "orjson in a loop": lambda: chats_by_orjson(chats)}
+    reading |= {"the same paragraphs as plain texts": counted_alone(ours(plain))}
+    show("Reading messages out of jsonl", chats.stat().st_size, reading, args.rounds)
     hashed = hashing(FOLDER / "zstd.parquet")
     parts = {"reading alone": ours(plain), "hashing alone": hashed, "scan of the evaluation set alone": start}
     unmatched = scan(plain, eval=two[1])

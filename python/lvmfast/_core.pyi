@@ -215,9 +215,20 @@ class KeyTable:
 @final
 class LineReader:
     """Columns (field, kind) of lines of JSON objects; kinds are text, id, vector and vectors. The fields
-    `nulls` are to be null wherever they stand."""
+    `nulls` are to be null wherever they stand. Behind these columns come texts `made` of fields.
 
-    def __new__(cls, columns: Sequence[tuple[str, str]], nulls: Sequence[str]) -> LineReader: ...
+    Each is made of paths (field, steps (kind, name, value)), where a kind is field, items, item (its place is
+    the name) or those (items whose field `name` says `value`); of a template, or None where all that is found
+    is joined; and of what joins it."""
+
+    def __new__(
+        cls,
+        columns: Sequence[tuple[str, str]],
+        nulls: Sequence[str],
+        made: Sequence[
+            tuple[Sequence[tuple[str, Sequence[tuple[str, str, str]]]], Sequence[str] | None, str]
+        ],
+    ) -> LineReader: ...
     def read(
         self, parts: Sequence[npt.NDArray[np.uint8]]
     ) -> tuple[int, list[list[npt.NDArray[np.generic] | None]]] | None:

@@ -280,6 +280,30 @@ impl GzipDecoder {
 /// The buffers of an Arrow array and of what it lists.
 type ArrayBuffers<'py> = Vec<Option<Bound<'py, PyAny>>>;
 
+/// Paths, each of a field and steps of (kind, name, value); a template; what stands between texts.
+type MadeText = (Vec<(String, Vec<(String, String, String)>)>, Option<Vec<String>>, String);
+
+fn made_text((paths, template, joint): MadeText) -> PyResult<lines::Made> {
+    let step = |(kind, name, value): (String, String, String)| match kind.as_str() {
+        "field" => Ok(lines::Step::Field(name)),
+        "items" => Ok(lines::Step::Items),
+        "item" => Ok(lines::Step::Item(name.parse()?)),
+        "those" => Ok(lines::Step::Those { field: name, value }),
+        other => Err(PyValueError::new_err(format!("step: got {other:?}"))),
+    };
+    let paths = paths
+        .into_iter()
+        .map(|(head, steps)| {
+            let steps = steps.into_iter().map(step).collect::<PyResult<_>>()?;
+            Ok(lines::Path { head, steps })
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    if template.as_ref().is_some_and(|pieces| pieces.len() != paths.len() + 1) {
+        return Err(PyValueError::new_err("template: expected a piece before, between and behind paths"));
+    }
+    Ok(lines::Made { paths, template, joint })
+}
+
 #[pyclass(module = "lvmfast._core")]
 struct LineReader {
     reader: lines::Reader,
@@ -288,7 +312,7 @@ struct LineReader {
 #[pymethods]
 impl LineReader {
     #[new]
-    fn new(columns: Vec<(String, String)>, nulls: Vec<String>) -> PyResult<Self> {
+    fn new(columns: Vec<(String, String)>, nulls: Vec<String>, made: Vec<MadeText>) -> PyResult<Self> {
         let kind = |kind: &str| match kind {
             "text" => Ok(lines::Kind::Text),
             "id" => Ok(lines::Kind::Id),
@@ -298,7 +322,8 @@ impl LineReader {
         };
         let columns =
             columns.into_iter().map(|(name, of)| Ok((name, kind(&of)?))).collect::<PyResult<_>>()?;
-        Ok(Self { reader: lines::Reader::new(columns, nulls) })
+        let made = made.into_iter().map(made_text).collect::<PyResult<_>>()?;
+        Ok(Self { reader: lines::Reader::new(columns, nulls, made) })
     }
 
     fn read<'py>(

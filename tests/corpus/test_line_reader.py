@@ -196,7 +196,7 @@ def test_texts_that_are_not_utf8_are_left_to_json():
     # Neither of two texts is one, though both together are.
     assert not check(b'{"text": "\xc3"}\n{"text": "\xa9"}\n')
     # What is passed over is not looked at.
-    core = _core.LineReader([("text", "text")], [])
+    core = _core.LineReader([("text", "text")], [], [])
     rows, _ = core.read([np.frombuffer(b'{"x": "\xff", "text": "a"}', np.uint8)])
     assert rows == 1
 
@@ -299,7 +299,7 @@ def test_a_million_spoiled_lines_are_read_as_json_reads_them(seed):
 
 
 def test_the_arrays_hold_the_memory_that_the_core_wrote():
-    core = _core.LineReader([("text", "text")], [])
+    core = _core.LineReader([("text", "text")], [], [])
     block = np.frombuffer(b'{"text": "abc"}\n{"text": "d"}', np.uint8)
     rows, [[valid, offsets, data]] = core.read([block])
     assert (rows, valid, offsets.tolist(), data.tobytes()) == (2, None, [0, 3, 4], b"abcd")

@@ -35,6 +35,11 @@ class Field:
 
     name: str
 
+    @property
+    def for_core(self) -> tuple[str, str, str]:
+        """Kind, name and value."""
+        return "field", self.name, ""
+
 
 @dataclass(frozen=True)
 class Items:
@@ -43,6 +48,13 @@ class Items:
     place: int | None = None
     field: str | None = None
     value: str = ""
+
+    @property
+    def for_core(self) -> tuple[str, str, str]:
+        """Kind, name and value."""
+        if self.place is not None:
+            return "item", str(self.place), ""
+        return ("items", "", "") if self.field is None else ("those", self.field, self.value)
 
 
 _Step = Field | Items
@@ -74,6 +86,12 @@ class Expression:
         """Whether a path goes to some items of a list alone."""
         steps = [step for path in self.paths for step in path.steps]
         return any(isinstance(step, Items) and step != Items() for step in steps)
+
+    @property
+    def for_core(self) -> tuple[list[tuple[str, list[tuple[str, str, str]]]], tuple[str, ...] | None, str]:
+        """As the core's reader of lines takes it."""
+        paths = [(path.head, [step.for_core for step in path.steps]) for path in self.paths]
+        return paths, self.template, self.joint
 
     def refusal(self, types: Mapping[str, pa.DataType]) -> str | None:
         """Why fields of these Arrow types cannot make it, or None."""

@@ -48,13 +48,15 @@ class Reading:
     made: Mapping[str, Expression] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Has the core read it; None where a field is made, or its name is half of a surrogate pair."""
-        kinds = [(name, _KINDS.get(column, _TEXT)[0]) for name, column in self.columns.items()]
+        """Has the core read it; None where a vector is made, or the core cannot have what is asked for."""
         self.core: _core.LineReader | None = None
-        if self.made:
+        if any(self.columns[name] in ("vector", "context") for name in self.made):
             return
-        with suppress(UnicodeEncodeError):
-            self.core = _core.LineReader(kinds, sorted(self.watched))
+        plain = {name: column for name, column in self.columns.items() if name not in self.made}
+        kinds = [(name, _KINDS.get(column, _TEXT)[0]) for name, column in plain.items()]
+        texts = [made.for_core for made in self.made.values()]
+        with suppress(ValueError):  # half of a surrogate pair in a name, the item at a place beyond 64 bits
+            self.core = _core.LineReader(kinds, sorted(self.watched), texts)
 
 
 def _type(column: Column) -> pa.DataType:
@@ -71,9 +73,12 @@ def parsed(lines: Lines, reading: Reading) -> pa.RecordBatch:
     if found is None:
         return _parse_slowly(lines, reading)
     rows, columns = found
-    types = [_type(column) for column in reading.columns.values()]
-    arrays = [_array(type_, rows, list(of)) for type_, of in zip(types, columns, strict=True)]
-    return _counted(rows, dict(zip(reading.columns, arrays, strict=True)))
+    names = [*(name for name in reading.columns if name not in reading.made), *reading.made]
+    arrays = {
+        name: _array(_type(reading.columns[name]), rows, list(of))
+        for name, of in zip(names, columns, strict=True)
+    }
+    return _counted(rows, {name: arrays[name] for name in reading.columns})
 
 
 def _array(type_: pa.DataType, rows: int, buffers: list[Any]) -> pa.Array:

@@ -96,6 +96,17 @@ impl Column {
         Ok(())
     }
 
+    /// Adds a row of a column of texts: that of several parts, or none.
+    #[inline(always)]
+    pub fn push_parts<'p>(&mut self, is_there: bool, parts: impl Iterator<Item = &'p [u8]>) {
+        let Self::Texts { valid, offsets, text, .. } = self else { unreachable!("no column of texts") };
+        if is_there {
+            parts.for_each(|part| text.extend_from_slice(part));
+        }
+        valid.push(is_there);
+        offsets.push(text.len() as i64);
+    }
+
     /// The buffers of the array and then of what it lists, and the bytes of its texts; unusual where one is not
     /// UTF-8.
     pub fn finish(self) -> Read<(Vec<Buffer>, usize)> {

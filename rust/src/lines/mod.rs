@@ -12,12 +12,15 @@
 mod columns;
 mod cursor;
 mod numbers;
+mod paths;
 
 use hashbrown::HashMap;
 
 use self::columns::Column;
 pub use self::columns::{Buffer, Kind};
 use self::cursor::{Cursor, Read, Unusual};
+use self::paths::Found;
+pub use self::paths::{Made, Path, Step};
 
 /// Line ends among `bytes`.
 pub fn line_ends(bytes: &[u8]) -> usize {
@@ -26,34 +29,73 @@ pub fn line_ends(bytes: &[u8]) -> usize {
 
 /// Reads blocks of lines.
 pub struct Reader {
-    /// The place of every field: those that are columns first.
+    /// The place of every field in `fields`: those that are columns first.
     places: HashMap<Vec<u8>, usize>,
+    fields: Vec<Field>,
     kinds: Vec<Kind>,
+    made: Vec<Made>,
     /// Bytes of text that the last block had in each column, and some: the next one has room for them.
     sizes: Vec<usize>,
+}
+
+/// What becomes of a field, beside what its place says.
+#[derive(Clone, Debug, Default)]
+struct Field {
+    /// Whether it is to be null.
+    null: bool,
+    /// The paths that begin in it: the text that each is a part of, and which of all paths it is.
+    paths: Vec<(usize, usize)>,
 }
 
 /// Rows, and the buffers of each column.
 pub type Rows = (usize, Vec<Vec<Buffer>>);
 
 impl Reader {
-    /// A reader of the fields `columns`, which holds the fields `nulls` to be null wherever they stand.
-    pub fn new(columns: Vec<(String, Kind)>, nulls: Vec<String>) -> Self {
-        let (names, kinds): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        let places = names.into_iter().chain(nulls).map(String::into_bytes).zip(0..).collect();
-        Self { places, sizes: vec![0; kinds.len()], kinds }
+    /// A reader of the fields `columns` and, as further columns, of texts that are `made` of fields; it holds the
+    /// fields `nulls` to be null wherever they stand.
+    pub fn new(columns: Vec<(String, Kind)>, nulls: Vec<String>, made: Vec<Made>) -> Self {
+        let (names, mut kinds): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        let mut places = HashMap::new();
+        let mut fields = Vec::new();
+        let mut place = |name: String, fields: &mut Vec<Field>| {
+            *places.entry(name.into_bytes()).or_insert_with(|| {
+                fields.push(Field::default());
+                fields.len() - 1
+            })
+        };
+        for name in names {
+            place(name, &mut fields);
+        }
+        for name in nulls {
+            let at = place(name, &mut fields);
+            fields[at].null = true;
+        }
+        let paths =
+            made.iter().enumerate().flat_map(|(text, made)| made.paths.iter().map(move |path| (text, path)));
+        for (number, (text, path)) in paths.enumerate() {
+            let at = place(path.head.clone(), &mut fields);
+            fields[at].paths.push((text, number));
+        }
+        kinds.extend(made.iter().map(|_| Kind::Text));
+        Self { places, fields, sizes: vec![0; kinds.len()], kinds, made }
     }
 
     /// The rows of whole lines, which come in parts of whole lines; blank lines are none. None where anything
     /// is out of the ordinary.
     pub fn read(&mut self, parts: &[&[u8]]) -> Option<Rows> {
-        let columns =
+        let mut columns: Vec<_> =
             self.kinds.iter().zip(&self.sizes).map(|(&kind, &size)| Column::new(kind, size)).collect();
-        let seen = vec![0; self.places.len()];
-        let mut block = Block { places: &self.places, columns, seen, rows: 0, scratch: Vec::new() };
+        let texts = columns.split_off(columns.len() - self.made.len());
+        let seen = vec![0; self.fields.len()];
+        let paths: Vec<_> = self.made.iter().flat_map(|made| &made.paths).collect();
+        let found = vec![Found::default(); paths.len()];
+        let (places, fields, made) = (&self.places, &*self.fields, &*self.made);
+        let mut block =
+            Block { places, fields, made, paths, columns, texts, found, seen, rows: 0, scratch: Vec::new() };
         parts.iter().try_for_each(|part| block.lines(part)).ok()?;
         let rows = block.rows;
-        let finished: Vec<_> = block.columns.into_iter().map(Column::finish).collect::<Read<_>>().ok()?;
+        let all = block.columns.into_iter().chain(block.texts);
+        let finished: Vec<_> = all.map(Column::finish).collect::<Read<_>>().ok()?;
         self.sizes = finished.iter().map(|(_, size)| size + size / 8).collect();
         Some((rows, finished.into_iter().map(|(buffers, _)| buffers).collect()))
     }
@@ -62,7 +104,13 @@ impl Reader {
 /// What was read of a block.
 struct Block<'a> {
     places: &'a HashMap<Vec<u8>, usize>,
+    fields: &'a [Field],
+    made: &'a [Made],
+    paths: Vec<&'a Path>,
     columns: Vec<Column>,
+    texts: Vec<Column>,
+    /// Of the row, by path.
+    found: Vec<Found>,
     /// Of each field, the last row that has it, counted from 1.
     seen: Vec<usize>,
     rows: usize,
@@ -97,6 +145,13 @@ impl Block<'_> {
                 column.push_null();
             }
         }
+        let mut first = 0;
+        for (made, column) in self.made.iter().zip(&mut self.texts) {
+            let found = &mut self.found[first..first + made.paths.len()];
+            made.push(found, column);
+            found.iter_mut().for_each(Found::clear);
+            first += made.paths.len();
+        }
         Ok(())
     }
 
@@ -109,10 +164,20 @@ impl Block<'_> {
         if std::mem::replace(&mut self.seen[place], self.rows) == self.rows {
             return Err(Unusual);
         }
-        match self.columns.get_mut(place) {
-            Some(column) => column.push(cursor),
-            None => cursor.null(),
+        let field = &self.fields[place];
+        if field.null {
+            self.columns.get_mut(place).map(Column::push_null);
+            return cursor.null();
         }
+        let start = cursor.at;
+        if let Some(column) = self.columns.get_mut(place) {
+            column.push(cursor)?;
+        }
+        for &(text, number) in &field.paths {
+            cursor.at = start;
+            self.found[number].take(&self.paths[number].steps, &self.made[text].joint, cursor)?;
+        }
+        Ok(())
     }
 }
 

@@ -142,7 +142,7 @@ proptest! {
 fn what_is_skipped_may_be_as_deep_as_it_likes() {
     let depth = 1 << 20;
     let line = format!(r#"{{"x":{}{},"text":"a"}}"#, "[".repeat(depth), "]".repeat(depth));
-    let mut reader = Reader::new(vec![("text".to_owned(), Kind::Text)], vec![]);
+    let mut reader = Reader::new(vec![("text".to_owned(), Kind::Text)], vec![], vec![]);
     let want = [Buffer::Valid(None), Buffer::Offsets(vec![0, 1]), Buffer::Bytes(b"a".to_vec())];
     assert_eq!(reader.read(&[line.as_bytes()]), Some((1, vec![want.to_vec()])));
     assert_eq!(reader.read(&[line.replace("]]", "]").as_bytes()]), None);
