@@ -89,7 +89,7 @@ def test_a_field_of_that_very_name_goes_before_an_expression():
         ("messages.content", "expected an object with 'content', got list"),
         ("data.nothing", "no field 'nothing' in it; there is q"),
         ("data", "expected text, got struct"),
-        ("nowhere.q", r"no field 'nowhere\.q'; there is data, id, messages, n, q"),
+        ("nowhere.q", r"no field 'nowhere' \(for nowhere\.q\); there is data, id, messages, n, q"),
         ("messages[*", r"no field 'messages\[\*'"),
     ],
 )
