@@ -26,6 +26,7 @@ from lvmfast.report.redraw import redraw_page
 from lvmfast.report.saved import SavedScan
 from lvmfast.splits.certificate import read_certificate, sealed
 from lvmfast.splits.quarantine import quarantined
+from lvmfast.stores import folder
 from lvmfast.training.heartbeat import state
 from lvmfast.training.history import read_run
 
@@ -141,7 +142,7 @@ def judge_again(file: Path) -> None:
 
 
 def certificate_again(file: Path) -> None:
-    read_certificate(file.parent)
+    read_certificate(folder(file.parent))
     lvmfast.verify(file.parent)
 
 
