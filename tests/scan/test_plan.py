@@ -173,6 +173,14 @@ def test_a_limit_holds_what_the_evidence_may_need():
     assert planned(sides, ("text",), 2 << 30).refused is None
 
 
+def test_a_pass_inside_one_set_takes_as_many_vectors_as_there_is_room_for():
+    split = sized(10**6, 384)
+    for room in (memory.ENDLESS, 1000 * MIB):
+        found = planned({"train": split}, ("vector",), room)
+        assert found.groups == memory.vectors_per_pass(split, ScanOptions(), room) > 1000
+        assert found.budget == found.room
+
+
 def test_a_cluster_finds_no_repeated_vectors_in_one_set():
     found = planned({"train": sized(10)}, ("text", "vector"), memory.ENDLESS, on_cluster=True)
     assert found.refused is not None

@@ -187,7 +187,7 @@ def unfinished(summary: Path) -> str | None:
 def kill_until_it_ends(command: list[str], out: Path) -> set[str | None]:
     """Kills a scan whenever it says that it got further; how far it was each time."""
     summary, told = out / "summary.json", set[str | None]()
-    for _ in range(400):
+    for _ in range(40):
         process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True)
         while process.poll() is None and (reason := unfinished(summary)) in {None, *told}:
             time.sleep(0.001)

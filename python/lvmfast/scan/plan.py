@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal, get_args
 
 from lvmfast.corpus.dataset import Dataset
@@ -53,10 +53,9 @@ class Plan:
 
     ways: Mapping[LevelName, Way]
     need: int  #: bytes that are expected to be used
+    _: KW_ONLY
     room: int = memory.ENDLESS  #: bytes that an index may take before another plan is asked for
-    parted_room: int = (
-        memory.ENDLESS
-    )  #: bytes that an index may take with one of the blocks it can be parted into
+    parted_room: int = memory.ENDLESS  #: bytes that an index may take with one of its blocks
     budget: int = LEAST_BUDGET  #: bytes of a partition
     groups: int = 1  #: distinct vectors of a block, or of a pass
     pairs: int = 0  #: of vectors that are compared
@@ -111,7 +110,7 @@ def _two_sides(indexed: Dataset, streamed: Dataset, given: Given) -> Plan:
     working, room, options = memory.working_bytes(given.options), given.room, given.options
     need = working + estimates.index_bytes(given.levels, indexed, streamed, options)
     ways: dict[LevelName, Way] = dict.fromkeys(given.levels, "shard" if given.shard else "streamed")
-    planned = Plan(ways, need, room - working, room - working)
+    planned = Plan(ways, need, room=room - working, parted_room=room - working)
     if need > room and not given.outgrown:
         own = estimates.own_bytes(given.levels, indexed, options)
         others = need - own.all
@@ -175,4 +174,5 @@ def _within(split: Dataset, given: Given) -> Plan:
         needs.append(need)
     groups = memory.vectors_per_pass(split, options, room)
     refused = next(filter(None, refusals), None)
-    return Plan(ways, max(needs), room - working, room - working, groups, refused=refused)
+    left = room - working
+    return Plan(ways, max(needs), room=left, budget=left, groups=groups, refused=refused)
