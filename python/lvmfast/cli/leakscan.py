@@ -10,6 +10,7 @@ from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import (
     EncoderName,
+    EvalColumns,
     Ignore,
     MinChars,
     Normalize,
@@ -17,6 +18,7 @@ from lvmfast.cli.options import (
     RayAddress,
     Threads,
     Threshold,
+    TrainColumns,
 )
 from lvmfast.cli.render import render
 from lvmfast.cli.values import assignments, behind, columns_of_sides, of_sides, piece, rate, size
@@ -125,12 +127,8 @@ def leakscan(
             help="Read column NAME (doc_id, text, ...; of eval: question, answer, ...) from FIELD.",
         ),
     ] = None,
-    train_column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --train alone.")
-    ] = None,
-    eval_column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
-    ] = None,
+    train_column: TrainColumns = None,
+    eval_column: EvalColumns = None,
     train_ids: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Ids of --train by position: npy, txt (one a line), parquet, ..."),

@@ -20,6 +20,12 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
 ]
+TrainColumns = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --train alone.")
+]
+EvalColumns = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
+]
 Threshold = Annotated[float, typer.Option(help="Cosine from which two vectors match.")]
 Normalize = Annotated[str, typer.Option(help="How texts are made comparable: default, none, strict.")]
 MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]

@@ -9,7 +9,16 @@ import typer
 
 from lvmfast.calibration.threshold import threshold as run_threshold
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import EncoderName, EvalTexts, Ignore, Quiet, Threads, TrainTexts
+from lvmfast.cli.options import (
+    EncoderName,
+    EvalColumns,
+    EvalTexts,
+    Ignore,
+    Quiet,
+    Threads,
+    TrainColumns,
+    TrainTexts,
+)
 from lvmfast.cli.values import behind, columns_of_sides, size, write_result
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
@@ -30,12 +39,8 @@ def threshold(
     column: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FIELD", help="Read column NAME from FIELD.")
     ] = None,
-    train_column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --train alone.")
-    ] = None,
-    eval_column: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
-    ] = None,
+    train_column: TrainColumns = None,
+    eval_column: EvalColumns = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A picture of the distributions (.svg).")
     ] = None,
