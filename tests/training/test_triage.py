@@ -6,7 +6,7 @@ import json
 import shlex
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 pytest.importorskip("torch")
 

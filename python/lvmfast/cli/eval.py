@@ -6,8 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from lvmfast.cli import typed
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.evaluated import show_evaluation
 from lvmfast.cli.options import Ignore, Quiet, Threads
@@ -34,74 +33,74 @@ class Form(str, Enum):
 def evaluate(
     more: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Further runs of --compare.", show_default=False),
+        typed.Argument(metavar="[RUN]...", help="Further runs of --compare."),
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="A run's folder, a checkpoint, or copy-last, mean, lag-mix."),
+        typed.Option(metavar="RUN", help="A run's folder, a checkpoint, or copy-last, mean, lag-mix."),
     ] = None,
     eval_npz: Annotated[
-        str, typer.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
+        str, typed.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
     ] = DEFAULT_EVAL,
     payload: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id), for the pool corpus.")
+        str | None, typed.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id), for the pool corpus.")
     ] = None,
     pool: Annotated[
         list[str] | None,
-        typer.Option(metavar="POOL", help="eval (the default), corpus, same-doc. Repeat for many."),
+        typed.Option(metavar="POOL", help="eval (the default), corpus, same-doc. Repeat for many."),
     ] = None,
     compare: Annotated[
-        list[str] | None, typer.Option(metavar="RUN...", help="More runs, with paired differences.")
+        list[str] | None, typed.Option(metavar="RUN...", help="More runs, with paired differences.")
     ] = None,
     train: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
+        typed.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
     ] = None,
     domains: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
+        typed.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
+    device: Annotated[str, typed.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
     form: Annotated[
         Form | None,
-        typer.Option(help="Of Mamba blocks; without it, the one that a checkpoint asks for."),
+        typed.Option(help="Of Mamba blocks; without it, the one that a checkpoint asks for."),
     ] = None,
     density: Annotated[
         float | None,
-        typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
+        typed.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
     ] = None,
     rerank: Annotated[
         str | None,
-        typer.Option(metavar="RERANKER", help="Also rerank by what `lvmfast rerank fit` wrote."),
+        typed.Option(metavar="RERANKER", help="Also rerank by what `lvmfast rerank fit` wrote."),
     ] = None,
     gate_domains: Annotated[
         str | None,
-        typer.Option(
+        typed.Option(
             metavar="SOURCE",
             help="Also limit candidates to the query's domain: clusters:K of --train, or parquet of domains.",
         ),
     ] = None,
     approximate: Annotated[
         str | None,
-        typer.Option(
+        typed.Option(
             metavar="FACTORY", help="Also retrieve through a FAISS index, such as IVF256,Flat or HNSW32."
         ),
     ] = None,
     gates: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
+        typed.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
     ] = None,
     phase: Annotated[
         int | None,
-        typer.Option(help="1: --compare AR CONTRASTIVE, their difference alone; 2: clean split only."),
+        typed.Option(help="1: --compare AR CONTRASTIVE, their difference alone; 2: clean split only."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
+    out: Annotated[Path | None, typed.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, vector, ...) from FIELD."),
+        typed.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, vector, ...) from FIELD."),
     ] = None,
     allow_leaked: Annotated[
-        bool, typer.Option("--allow-leaked", help="Score on a set that leaked, and stamp it LEAKED.")
+        bool, typed.Option("--allow-leaked", help="Score on a set that leaked, and stamp it LEAKED.")
     ] = False,
     ignore: Ignore = None,
     threads: Threads = 0,
