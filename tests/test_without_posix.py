@@ -14,7 +14,7 @@ import pytest
 #: Run before lvmfast is imported. Libraries are loaded first: they are built for the system that there is.
 BLOCKED = """
 import ctypes, mmap, multiprocessing, os, shutil, subprocess, sys, tempfile
-import filelock, fsspec, numpy, pyarrow, pyarrow.compute, pyarrow.dataset, pyarrow.parquet, rich, click
+import filelock, fsspec, numpy, pyarrow, pyarrow.compute, pyarrow.dataset, pyarrow.parquet, rich, typer
 
 sys.modules["fcntl"] = None
 for name in (

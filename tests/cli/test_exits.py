@@ -265,4 +265,4 @@ def test_one_module_prints():
         }
         assert called & {"print", "Console"} <= allowed.get(name, set()), name
         attributes = {ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-        assert not attributes & {"sys.stdout.write", "sys.stderr.write", "click.echo", "click.secho"}, name
+        assert not attributes & {"sys.stdout.write", "sys.stderr.write", "typer.echo", "typer.secho"}, name

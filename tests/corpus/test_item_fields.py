@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import lvmfast
 from lvmfast.cli.app import app

@@ -7,7 +7,7 @@ import json
 import ir_measures
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
 from lvmfast.cli import app
 from lvmfast.errors import DataError

@@ -5,9 +5,9 @@ import random
 
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from lvmfast import _core
 from lvmfast.cli.app import app

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
 import lvmfast
 from lvmfast.cli.app import app

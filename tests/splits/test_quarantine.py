@@ -514,7 +514,7 @@ def test_help_names_every_way():
     "arguments", [("eval.npz", "--report", "report"), ("--resume",), ("restore", "x.npz")]
 )
 def test_interrupted_moves_do_not_say_that_nothing_was_written(place, monkeypatch, arguments):
-    from click.testing import CliRunner
+    from typer.testing import CliRunner
 
     from lvmfast.cli import app, quarantine
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from typer.testing import CliRunner, Result
 
 import lvmfast
 from lvmfast import DataError

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
 from lvmfast.cli import app
 from lvmfast.gates import TRAINING, at_epoch

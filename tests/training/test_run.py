@@ -15,7 +15,7 @@ import textwrap
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors")

@@ -6,7 +6,7 @@ import json
 import shlex
 
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 

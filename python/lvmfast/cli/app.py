@@ -4,50 +4,47 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-import click
+import typer
+from typer.core import TyperGroup
 
 from lvmfast import __version__, _core
-from lvmfast.cli import typed
 from lvmfast.cli.configuration import CONFIGURATION
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer, exit_code
 from lvmfast.interrupts import INTERRUPTS
 from lvmfast.shown import say, tell
 
-#: The commands in the order of `lvmfast --help`, each in the module of its name, with the first sentence of
-#: its help: none of these modules is imported to list them.
-COMMANDS = {
-    "leakscan": "Find eval rows that were seen in training.",
-    "merge": "Make one report of all parts of a scan.",
-    "report": "Draw report.html again from a saved scan's summary.json and matches.parquet.",
-    "quarantine": "Move leaked evaluation files to where no one uses them by accident, "
-    "and lvmfast refuses them.",
-    "clean": "Write a side without the rows that leaked, and prove it.",
-    "split": "Divide one dataset into train and eval that share nothing.",
-    "verify": "Check a clean split again: files and scans.",
-    "fingerprint": "Write what `leakscan --train FILE` needs, without the texts and vectors themselves.",
-    "embed": "Write a vector for the text of every row.",
-    "threshold": "Measure from which cosine on texts are the same, or say the same, "
-    "for these sets and their encoder.",
-    "ingest": "Fresh evaluation data: a Wikipedia dump becomes articles, chunks, embeddings and sequences.",
-    "train": "Train a next-vector model on splits proven clean.",
-    "eval": "Score models on unseen chunks.",
-    "claims": "Say what the evidence supports, what it forbids, and what waits.",
-    "gate": "Judge an epoch of a run.",
-    "monitor": "Follow a run until its gates are decided, and act once.",
-    "triage": "What to try next after a failed gate: commands, with the evidence for each.",
-    "plot": "Draw the curves of runs side by side, with their baselines and the gate.",
-    "score": "Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles.",
-    "rerank": "Rerankers of retrieved candidates.",
-    "demo": "Build two splits from Python's own documentation and scan them.",
-    "convert": "Turn pickled arrays and payloads into parquet.",
-}
+#: The commands in the order of `lvmfast --help`, each in the module of its name.
+COMMANDS = (
+    "leakscan",
+    "merge",
+    "report",
+    "quarantine",
+    "clean",
+    "split",
+    "verify",
+    "fingerprint",
+    "embed",
+    "threshold",
+    "ingest",
+    "train",
+    "eval",
+    "claims",
+    "gate",
+    "monitor",
+    "triage",
+    "plot",
+    "score",
+    "rerank",
+    "demo",
+    "convert",
+)
 
 Command = TypeVar("Command", bound=Callable[..., Answer])
 
@@ -85,65 +82,45 @@ def _check_kernel() -> None:
         raise DataError(str(error)) from error
 
 
-class Commands(typed.Group):
+class Commands(TyperGroup):
     """Imports the module of a command when it is asked for: one command does not wait for the others."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """All commands, in order."""
+        self._load(COMMANDS)
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """One command; where there is none of that name all are loaded, to suggest one that is like it."""
-        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
-            import_module(f"lvmfast.cli.{name}")
+        self._load([cmd_name] if cmd_name in COMMANDS else COMMANDS)
         return super().get_command(ctx, cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes what all commands are for, of which none is imported."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
 
     def main(
         self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **__: Any
     ) -> Any:
         """What `app()` calls: runs the command, and ends as the process would, or returns the exit code."""
-        code = exit_code(lambda: _answer(sys.argv[1:] if args is None else args))
+        code = exit_code(lambda: _answer(self, sys.argv[1:] if args is None else args))
         if standalone_mode:
             sys.exit(code)
         return code
 
-
-def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
-    if asked:
-        say(f"lvmfast {__version__}")
-        raise click.exceptions.Exit
-
-
-def _common(
-    config: Annotated[
-        Path | None,
-        typed.Option(
-            metavar="FILE",
-            help="Options of commands, a table for each (docs/configuration.md). Default: lvmfast.toml, "
-            "if it is there. The command line goes above it.",
-        ),
-    ] = None,
-    version: Annotated[
-        bool, typed.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    context = click.get_current_context()
-    asked = context.invoked_subcommand
-    command = None if asked is None else app.get_command(context, asked)
-    if command is not None:
-        context.default_map = CONFIGURATION.options(config, list(COMMANDS), asked, command)
+    def _load(self, names: Iterable[str]) -> None:
+        new = [name for name in names if name not in self.commands]
+        for name in new:
+            import_module(f"lvmfast.cli.{name}")
+        if new:
+            loaded = cast(TyperGroup, typer.main.get_command(app))
+            self.commands = {name: loaded.commands[name] for name in COMMANDS if name in loaded.commands}
 
 
-app = Commands(
-    "lvmfast",
-    callback=_common,
-    params=typed.parameters(_common),
+app = typer.Typer(
+    name="lvmfast",
+    cls=Commands,
     help="Was my evaluation set seen in training? Exact leak scans over ids, texts and vectors.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 
@@ -153,28 +130,32 @@ def run() -> Answer:
     Raises:
         BaseException: whatever keeps it from being given.
     """
-    return _answer(sys.argv[1:])
+    return _answer(typer.main.get_command(app), sys.argv[1:])
 
 
-def _answer(arguments: Sequence[str]) -> Answer:
+#: ClickException, which typer brings with it or takes from click.
+_ClickError: Any = typer.BadParameter.__mro__[2]
+
+
+def _answer(command: Any, arguments: Sequence[str]) -> Answer:
     for argument in arguments:
         if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
             raise DataError(f"{argument}: expected an argument in UTF-8; rename the file, or link to it")
     try:
-        with app.make_context("lvmfast", list(arguments)) as context:
-            answer: Answer = app.invoke(context)
+        with command.make_context("lvmfast", list(arguments)) as context:
+            answer: Answer = command.invoke(context)
             return answer
-    except click.exceptions.Exit as end:
+    except typer.Exit as end:
         if end.exit_code:
             raise
         return Answer.YES  # --help and --version
-    except click.Abort as error:
+    except typer.Abort as error:
         raise KeyboardInterrupt from error
-    except click.ClickException as error:
+    except _ClickError as error:
         raise DataError(_usage(error)) from error
 
 
-def _usage(error: click.ClickException) -> str:
+def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     path = "lvmfast" if context is None else context.command_path
     if context is not None and error.message == context.get_help():  # no arguments at all
@@ -184,3 +165,30 @@ def _usage(error: click.ClickException) -> str:
     if getattr(error, "option_name", "") == "--config":
         found += "; a file of options goes before the command: `lvmfast --config FILE ...`"
     return f"{found}{CONFIGURATION.blamed(found)}; `{path} --help` says what there is"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"lvmfast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Options of commands, a table for each (docs/configuration.md). Default: lvmfast.toml, "
+            "if it is there. The command line goes above it.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    asked = context.invoked_subcommand
+    command = None if asked is None else cast(TyperGroup, context.command).get_command(context, asked)
+    if command is not None:
+        context.default_map = CONFIGURATION.options(config, COMMANDS, asked, command)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.values import write_result
 from lvmfast.exits import Answer
@@ -18,10 +19,10 @@ from lvmfast.stores import holds
 @holds("out", parents=False)
 def claims(
     directories: Annotated[
-        list[Path], typed.Argument(metavar="DIR...", help="What eval, leakscan and train wrote to --out.")
+        list[Path], typer.Argument(metavar="DIR...", help="What eval, leakscan and train wrote to --out.")
     ],
-    out: Annotated[Path | None, typed.Option(metavar="FILE", help="Write them there, as Markdown.")] = None,
-    as_json: Annotated[bool, typed.Option("--json", help="Print them as JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them there, as Markdown.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> Answer:
     """Say what the evidence supports, what it forbids, and what waits. Exit 0: said, 2: bad input."""
     from lvmfast.evals.claims import claims as read_claims

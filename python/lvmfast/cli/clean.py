@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
 from lvmfast.cli.options import EvalTexts, Ignore, NewFolder, Quiet, RayAddress, Threads, TrainTexts
@@ -20,15 +21,15 @@ from lvmfast.stores import holds
 @holds("out")
 def clean(
     train: Annotated[
-        list[str], typed.Option(metavar="PATH", help="Training files of the scan. Repeat for many.")
+        list[str], typer.Option(metavar="PATH", help="Training files of the scan. Repeat for many.")
     ],
-    eval: Annotated[list[str], typed.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")],
-    report: Annotated[str, typed.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
+    eval: Annotated[list[str], typer.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")],
+    report: Annotated[str, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
     out: NewFolder,
-    drop: Annotated[str, typed.Option(metavar="SIDE", help="Side to drop rows from: eval, train.")] = "eval",
+    drop: Annotated[str, typer.Option(metavar="SIDE", help="Side to drop rows from: eval, train.")] = "eval",
     cut: Annotated[
         int | None,
-        typed.Option(
+        typer.Option(
             metavar="CHARS",
             help="With --drop train: cut evaluation texts out of training texts, with so many characters on "
             "either side, instead of dropping the rows. Pieces under 200 characters, and rows in over 10 "
@@ -36,20 +37,20 @@ def clean(
         ),
     ] = None,
     payload: Annotated[
-        str | None, typed.Option(metavar="PATH", help="Texts of both sides, if moved since the scan.")
+        str | None, typer.Option(metavar="PATH", help="Texts of both sides, if moved since the scan.")
     ] = None,
     train_payload: TrainTexts = None,
     eval_payload: EvalTexts = None,
     ignore: Ignore = None,
     threads: Threads = 0,
     memory_limit: Annotated[
-        str | None, typed.Option(metavar="SIZE", help="Refuse a closing scan that needs more, such as 4GiB.")
+        str | None, typer.Option(metavar="SIZE", help="Refuse a closing scan that needs more, such as 4GiB.")
     ] = None,
     engine: Annotated[
-        str, typed.Option(help="Where the closing scan reads the larger side: local, or ray for a cluster.")
+        str, typer.Option(help="Where the closing scan reads the larger side: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the certificate on stdout alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
     quiet: Quiet = False,
 ) -> Answer:
     """Write a side without the rows that leaked, and prove it. Exit 0: proven clean, 1: not, 2: bad input."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.corpus.convert import convert_payload
 from lvmfast.exits import Answer
@@ -17,8 +18,8 @@ from lvmfast.stores import holds
 @exit_codes
 @holds("new", parents=False)
 def convert(
-    old: Annotated[Path, typed.Argument(help="The .npy or .npz file with pickled values.")],
-    new: Annotated[Path, typed.Argument(help="The parquet file to write.")],
+    old: Annotated[Path, typer.Argument(help="The .npy or .npz file with pickled values.")],
+    new: Annotated[Path, typer.Argument(help="The parquet file to write.")],
 ) -> Answer:
     """Turn pickled arrays and payloads into parquet. Only numpy arrays and plain containers are unpickled."""
     converted = convert_payload(old, new)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from lvmfast.api import leakscan
-from lvmfast.cli import typed
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
 from lvmfast.demo import build_demo
@@ -21,7 +22,7 @@ from lvmfast.stores import holds
 @exit_codes
 @holds("out")
 def demo(
-    out: Annotated[Path, typed.Option(metavar="DIR", help="Folder for the splits and the report.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the splits and the report.")] = Path(
         "lvmfast-demo"
     ),
 ) -> Answer:

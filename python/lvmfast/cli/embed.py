@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Columns, Ignore, Quiet, RayAddress, Texts
 from lvmfast.cli.values import assignments, behind
@@ -22,24 +23,24 @@ from lvmfast.stores import holds
 @exit_codes
 @holds("out")
 def embed(
-    data: Annotated[list[str], typed.Argument(metavar="DATA...", help="Files, folders or quoted globs.")],
+    data: Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders or quoted globs.")],
     encoder: Annotated[
-        str, typed.Option(metavar="MODEL", help="A sentence-transformers folder, or a name on the hub.")
+        str, typer.Option(metavar="MODEL", help="A sentence-transformers folder, or a name on the hub.")
     ],
-    out: Annotated[Path, typed.Option(metavar="FILE", help="The .npz file to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .npz file to write.")],
     items: Annotated[
-        bool, typed.Option("--items", help="The rows are evaluation items: their text is what is asked.")
+        bool, typer.Option("--items", help="The rows are evaluation items: their text is what is asked.")
     ] = False,
     payload: Texts = None,
     column: Columns = None,
     ignore: Ignore = None,
     device: Annotated[
-        str | None, typed.Option(help="cpu, cuda, ...: where the encoder runs; a GPU where there is one.")
+        str | None, typer.Option(help="cpu, cuda, ...: where the encoder runs; a GPU where there is one.")
     ] = None,
-    bf16: Annotated[bool, typed.Option("--bf16", help="Run the encoder in bfloat16.")] = False,
-    batch_size: Annotated[int, typed.Option(help="Texts that the encoder takes at once.")] = 64,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Run the encoder in bfloat16.")] = False,
+    batch_size: Annotated[int, typer.Option(help="Texts that the encoder takes at once.")] = 64,
     engine: Annotated[
-        str, typed.Option(help="Where texts are embedded: local, or ray for a cluster.")
+        str, typer.Option(help="Where texts are embedded: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
     quiet: Quiet = False,

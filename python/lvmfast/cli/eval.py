@@ -6,7 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.evaluated import show_evaluation
 from lvmfast.cli.options import Ignore, Quiet, Threads
@@ -33,74 +34,74 @@ class Form(str, Enum):
 def evaluate(
     more: Annotated[
         list[str] | None,
-        typed.Argument(metavar="[RUN]...", help="Further runs of --compare."),
+        typer.Argument(metavar="[RUN]...", help="Further runs of --compare.", show_default=False),
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typed.Option(metavar="RUN", help="A run's folder, a checkpoint, or copy-last, mean, lag-mix."),
+        typer.Option(metavar="RUN", help="A run's folder, a checkpoint, or copy-last, mean, lag-mix."),
     ] = None,
     eval_npz: Annotated[
-        str, typed.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
+        str, typer.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
     ] = DEFAULT_EVAL,
     payload: Annotated[
-        str | None, typed.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id), for the pool corpus.")
+        str | None, typer.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id), for the pool corpus.")
     ] = None,
     pool: Annotated[
         list[str] | None,
-        typed.Option(metavar="POOL", help="eval (the default), corpus, same-doc. Repeat for many."),
+        typer.Option(metavar="POOL", help="eval (the default), corpus, same-doc. Repeat for many."),
     ] = None,
     compare: Annotated[
-        list[str] | None, typed.Option(metavar="RUN...", help="More runs, with paired differences.")
+        list[str] | None, typer.Option(metavar="RUN...", help="More runs, with paired differences.")
     ] = None,
     train: Annotated[
         str | None,
-        typed.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
+        typer.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
     ] = None,
     domains: Annotated[
         str | None,
-        typed.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
+        typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
     ] = None,
-    device: Annotated[str, typed.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
     form: Annotated[
         Form | None,
-        typed.Option(help="Of Mamba blocks; without it, the one that a checkpoint asks for."),
+        typer.Option(help="Of Mamba blocks; without it, the one that a checkpoint asks for."),
     ] = None,
     density: Annotated[
         float | None,
-        typed.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
+        typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
     ] = None,
     rerank: Annotated[
         str | None,
-        typed.Option(metavar="RERANKER", help="Also rerank by what `lvmfast rerank fit` wrote."),
+        typer.Option(metavar="RERANKER", help="Also rerank by what `lvmfast rerank fit` wrote."),
     ] = None,
     gate_domains: Annotated[
         str | None,
-        typed.Option(
+        typer.Option(
             metavar="SOURCE",
             help="Also limit candidates to the query's domain: clusters:K of --train, or parquet of domains.",
         ),
     ] = None,
     approximate: Annotated[
         str | None,
-        typed.Option(
+        typer.Option(
             metavar="FACTORY", help="Also retrieve through a FAISS index, such as IVF256,Flat or HNSW32."
         ),
     ] = None,
     gates: Annotated[
         str | None,
-        typed.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
+        typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
     ] = None,
     phase: Annotated[
         int | None,
-        typed.Option(help="1: --compare AR CONTRASTIVE, their difference alone; 2: clean split only."),
+        typer.Option(help="1: --compare AR CONTRASTIVE, their difference alone; 2: clean split only."),
     ] = None,
-    out: Annotated[Path | None, typed.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
     column: Annotated[
         list[str] | None,
-        typed.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, vector, ...) from FIELD."),
+        typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, vector, ...) from FIELD."),
     ] = None,
     allow_leaked: Annotated[
-        bool, typed.Option("--allow-leaked", help="Score on a set that leaked, and stamp it LEAKED.")
+        bool, typer.Option("--allow-leaked", help="Score on a set that leaked, and stamp it LEAKED.")
     ] = False,
     ignore: Ignore = None,
     threads: Threads = 0,

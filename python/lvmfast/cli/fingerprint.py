@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Columns, Ignore, MinChars, Normalize, RayAddress, Texts, Threads
 from lvmfast.cli.values import assignments, behind
@@ -22,15 +23,15 @@ from lvmfast.stores import holds
 @holds("out", parents=False)
 def fingerprint(
     train: Annotated[
-        list[str], typed.Argument(metavar="TRAIN...", help="Training files, folders or quoted globs.")
+        list[str], typer.Argument(metavar="TRAIN...", help="Training files, folders or quoted globs.")
     ],
-    out: Annotated[Path, typed.Option(metavar="FILE", help="The .lvfp file to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .lvfp file to write.")],
     payload: Texts = None,
     normalize: Normalize = "default",
     min_chars: MinChars = DEFAULT_MIN_CHARS,
     overlap: Annotated[
         bool,
-        typed.Option(
+        typer.Option(
             "--overlap",
             help="Also keep a filter of all runs of five words: it proves that a text stands in none of "
             "the training texts. Much of them can be rebuilt from it.",
@@ -40,10 +41,10 @@ def fingerprint(
     ignore: Ignore = None,
     threads: Threads = 0,
     engine: Annotated[
-        str, typed.Option(help="Where the files are read: local, or ray for a cluster.")
+        str, typer.Option(help="Where the files are read: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
-    quiet: Annotated[bool, typed.Option(help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> Answer:
     """Write what `leakscan --train FILE` needs, without the texts and vectors themselves."""
     with progress_display(quiet) as progress:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Gates, RunFolder
 from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
@@ -18,10 +19,10 @@ from lvmfast.training.history import read_run
 @exit_codes
 def gate(
     run: RunFolder,
-    epoch: Annotated[int, typed.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
+    epoch: Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
     gates: Gates = None,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the verdict on stdout alone.")] = False,
-    quiet: Annotated[bool, typed.Option(help="The closing line alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="The closing line alone.")] = False,
 ) -> Answer:
     """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not there yet."""
     asked = at_epoch(TRAINING if gates is None else read_gates(gates), epoch)

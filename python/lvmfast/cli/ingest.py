@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
-from lvmfast.cli import typed
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Ignore, RayAddress
 from lvmfast.cli.values import behind
@@ -33,58 +33,58 @@ from lvmfast.stores import holds
 
 UNITS = {"articles": "articles", "chunks": "articles", "embeddings": "chunks"}
 
-commands = typed.Group(
-    "ingest",
+commands = typer.Typer(
     help="Fresh evaluation data: a Wikipedia dump becomes articles, chunks, embeddings and sequences.",
+    no_args_is_help=True,
 )
-app.add_command(commands)
+app.add_typer(commands, name="ingest")
 
 Source = Annotated[
-    str, typed.Argument(help="A MediaWiki dump (.xml, .xml.bz2), or jsonl or parquet of id, title, text.")
+    str, typer.Argument(help="A MediaWiki dump (.xml, .xml.bz2), or jsonl or parquet of id, title, text.")
 ]
-Out = Annotated[Path, typed.Option(metavar="PATH", help="What to write.")]
+Out = Annotated[Path, typer.Option(metavar="PATH", help="What to write.")]
 Articles = Annotated[
     list[str] | None,
-    typed.Option(metavar="START:STOP", help="Half-open range of article indexes. Repeat for many."),
+    typer.Option(metavar="START:STOP", help="Half-open range of article indexes. Repeat for many."),
 ]
-PageIds = Annotated[str | None, typed.Option(metavar="IDS", help="Page ids, separated by commas.")]
-Titles = Annotated[list[str] | None, typed.Option(metavar="TITLE", help="A title. Repeat for many.")]
-Random = Annotated[int | None, typed.Option(metavar="N", help="So many of these at random.")]
-Seed = Annotated[int, typed.Option(help="Of the random draw.")]
+PageIds = Annotated[str | None, typer.Option(metavar="IDS", help="Page ids, separated by commas.")]
+Titles = Annotated[list[str] | None, typer.Option(metavar="TITLE", help="A title. Repeat for many.")]
+Random = Annotated[int | None, typer.Option(metavar="N", help="So many of these at random.")]
+Seed = Annotated[int, typer.Option(help="Of the random draw.")]
 DomainFile = Annotated[
     Path | None,
-    typed.Option(
+    typer.Option(
         metavar="JSON", help='Domain by parts of category names: {"science": ["physics", "biolog"]}.'
     ),
 ]
-Target = Annotated[int, typed.Option(help="Length of a chunk that is aimed at.")]
-Minimum = Annotated[int, typed.Option(help="Least length of a chunk.")]
-Maximum = Annotated[int, typed.Option(help="Greatest length of a chunk.")]
-Unit = Annotated[LengthUnit, typed.Option(help="What lengths count: words, or tokens of the encoder.")]
+Target = Annotated[int, typer.Option(help="Length of a chunk that is aimed at.")]
+Minimum = Annotated[int, typer.Option(help="Least length of a chunk.")]
+Maximum = Annotated[int, typer.Option(help="Greatest length of a chunk.")]
+Unit = Annotated[LengthUnit, typer.Option(help="What lengths count: words, or tokens of the encoder.")]
 Boilerplate = Annotated[
-    bool, typed.Option("--drop-boilerplate/--keep-boilerplate", help="Leave references and links out.")
+    bool, typer.Option("--drop-boilerplate/--keep-boilerplate", help="Leave references and links out.")
 ]
-Language = Annotated[str, typed.Option(help="For the ends of sentences.")]
+Language = Annotated[str, typer.Option(help="For the ends of sentences.")]
 EncoderName = Annotated[
     str,
-    typed.Option("--encoder", metavar="MODEL", help="A sentence-transformers folder, or name on the hub."),
+    typer.Option("--encoder", metavar="MODEL", help="A sentence-transformers folder, or name on the hub."),
 ]
-Device = Annotated[str | None, typed.Option(help="cpu, cuda, ...: the encoder's; a GPU where there is one.")]
-Bf16 = Annotated[bool, typed.Option("--bf16", help="Run the encoder in bfloat16.")]
-Batch = Annotated[int, typed.Option(help="Texts that the encoder takes at once.")]
-Context = Annotated[int, typed.Option(help="Chunks before the target.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...: the encoder's; a GPU where there is one.")]
+Bf16 = Annotated[bool, typer.Option("--bf16", help="Run the encoder in bfloat16.")]
+Batch = Annotated[int, typer.Option(help="Texts that the encoder takes at once.")]
+Context = Annotated[int, typer.Option(help="Chunks before the target.")]
 LayoutName = Annotated[
-    Layout, typed.Option(help="chunks: every vector once; seed: copied contexts, as older scripts read them.")
+    Layout, typer.Option(help="chunks: every vector once; seed: copied contexts, as older scripts read them.")
 ]
 Against = Annotated[
     list[str] | None,
-    typed.Option(metavar="TRAIN", help="Training data to be fresh against. Repeat for many."),
+    typer.Option(metavar="TRAIN", help="Training data to be fresh against. Repeat for many."),
 ]
-AgainstPayload = Annotated[str | None, typed.Option(metavar="PATH", help="The training data's texts.")]
-MinSequences = Annotated[int, typed.Option(help="Say how many articles are missing below this.")]
-Engine = Annotated[str, typed.Option(help="Where chunks are embedded: local, or ray for a cluster.")]
-Resume = Annotated[bool, typed.Option("--resume", help="Go on with an unfinished run.")]
-Quiet = Annotated[bool, typed.Option("--quiet", help="No progress.")]
+AgainstPayload = Annotated[str | None, typer.Option(metavar="PATH", help="The training data's texts.")]
+MinSequences = Annotated[int, typer.Option(help="Say how many articles are missing below this.")]
+Engine = Annotated[str, typer.Option(help="Where chunks are embedded: local, or ray for a cluster.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 
 @commands.command("wikipedia")
@@ -92,7 +92,7 @@ Quiet = Annotated[bool, typed.Option("--quiet", help="No progress.")]
 @holds("out")
 def wikipedia(
     dump: Source,
-    out: Annotated[Path, typed.Option(metavar="DIR", help="Folder for everything that is made.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")],
     encoder: EncoderName,
     articles: Articles = None,
     page_ids: PageIds = None,
@@ -178,13 +178,13 @@ def articles_command(
 @exit_codes
 @holds("out")
 def chunks_command(
-    articles: Annotated[Path, typed.Argument(help="The parquet file of stage 1.")],
+    articles: Annotated[Path, typer.Argument(help="The parquet file of stage 1.")],
     out: Out,
     target: Target = 90,
     minimum: Minimum = 30,
     maximum: Maximum = 180,
     unit: Unit = "words",
-    encoder: Annotated[str | None, typed.Option(metavar="MODEL", help="Whose tokens to count.")] = None,
+    encoder: Annotated[str | None, typer.Option(metavar="MODEL", help="Whose tokens to count.")] = None,
     drop_boilerplate: Boilerplate = True,
     language: Language = "en",
     quiet: Quiet = False,
@@ -205,7 +205,7 @@ def chunks_command(
 @exit_codes
 @holds("out")
 def embed_command(
-    chunks: Annotated[Path, typed.Argument(help="The parquet file of stage 2.")],
+    chunks: Annotated[Path, typer.Argument(help="The parquet file of stage 2.")],
     out: Out,
     encoder: EncoderName,
     device: Device = None,
@@ -231,7 +231,7 @@ def embed_command(
 @exit_codes
 @holds("out")
 def sequences_command(
-    embeddings: Annotated[Path, typed.Argument(help="The npz file of stage 3.")],
+    embeddings: Annotated[Path, typer.Argument(help="The npz file of stage 3.")],
     out: Out,
     context: Context = 5,
     layout: LayoutName = "chunks",
@@ -246,14 +246,14 @@ def sequences_command(
 @exit_codes
 @holds("out", "report")
 def prove_command(
-    sequences: Annotated[Path, typed.Argument(help="The npz file of stage 4, in the layout chunks.")],
-    chunks: Annotated[Path, typed.Option(metavar="PATH", help="The parquet file of stage 2: their texts.")],
-    out: Annotated[Path, typed.Option(metavar="DIR", help="Folder for sequences.npz and clean.json.")],
+    sequences: Annotated[Path, typer.Argument(help="The npz file of stage 4, in the layout chunks.")],
+    chunks: Annotated[Path, typer.Option(metavar="PATH", help="The parquet file of stage 2: their texts.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for sequences.npz and clean.json.")],
     against: Against,
     against_payload: AgainstPayload = None,
     ignore: Ignore = None,
     report: Annotated[
-        Path | None, typed.Option(metavar="DIR", help="Folder for the scan that says what was dropped.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the scan that says what was dropped.")
     ] = None,
     layout: LayoutName = "chunks",
     min_sequences: MinSequences = 5000,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import click
+import typer
 
 from lvmfast.api import leakscan as run_leakscan
-from lvmfast.cli import typed
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import (
     EncoderName,
@@ -42,54 +41,55 @@ LONG_SECONDS = 3600.0
 @exit_codes
 @holds("out")
 def leakscan(
+    context: typer.Context,
     train: Annotated[
         Paths | None,
-        typed.Option(
+        typer.Option(
             metavar="PATH",
             help="Training file, folder, quoted glob, URI of one (s3://...), or fingerprint. Repeatable.",
         ),
     ] = None,
     eval: Annotated[
         Paths | None,
-        typed.Option(
+        typer.Option(
             metavar="PATH",
             help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train.",
         ),
     ] = None,
     payload: Annotated[
         str | None,
-        typed.Option(metavar="PATH", help="Texts by (doc_id, chunk_id), for both sides: parquet or jsonl."),
+        typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id), for both sides: parquet or jsonl."),
     ] = None,
     train_payload: Annotated[
-        str | None, typed.Option(metavar="PATH", help="Texts for --train alone.")
+        str | None, typer.Option(metavar="PATH", help="Texts for --train alone.")
     ] = None,
-    eval_payload: Annotated[str | None, typed.Option(metavar="PATH", help="Texts for --eval alone.")] = None,
+    eval_payload: Annotated[str | None, typer.Option(metavar="PATH", help="Texts for --eval alone.")] = None,
     levels: Annotated[
         str | None,
-        typed.Option(
+        typer.Option(
             metavar="LEVELS", help=f"Some of {','.join(LEVELS)}. Default: all whose columns are there."
         ),
     ] = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
     near: Annotated[
         str | None,
-        typed.Option(help="Instead of --threshold: what was measured for the encoder: same, or paraphrase."),
+        typer.Option(help="Instead of --threshold: what was measured for the encoder: same, or paraphrase."),
     ] = None,
     normalize: Normalize = "default",
     min_chars: MinChars = DEFAULT_MIN_CHARS,
     max_df: Annotated[
-        int | None, typed.Option(help="Set texts apart that stand in more documents than this.")
+        int | None, typer.Option(help="Set texts apart that stand in more documents than this.")
     ] = None,
     overlap_rule: Annotated[
         str,
-        typed.Option(help=f"What makes an evaluation text a leak at overlap: {', '.join(RULES)}."),
+        typer.Option(help=f"What makes an evaluation text a leak at overlap: {', '.join(RULES)}."),
     ] = OWN,
     overlap_short: Annotated[
-        str, typed.Option(help="Evaluation texts of under 8 words, found whole: count, or leak.")
+        str, typer.Option(help="Evaluation texts of under 8 words, found whole: count, or leak.")
     ] = "count",
     join_chunks: Annotated[
         bool,
-        typed.Option(
+        typer.Option(
             "--join-chunks",
             help="Look for evaluation texts across training rows that are consecutive chunks of a document.",
         ),
@@ -97,32 +97,32 @@ def leakscan(
     encoder: EncoderName = None,
     allow: Annotated[
         list[str] | None,
-        typed.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
+        typer.Option(metavar="LEVEL=RATE", help="Tolerated fraction of matched rows. Repeat for many."),
     ] = None,
     nearest: Annotated[
-        bool, typed.Option("--nearest", help="Also find the nearest training vector of every eval row.")
+        bool, typer.Option("--nearest", help="Also find the nearest training vector of every eval row.")
     ] = False,
     max_pairs: Annotated[
-        int, typed.Option(help="Matches kept as evidence per level; counts are never cut.")
+        int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
     out: Annotated[
-        str | None, typed.Option(metavar="DIR", help="Folder, or URI of one, for the summary and the tables.")
+        str | None, typer.Option(metavar="DIR", help="Folder, or URI of one, for the summary and the tables.")
     ] = None,
     shard: Annotated[
         str | None,
-        typed.Option(metavar="I/N", help="Scan the I-th of N pieces of --train alone, for `lvmfast merge`."),
+        typer.Option(metavar="I/N", help="Scan the I-th of N pieces of --train alone, for `lvmfast merge`."),
     ] = None,
     resume: Annotated[
-        bool, typed.Option("--resume", help="Go on from what a stopped scan left in --out.")
+        bool, typer.Option("--resume", help="Go on from what a stopped scan left in --out.")
     ] = False,
     engine: Annotated[
-        str, typed.Option(help="Where the larger side is read: local, or ray for a cluster.")
+        str, typer.Option(help="Where the larger side is read: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the summary on stdout alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
     column: Annotated[
         list[str] | None,
-        typed.Option(
+        typer.Option(
             metavar="NAME=FIELD",
             help="Read column NAME (doc_id, text, ...; of eval: question, answer, ...) from FIELD.",
         ),
@@ -131,34 +131,36 @@ def leakscan(
     eval_column: EvalColumns = None,
     train_ids: Annotated[
         str | None,
-        typed.Option(metavar="FILE", help="Ids of --train by position: npy, txt (one a line), parquet, ..."),
+        typer.Option(metavar="FILE", help="Ids of --train by position: npy, txt (one a line), parquet, ..."),
     ] = None,
-    eval_ids: Annotated[str | None, typed.Option(metavar="FILE", help="Those of --eval.")] = None,
+    eval_ids: Annotated[str | None, typer.Option(metavar="FILE", help="Those of --eval.")] = None,
     train_texts: Annotated[
         str | None,
-        typed.Option(metavar="FILE", help="Texts of --train by position: txt, jsonl, parquet, ..."),
+        typer.Option(metavar="FILE", help="Texts of --train by position: txt, jsonl, parquet, ..."),
     ] = None,
-    eval_texts: Annotated[str | None, typed.Option(metavar="FILE", help="Those of --eval.")] = None,
+    eval_texts: Annotated[str | None, typer.Option(metavar="FILE", help="Those of --eval.")] = None,
     allow_leaked: Annotated[
-        bool, typed.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
+        bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
     ] = False,
     ignore: Ignore = None,
     threads: Threads = 0,
     memory_limit: Annotated[
         str | None,
-        typed.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB; the rest goes to disk."),
+        typer.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB; the rest goes to disk."),
     ] = None,
     device: Annotated[
-        str, typed.Option(help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same.")
+        str, typer.Option(help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same.")
     ] = "cpu",
     yes: Annotated[
-        bool, typed.Option("--yes", help="Go on where comparing the vectors will take more than an hour.")
+        bool, typer.Option("--yes", help="Go on where comparing the vectors will take more than an hour.")
     ] = False,
     quiet: Quiet = False,
 ) -> Answer:
     """Find eval rows that were seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
-    if stray := click.get_current_context().args:
-        raise DataError(f"unexpected {stray[0]!r}: name its side with --train or --eval, once per path")
+    if context.args:
+        raise DataError(
+            f"unexpected {context.args[0]!r}: name its side with --train or --eval, once per path"
+        )
     if not train:
         raise DataError("nothing to scan: --train PATH [--eval PATH] is missing")
     if out is None and (shard is not None or resume):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.render import render
 from lvmfast.exits import Answer
@@ -20,13 +21,13 @@ from lvmfast.stores import holds
 def merge(
     parts: Annotated[
         list[str],
-        typed.Argument(metavar="PART...", help="Folders of `leakscan --shard`, all of them."),
+        typer.Argument(metavar="PART...", help="Folders of `leakscan --shard`, all of them."),
     ],
     out: Annotated[
-        str | None, typed.Option(metavar="DIR", help="Folder or URI for the summary and the tables.")
+        str | None, typer.Option(metavar="DIR", help="Folder or URI for the summary and the tables.")
     ] = None,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the summary on stdout alone.")] = False,
-    quiet: Annotated[bool, typed.Option(help="No tables; the closing line stays.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No tables; the closing line stays.")] = False,
 ) -> Answer:
     """Make one report of all parts of a scan. Exit 0: clean, 1: leak, 2: bad input, 3: a part is missing."""
     if out is not None:

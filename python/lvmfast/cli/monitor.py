@@ -6,7 +6,8 @@ import shlex
 from enum import Enum
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Gates, RunFolder
 from lvmfast.cli.triage import show_triage
@@ -30,14 +31,14 @@ class OnFail(str, Enum):
 @exit_codes
 def monitor(
     run: RunFolder,
-    epoch: Annotated[int, typed.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
-    every: Annotated[float, typed.Option(min=0.1, help="Seconds between looks.")] = 120.0,
+    epoch: Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 120.0,
     on_fail: Annotated[
-        OnFail, typed.Option(help="stop: the trainer saves and ends; triage: what to try next; warn: say so.")
+        OnFail, typer.Option(help="stop: the trainer saves and ends; triage: what to try next; warn: say so.")
     ] = OnFail.warn,
     gates: Gates = None,
     stall_after: Annotated[
-        float, typed.Option(min=1.0, help="Seconds without a sign of life after which a run is stalled.")
+        float, typer.Option(min=1.0, help="Seconds without a sign of life after which a run is stalled.")
     ] = SECONDS_TO_STALL,
 ) -> Answer:
     """Follow a run until its gates are decided, and act once. Exit 0: passed, 1: failed, 3: not decided."""

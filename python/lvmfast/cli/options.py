@@ -5,51 +5,51 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
 
 Ignore = Annotated[
     list[str] | None,
-    typed.Option(metavar="GLOB", help="Pass over files and folders of such names. Repeat for many."),
+    typer.Option(metavar="GLOB", help="Pass over files and folders of such names. Repeat for many."),
 ]
 Texts = Annotated[
-    str | None, typed.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
+    str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
 ]
-TrainTexts = Annotated[str | None, typed.Option(metavar="PATH", help="Those of --train alone.")]
-EvalTexts = Annotated[str | None, typed.Option(metavar="PATH", help="Those of --eval alone.")]
+TrainTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")]
+EvalTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")]
 Columns = Annotated[
     list[str] | None,
-    typed.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
+    typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
 ]
 TrainColumns = Annotated[
-    list[str] | None, typed.Option(metavar="NAME=FIELD", help="The same, of --train alone.")
+    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --train alone.")
 ]
 EvalColumns = Annotated[
-    list[str] | None, typed.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
+    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
 ]
-Threshold = Annotated[float, typed.Option(help="Cosine from which two vectors match.")]
-Normalize = Annotated[str, typed.Option(help="How texts are made comparable: default, none, strict.")]
-MinChars = Annotated[int, typed.Option(help="Shorter texts are unchecked, counted after normalisation.")]
+Threshold = Annotated[float, typer.Option(help="Cosine from which two vectors match.")]
+Normalize = Annotated[str, typer.Option(help="How texts are made comparable: default, none, strict.")]
+MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]
 EncoderName = Annotated[
     str | None,
-    typed.Option(
+    typer.Option(
         "--encoder",
         metavar="MODEL",
         help="Make vectors of texts that have none: a sentence-transformers folder, or name on the hub.",
     ),
 ]
-Threads = Annotated[int, typed.Option(help="0: one per available core.")]
+Threads = Annotated[int, typer.Option(help="0: one per available core.")]
 RayAddress = Annotated[
     str | None,
-    typed.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
+    typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
 ]
 NewFolder = Annotated[
-    str, typed.Option(metavar="DIR", help="Folder, or URI of one, to write to: empty, or not there yet.")
+    str, typer.Option(metavar="DIR", help="Folder, or URI of one, to write to: empty, or not there yet.")
 ]
-Quiet = Annotated[bool, typed.Option(help="No progress and no tables; the closing line stays.")]
+Quiet = Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")]
 RunFolder = Annotated[
     Path,
-    typed.Argument(metavar="RUN", help="Folder of a run, or the history of any trainer (docs/gates.md)."),
+    typer.Argument(metavar="RUN", help="Folder of a run, or the history of any trainer (docs/gates.md)."),
 ]
 Gates = Annotated[
-    Path | None, typed.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
+    Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
 ]

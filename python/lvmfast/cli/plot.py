@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.values import write_result
 from lvmfast.errors import DataError
@@ -21,12 +22,12 @@ from lvmfast.training.history import read_run
 def plot(
     runs: Annotated[
         list[Path],
-        typed.Argument(
+        typer.Argument(
             metavar="RUN...", help="Folders of runs, or histories of any trainer (docs/gates.md)."
         ),
     ],
-    out: Annotated[Path, typed.Option(metavar="FILE", help="An image (.svg) or a page (.html).")],
-    epoch: Annotated[int, typed.Option(min=0, help="From which epoch on the gate is drawn.")] = 2,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="An image (.svg) or a page (.html).")],
+    epoch: Annotated[int, typer.Option(min=0, help="From which epoch on the gate is drawn.")] = 2,
 ) -> Answer:
     """Draw the curves of runs side by side, with their baselines and the gate."""
     # Here and not above: what draws is loaded where something is drawn.

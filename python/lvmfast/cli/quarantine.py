@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
+import typer
+from typer.core import TyperGroup
 
-from lvmfast.cli import typed
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Ignore
 from lvmfast.corpus.quarantined import QUARANTINE, QuarantinedFile, Quarantines, leak_sentence
@@ -24,22 +24,24 @@ from lvmfast.splits.stored_quarantine import QuarantinedObject, place_of_object
 from lvmfast.stores import is_uri
 
 
-class AddByDefault(typed.Group):
+class AddByDefault(TyperGroup):
     """`lvmfast quarantine EVAL ...` is `lvmfast quarantine add EVAL ...`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Names the command where none is named."""
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["add", *args]
         return super().parse_args(ctx, args)
 
 
-commands = AddByDefault(
-    "quarantine",
+commands = typer.Typer(
+    cls=AddByDefault,
+    no_args_is_help=True,
+    rich_markup_mode=None,
     subcommand_metavar="EVAL... --report DIR | COMMAND ...",
     help="Move leaked evaluation files to where no one uses them by accident, and lvmfast refuses them.",
 )
-app.add_command(commands)
+app.add_typer(commands, name="quarantine")
 
 
 @contextmanager
@@ -55,18 +57,20 @@ def _moving() -> Iterator[None]:
 def add(
     files: Annotated[
         list[str] | None,
-        typed.Argument(metavar="[EVAL]...", help="Evaluation file, folder, quoted glob or URI."),
+        typer.Argument(
+            metavar="EVAL", help="Evaluation file, folder, quoted glob or URI.", show_default=False
+        ),
     ] = None,
     report: Annotated[
-        str | None, typed.Option(metavar="DIR", help="The scan that found the leak (leakscan --out DIR).")
+        str | None, typer.Option(metavar="DIR", help="The scan that found the leak (leakscan --out DIR).")
     ] = None,
     into: Annotated[
-        str, typed.Option(metavar="DIR", help="The quarantine. A relative one lies beside each file.")
+        str, typer.Option(metavar="DIR", help="The quarantine. A relative one lies beside each file.")
     ] = QUARANTINE,
-    force: Annotated[bool, typed.Option("--force", help="Also files that the scan found clean.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also files that the scan found clean.")] = False,
     ignore: Ignore = None,
     resume: Annotated[
-        bool, typed.Option("--resume", help="Finish moves that a crash cut off, near EVAL or near here.")
+        bool, typer.Option("--resume", help="Finish moves that a crash cut off, near EVAL or near here.")
     ] = False,
 ) -> Answer:
     """Move leaked files into quarantine. The default: `lvmfast quarantine EVAL... --report DIR`."""
@@ -111,7 +115,7 @@ def _resume(near: Iterable[str], into: str) -> None:
 
 @commands.command()
 @exit_codes
-def restore(file: Annotated[str, typed.Argument(help="The quarantined file.")]) -> Answer:
+def restore(file: Annotated[str, typer.Argument(help="The quarantined file.")]) -> Answer:
     """Move a quarantined file back to where it lay."""
     with _moving():
         place = put_back(file)
@@ -122,7 +126,7 @@ def restore(file: Annotated[str, typed.Argument(help="The quarantined file.")]) 
 @commands.command(name="list")
 @exit_codes
 def list_files(
-    folder: Annotated[str, typed.Argument(help="Whose quarantines: its own, and those above it.")] = ".",
+    folder: Annotated[str, typer.Argument(help="Whose quarantines: its own, and those above it.")] = ".",
 ) -> Answer:
     """List the quarantined files that lvmfast would refuse in a folder, under whatever name."""
     entries = quarantined(folder)

@@ -6,7 +6,8 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.exits import Answer
 from lvmfast.report.redraw import redraw_page
@@ -18,8 +19,8 @@ from lvmfast.stores import holds, is_uri
 @exit_codes
 @holds("directory", parents=False)
 def report(
-    directory: Annotated[str, typed.Argument(metavar="DIR", help="What `leakscan --out DIR` wrote.")],
-    show: Annotated[bool, typed.Option("--open", help="Open the page in a browser.")] = False,
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="What `leakscan --out DIR` wrote.")],
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> Answer:
     """Draw report.html again from a saved scan's summary.json and matches.parquet."""
     page = redraw_page(directory)

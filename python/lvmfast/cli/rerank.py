@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import Ignore, Threads
 from lvmfast.cli.values import behind
@@ -13,22 +14,22 @@ from lvmfast.exits import Answer
 from lvmfast.shown import say
 from lvmfast.stores import holds
 
-commands = typed.Group("rerank", help="Rerankers of retrieved candidates.")
-app.add_command(commands)
+commands = typer.Typer(help="Rerankers of retrieved candidates.", no_args_is_help=True)
+app.add_typer(commands, name="rerank")
 
 
 @commands.command("fit")
 @exit_codes
 @holds("out", parents=False)
 def fit(
-    train: Annotated[str, typed.Argument(metavar="TRAIN", help="Training sequences, as ingest writes them.")],
-    out: Annotated[Path, typed.Option(metavar="FILE", help="Where the reranker goes.")],
-    model: Annotated[str, typed.Option(help="Who predicts: copy-last, mean or lag-mix.")] = "copy-last",
-    depth: Annotated[int, typed.Option(help="Candidates that are put in order.")] = 50,
-    seed: Annotated[int, typed.Option(help="Of the fit.")] = 0,
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Training sequences, as ingest writes them.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the reranker goes.")],
+    model: Annotated[str, typer.Option(help="Who predicts: copy-last, mean or lag-mix.")] = "copy-last",
+    depth: Annotated[int, typer.Option(help="Candidates that are put in order.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
     threads: Threads = 0,
     ignore: Ignore = None,
-    allow_leaked: Annotated[bool, typed.Option("--allow-leaked", help="Read a quarantined file.")] = False,
+    allow_leaked: Annotated[bool, typer.Option("--allow-leaked", help="Read a quarantined file.")] = False,
 ) -> Answer:
     """Fit a listwise reranker to training documents: similarities with the window, and density."""
     from lvmfast.evals.fit import fit_on

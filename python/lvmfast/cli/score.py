@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import Annotated
 
+import typer
 from rich.table import Table
 
-from lvmfast.cli import typed
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.values import write_result
 from lvmfast.errors import DataError
@@ -25,23 +25,23 @@ from lvmfast.stores import holds
 @holds("out", parents=False)
 def score(
     hits: Annotated[
-        Path, typed.Argument(metavar="HITS.jsonl", help="A line per query: query_idx, hit_indices.")
+        Path, typer.Argument(metavar="HITS.jsonl", help="A line per query: query_idx, hit_indices.")
     ],
     truth: Annotated[
         Path | None,
-        typed.Option(metavar="PATH", help="The evaluation set; query_idx is its row. Else: field truth_idx."),
+        typer.Option(metavar="PATH", help="The evaluation set; query_idx is its row. Else: field truth_idx."),
     ] = None,
     payload: Annotated[
         Path | None,
-        typed.Option(metavar="PATH", help="What hits name the rows of; default: the truth's own."),
+        typer.Option(metavar="PATH", help="What hits name the rows of; default: the truth's own."),
     ] = None,
-    out: Annotated[Path | None, typed.Option(metavar="FILE", help="Also write the result as JSON.")] = None,
-    resamples: Annotated[int, typed.Option(help="Bootstrap samples of the intervals.")] = 2000,
-    seed: Annotated[int, typed.Option(help="Of the samples.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the result as JSON.")] = None,
+    resamples: Annotated[int, typer.Option(help="Bootstrap samples of the intervals.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
     allow_leaked: Annotated[
-        bool, typed.Option("--allow-leaked", help="Score a quarantined set; the result says LEAKED.")
+        bool, typer.Option("--allow-leaked", help="Score a quarantined set; the result says LEAKED.")
     ] = False,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the result on stdout alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
 ) -> Answer:
     """Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles."""
     if payload is not None and truth is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
 from lvmfast.cli.options import (
@@ -32,42 +33,42 @@ from lvmfast.stores import holds
 @exit_codes
 @holds("out")
 def split(
-    data: Annotated[list[str], typed.Argument(help="File, folder or quoted glob; all of one format.")],
+    data: Annotated[list[str], typer.Argument(help="File, folder or quoted glob; all of one format.")],
     out: NewFolder,
     by: Annotated[
         str,
-        typed.Option(
+        typer.Option(
             metavar="COLUMN",
             help="Column or field by which rows belong together; without one and without "
             "doc_id each row is on its own.",
         ),
     ] = DOC_ID,
-    eval_docs: Annotated[int | None, typed.Option(help="Documents to hold out for evaluation.")] = None,
-    eval_fraction: Annotated[float | None, typed.Option(help="Or the fraction of them.")] = None,
-    val_docs: Annotated[int | None, typed.Option(help="Documents of a third side.")] = None,
-    val_fraction: Annotated[float | None, typed.Option(help="Or the fraction of them.")] = None,
+    eval_docs: Annotated[int | None, typer.Option(help="Documents to hold out for evaluation.")] = None,
+    eval_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
+    val_docs: Annotated[int | None, typer.Option(help="Documents of a third side.")] = None,
+    val_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
     min_chunks_per_doc: Annotated[
         int | None,
-        typed.Option(
+        typer.Option(
             help="Documents with fewer rows are not held out. "
             f"Default: {DEFAULT_MIN_CHUNKS}, or 1 where rows are documents."
         ),
     ] = None,
-    seed: Annotated[int, typed.Option(help="Another seed, another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
     payload: Texts = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
     normalize: Normalize = "default",
     min_chars: Annotated[
-        int, typed.Option(help="Shorter texts are not compared, counted after normalisation.")
+        int, typer.Option(help="Shorter texts are not compared, counted after normalisation.")
     ] = DEFAULT_MIN_CHARS,
     encoder: EncoderName = None,
     column: Columns = None,
     ignore: Ignore = None,
     threads: Threads = 0,
     memory_limit: Annotated[
-        str | None, typed.Option(metavar="SIZE", help="Refuse what needs more, such as 4GiB.")
+        str | None, typer.Option(metavar="SIZE", help="Refuse what needs more, such as 4GiB.")
     ] = None,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the certificate on stdout alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
     quiet: Quiet = False,
 ) -> Answer:
     """Divide one dataset into train and eval that share nothing. Exit 0: proven clean, 2: bad input."""

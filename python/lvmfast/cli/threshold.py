@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from lvmfast.calibration.threshold import threshold as run_threshold
-from lvmfast.cli import typed
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import (
     EncoderName,
@@ -30,27 +31,27 @@ from lvmfast.stores import holds
 @exit_codes
 @holds("out", parents=False)
 def threshold(
-    train: Annotated[list[str], typed.Option(metavar="PATH", help="Training file, folder or quoted glob.")],
-    eval: Annotated[list[str], typed.Option(metavar="PATH", help="Evaluation file, folder or quoted glob.")],
+    train: Annotated[list[str], typer.Option(metavar="PATH", help="Training file, folder or quoted glob.")],
+    eval: Annotated[list[str], typer.Option(metavar="PATH", help="Evaluation file, folder or quoted glob.")],
     encoder: EncoderName = None,
     train_payload: TrainTexts = None,
     eval_payload: EvalTexts = None,
     column: Annotated[
-        list[str] | None, typed.Option(metavar="NAME=FIELD", help="Read column NAME from FIELD.")
+        list[str] | None, typer.Option(metavar="NAME=FIELD", help="Read column NAME from FIELD.")
     ] = None,
     train_column: TrainColumns = None,
     eval_column: EvalColumns = None,
     out: Annotated[
-        Path | None, typed.Option(metavar="FILE", help="A picture of the distributions (.svg).")
+        Path | None, typer.Option(metavar="FILE", help="A picture of the distributions (.svg).")
     ] = None,
-    seed: Annotated[int, typed.Option(help="Of the edits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the edits.")] = 0,
     ignore: Ignore = None,
     threads: Threads = 0,
     memory_limit: Annotated[
-        str | None, typed.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB.")
+        str | None, typer.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB.")
     ] = None,
     as_json: Annotated[
-        bool, typed.Option("--json", help="Print the figures as JSON, on stdout alone.")
+        bool, typer.Option("--json", help="Print the figures as JSON, on stdout alone.")
     ] = False,
     quiet: Quiet = False,
 ) -> Answer:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.figures import figure_options, given
+from lvmfast.cli.figures import GroupedCommand, figure_options, given
 from lvmfast.cli.triage import show_triage
 from lvmfast.cli.verdicts import show_verdicts, verdict_line
 from lvmfast.exits import Answer
@@ -22,18 +23,18 @@ from lvmfast.training.run_folder import TrainedRun
 from lvmfast.training.train import train as run_train
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 @exit_codes
 @figure_options(TrainConfig, presets=set().union(*PRESETS.values()))
 def train(
     out: Annotated[
-        Path, typed.Option(metavar="RUN", help="The run's folder: new or empty, or the one to resume.")
+        Path, typer.Option(metavar="RUN", help="The run's folder: new or empty, or the one to resume.")
     ],
     config: Annotated[
-        Path | None, typed.Option(metavar="FILE", help="Figures from a TOML file, such as RUN/config.toml.")
+        Path | None, typer.Option(metavar="FILE", help="Figures from a TOML file, such as RUN/config.toml.")
     ] = None,
-    resume: Annotated[bool, typed.Option("--resume", help="Go on where the run in --out stopped.")] = False,
-    quiet: Annotated[bool, typed.Option("--quiet", help="No progress and no line per epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no line per epoch.")] = False,
     **figures: Any,
 ) -> Answer:
     """Train a next-vector model on splits proven clean. Exit 0: trained, 1: a leak, 2: bad input."""

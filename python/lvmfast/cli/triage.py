@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import RunFolder
 from lvmfast.cli.verdicts import run_notes
@@ -19,7 +20,7 @@ from lvmfast.training.triage import triage as run_triage
 @exit_codes
 def triage(
     run: RunFolder,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the steps on stdout alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the steps on stdout alone.")] = False,
 ) -> Answer:
     """What to try next after a failed gate: commands, with the evidence for each. Runs none of them."""
     found = read_run(run)

@@ -1,4 +1,4 @@
-"""Values of options that click does not parse itself, and the one file that an option may name."""
+"""Values of options that typer does not parse itself, and the one file that an option may name."""
 
 from __future__ import annotations
 

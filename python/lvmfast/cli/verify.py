@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lvmfast.cli import typed
+import typer
+
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import EvalTexts, Ignore, Threads, TrainTexts
 from lvmfast.cli.values import behind, size
@@ -18,26 +19,26 @@ from lvmfast.splits.verify import verify as run_verify
 @exit_codes
 def verify(
     directory: Annotated[
-        str, typed.Argument(metavar="DIR", help="Folder, or URI of one, that clean or split wrote.")
+        str, typer.Argument(metavar="DIR", help="Folder, or URI of one, that clean or split wrote.")
     ],
     train: Annotated[
-        list[str] | None, typed.Option(metavar="PATH", help="Where the training side is now.")
+        list[str] | None, typer.Option(metavar="PATH", help="Where the training side is now.")
     ] = None,
     eval: Annotated[
-        list[str] | None, typed.Option(metavar="PATH", help="Where the evaluation side is now.")
+        list[str] | None, typer.Option(metavar="PATH", help="Where the evaluation side is now.")
     ] = None,
     payload: Annotated[
-        str | None, typed.Option(metavar="PATH", help="Where the texts of all sides are now.")
+        str | None, typer.Option(metavar="PATH", help="Where the texts of all sides are now.")
     ] = None,
     train_payload: TrainTexts = None,
     eval_payload: EvalTexts = None,
     ignore: Ignore = None,
     threads: Threads = 0,
     memory_limit: Annotated[
-        str | None, typed.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
+        str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
     ] = None,
-    as_json: Annotated[bool, typed.Option("--json", help="Print the result on stdout alone.")] = False,
-    quiet: Annotated[bool, typed.Option(help="No progress; the closing line stays.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress; the closing line stays.")] = False,
 ) -> Answer:
     """Check a clean split again: files and scans. Exit 0: verified, 1: not, 3: a side is missing."""
     with progress_display(quiet or as_json) as progress:
