@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lvmfast.api import leakscan
     from lvmfast.calibration.threshold import threshold
     from lvmfast.corpus import Dataset, load_split
+    from lvmfast.corpus.benchmarks import named_benchmarks
     from lvmfast.encoding.embed import embed
     from lvmfast.evals.evaluate import evaluate
     from lvmfast.evals.evaluation import Evaluation
@@ -52,6 +53,7 @@ __all__ = [
     "leakscan",
     "load_split",
     "merge",
+    "named_benchmarks",
     "near_duplicates",
     "nearest",
     "quarantine",
@@ -81,6 +83,7 @@ _HOMES = {
     "Nearest": ("lvmfast.leaks.nearest", "Nearest"),
     "nearest": ("lvmfast.leaks.nearest", "nearest"),
     "merge": ("lvmfast.merging", "merge"),
+    "named_benchmarks": ("lvmfast.corpus.benchmarks", "named_benchmarks"),
     "LeakReport": ("lvmfast.report.leak_report", "LeakReport"),
     "clean": ("lvmfast.splits.clean", "clean"),
     "fingerprint": ("lvmfast.splits.fingerprint", "fingerprint"),

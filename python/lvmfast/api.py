@@ -70,6 +70,7 @@ def leakscan(
     train: Any,
     eval: Any = None,
     *,
+    benchmarks: Sequence[str] = (),
     payload: Any = None,
     train_payload: Any = None,
     eval_payload: Any = None,
@@ -115,6 +116,8 @@ def leakscan(
             context (n, length, d), each optional and found by its customary names. Or one fingerprint
             (``.lvfp``): see `fingerprint`.
         eval: the same; None scans `train` for duplicates (levels text and vector).
+        benchmarks: names of benchmarks, whose data in the caches of the Hugging Face hub stand behind `eval`
+            or in its place; `named_benchmarks` knows those of a table of one's own, too.
         payload: texts by (doc_id, chunk_id) for both sides: parquet, Arrow, jsonl or csv.
         train_payload: texts for `train` alone.
         eval_payload: texts for `eval` alone.
@@ -199,6 +202,10 @@ def leakscan(
     train, eval, payload, train_payload, eval_payload = (
         _ignoring(source, ignore) for source in (train, eval, payload, train_payload, eval_payload)
     )
+    if benchmarks:
+        from lvmfast.corpus.benchmarks import named_benchmarks
+
+        eval = named_benchmarks(benchmarks, beside=eval)
     given: dict[Side, list[tuple[Beside, str]]] = {"train": [], "eval": []}
     named: tuple[tuple[Beside, Mapping[Side, str]], ...] = (("ids", ids or {}), ("texts", texts or {}))
     for what, of_sides in named:

@@ -23,6 +23,7 @@ from lvmfast.shown import say, tell
 #: The commands in the order of `lvmfast --help`, each in the module of its name.
 COMMANDS = (
     "leakscan",
+    "benchmarks",
     "merge",
     "report",
     "quarantine",

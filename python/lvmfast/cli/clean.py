@@ -8,8 +8,19 @@ import typer
 
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.certified import show_split
-from lvmfast.cli.options import EvalTexts, Ignore, NewFolder, Quiet, RayAddress, Threads, TrainTexts
-from lvmfast.cli.values import behind, size
+from lvmfast.cli.options import (
+    BenchmarkNames,
+    BenchmarkTable,
+    EvalTexts,
+    Ignore,
+    NewFolder,
+    Quiet,
+    RayAddress,
+    Threads,
+    TrainTexts,
+)
+from lvmfast.cli.values import behind, evaluation_side, size
+from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.splits.clean import clean as run_clean
@@ -23,9 +34,13 @@ def clean(
     train: Annotated[
         list[str], typer.Option(metavar="PATH", help="Training files of the scan. Repeat for many.")
     ],
-    eval: Annotated[list[str], typer.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")],
     report: Annotated[str, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
     out: NewFolder,
+    eval: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")
+    ] = None,
+    benchmark: BenchmarkNames = None,
+    benchmark_table: BenchmarkTable = None,
     drop: Annotated[str, typer.Option(metavar="SIDE", help="Side to drop rows from: eval, train.")] = "eval",
     cut: Annotated[
         int | None,
@@ -54,10 +69,13 @@ def clean(
     quiet: Quiet = False,
 ) -> Answer:
     """Write a side without the rows that leaked, and prove it. Exit 0: proven clean, 1: not, 2: bad input."""
+    evaluated = evaluation_side(eval, ignore, benchmark, benchmark_table)
+    if evaluated is None:
+        raise DataError("nothing to clean: --eval PATH or --benchmark NAMES is missing")
     with progress_display(quiet or as_json) as progress:
         result = run_clean(
             behind(train, ignore),
-            behind(eval, ignore),
+            evaluated,
             report,
             out=out,
             drop=drop,  # type: ignore[arg-type]

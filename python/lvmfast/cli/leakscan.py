@@ -9,6 +9,8 @@ import typer
 from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.cli.options import (
+    BenchmarkNames,
+    BenchmarkTable,
     EncoderName,
     EvalColumns,
     Ignore,
@@ -21,7 +23,16 @@ from lvmfast.cli.options import (
     TrainColumns,
 )
 from lvmfast.cli.render import render
-from lvmfast.cli.values import assignments, behind, columns_of_sides, of_sides, piece, rate, size
+from lvmfast.cli.values import (
+    assignments,
+    behind,
+    columns_of_sides,
+    evaluation_side,
+    of_sides,
+    piece,
+    rate,
+    size,
+)
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MAX_PAIRS, DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
@@ -56,6 +67,8 @@ def leakscan(
             help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train.",
         ),
     ] = None,
+    benchmark: BenchmarkNames = None,
+    benchmark_table: BenchmarkTable = None,
     payload: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id), for both sides: parquet or jsonl."),
@@ -170,7 +183,7 @@ def leakscan(
     with progress_display(quiet or as_json) as progress:
         report = run_leakscan(
             behind(train, ignore),
-            behind(eval, ignore),
+            evaluation_side(eval, ignore, benchmark, benchmark_table),
             payload=behind(payload, ignore),
             train_payload=behind(train_payload, ignore),
             eval_payload=behind(eval_payload, ignore),

@@ -26,6 +26,17 @@ TrainColumns = Annotated[
 EvalColumns = Annotated[
     list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
 ]
+BenchmarkNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Benchmarks by name, beside --eval or in its place: mmlu,gsm8k (see `lvmfast benchmarks`).",
+    ),
+]
+BenchmarkTable = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Benchmarks of your own, TOML (docs/named-benchmarks.md)."),
+]
 Threshold = Annotated[float, typer.Option(help="Cosine from which two vectors match.")]
 Normalize = Annotated[str, typer.Option(help="How texts are made comparable: default, none, strict.")]
 MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lvmfast.corpus.fingerprint import is_fingerprint
-from lvmfast.corpus.paths import expand
+from lvmfast.corpus.paths import Expansion, expand
 from lvmfast.corpus.sides import Side
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError, naming
@@ -30,6 +30,34 @@ def behind(paths: str | Iterable[str] | None, ignore: Iterable[str] | None) -> A
     expansion = expand(given, list(ignore or ()))
     tell(*expansion.notes)
     return expansion
+
+
+def evaluation_side(
+    paths: Iterable[str] | None,
+    ignore: Iterable[str] | None,
+    benchmarks: Iterable[str] | None,
+    table: str | None,
+) -> Any:
+    """As `behind`, with benchmarks by name behind it.
+
+    Raises:
+        DataError: as `expand` and `named_benchmarks`, or there is a table and no name.
+    """
+    side, names = behind(paths, ignore), listed(benchmarks)
+    if names:
+        from lvmfast.corpus.benchmarks import named_benchmarks
+
+        told = len(side.notes) if isinstance(side, Expansion) else 0
+        side = named_benchmarks(names, beside=side, table=table)
+        tell(*side.notes[told:])
+    elif table is not None:
+        raise DataError(f"{table}: --benchmark says which of its benchmarks to read; none is given")
+    return side
+
+
+def listed(values: Iterable[str] | None) -> list[str]:
+    """The names of an option that takes several, with commas between them, and can be repeated."""
+    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
 def assignments(option: str, values: Iterable[str] | None, parse: Callable[[str], T]) -> list[tuple[str, T]]:

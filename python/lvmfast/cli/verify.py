@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import EvalTexts, Ignore, Threads, TrainTexts
-from lvmfast.cli.values import behind, size
+from lvmfast.cli.options import BenchmarkNames, BenchmarkTable, EvalTexts, Ignore, Threads, TrainTexts
+from lvmfast.cli.values import behind, evaluation_side, size
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
 from lvmfast.shown import say, say_json
@@ -27,6 +27,8 @@ def verify(
     eval: Annotated[
         list[str] | None, typer.Option(metavar="PATH", help="Where the evaluation side is now.")
     ] = None,
+    benchmark: BenchmarkNames = None,
+    benchmark_table: BenchmarkTable = None,
     payload: Annotated[
         str | None, typer.Option(metavar="PATH", help="Where the texts of all sides are now.")
     ] = None,
@@ -45,7 +47,7 @@ def verify(
         result = run_verify(
             directory,
             train=behind(train, ignore),
-            eval=behind(eval, ignore),
+            eval=evaluation_side(eval, ignore, benchmark, benchmark_table),
             payload=behind(payload, ignore),
             train_payload=behind(train_payload, ignore),
             eval_payload=behind(eval_payload, ignore),

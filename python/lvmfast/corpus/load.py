@@ -15,7 +15,7 @@ from lvmfast.corpus.formats import required_format
 from lvmfast.corpus.guises import seems
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.memory import open_memory
-from lvmfast.corpus.paths import expanded, given_paths
+from lvmfast.corpus.paths import Named, expanded, given_paths
 from lvmfast.corpus.payload import Payload, join
 from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.corpus.quarantined import leaked_among
@@ -190,6 +190,17 @@ def _check_mapped(mapping: Mapping[Column, str], files: Sequence[SplitFile]) -> 
             raise DataError(f"{names}: {column}: no field {field!r} in any of them")
 
 
+def _opened_as(named: Named, file: SplitFile) -> SplitFile:
+    """A file under its name, once it has every column that is read of it."""
+    for column, field in named.columns.items():
+        if column in file.unreadable:
+            raise DataError(file.unreadable[column])
+        if file.fields.get(column) != field:
+            raise DataError(f"{file.name}: {column}: no field {field!r}, which {named.name} is read from")
+    file.name = named.name
+    return file
+
+
 def _opened(
     source: Any, mapping: dict[Column, str], *, strict: bool, allow_leaked: bool, ignore: Sequence[str]
 ) -> tuple[list[SplitFile], list[str], tuple[str, ...]]:
@@ -203,6 +214,8 @@ def _opened(
             refuse_pointer(source)
             format = required_format(path)
             try:
+                if (named := expansion.named.get(path)) is not None:
+                    return _opened_as(named, format.open(source, dict(named.columns), strict=True))
                 return format.open(source, mapping, strict=strict)
             except LackingError:
                 raise

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lvmfast.corpus.contents import Contents
+from lvmfast.corpus.dataset import Column
 from lvmfast.corpus.dead_ends import nearest
 from lvmfast.corpus.formats import format_of, required_format
 from lvmfast.corpus.leftovers import LEDGER
@@ -16,6 +17,14 @@ from lvmfast.corpus.quarantined import moved_away
 from lvmfast.corpus.trees import DiskTree, StoreTree, Tree
 from lvmfast.errors import DataError
 from lvmfast.stores import FileInfo, is_uri, local_path, matching, object_or_folder, objects_under, same_place
+
+
+@dataclass(frozen=True)
+class Named:
+    """How a file is called in reports instead of by its path, and read instead of as its side is."""
+
+    name: str
+    columns: Mapping[Column, str]  #: field or expression by column, and nothing else is read
 
 
 @dataclass
@@ -26,6 +35,23 @@ class Expansion:
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     listed: dict[str, FileInfo] = field(default_factory=dict)  #: what stores said of objects, by URI
+    named: dict[str, Named] = field(default_factory=dict)  #: those that are known by another name, by path
+
+    def and_then(self, other: Expansion) -> Expansion:
+        """These files and those of `other` behind them.
+
+        Raises:
+            DataError: both have one.
+        """
+        both = Expansion(
+            (*self.given, *other.given),
+            [*self.files, *other.files],
+            [*self.notes, *other.notes],
+            {**self.listed, **other.listed},
+            {**self.named, **other.named},
+        )
+        _refuse_repeats(both.files)
+        return both
 
 
 def expand(paths: Sequence[str], ignore: Sequence[str] = ()) -> Expansion:

@@ -15,7 +15,7 @@ from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.columns import ColumnsOfSides, columns_of
 from lvmfast.corpus.leftovers import CERTIFICATE, LEDGER
-from lvmfast.corpus.paths import expanded, given_paths
+from lvmfast.corpus.paths import Expansion, expanded, given_paths
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, reason
@@ -105,6 +105,7 @@ def clean(
             why = "is a scan with --join-chunks, whose matches lie across rows"
             raise DataError(f"--cut: {saved.name} {why}")
         given: Mapping[Side, Any] = {"train": train, "eval": eval}
+        _check_not_named(given[drop])
         try:
             splits = {
                 side: load_split(
@@ -144,7 +145,7 @@ def clean(
         with clock.phase("cut"):
             check_cut(leaked, splits["train"], saved)
             items = load_split(
-                files_of["eval"],
+                _again(given["eval"], files_of["eval"]),
                 columns=columns_of(columns, "eval"),
                 payload=payloads["eval"],
                 lenient=True,
@@ -182,9 +183,9 @@ def clean(
                 inputs.check_unchanged()
                 stage.flush()
             with clock.phase("scan"):
-                sides: dict[Side, list[str]] = {
+                sides: dict[Side, Any] = {
                     drop: [str(stage.folder / name) for name in written.values() if name],
-                    other_side(drop): files_of[other_side(drop)],
+                    other_side(drop): _again(given[other_side(drop)], files_of[other_side(drop)]),
                 }
                 closing = closing_scan(
                     (sides["train"], sides["eval"]),
@@ -224,6 +225,20 @@ def _check_shared(out: str | PathLike[str], ray_address: str | None) -> None:
             f"{out}: the closing scan reads what is prepared on this machine, which the workers at "
             f"{ray_address} do not see; give a folder that they share, or leave out --ray-address"
         )
+
+
+def _check_not_named(source: Any) -> None:
+    """Refuses to write benchmarks of a cache: in a folder nobody would know how to read them."""
+    if isinstance(source, Expansion) and source.named:
+        name = next(iter(source.named.values())).name
+        raise DataError(
+            f"--drop eval: {name} is a benchmark by name, which is read and not written; use --drop train"
+        )
+
+
+def _again(source: Any, files: list[str]) -> Any:
+    """The side whose files were opened, to be opened once more: by name where they have one."""
+    return source if isinstance(source, Expansion) else files
 
 
 def _check_payload(splits: Mapping[Side, Dataset], saved: SavedScan) -> None:

@@ -17,7 +17,7 @@ OVERRIDDEN: Mapping[str, Any] = {"allow": {}, "nearest": False}
 
 
 def closing_scan(
-    sides: tuple[Sequence[str], Sequence[str]],
+    sides: tuple[Any, Any],
     payloads: tuple[Sequence[str] | None, Sequence[str] | None],
     options: ScanOptions,
     columns: ColumnsOfSides,
@@ -29,7 +29,7 @@ def closing_scan(
     """Scans two sides with the options of another scan, all but those in `OVERRIDDEN`.
 
     Args:
-        sides: files of train and of eval.
+        sides: train and eval, as `leakscan` takes them.
         payloads: the texts of train and of eval; read once where they are the same.
         options: those of the command, or of the scan that is proven again.
         columns: as for a scan.

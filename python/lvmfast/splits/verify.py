@@ -12,7 +12,7 @@ from typing import Any
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.leftovers import CERTIFICATE
-from lvmfast.corpus.paths import expanded
+from lvmfast.corpus.paths import Expansion, expanded
 from lvmfast.errors import DataError
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.parse import as_documented
@@ -92,7 +92,7 @@ def verify(
                 options = options_of(certificate["options"])
                 options = replace(options, threads=threads, memory_limit=memory_limit)
                 report = closing_scan(
-                    (sides[0].paths, sides[1].paths),
+                    (sides[0].source, sides[1].source),
                     (sides[0].payload, sides[1].payload),
                     options,
                     certificate["options"]["columns"],
@@ -106,7 +106,7 @@ def verify(
 class _Side:
     """Where the files of one side are, and what is wrong with them."""
 
-    paths: list[str]
+    source: Any  #: its files, as a scan takes them
     payload: list[str] | None
     failures: list[str]
     missing: list[str]
@@ -125,17 +125,17 @@ def _find_side(
     common_payload: Any,
     threads: int,
 ) -> _Side:
-    found = _Side([], None, [], [])
     if _inside(side):
-        found.paths.extend(joined(folder.path, file["file"]) for file in side["files"])
+        paths = [joined(folder.path, file["file"]) for file in side["files"]]
     else:
-        found.paths.extend(_paths(moved, [file["path"] for file in side["files"]]))
-    _compare(found, name, f"--{name}", found.paths, side["files"], threads)
+        paths = _paths(moved, [file["path"] for file in side["files"]])
+    found = _Side(moved if isinstance(moved, Expansion) else paths, None, [], [])
+    _compare(found, name, f"--{name}", paths, side["files"], threads)
     if side["payload"] is not None:
         moved_payload = common_payload if own_payload is None else own_payload
         paths = _paths(moved_payload, [file["path"] for file in side["payload"]])
         _compare(found, f"the payload of {name}", "--payload", paths, side["payload"], threads)
-        return _Side(found.paths, paths, found.failures, found.missing)
+        return replace(found, payload=paths)
     return found
 
 
