@@ -15,9 +15,9 @@ from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.beside import Beside, attach, open_beside
 from lvmfast.corpus.budget import limited
+from lvmfast.corpus.codecs import is_fingerprint
 from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, check_mapping, columns_of
 from lvmfast.corpus.dead_ends import NOTHING
-from lvmfast.corpus.fingerprint import is_fingerprint
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import expanded, given_paths
@@ -49,7 +49,6 @@ from lvmfast.report.tables import matches, no_matches
 from lvmfast.report.write import PART, PARTIAL, write_summary
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.executors import LOCAL
-from lvmfast.scan.fingerprinted import scan_fingerprint
 from lvmfast.scan.run import scan
 from lvmfast.stores import folder, holds
 
@@ -417,6 +416,8 @@ def _findings(datasets: Mapping[Side, Dataset], context: ScanContext) -> Finding
         raise DataError(
             f"{fingerprint.path}: a fingerprint is compared on the cpu, not on {context.options.device}"
         )
+    from lvmfast.scan.fingerprinted import scan_fingerprint
+
     return scan_fingerprint(fingerprint, eval, context)
 
 

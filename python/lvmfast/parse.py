@@ -12,11 +12,6 @@ from typing import Any, NoReturn
 
 from lvmfast.errors import DataError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 #: Bytes of the largest file that is read: a summary states some hundred bytes for each input file.
 MOST_BYTES = 256 << 20
 #: Lists and objects inside one another.
@@ -164,6 +159,11 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         DataError: it cannot be read, or is no TOML.
     """
+    if sys.version_info >= (3, 11):  # here and not above: most commands read none
+        import tomllib
+    else:
+        import tomli as tomllib
+
     text = read_text(path)
     try:
         tables: dict[str, Any] = tomllib.loads(text)

@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import lvmfast
-from lvmfast.cli.app import COMMANDS
+from lvmfast.cli.app import COMMANDS, app
 from lvmfast.corpus.plain import (
     arrow_numbers,
     arrow_scalar,
@@ -56,11 +57,23 @@ def test_help_lists_every_command_and_a_typo_gets_a_suggestion():
     listed = subprocess.run(
         [sys.executable, "-m", "lvmfast", "--help"], capture_output=True, text=True, check=True
     )
-    lines = listed.stdout.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    shown = " ".join(listed.stdout.partition("Commands:\n")[2].split())
+    assert shown == " ".join(f"{name} {sentence}" for name, sentence in COMMANDS.items())
     done = subprocess.run([sys.executable, "-m", "lvmfast", "leakscn"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "leakscan" in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_has_the_first_sentence_of_each_help(name):
+    shown = CliRunner().invoke(app, [name, "--help"]).stdout.partition("\n\n")[2]
+    assert f"{COMMANDS[name]} " in " ".join(shown.split()).partition(" Options: ")[0] + " "
+
+
+def test_help_imports_no_command():
+    loaded = modules_of("import sys; from lvmfast.cli import app; app(['--help'], standalone_mode=False)")
+    assert not {f"lvmfast.cli.{name}" for name in COMMANDS} & loaded
+    assert not {"numpy", "pyarrow", "pydantic", "lvmfast.api"} & loaded
 
 
 def test_a_scan_of_vectors_loads_neither_pandas_nor_the_compute_functions(tmp_path):
@@ -77,8 +90,17 @@ def test_a_scan_of_vectors_loads_neither_pandas_nor_the_compute_functions(tmp_pa
     assert not loaded & {"pandas", "pyarrow.compute", "pyarrow.parquet"}
 
 
-@pytest.mark.parametrize(("matched", "unloaded"), [(0, {"pandas", "pyarrow.compute"}), (3, {"pandas"})])
-def test_a_scan_of_texts_loads_no_pandas_and_compute_functions_for_matches_alone(tmp_path, matched, unloaded):
+#: What a scan of texts has no need of, whatever it finds, and what is for those that match.
+IDLE = {
+    *("pandas", "drawsvg", "xml.sax", "http.client", "tomllib", "lvmfast.corpus.fingerprint"),
+    *("lvmfast.corpus.guises", "lvmfast.leaks.near", "lvmfast.leaks.cells", "lvmfast.leaks.vectors"),
+    *("lvmfast.scan.beyond_memory", "lvmfast.scan.fingerprinted", "lvmfast.engines.ray"),
+}
+OF_MATCHES = {"pyarrow.compute", "lvmfast.report.differences", "lvmfast.report.marked"}
+
+
+@pytest.mark.parametrize(("matched", "unloaded"), [(0, IDLE | OF_MATCHES), (3, IDLE)])
+def test_a_scan_of_texts_loads_what_it_uses_and_starts_no_process(tmp_path, matched, unloaded):
     pytest.importorskip("pandas")
     train = [f"a text of the training side that is long enough, number {row}" for row in range(50)]
     asked = train[:matched] + [f"another text, as long as those there, number {row}" for row in range(9)]
@@ -86,12 +108,14 @@ def test_a_scan_of_texts_loads_no_pandas_and_compute_functions_for_matches_alone
         lines = [json.dumps({"doc_id": f"d{row % 7}", "text": text}) for row, text in enumerate(texts)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     loaded = modules_of(
-        "import sys; from lvmfast.cli import app; app(standalone_mode=False)",
+        "import sys; told = {'subprocess.Popen', 'os.fork', 'os.posix_spawn'};"
+        "sys.addaudithook(lambda event, _: event in told and print('process', file=sys.stderr));"
+        "from lvmfast.cli import app; app(standalone_mode=False)",
         *("leakscan", "--train", str(tmp_path / "train.jsonl"), "--eval", str(tmp_path / "eval.jsonl")),
         *("--levels", "text", "--out", str(tmp_path / "report")),
     )
     assert "lvmfast.report.page" in loaded
-    assert not loaded & unloaded
+    assert not loaded & (unloaded | {"process"})
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     assert summary["levels"]["text"]["eval_rows_matched"] == matched
 
@@ -128,6 +152,7 @@ def test_pages_are_compiled_once(tmp_path):
         assert place.read_bytes() == good
 
 
+@settings(deadline=None)  # pyarrow loads pandas for its first array, and more for the first `is_null`
 @given(st.lists(st.one_of(st.none(), st.text("aé\0", max_size=3))), st.integers(0, 9))
 def test_nulls_are_those_of_pyarrow(values, start):
     texts = pa.array(values, pa.large_string())

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
-from lvmfast.report.charts import _spans
 from lvmfast.report.differences import compare
 from lvmfast.report.page import draw_page
+from lvmfast.report.shares import spans
 from lvmfast.shown import visible
 from tests.support import data
 from tests.support.browser import needs_browser, opened_page
@@ -270,6 +270,6 @@ def test_visible_text_hides_and_turns_nothing(text):
 
 @given(st.lists(st.integers(0, 10**9), min_size=3, max_size=3))
 def test_bars_fill_their_width_and_hide_no_row(counts):
-    spans = _spans(counts, 300.0)
-    assert sum(spans) == pytest.approx(300.0 if sum(counts) else 0.0)
-    assert all((span >= 2.0) == (n > 0) for span, n in zip(spans, counts, strict=True))
+    widths = spans(counts, 300.0)
+    assert sum(widths) == pytest.approx(300.0 if sum(counts) else 0.0)
+    assert all((span >= 2.0) == (n > 0) for span, n in zip(widths, counts, strict=True))

@@ -20,32 +20,35 @@ from lvmfast.exits import Answer, exit_code
 from lvmfast.interrupts import INTERRUPTS
 from lvmfast.shown import say, tell
 
-#: The commands in the order of `lvmfast --help`, each in the module of its name.
-COMMANDS = (
-    "leakscan",
-    "benchmarks",
-    "merge",
-    "report",
-    "quarantine",
-    "clean",
-    "split",
-    "verify",
-    "fingerprint",
-    "embed",
-    "threshold",
-    "ingest",
-    "train",
-    "eval",
-    "claims",
-    "gate",
-    "monitor",
-    "triage",
-    "plot",
-    "score",
-    "rerank",
-    "demo",
-    "convert",
-)
+#: The commands in the order of `lvmfast --help`, each in the module of its name, with the first sentence of
+#: its help: none of these modules is imported to list them.
+COMMANDS = {
+    "leakscan": "Find eval rows that were seen in training.",
+    "benchmarks": "List the benchmarks that are known by name, and which of them are at hand.",
+    "merge": "Make one report of all parts of a scan.",
+    "report": "Draw report.html again from a saved scan's summary.json and matches.parquet.",
+    "quarantine": "Move leaked evaluation files to where no one uses them by accident, "
+    "and lvmfast refuses them.",
+    "clean": "Write a side without the rows that leaked, and prove it.",
+    "split": "Divide one dataset into train and eval that share nothing.",
+    "verify": "Check a clean split again: files and scans.",
+    "fingerprint": "Write what `leakscan --train FILE` needs, without the texts and vectors themselves.",
+    "embed": "Write a vector for the text of every row.",
+    "threshold": "Measure from which cosine on texts are the same, or say the same, "
+    "for these sets and their encoder.",
+    "ingest": "Fresh evaluation data: a Wikipedia dump becomes articles, chunks, embeddings and sequences.",
+    "train": "Train a next-vector model on splits proven clean.",
+    "eval": "Score models on unseen chunks.",
+    "claims": "Say what the evidence supports, what it forbids, and what waits.",
+    "gate": "Judge an epoch of a run.",
+    "monitor": "Follow a run until its gates are decided, and act once.",
+    "triage": "What to try next after a failed gate: commands, with the evidence for each.",
+    "plot": "Draw the curves of runs side by side, with their baselines and the gate.",
+    "score": "Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles.",
+    "rerank": "Rerankers of retrieved candidates.",
+    "demo": "Build two splits from Python's own documentation and scan them.",
+    "convert": "Turn pickled arrays and payloads into parquet.",
+}
 
 Command = TypeVar("Command", bound=Callable[..., Answer])
 
@@ -88,8 +91,12 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All commands, in order."""
-        self._load(COMMANDS)
         return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes what each command is for; none is loaded."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """One command; where there is none of that name all are loaded, to suggest one that is like it."""
@@ -192,4 +199,4 @@ def _common(
     asked = context.invoked_subcommand
     command = None if asked is None else cast(TyperGroup, context.command).get_command(context, asked)
     if command is not None:
-        context.default_map = CONFIGURATION.options(config, COMMANDS, asked, command)
+        context.default_map = CONFIGURATION.options(config, list(COMMANDS), asked, command)

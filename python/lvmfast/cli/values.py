@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lvmfast.corpus.fingerprint import is_fingerprint
+from lvmfast.corpus.codecs import is_fingerprint
 from lvmfast.corpus.paths import Expansion, expand
 from lvmfast.corpus.sides import Side
 from lvmfast.durable import write_text

@@ -23,6 +23,8 @@ from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.failures import one_line
 from lvmfast.errors import DataError
 
+#: How the name of a fingerprint ends, which no codec goes with.
+FINGERPRINT = ".lvfp"
 #: Compressed bytes that are read at once: small, because what is behind a short stream is copied.
 _PIECE_BYTES = 64 << 10
 _MOST_ONCE = 16 << 20
@@ -97,6 +99,11 @@ CODECS = {
 def codec_of(path: str) -> Codec | None:
     """How the file of this name is compressed; None for a plain one."""
     return CODECS.get(os.path.splitext(path.lower())[1])
+
+
+def is_fingerprint(path: object) -> bool:
+    """Whether a path is that of a fingerprint, by its name."""
+    return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(FINGERPRINT)
 
 
 def without_codec(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -191,6 +191,8 @@ class Dataset:
     coverage: Coverage | None = None  #: of the payload that was joined, if one was
     remarks: tuple[str, ...] = ()  #: notes that belong to no single file
     leaked: tuple[str, ...] = ()  #: quarantined files among its own and its payload's: no score on it counts
+
+    keys_alone: ClassVar[bool] = False  #: whether it is a fingerprint, which has no rows to read
 
     @property
     def unreadable(self) -> dict[Column, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pyarrow as pa
 from lvmfast import stores
 from lvmfast.corpus.dataset import Batch, Column, Dataset, Rows, SplitFile
 from lvmfast.corpus.keys import Keys, array_of_keys
-from lvmfast.corpus.lvfp import SUFFIX, Array, Container, unpack
+from lvmfast.corpus.lvfp import Array, Container, unpack
 from lvmfast.errors import DataError
 
 KEYED: tuple[Column, ...] = ("doc_id", "chunk_id", "text", "vector")
@@ -144,6 +144,8 @@ class Fingerprint(Dataset):
     sketches: Sketches | None = None
     grams: Grams | None = None
 
+    keys_alone: ClassVar[bool] = True
+
     def require_rows(self, why: str) -> None:
         """As `Dataset.require_rows`."""
         raise DataError(f"{self.path}: {why}")
@@ -174,11 +176,6 @@ class Fingerprint(Dataset):
             integers = np.ascontiguousarray(keys[:, 1]).view(np.int64)
             taken[name] = pa.array(integers, mask=keys[:, 0] != 0).cast(pa.large_string())
         return pa.table(taken)
-
-
-def is_fingerprint(path: object) -> bool:
-    """Whether a path is that of a fingerprint, by its name."""
-    return isinstance(path, (str, os.PathLike)) and os.fspath(path).lower().endswith(SUFFIX)
 
 
 def open_fingerprint(path: str) -> Fingerprint:

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+from lvmfast.corpus.codecs import is_fingerprint
 from lvmfast.corpus.columns import check_mapping, mapping_of_items, mapping_of_texts
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Dataset, SplitFile
-from lvmfast.corpus.fingerprint import Fingerprint, is_fingerprint, open_fingerprint
 from lvmfast.corpus.formats import required_format
-from lvmfast.corpus.guises import seems
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.memory import open_memory
 from lvmfast.corpus.paths import Named, expanded, given_paths
@@ -21,6 +20,9 @@ from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.corpus.quarantined import leaked_among
 from lvmfast.errors import DataError
 from lvmfast.stores import as_source, is_uri
+
+if TYPE_CHECKING:
+    from lvmfast.corpus.fingerprint import Fingerprint
 
 #: Objects whose footers or first blocks are fetched side by side.
 OPENED_AT_ONCE = 16
@@ -134,13 +136,17 @@ def as_fingerprint(source: Any) -> Fingerprint | None:
     Raises:
         DataError: it is broken, or stands beside other paths.
     """
-    if isinstance(source, Fingerprint):
-        return source
+    if isinstance(source, Dataset):
+        return cast("Fingerprint", source) if source.keys_alone else None
     paths = given_paths(source)
     found = [os.fspath(path) for path in paths if is_fingerprint(path)]
     if found and len(paths) > 1:
         raise DataError(f"{found[0]}: a fingerprint stands alone on its side; {len(paths)} paths were given")
-    return open_fingerprint(found[0]) if found else None
+    if not found:
+        return None
+    from lvmfast.corpus.fingerprint import open_fingerprint
+
+    return open_fingerprint(found[0])
 
 
 def load_payload(
@@ -220,6 +226,8 @@ def _opened(
             except LackingError:
                 raise
             except DataError as error:
+                from lvmfast.corpus.guises import seems
+
                 # Of an object no byte is asked for again: the store may have refused them.
                 if source.path is not None and (guise := seems(source, format)):
                     raise DataError(f"{error}{guise}") from error

@@ -35,7 +35,6 @@ from lvmfast.parse import parse_json
 
 MAGIC = b"LVFP"
 VERSION = 1
-SUFFIX = ".lvfp"
 
 _HEAD = struct.Struct("<4sIQQ")
 _DIGEST = 32

@@ -11,7 +11,6 @@ from lvmfast.corpus.budget import BASE_BYTES, BLOCKS_HELD, fixed_bytes
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Dataset
 from lvmfast.errors import DataError
 from lvmfast.leaks import cgroup
-from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, check_evidence_held
 from lvmfast.leaks.options import ScanOptions
 
@@ -89,6 +88,8 @@ def vectors_per_pass(split: Dataset, options: ScanOptions, room: int, beside: in
 
     Beside other `beside` bytes.
     """
+    from lvmfast.leaks.duplicates import BLOCKS_PER_PASS
+
     dim = max(split.dim or 0, 1)
     most = max(1, BLOCKS_PER_PASS * options.block_bytes // (4 * dim))
     left = room - working_bytes(options) - split.estimated_rows() * GROUP_BYTES - beside

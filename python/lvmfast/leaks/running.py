@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lvmfast.corpus.dataset import Batch
-from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Named
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.tally import Rows
 from lvmfast.leaks.trees import Tree
-from lvmfast.leaks.vector_pool import VectorPool
+
+if TYPE_CHECKING:
+    from lvmfast.corpus.fingerprint import Fingerprint
+    from lvmfast.leaks.vector_pool import VectorPool
 
 
 class Running(Protocol):
@@ -128,4 +130,6 @@ class Beginning:
     @cached_property
     def vectors(self) -> VectorPool:
         """The vectors of the indexed side, which levels share."""
+        from lvmfast.leaks.vector_pool import VectorPool
+
         return VectorPool(self.dim, self.options)

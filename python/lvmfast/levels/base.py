@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lvmfast.corpus.dataset import Column, Dataset
-from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.keyed_by import KeyedBy
 from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import HashedRows
+
+if TYPE_CHECKING:
+    from lvmfast.corpus.fingerprint import Fingerprint
 
 #: Blocks of an index that are smaller make the other side go by too often.
 LEAST_BLOCK_BYTES = 32 << 20

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from lvmfast.leaks.vectors import ContextLevel
+from lvmfast.leaks.running import Beginning, Running
 from lvmfast.levels.base import Level
+
+
+def begin(beginning: Beginning) -> Running:
+    """Targets and windows of both sides."""
+    from lvmfast.leaks.vectors import ContextLevel
+
+    return ContextLevel(beginning)
+
 
 CONTEXT = Level(
     name="context",
@@ -15,5 +23,5 @@ CONTEXT = Level(
     cosine=True,
     windows=True,
     not_in_fingerprint=lambda fingerprint: "a fingerprint holds no context windows",
-    run=ContextLevel,
+    run=begin,
 )

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from lvmfast.leaks.vectors import OracleLevel
+from lvmfast.leaks.running import Beginning, Running
 from lvmfast.levels.base import Level
+
+
+def begin(beginning: Beginning) -> Running:
+    """Targets and windows of the evaluation side."""
+    from lvmfast.leaks.vectors import OracleLevel
+
+    return OracleLevel(beginning)
+
 
 ORACLE = Level(
     name="oracle",
@@ -14,5 +22,5 @@ ORACLE = Level(
     by_fingerprint="as ever; it needs the evaluation set alone",
     cosine=True,
     sides=("eval",),
-    run=OracleLevel,
+    run=begin,
 )

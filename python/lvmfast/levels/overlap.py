@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,6 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column, Dataset
-from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.plain import null_rows, without_nulls
 from lvmfast.corpus.sides import Side
@@ -34,6 +34,9 @@ from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
 from lvmfast.levels.base import IndexBytes, Level
+
+if TYPE_CHECKING:
+    from lvmfast.corpus.fingerprint import Fingerprint
 
 #: Fields that are told of where they stand without their question.
 ALONE: tuple[Column, ...] = ("passage", "answer")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from lvmfast.leaks.running import Beginning, Running
-from lvmfast.leaks.sketched import SketchedLevel
-from lvmfast.leaks.vectors import VectorLevel
 from lvmfast.levels.base import Level
 
 
 def begin(beginning: Beginning) -> Running:
     """The vectors themselves, or what a fingerprint keeps of them."""
+    # Here and not above, as at every level that compares vectors: a scan of texts starts without it.
+    from lvmfast.leaks.sketched import SketchedLevel
+    from lvmfast.leaks.vectors import VectorLevel
+
     return VectorLevel(beginning) if beginning.fingerprint is None else SketchedLevel(VECTOR, beginning)
 
 

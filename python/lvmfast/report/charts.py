@@ -9,40 +9,14 @@ from typing import Any
 import drawsvg
 from markupsafe import Markup
 
-BAR = (300.0, 10.0)
+from lvmfast.report.shares import LEAST_VISIBLE, rounded
+
 TENTHS = (120.0, 28.0)
-LEAST_VISIBLE = 2.0  #: a single row of millions is still seen
 
 WIDTH, HEIGHT = 720.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 26.0, 38.0
 NARROWEST_VIEW = 0.1  #: in cosine
 TEXT = 12.0
-
-
-def side_bar(matched: int, checked: int, unchecked: int) -> Markup:
-    """One side of one level: rows matched, checked without a match, and unchecked, as parts of all rows.
-
-    The numbers stand beside it as text, so it is hidden from screen readers.
-    """
-    width, height = BAR
-    drawing = drawsvg.Drawing(width, height, class_="bar", aria_hidden="true", preserveAspectRatio="none")
-    parts = (("matched", matched), ("passed", checked - matched), ("unchecked", unchecked))
-    x = 0.0
-    for (name, _), span in zip(parts, _spans([n for _, n in parts], width), strict=True):
-        if span:
-            drawing.append(drawsvg.Rectangle(rounded(x), 0, rounded(span), height, class_=name))
-        x += span
-    return inline(drawing)
-
-
-def share_bar(part: int, whole: int) -> Markup:
-    """`part` of `whole`, for a cell of a table that says both."""
-    width, height = BAR
-    drawing = drawsvg.Drawing(width, height, class_="bar", aria_hidden="true", preserveAspectRatio="none")
-    span = 0.0 if not part else max(LEAST_VISIBLE, width * part / whole)
-    drawing.append(drawsvg.Rectangle(0, 0, width, height, class_="track"))
-    drawing.append(drawsvg.Rectangle(0, 0, rounded(span), height, class_="matched"))
-    return inline(drawing)
 
 
 def tenths(counts: Sequence[int]) -> Markup:
@@ -63,16 +37,6 @@ def tenths(counts: Sequence[int]) -> Markup:
         drawing.append(bar)
     drawing.append(drawsvg.Line(0, height, width, height, class_="axis"))
     return inline(drawing)
-
-
-def _spans(counts: list[int], width: float) -> list[float]:
-    """Widths in proportion to `counts`, none of the positive ones too small to be seen."""
-    total = sum(counts)
-    if not total:
-        return [0.0] * len(counts)
-    spans = [max(LEAST_VISIBLE, width * n / total) if n else 0.0 for n in counts]
-    spans[spans.index(max(spans))] -= sum(spans) - width
-    return spans
 
 
 def nearest_histogram(nearest: Mapping[str, Any], threshold: float) -> Markup:
@@ -142,11 +106,6 @@ def _tick_step(span: float) -> float:
 def label(text: str, x: float, y: float, anchor: str, class_: str = "label") -> drawsvg.Text:
     """A text of a chart, at its baseline."""
     return drawsvg.Text(text, TEXT, rounded(x), rounded(y), text_anchor=anchor, class_=class_)
-
-
-def rounded(length: float) -> float:
-    """A coordinate, as precise as a screen shows it."""
-    return round(length, 2)
 
 
 def inline(drawing: drawsvg.Drawing) -> Markup:

@@ -8,7 +8,8 @@ from typing import Any
 import drawsvg
 from markupsafe import Markup
 
-from lvmfast.report.charts import inline, label, rounded
+from lvmfast.report.charts import inline, label
+from lvmfast.report.shares import rounded
 
 WIDTH, ROW, RIGHT, TOP, FOOT = 720.0, 30.0, 24.0, 14.0, 40.0
 STEPS = (1, 2, 5, 10, 20, 25)

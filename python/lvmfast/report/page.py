@@ -5,7 +5,7 @@ The page has no script and loads nothing: its content policy forbids both, whate
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lvmfast.leaks.rules import RULES
 from lvmfast.levels import LEVELS
+from lvmfast.report.shares import share_bar, side_bar
 from lvmfast.report.template import template
 
 PAGE = "report.html"
@@ -27,7 +28,6 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table 
     # Here and not above: a scan that draws no page starts without them.
     from markupsafe import Markup
 
-    from lvmfast.report import charts
     from lvmfast.report.pairs import pairs_near_threshold, worst_pairs
 
     def number(path: str) -> Markup:
@@ -44,12 +44,26 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table 
             "" if value is None else repr(value), path, _percent(value)
         )
 
+    # Few pages have a chart, and what draws it takes as long to load as a small scan takes to run.
+    def tenths(counts: Sequence[int]) -> Markup:
+        from lvmfast.report import charts
+
+        return charts.tenths(counts)
+
+    def nearest_histogram(nearest: Mapping[str, Any], threshold: float) -> Markup:
+        from lvmfast.report import charts
+
+        return charts.nearest_histogram(nearest, threshold)
+
     return template("page.html.j2", bytes=_bytes).render(
         summary=summary,
         sides=[side for side in ("train", "eval") if side in summary["inputs"]],
         number=number,
         percent=percent,
-        charts=charts,
+        side_bar=side_bar,
+        share_bar=share_bar,
+        tenths=tenths,
+        nearest_histogram=nearest_histogram,
         registry=LEVELS,
         lacking=_lacking(summary["levels"]),
         rules=RULES,

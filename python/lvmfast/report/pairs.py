@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from lvmfast.corpus.plain import arrow_scalar
 from lvmfast.levels import LEVELS
-from lvmfast.report.differences import Comparison, compare
-from lvmfast.report.marked import Marked, marked
+
+if TYPE_CHECKING:
+    from lvmfast.report.differences import Comparison
+    from lvmfast.report.marked import Marked
 
 MOST_PER_LEVEL = 8
 MOST_NEAR_THRESHOLD = 4
@@ -90,17 +92,22 @@ def _merged(rows: Iterable[dict[str, Any]]) -> list[Pair]:
     by_place: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         by_place.setdefault(tuple(row[name] for name in PLACE), []).append(row)
-    pairs = []
-    for found in by_place.values():
-        first = next((row for row in found if TOLD in row), found[0])
-        texts = first["train_text"], first["eval_text"]
-        alike = any(LEVELS[row["level"]].names_texts for row in found)
-        pairs.append(
-            Pair(
-                tuple((row["level"], row["score"]) for row in found),
-                first,
-                compare(*texts) if alike and None not in texts else None,
-                marked(first[TOLD]) if TOLD in first else None,
-            )
-        )
+    pairs = map(_pair, by_place.values())
     return sorted(pairs, key=lambda pair: (-len(pair.scores), -max(score for _, score in pair.scores)))
+
+
+def _pair(found: Sequence[dict[str, Any]]) -> Pair:
+    """The pair of two rows, from its matches."""
+    # Here and not above: a clean scan shows none, and starts without them.
+    from lvmfast.report.differences import compare
+    from lvmfast.report.marked import marked
+
+    first = next((row for row in found if TOLD in row), found[0])
+    texts = first["train_text"], first["eval_text"]
+    alike = any(LEVELS[row["level"]].names_texts for row in found)
+    return Pair(
+        tuple((row["level"], row["score"]) for row in found),
+        first,
+        compare(*texts) if alike and None not in texts else None,
+        marked(first[TOLD]) if TOLD in first else None,
+    )

@@ -128,10 +128,11 @@ def environment(options: ScanOptions) -> dict[str, Any]:
     Raises:
         DataError: there is no such device as `options` names.
     """
+    system = platform.uname()  # `platform.platform()` starts a process to ask for the processor
     return {
         "version": _core.__version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": "-".join((system.system, system.release, system.machine)),
         "unicode": _core.unicode_version(),
         "kernel": _core.kernel_name(),
         "threads": _core.thread_count(options.threads),

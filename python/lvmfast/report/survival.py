@@ -10,8 +10,9 @@ import drawsvg
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.report.charts import label, rounded
+from lvmfast.report.charts import label
 from lvmfast.report.curves import COLOURS, STYLE
+from lvmfast.report.shares import rounded
 
 WIDTH, HEIGHT = 860.0, 380.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 190.0, 34.0, 44.0

@@ -9,7 +9,6 @@ from lvmfast.leaks import memory
 from lvmfast.leaks.cuts import Span, spans_read
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.results import LevelResult
-from lvmfast.scan.beyond_memory import by_partitions
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.plan import Plan, Sides
 from lvmfast.scan.running import RunningLevels, block_phase
@@ -58,6 +57,8 @@ class Local:
         Raises:
             DataError: there is no room on disk.
         """
+        from lvmfast.scan.beyond_memory import by_partitions
+
         return by_partitions(levels, sides, budget, context)
 
 

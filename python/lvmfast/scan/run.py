@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,19 +13,15 @@ from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
-from lvmfast.leaks.cells import Cells
 from lvmfast.leaks.cuts import numbers_of
-from lvmfast.leaks.duplicates import group_rows, vector_duplicates
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.named import named_values
-from lvmfast.leaks.near import UNUSABLE
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import SideTally
 from lvmfast.levels import LEVELS
-from lvmfast.scan.beyond_memory import by_blocks, by_keys
 from lvmfast.scan.checkable import checkable
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.judged import judged_findings
@@ -37,6 +34,9 @@ from lvmfast.scan.running import (
     findings_of,
     side_info,
 )
+
+if TYPE_CHECKING:
+    from lvmfast.leaks.cells import Cells
 
 
 def scan(train: Dataset, eval: Dataset | None, context: ScanContext) -> Findings:
@@ -221,6 +221,10 @@ def _indexed(levels: Sequence[Level], sides: Sides, planned: Plan, context: Scan
 
 def _passes(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings:
     """The near-duplicate vectors of one set."""
+    # Here and not above, as all that most scans do not need: they start without it.
+    from lvmfast.leaks.duplicates import group_rows, vector_duplicates
+    from lvmfast.leaks.near import UNUSABLE
+
     train, options, (name,) = sides["train"], context.options, levels
     tally = SideTally(len(train.files))
     with context.clock.phase("scan"), context.resumable():
@@ -244,6 +248,8 @@ def _cells(
     dataset: Dataset, level: Level, context: ScanContext, tally: SideTally | None = None
 ) -> Iterator[Cells]:
     """The target vectors of `dataset`; counts its rows when given a tally."""
+    from lvmfast.leaks.cells import Cells
+
     for batch in context.read(dataset, LEVELS[level].needs, f"scan {level}"):
         if tally:
             tally.see(batch)
@@ -251,6 +257,20 @@ def _cells(
             yield Cells.of(batch.targets, batch.start)
         elif tally:
             tally.uncheck_all(batch, MISSING_COLUMN)
+
+
+def _partitions(
+    levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext
+) -> Findings | None:
+    from lvmfast.scan.beyond_memory import by_keys
+
+    return by_keys(levels, sides, planned, context)
+
+
+def _blocks(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
+    from lvmfast.scan.beyond_memory import by_blocks
+
+    return by_blocks(levels, sides, planned, context)
 
 
 #: What goes a way; None where the index turns out to be larger than the plan's room.
@@ -261,7 +281,7 @@ STEPS: Mapping[Way, Step] = {
     "shard": _shard,
     "indexed": _indexed,
     "held": _held,
-    "partitions": by_keys,
-    "blocks": by_blocks,
+    "partitions": _partitions,
+    "blocks": _blocks,
     "passes": _passes,
 }

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset, SplitFile
-from lvmfast.corpus.fingerprint import Fingerprint
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.plain import large_texts, null_rows, without_nulls
 from lvmfast.corpus.sides import SIDES, Side, other_side
@@ -29,6 +28,9 @@ from lvmfast.leaks.tally import Rows, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.levels import LEVELS, columns_of, joined
 from lvmfast.scan.plan import Sides
+
+if TYPE_CHECKING:
+    from lvmfast.corpus.fingerprint import Fingerprint
 
 #: Rows that are read first behind a span, where its last document may go on.
 ROWS_BEHIND = 256

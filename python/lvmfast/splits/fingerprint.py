@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset, load_payload, load_split
+from lvmfast.corpus.codecs import FINGERPRINT
 from lvmfast.corpus.fingerprint import (
     KEYED,
     Fingerprint,
@@ -17,7 +18,7 @@ from lvmfast.corpus.fingerprint import (
 )
 from lvmfast.corpus.keys import text_bytes
 from lvmfast.corpus.looks import LackingError, begins_again
-from lvmfast.corpus.lvfp import SUFFIX, pack, unpack
+from lvmfast.corpus.lvfp import pack, unpack
 from lvmfast.durable import write_bytes
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, naming
@@ -152,8 +153,8 @@ def _blocks(dataset: Dataset, options: ScanOptions) -> int:
 
 
 def _check_place(path: Path) -> None:
-    if path.suffix != SUFFIX:
-        raise DataError(f"{path}: expected a name that ends with {SUFFIX}")
+    if path.suffix != FINGERPRINT:
+        raise DataError(f"{path}: expected a name that ends with {FINGERPRINT}")
     if os.path.lexists(path):
         raise DataError(f"{path}: exists already")
     if not path.parent.is_dir():

@@ -1,0 +1,41 @@
+"""The bars beside counts, as the rectangles of an SVG that the page's template draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+WIDTH = 300.0
+LEAST_VISIBLE = 2.0  #: a single row of millions is still seen
+
+Bar = tuple[str, float, float]  #: what it shows, where it starts, how wide it is
+
+
+def side_bar(matched: int, checked: int, unchecked: int) -> Iterator[Bar]:
+    """One side of one level: rows matched, checked without a match, and unchecked, as parts of all rows."""
+    x = 0.0
+    parts = (("matched", matched), ("passed", checked - matched), ("unchecked", unchecked))
+    for (name, _), span in zip(parts, spans([rows for _, rows in parts], WIDTH), strict=True):
+        if span:
+            yield name, rounded(x), rounded(span)
+        x += span
+
+
+def share_bar(part: int, whole: int) -> Iterator[Bar]:
+    """`part` of `whole`, for a cell of a table that says both."""
+    yield "track", 0.0, WIDTH
+    yield "matched", 0.0, rounded(max(LEAST_VISIBLE, WIDTH * part / whole) if part else 0.0)
+
+
+def spans(counts: list[int], width: float) -> list[float]:
+    """Widths in proportion to `counts`, none of the positive ones too small to be seen."""
+    total = sum(counts)
+    if not total:
+        return [0.0] * len(counts)
+    found = [max(LEAST_VISIBLE, width * n / total) if n else 0.0 for n in counts]
+    found[found.index(max(found))] -= sum(found) - width
+    return found
+
+
+def rounded(length: float) -> float:
+    """A coordinate, as precise as a screen shows it."""
+    return round(length, 2)
