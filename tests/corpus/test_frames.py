@@ -102,8 +102,11 @@ def test_hugging_face_streams_are_what_the_table_is():
     typed = datasets.IterableDataset.from_generator(lambda: iter(ROWS[8:]))
     assert columns_of(typed) == columns_of(TABLE.slice(8))
     both = datasets.DatasetDict({"train": datasets.Dataset(TABLE), "test": datasets.Dataset(TABLE)})
-    with pytest.raises(DataError, match=r"give one of its splits: dataset\['train'\], dataset\['test'\]"):
-        load_split(both)
+    for splits in (both, datasets.IterableDatasetDict({"train": stream, "test": typed})):
+        with pytest.raises(DataError, match=r"give one of its splits: dataset\['train'\], dataset\['test'\]"):
+            load_split(splits)
+    for one in (datasets.DatasetDict(train=both["train"]), datasets.IterableDatasetDict(train=stream)):
+        assert columns_of(one) == columns_of(TABLE)
 
 
 @pytest.mark.parametrize(

@@ -307,6 +307,11 @@ def test_hf_dataset_dicts_list_their_splits(tmp_path):
     with pytest.raises(DataError, match=r"a DatasetDict; give one of its splits: .*'train'.*'test'"):
         load_split(both)
     assert load_split(tmp_path / "hf" / "train").rows == 50
+    datasets.DatasetDict(train=dataset).save_to_disk(tmp_path / "one")
+    assert load_split(tmp_path / "one").rows == 50  # there is no other it could be
+    (tmp_path / "one" / "dataset_dict.json").write_text('{"splits": []}')
+    with pytest.raises(DataError, match="one: a DatasetDict; it has no splits"):
+        load_split(tmp_path / "one")
 
 
 def test_hf_state_that_names_files_elsewhere_is_refused(tmp_path):

@@ -76,9 +76,9 @@ class Contents:
         if real in above:
             return
         names = self._tree.names(folder)
-        if "dataset_dict.json" in names:
-            splits = ", ".join(_splits(self._tree, folder))
-            raise DataError(f"{folder}: a DatasetDict; give one of its splits: {splits}")
+        if "dataset_dict.json" in names and len(splits := _splits(self._tree, folder)) != 1:
+            given = f"give one of its splits: {', '.join(splits)}" if splits else "it has no splits"
+            raise DataError(f"{folder}: a DatasetDict; {given}")
         if CERTIFICATE in names and _is_certificate(self._tree, joined(folder, CERTIFICATE)):
             _refuse_both_sides(self._tree, folder)
             names = [name for name in names if name not in (CERTIFICATE, LEDGER)]

@@ -74,13 +74,19 @@ def open_frame(source: Any, mapping: dict[Column, str], *, strict: bool) -> Tabl
         return open_frame(source.collect(), mapping, strict=strict)
     if isinstance(source, (list, tuple)):
         return open_table(table_of(ROWS, source), mapping, strict=strict) if source else None
-    if all(hasattr(source, name) for name in ("features", "column_names", "with_format", "iter")):
+    if is_hf_stream(source):
         return _open_stream(source, mapping, strict)
     if isinstance(source, RowsByNumber) and not hasattr(source, "dataset"):  # which a DataLoader has
         return _open_rows(source, mapping, strict)
     if isinstance(source, Iterable) and not isinstance(source, (str, bytes, os.PathLike)):
         return _open_batches(source, mapping, strict)
     return None
+
+
+def is_hf_stream(value: Any) -> bool:
+    """Whether it is an ``IterableDataset`` of ``datasets``, or can be read like one."""
+    wanted = ("features", "column_names", "with_format", "iter")
+    return not isinstance(value, Mapping) and all(hasattr(value, name) for name in wanted)
 
 
 def open_table(table: pa.Table, mapping: dict[Column, str], *, strict: bool) -> TableFile:

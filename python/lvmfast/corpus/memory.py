@@ -19,7 +19,7 @@ from lvmfast.corpus.arrays_file import ArraysFile
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Rows, SplitFile
 from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.frames import DATASET, open_frame
+from lvmfast.corpus.frames import DATASET, is_hf_stream, open_frame
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
 from lvmfast.parse import parse_json, without_nan
@@ -31,10 +31,12 @@ def open_memory(source: Any, mapping: dict[Column, str], *, strict: bool = True)
     """The split file of an object in memory; None for an object of another kind.
 
     Raises:
-        DataError: arrays or fields that do not fit their columns, or a DatasetDict.
+        DataError: arrays or fields that do not fit their columns, or a DatasetDict of several splits.
     """
     if isinstance(source, Mapping):
-        if isinstance(source, dict) and source and all(map(_is_hf_dataset, source.values())):
+        if isinstance(source, dict) and source and all(map(_is_split, source.values())):
+            if len(source) == 1:
+                return open_memory(*source.values(), mapping, strict=strict)
             raise DataError(
                 f"{DATASET}: a DatasetDict; give one of its splits: "
                 + ", ".join(f"dataset[{name!r}]" for name in source)
@@ -149,6 +151,10 @@ def _is_tensor(value: Any) -> bool:
 def _is_hf_dataset(value: Any) -> bool:
     wanted = ("features", "column_names", "with_format", "select_columns", "__len__", "__getitem__")
     return not isinstance(value, Mapping) and all(hasattr(value, name) for name in wanted)
+
+
+def _is_split(value: Any) -> bool:
+    return _is_hf_dataset(value) or is_hf_stream(value)
 
 
 def _open_hf_dataset(dataset: Any, mapping: dict[Column, str], strict: bool) -> TableFile:

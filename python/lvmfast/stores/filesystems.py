@@ -50,6 +50,23 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
+def forget_listings(fs: Any) -> None:
+    """Has a file system ask again: that of the Hugging Face hub remembers what it listed, whatever it is told."""
+    if _is_hub(fs):
+        fs.invalidate_cache()
+
+
+def info_now(fs: Any, inner: str) -> dict[str, Any]:
+    """What the store says of an object now."""
+    # Without expand_info, that of the hub leaves out what tells versions apart.
+    entry: dict[str, Any] = fs.info(inner, **({"refresh": True, "expand_info": True} if _is_hub(fs) else {}))
+    return entry
+
+
+def _is_hub(fs: Any) -> bool:
+    return "hf" in fs.protocol
+
+
 def _said(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lvmfast.stores.failures import with_retries
-from lvmfast.stores.filesystems import filesystem
+from lvmfast.stores.filesystems import filesystem, forget_listings
 from lvmfast.stores.objects import FileInfo, info_from
 
 
@@ -16,6 +16,7 @@ def object_or_folder(uri: str) -> FileInfo | None:
         DataError: there is neither, or the store cannot be asked.
     """
     fs, inner = filesystem(uri)
+    forget_listings(fs)
     if "s3" in fs.protocol and "/" not in inner.rstrip("/"):
         with_retries(
             uri, lambda: fs.ls(inner)
@@ -31,6 +32,7 @@ def objects_under(uri: str) -> dict[str, FileInfo]:
         DataError: the store cannot be asked, or there is no such bucket.
     """
     fs, inner = filesystem(uri)
+    forget_listings(fs)
     entries = with_retries(uri, lambda: fs.find(inner, detail=True))
     return _named(uri, inner, entries)
 
@@ -42,6 +44,7 @@ def matching(pattern: str) -> tuple[dict[str, FileInfo], list[str]]:
         DataError: the store cannot be asked, or there is no such bucket.
     """
     fs, inner = filesystem(pattern)
+    forget_listings(fs)
     entries = with_retries(pattern, lambda: fs.glob(inner, detail=True))
     root = _before_magic(pattern)
     start = _before_magic(inner)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from lvmfast.errors import DataError, reason
 from lvmfast.stores.ahead import AHEAD_BYTES, Stage, in_order
 from lvmfast.stores.failures import with_retries
-from lvmfast.stores.filesystems import filesystem
+from lvmfast.stores.filesystems import filesystem, info_now
 from lvmfast.stores.reader import ObjectReader
 from lvmfast.stores.uris import is_uri, local_path
 
@@ -52,7 +52,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
             raise DataError(f"{path}: {reason(error)}") from error
         return FileInfo(status.st_size, None, str(status.st_mtime_ns))
     fs, inner = filesystem(path)
-    return info_from(path, with_retries(path, lambda: fs.info(inner)))
+    return info_from(path, with_retries(path, lambda: info_now(fs, inner)))
 
 
 def info_from(uri: str, entry: dict[str, Any]) -> FileInfo:
