@@ -18,10 +18,23 @@ MESSAGES = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "bot"]), "content": st.none() | WORDS}),
     max_size=3,
 )
+PARTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["text", "image_url"]),
+            "text": st.none() | WORDS,
+            "image_url": st.none() | WORDS,
+        }
+    ),
+    max_size=3,
+)
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "messages": st.none() | MESSAGES,
+            "turns": st.lists(
+                st.fixed_dictionaries({"role": st.just("user"), "content": st.none() | PARTS}), max_size=2
+            ),
             "q": st.none() | WORDS,
             "n": st.none() | st.integers(-5, 10**12),
             "data": st.fixed_dictionaries({"q": st.none() | WORDS}),
@@ -33,6 +46,7 @@ ROWS = st.lists(
 )
 FULL = {
     "messages": [{"role": "user", "content": "a"}, {"role": "bot", "content": "b"}],
+    "turns": [{"role": "user", "content": [{"type": "text", "text": "e", "image_url": "f"}]}],
     "q": "c",
     "n": 3,
     "data": {"q": "d"},
@@ -57,6 +71,9 @@ NAIVE = {
     "messages[*].content": lambda row: lines(contents(row)),
     "messages[role=user].content": lambda row: lines(contents(row, lambda i, m: m["role"] == "user")),
     "messages[1].content": lambda row: lines(contents(row, lambda i, m: i == 1)),
+    "turns[*].content": lambda row: lines(
+        present(*(part["text"] for turn in row["turns"] for part in turn["content"] or []))
+    ),
     "data.q": lambda row: row["data"]["q"],
     "q+n+data.q": lambda row: lines(present(row["q"], row["n"], row["data"]["q"])),
     "Q: {q} ({n})": lambda row: None if None in (row["q"], row["n"]) else f"Q: {row['q']} ({row['n']})",
@@ -89,6 +106,8 @@ def test_a_field_of_that_very_name_goes_before_an_expression():
         ("messages.content", "expected an object with 'content', got list"),
         ("data.nothing", "no field 'nothing' in it; there is q"),
         ("data", "expected text, got struct"),
+        ("turns", "expected text, got list"),
+        ("turns[*].content[*]", "expected text or integers at its end, got struct"),
         ("nowhere.q", r"no field 'nowhere' \(for nowhere\.q\); there is data, id, messages, n, q"),
         ("messages[*", r"no field 'messages\[\*'"),
     ],
@@ -102,6 +121,12 @@ def test_what_no_row_can_have_is_refused_when_the_file_is_opened(mapped, told):
     ("late", "told"),
     [
         ({"messages": [{"content": 1.5}]}, "expected text or integers, got float"),
+        ({"messages": [{"content": ["hi"]}]}, r"expected text, integers or content parts .*, got list"),
+        (
+            {"messages": [{"content": [{"text": "hi"}]}]},
+            r"expected text, integers or content parts .*, got list",
+        ),
+        ({"messages": [{"content": [{"type": "text", "text": {}}]}]}, "expected text or integers, got dict"),
         ({"messages": "hi"}, "expected a list, got str"),
         ({"messages": ["hi"]}, "expected an object with 'content', got str"),
     ],

@@ -10,6 +10,17 @@ from lvmfast.corpus import load_split
 
 CHAT = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
 SHARE = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]
+IN_PARTS = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Why?"},
+            {"type": "image_url"},
+            {"type": "text", "text": "Now?"},
+        ],
+    },
+    {"role": "assistant", "content": [{"type": "text", "text": "So."}]},
+]
 #: Rows, what is said in them, and of an evaluation item its question, choices and answer.
 KNOWN = [
     ({"messages": CHAT}, "Why?\nSo.", ("Why?", None, "So.")),
@@ -18,6 +29,7 @@ KNOWN = [
     ({"instruction": "Do", "output": "Done"}, "Do\nDone", ("Do", None, "Done")),
     ({"prompt": "Say", "completion": "Hi"}, "Say\nHi", ("Say", None, "Hi")),
     ({"prompt": CHAT[:1], "completion": CHAT[1:]}, "Why?\nSo.", ("Why?", None, None)),
+    ({"messages": IN_PARTS}, "Why?\nNow?\nSo.", ("Why?\nNow?", None, "So.")),
     ({"prompt": "Say", "chosen": "Hi", "rejected": "No"}, "Say\nHi\nNo", ("Say", None, "Hi")),
     ({"chosen": CHAT, "rejected": CHAT}, "Why?\nSo.\nWhy?\nSo.", ("Why?", None, None)),
     ({"problem": "2+2?", "solution": "4!"}, "2+2?\n4!", ("2+2?", None, "4!")),

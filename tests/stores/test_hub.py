@@ -26,7 +26,9 @@ def files(monkeypatch):
     constants = pytest.importorskip("huggingface_hub.constants")
     files = {
         "README.md": b"about",
-        "data/train-00000-of-00002.parquet": parquet("a row of no interest at all", f"Quoted: {SEEN}, it said."),
+        "data/train-00000-of-00002.parquet": parquet(
+            "a row of no interest at all", f"Quoted: {SEEN}, it said."
+        ),
         "data/train-00001-of-00002.parquet": parquet("another row"),
         "data/test-00000-of-00001.parquet": parquet(SEEN),
     }
@@ -57,7 +59,8 @@ def test_a_data_set_is_read_like_any_store(files, at, path, rows):
 
 def test_both_sides_stand_on_the_hub(files):
     report = lvmfast.leakscan(
-        "hf://datasets/me/corpus/data/train-*.parquet", "hf://datasets/me/corpus/data/test-00000-of-00001.parquet"
+        "hf://datasets/me/corpus/data/train-*.parquet",
+        "hf://datasets/me/corpus/data/test-00000-of-00001.parquet",
     )
     assert report.findings.verdict == "leak"
     assert report.summary["levels"]["overlap"]["eval_rows_matched"] == 1

@@ -36,7 +36,9 @@ class Hub:
             def answer(self, status: int, content: bytes, commit: str) -> None:
                 hub.log.append(f"{self.command} {self.path}")
                 etag, first = hashlib.sha1(content).hexdigest(), None
-                if (wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")) and content:
+                if (
+                    wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+                ) and content:
                     first, whole = int(wanted[1]), len(content)
                     content = content[first : int(wanted[2]) + 1]
                 self.send_response(status if first is None else 206)
@@ -97,4 +99,6 @@ def _entries(files: Mapping[str, bytes], below: str, recursive: bool) -> list[di
         if recursive or not parts:
             oid = hashlib.sha1(content).hexdigest()
             entries.append({"type": "file", "path": path, "size": len(content), "oid": oid})
-    return entries + [{"type": "directory", "path": folder, "oid": "0" * 40, "size": 0} for folder in sorted(folders)]
+    return entries + [
+        {"type": "directory", "path": folder, "oid": "0" * 40, "size": 0} for folder in sorted(folders)
+    ]

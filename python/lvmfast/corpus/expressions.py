@@ -3,7 +3,8 @@
 An expression is a path, several paths joined by ``+``, or a template with paths in braces. A path begins with
 a field; ``.name`` goes to a field inside it, ``[*]`` to all items of a list, ``[2]`` to one (from 0), and
 ``[role=user]`` to those whose field has that value. Several texts of a row become one. Integers are written
-in digits; anything else is no text. Where a path finds nothing in a row, a template has no text there; of
+in digits; of a list of content parts (``{"type": "text", "text": ...}``) in which a path ends it takes the
+texts; anything else is no text. Where a path finds nothing in a row, a template has no text there; of
 paths joined by ``+`` the others are left.
 """
 
@@ -224,12 +225,27 @@ def _refusal(path: Path, type_: pa.DataType) -> str | None:
         if isinstance(step, Field):
             type_ = inner.field(of).type
     leaf = meant_type(type_)
-    return None if _is_leaf(leaf) else f"expected text or integers at its end, got {leaf}"
+    return (
+        None
+        if _is_leaf(leaf) or (path.steps and _is_parts(type_))
+        else f"expected text or integers at its end, got {leaf}"
+    )
 
 
 def _is_leaf(type_: pa.DataType) -> bool:
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
     return pa.types.is_integer(type_) or any(is_one(type_) for is_one in texts)
+
+
+def _is_parts(type_: pa.DataType) -> bool:
+    """Whether it is a list of content parts, as messages have them that can also hold images."""
+    if not is_list(listed := plain_type(type_)):
+        return False
+    inner = plain_type(listed.value_type)
+    if not pa.types.is_struct(inner):
+        return False
+    fields = [inner.field(name).type for name in ("type", "text") if inner.get_field_index(name) >= 0]
+    return len(fields) == 2 and all(_is_leaf(meant_type(field)) for field in fields)
 
 
 def _found(path: Path, array: pa.Array) -> tuple[pa.Array, _Parents]:
@@ -248,6 +264,9 @@ def _found(path: Path, array: pa.Array) -> tuple[pa.Array, _Parents]:
             array, parents = items, parents[within]
         else:
             array = plain(pc.struct_field(array, step.name))
+    if is_list(array.type):
+        parents = parents[np.asarray(pc.list_parent_indices(array))]
+        array = plain(pc.struct_field(plain(array.flatten()), "text"))
     valid = array.is_valid()
     return array.filter(valid).cast(pa.large_string()), parents[np.asarray(valid)]
 
@@ -270,6 +289,7 @@ def _texts(path: Path, row: Mapping[str, Any]) -> Iterator[str]:
     values = [row.get(path.head)]
     for step in path.steps:
         values = [inner for value in values for inner in inside(step, value)]
+    values = [part for value in values for part in _parts(path, value)]
     for value in values:
         if isinstance(value, str):
             yield value
@@ -277,6 +297,15 @@ def _texts(path: Path, row: Mapping[str, Any]) -> Iterator[str]:
             yield str(value)
         elif value is not None:
             raise ValueError(f"expected text or integers, got {type(value).__name__}")
+
+
+def _parts(path: Path, value: Any) -> list[Any]:
+    """What content parts say; any other value as it is."""
+    if not (path.steps and isinstance(value, list)):
+        return [value]
+    if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in value):
+        raise ValueError("expected text, integers or content parts ({'type': 'text', 'text': ...}), got list")
+    return [part.get("text") for part in value]
 
 
 def inside(step: _Step, value: Any) -> list[Any]:

@@ -36,7 +36,7 @@ def open_memory(source: Any, mapping: dict[Column, str], *, strict: bool = True)
     if isinstance(source, Mapping):
         if isinstance(source, dict) and source and all(map(_is_split, source.values())):
             if len(source) == 1:
-                return open_memory(*source.values(), mapping, strict=strict)
+                return open_memory(next(iter(source.values())), mapping, strict=strict)
             raise DataError(
                 f"{DATASET}: a DatasetDict; give one of its splits: "
                 + ", ".join(f"dataset[{name!r}]" for name in source)

@@ -51,7 +51,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
 
 
 def forget_listings(fs: Any) -> None:
-    """Has a file system ask again: that of the Hugging Face hub remembers what it listed, whatever it is told."""
+    """Has a file system ask again: that of the Hugging Face hub remembers listings, whatever it is told."""
     if _is_hub(fs):
         fs.invalidate_cache()
 
