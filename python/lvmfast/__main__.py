@@ -22,9 +22,11 @@ def main() -> None:
 
 
 def _command() -> "Answer":
+    from lvmfast.ending import guard_threads
     from lvmfast.streams import open_streams
 
     open_streams()
+    guard_threads()
     INTERRUPTS.loading = True
     from lvmfast.cli.app import run
 

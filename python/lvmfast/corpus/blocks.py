@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, BinaryIO, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.errors import DataError
+from lvmfast.threads import threads
 
 Bytes = npt.NDArray[np.uint8]
 Span = TypeVar("Span")
@@ -80,7 +81,7 @@ def ahead(blocks: Iterator[Block]) -> Iterator[Block]:
     def one() -> Block | None:
         return next(blocks, None)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="lvmfast-read") as reader:
+    with threads(1, "lvmfast-read") as reader:
         following: Future[Block | None] = reader.submit(context.run, one)
         while (block := following.result()) is not None:
             following = reader.submit(context.run, one)

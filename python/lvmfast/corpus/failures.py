@@ -33,6 +33,10 @@ def reading(name: str) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{name}: {one_line(reason(error))}") from error
     except (
+        pa.ArrowMemoryError
+    ) as error:  # of the machine, or of a file that claims to hold more than any machine
+        raise DataError(f"{name}: out of memory: {one_line(error)}") from error
+    except (
         zipfile.BadZipFile,
         zlib.error,
         struct.error,

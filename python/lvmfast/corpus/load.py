@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.corpus.quarantined import leaked_among
 from lvmfast.errors import DataError
 from lvmfast.stores import as_source, is_uri
+from lvmfast.threads import threads
 
 if TYPE_CHECKING:
     from lvmfast.corpus.fingerprint import Fingerprint
@@ -179,7 +179,7 @@ def _each(opened: Callable[[str], SplitFile], paths: Sequence[str]) -> list[Spli
     """Opens one after the other on disk; in a store many at once, as each waits for its answer."""
     if not any(map(is_uri, paths)):
         return [opened(path) for path in paths]
-    with ThreadPoolExecutor(OPENED_AT_ONCE, thread_name_prefix="lvmfast-open") as pool:
+    with threads(OPENED_AT_ONCE, "lvmfast-open") as pool:
         opening = [pool.submit(copy_context().run, opened, path) for path in paths]
         try:
             return [file.result() for file in opening]

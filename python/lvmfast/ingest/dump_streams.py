@@ -12,12 +12,12 @@ import bz2
 import os
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from lvmfast.errors import DataError, naming
 from lvmfast.ingest.ordered import in_order
+from lvmfast.threads import threads
 
 _MARK = re.compile(rb"BZh[1-9]1AY&SY")
 _MARK_LENGTH = 10
@@ -59,7 +59,7 @@ def _plain(file: BinaryIO, through: Through) -> Iterator[bytes]:
 def _bz2(path: str, file: BinaryIO, through: Through) -> Iterator[bytes]:
     workers = os.cpu_count() or 1
     start = 0
-    with ThreadPoolExecutor(workers) as pool:
+    with threads(workers, "lvmfast-dump") as pool:
         for part, block in in_order(pool, _whole_streams, _split(file), 2 * workers):
             if block is None:
                 break

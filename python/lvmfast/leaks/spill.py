@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lvmfast.corpus.keys import Keys
 from lvmfast.errors import DataError
+from lvmfast.threads import threads
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -55,7 +56,7 @@ class Spill:
         self._pending: list[pa.RecordBatch] = []
         self._pending_hashes: list[Hashes] = []
         self._pending_bytes = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lvmfast-spill")
+        self._thread = threads(1, "lvmfast-spill")
         self._flushing: Future[None] | None = None
         self.rows = np.zeros(partitions, np.int64)  #: of each partition
         self.nbytes = 0  #: written so far

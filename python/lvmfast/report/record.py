@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +19,7 @@ from lvmfast.errors import DataError
 from lvmfast.leaks.devices import device_name
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.stores import StoredObject
+from lvmfast.threads import threads
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Inputs:
             if not os.path.isfile(path) or _stamp(path) != stamp:
                 raise DataError(f"{path}: changed while it was read")
         if self._objects:
-            with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
+            with threads(OPENED_AT_ONCE, "lvmfast-check") as pool:
                 list(pool.map(StoredObject.check_unchanged, self._objects.values()))
 
     @property

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from lvmfast.stores.filesystems import filesystem
 from lvmfast.stores.folders import folder as folder_at
 from lvmfast.stores.objects import as_source
 from lvmfast.stores.uris import is_uri, joined
+from lvmfast.threads import threads
 
 #: Objects that are put at once.
 PUT_AT_ONCE = 8
@@ -94,7 +95,7 @@ class _StoreStaging:
             self._told(len(put), len(names))
 
         try:
-            with ThreadPoolExecutor(PUT_AT_ONCE) as pool:
+            with threads(PUT_AT_ONCE, "lvmfast-put") as pool:
                 started = [pool.submit(upload, name) for name in first]
                 try:
                     for each in started:
@@ -128,7 +129,10 @@ def local_copies(paths: Sequence[str], *, keep: bool = False) -> Iterator[Iterat
     if not any(map(is_uri, paths)):
         yield iter(paths)
         return
-    with scratch_folder(Path(tempfile.gettempdir())) as scratch, ThreadPoolExecutor(COPIED_AHEAD) as pool:
+    with (
+        scratch_folder(Path(tempfile.gettempdir())) as scratch,
+        threads(COPIED_AHEAD, "lvmfast-copy") as pool,
+    ):
         begun: deque[Future[str]] = deque()
         waiting = iter(enumerate(paths))
 
