@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lvmfast.encoding.embed import embed
     from lvmfast.evals.evaluate import evaluate
     from lvmfast.evals.evaluation import Evaluation
+    from lvmfast.gains.impact import Impact, impact
     from lvmfast.leaks.arrays import hash_texts, intersect_pairs
     from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
     from lvmfast.leaks.nearest import Nearest, nearest
@@ -34,6 +35,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Evaluation",
+    "Impact",
     "IncompleteError",
     "LeakError",
     "LeakReport",
@@ -49,6 +51,7 @@ __all__ = [
     "fingerprint",
     "fingerprint_identity",
     "hash_texts",
+    "impact",
     "intersect_pairs",
     "leakscan",
     "load_split",
@@ -76,6 +79,8 @@ _HOMES = {
     "embed": ("lvmfast.encoding.embed", "embed"),
     "evaluate": ("lvmfast.evals.evaluate", "evaluate"),
     "Evaluation": ("lvmfast.evals.evaluation", "Evaluation"),
+    "impact": ("lvmfast.gains.impact", "impact"),
+    "Impact": ("lvmfast.gains.impact", "Impact"),
     "hash_texts": ("lvmfast.leaks.arrays", "hash_texts"),
     "intersect_pairs": ("lvmfast.leaks.arrays", "intersect_pairs"),
     "NearDuplicates": ("lvmfast.leaks.near_duplicates", "NearDuplicates"),

@@ -131,6 +131,10 @@ COMMANDS = {
     ),
     "fit": Command("rerank fit @walks.npz --out OUT.st", ("--model odd", "--depth 0"), folder=False),
     "claims": Command("claims @report/ --out OUT.md", folder=False),
+    "impact": Command(
+        "impact @report/ --scores @item-scores.jsonl --out OUT",
+        ("--metric none", "--eval @docs.jsonl", "--resamples 1", "--control gone.csv"),
+    ),
     "convert": Command("convert @old.npy OUT.parquet", folder=False),
     "report": Command("report @report/"),
     "quarantine": Command("quarantine @eval.npz --report @report/ --into OUT"),
@@ -190,6 +194,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "history.json").write_text(json.dumps(rows))
     hits = [{"query_idx": n, "hit_indices": [n, (n + 1) % 168]} for n in range(168)]
     (root / "hits.jsonl").write_text("".join(json.dumps(hit) + "\n" for hit in hits))
+    scores = [{"row": n, "score": n % 2} for n in range(60)]
+    (root / "item-scores.jsonl").write_text("".join(json.dumps(score) + "\n" for score in scores))
     texts = [
         {"doc_id": i // 10, "text": " ".join(map(str, words.integers(9999, size=9)))} for i in range(200)
     ]

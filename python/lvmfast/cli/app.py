@@ -40,6 +40,7 @@ COMMANDS = {
     "train": "Train a next-vector model on splits proven clean.",
     "eval": "Score models on unseen chunks.",
     "claims": "Say what the evidence supports, what it forbids, and what waits.",
+    "impact": "Say what a leak was worth: scores on all, clean and leaked items.",
     "gate": "Judge an epoch of a run.",
     "monitor": "Follow a run until its gates are decided, and act once.",
     "triage": "What to try next after a failed gate: commands, with the evidence for each.",

@@ -19,11 +19,13 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.journal import RUN
 from lvmfast.parse import Fields, as_documented, parse_json
+from lvmfast.report.files import ITEMS as ITEMS_SCHEMA
 from lvmfast.report.overlaps import OVERLAPS as OVERLAPS_SCHEMA
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
-from lvmfast.report.write import MATCHED_ROWS, MATCHES, OVERLAPS, PARTIAL, SUMMARY, TABLES
+from lvmfast.report.tables import UNDECIDED as UNDECIDED_SCHEMA
+from lvmfast.report.write import ITEMS, MATCHED_ROWS, MATCHES, OVERLAPS, PARTIAL, SUMMARY, TABLES, UNDECIDED
 from lvmfast.stores import Folder, Identity, folder, is_uri, joined
 
 _REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
@@ -202,8 +204,28 @@ class SavedScan:
         Raises:
             DataError: it is missing or broken, or is not the table of this summary.
         """
-        there = OVERLAPS in self.summary.get(TABLES, {})
-        return self._table(OVERLAPS, OVERLAPS_SCHEMA) if there else None
+        return self._table_if_there(OVERLAPS, OVERLAPS_SCHEMA)
+
+    @cached_property
+    def items(self) -> pa.Table | None:
+        """`items.parquet`: a row for each evaluation row, in order; None where overlap was not scanned.
+
+        Raises:
+            DataError: it is missing or broken, or is not the table of this summary.
+        """
+        return self._table_if_there(ITEMS, ITEMS_SCHEMA)
+
+    @cached_property
+    def undecided(self) -> pa.Table | None:
+        """`undecided.parquet`: evaluation rows that a fingerprint leaves undecided; None without one.
+
+        Raises:
+            DataError: it is missing or broken, or is not the table of this summary.
+        """
+        return self._table_if_there(UNDECIDED, UNDECIDED_SCHEMA)
+
+    def _table_if_there(self, name: str, schema: pa.Schema) -> pa.Table | None:
+        return self._table(name, schema) if name in self.summary.get(TABLES, {}) else None
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         path = joined(self.name, name)

@@ -1,0 +1,258 @@
+"""`lvmfast impact`: what a leak was worth to the scores of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lvmfast import __version__
+from lvmfast.errors import DataError
+from lvmfast.gains.figures import (
+    LEAST,
+    LEVEL,
+    Mask,
+    Sampling,
+    Values,
+    compare,
+    largest_gain,
+    mean_of,
+    sweep,
+)
+from lvmfast.gains.items import Items, scanned_items
+from lvmfast.gains.join import NAMED, Joiner, Model, models_of
+from lvmfast.gains.readers import Asked, read_scores
+from lvmfast.gains.scored import Scores
+from lvmfast.gains.write import write_impact
+from lvmfast.parse import without_nan
+from lvmfast.report.impact_sentences import sentence
+from lvmfast.report.saved import SavedScan
+
+SCHEMA_VERSION = 1
+#: Coverage from which items are removed, one after the other.
+THRESHOLDS = tuple(round(1 - step / 20, 2) for step in range(20))
+#: Edges of bins of coverage; the last bin holds 1.
+EDGES = tuple(step / 10 for step in range(11))
+
+#: Paths of scores: one, several, or by the name that a model is to have.
+Given = str | PathLike[str] | Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What `impact` found.
+
+    Attributes:
+        content: as `impact.json` (docs/impact.md).
+        items: as `impact.parquet`: a row for each evaluation row of the scan.
+    """
+
+    content: dict[str, Any]
+    items: pa.Table
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is said of each model, for people."""
+        return [model["sentence"] for model in self.content["models"]]
+
+    def save(self, directory: str | PathLike[str]) -> None:
+        """Writes `impact.json` and `impact.parquet` into a new or an empty folder.
+
+        Raises:
+            DataError: it holds something already, or cannot be written.
+        """
+        write_impact(directory, self.content, self.items)
+
+
+def impact(
+    report: str | PathLike[str],
+    scores: Given,
+    *,
+    control: Given | None = None,
+    eval: Sequence[str] = (),
+    metric: str | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Impact:
+    """Joins a saved scan with scores of its items: what is the score without what leaked?
+
+    Args:
+        report: what ``lvmfast leakscan --out`` wrote.
+        scores: files of scores, or folders of an evaluator's files (docs/impact.md lists the kinds). A
+            mapping gives models names.
+        control: scores of a model that did not see the training data of the scan.
+        eval: the evaluation files, where they lie elsewhere than when they were scanned.
+        metric: the score to read, where a file has several.
+        resamples: samples of the bootstrap.
+        seed: of the samples.
+
+    Raises:
+        DataError: a file cannot be read, no score of a file is of an item of the scan, an item has two scores
+            of one model, or a score is no finite number.
+    """
+    if resamples < 100:
+        raise DataError(f"resamples: expected at least 100, got {resamples}")
+    sampling = Sampling(resamples, seed)
+    scan = SavedScan.open(report)
+    items = scanned_items(scan, eval)
+    asked, joiner = Asked(metric, items.expressions), Joiner(items)
+    models, notes = models_of(items, [joiner.join(each) for each in _read(scores, asked)])
+    controls, of_controls = models_of(items, [joiner.join(each) for each in _read(control or (), asked)])
+    if len(controls) > 1:
+        names = ", ".join(model.name for model in controls)
+        raise DataError(f"control: expected the scores of one model, got those of {names}")
+    if controls and controls[0].name in {model.name for model in models}:
+        raise DataError(f"control: {controls[0].name} is one of the models; NAME=PATH gives one another name")
+    notes = [*items.notes, *notes, *of_controls]
+    notes += [note for model in (*models, *controls) for file in model.files for note in file.scores.notes]
+    told = [_told(items, model, None if not controls else controls[0], sampling) for model in models]
+    told += [_told(items, model, None, sampling, is_control=True) for model in controls]
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "report": fspath(report),
+        "verdict": scan.summary["verdict"],
+        "scan_sentence": scan.summary.get("sentence"),
+        "items": {
+            "all": len(items),
+            "leaked": int(items.leaked.sum()),
+            "undecided": int(items.undecided.sum()),
+            "levels": {level: int(mask.sum()) for level, mask in items.levels.items()},
+            "files": list(items.files),
+        },
+        "options": {
+            "metric": metric,
+            "resamples": resamples,
+            "seed": seed,
+            "level": LEVEL,
+            "least": LEAST,
+            "control": controls[0].name if controls else None,
+        },
+        "models": told,
+        "notes": list(dict.fromkeys(notes)),
+    }
+    return Impact(without_nan(_lists(content)), _table(items, [*models, *controls]))
+
+
+def _read(given: Given, asked: Asked) -> list[Scores]:
+    """The scores behind what was given; of a model with a name, under that name."""
+    if isinstance(given, (str, PathLike)):
+        return read_scores(fspath(given), asked)
+    if not isinstance(given, Mapping):
+        return [found for each in given for found in _read(each, asked)]
+    found = []
+    for name, paths in given.items():
+        of_model = _read(paths, asked)
+        there = {scores.model for scores in of_model if scores.stated}
+        if name in there:  # one of several models of a file
+            of_model = [scores for scores in of_model if scores.model == name]
+        elif len(there) > 1:
+            raise DataError(
+                f"{name}: {of_model[0].path}: expected the scores of one model, or one of the models there: "
+                f"{', '.join(sorted(there))}"
+            )
+        found += [replace(scores, model=name) for scores in of_model]
+    return found
+
+
+def _told(
+    items: Items, model: Model, control: Model | None, sampling: Sampling, *, is_control: bool = False
+) -> dict[str, Any]:
+    """Everything that is said of a model."""
+    known = np.isfinite(model.values) & ~items.undecided
+    missing = np.flatnonzero(np.isnan(model.values))
+    told: dict[str, Any] = {
+        "name": model.name,
+        "control": is_control,
+        "metric": model.metric,
+        "percent": bool(((model.values[known] >= 0) & (model.values[known] <= 1)).all()),
+        "joined": [file.to_dict() for file in model.files],
+        "without_score": len(missing),
+        "first_without_score": [items.name(int(item)) for item in missing[:NAMED]],
+        "undecided": int((np.isfinite(model.values) & items.undecided).sum()),
+        "overall": _compared(items, model.values, items.leaked, known, sampling),
+        "levels": {
+            level: _compared(items, model.values, mask, known & (mask | ~items.leaked), sampling)
+            for level, mask in items.levels.items()
+        },
+        "files": [
+            {
+                "file": name,
+                **_compared(items, model.values, items.leaked, known & (items.file == place), sampling),
+            }
+            for place, name in enumerate(items.files)
+            if (known & (items.file == place)).any()
+        ],
+        **_by_coverage(items, model.values, known, sampling),
+        "against_control": None,
+    }
+    if control is not None:
+        both = known & np.isfinite(control.values)
+        apart = _compared(items, model.values - control.values, items.leaked, both, sampling)
+        told["against_control"] = {
+            "control": control.name,
+            "items": int(both.sum()),
+            **{name: apart[name] for name in ("leaked_minus_clean", "gain", "over", "verdict")},
+        }
+    told["sentence"] = sentence(told, LEAST)
+    return told
+
+
+def _compared(items: Items, values: Values, leaked: Mask, known: Mask, sampling: Sampling) -> dict[str, Any]:
+    return compare(values[known], leaked[known], items.clusters[known], sampling)
+
+
+def _by_coverage(items: Items, values: Values, known: Mask, sampling: Sampling) -> dict[str, Any]:
+    """The score by how much of an item stands in training, and of what is left below each threshold."""
+    strength = []
+    for name, coverage in items.coverage.items():
+        for low, high in pairwise(EDGES):
+            mask = known & (coverage >= low) & ((coverage < high) | (high == EDGES[-1]))
+            if mask.any():
+                found = mean_of(values[mask], items.clusters[mask], sampling)
+                strength.append({"measure": name, "low": low, "high": high, **found})
+    anywhere = items.coverage.get("coverage_anywhere")
+    if anywhere is None:
+        return {"strength": strength, "sweep": None}
+    measured = known & np.isfinite(anywhere)
+    points = sweep(values[measured], anywhere[measured], THRESHOLDS, items.clusters[measured], sampling)
+    return {
+        "strength": strength,
+        "sweep": {
+            "measure": "coverage_anywhere",
+            "items": int(measured.sum()),
+            "not_measured": int((known & ~measured).sum()),
+            "points": points,
+            "largest_gain_at": largest_gain(points),
+        },
+    }
+
+
+def _lists(value: Any) -> Any:
+    """JSON has no tuples."""
+    if isinstance(value, Mapping):
+        return {key: _lists(each) for key, each in value.items()}
+    return [_lists(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _table(items: Items, models: Sequence[Model]) -> pa.Table:
+    """A row for each item: where it stands, the levels it leaked at, its coverage, and each model's score."""
+    levels = [[level for level, mask in items.levels.items() if mask[item]] for item in range(len(items))]
+    columns: dict[str, pa.Array] = {
+        "eval_file": pa.array([items.files[file] for file in items.file], pa.string()),
+        "eval_row": pa.array(items.row),
+        "leaked": pa.array(items.leaked),
+        "undecided": pa.array(items.undecided),
+        "levels": pa.array(levels, pa.list_(pa.string())),
+        **{name: pa.array(values, from_pandas=True) for name, values in items.coverage.items()},
+        "cluster": pa.array(items.clusters),
+    }
+    scores = pa.StructArray.from_arrays(
+        [pa.array(model.values, from_pandas=True) for model in models], [model.name for model in models]
+    )
+    return pa.table({**columns, "scores": scores})
