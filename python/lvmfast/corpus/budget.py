@@ -75,6 +75,8 @@ class Budget:
         self._limit = _limit.get()
         #: of a block of rows
         self.block_bytes = share_of(self._limit)
+        #: of rows that are kept because a report may name them
+        self.kept_bytes = self.block_bytes // 4
 
     @property
     def window_bytes(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -65,6 +65,8 @@ class Batch:
     answer: pa.Array | None = None
     targets: VectorColumn | None = None
     windows: VectorColumn | None = None
+    #: Keeps some rows of the file, by number, so that `Dataset.take` need not read them again.
+    keeper: Callable[[Rows], None] | None = None
 
     @classmethod
     def of(cls, file_row: int, rows: int, values: Mapping[Column, Any]) -> Batch:
@@ -89,6 +91,11 @@ class Batch:
         """The columns that are there, by the names of the fields that hold them."""
         fields = {name: getattr(self, name) for name in (_FIELDS.get(column, column) for column in COLUMNS)}
         return {name: values for name, values in fields.items() if values is not None}
+
+    def keep(self, rows: Rows) -> None:
+        """Has rows of the batch kept, where that spares reading them again, for `Dataset.take`."""
+        if self.keeper is not None:
+            self.keeper(self.file_row + rows)
 
     def sliced(self, start: int, stop: int) -> Batch:
         """Rows `start` to `stop` of the batch, without a copy."""

@@ -15,6 +15,10 @@ from lvmfast.errors import DataError, reason
 _LONGEST = 240
 
 
+class FieldError(DataError):
+    """A field of a row does not hold what its column does; the rest of the file may be in order."""
+
+
 def one_line(error: object) -> str:
     """The message of a foreign error on one line, cut to a readable length."""
     text = " ".join(str(error).split()) or type(error).__name__

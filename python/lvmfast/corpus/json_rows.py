@@ -17,7 +17,7 @@ import pyarrow as pa
 from lvmfast import _core
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column
 from lvmfast.corpus.expressions import Expression
-from lvmfast.corpus.failures import one_line
+from lvmfast.corpus.failures import FieldError, one_line
 from lvmfast.corpus.lines import Lines
 from lvmfast.corpus.values import item_text
 from lvmfast.errors import DataError
@@ -153,7 +153,7 @@ def objects(path: str, lines: Lines, fields: frozenset[str]) -> Iterator[tuple[i
             names = [name for name, _ in last]
             twice = next((name for name in names if name in fields and names.count(name) > 1), None)
             if twice is not None:
-                raise DataError(f"{where}: {twice!r} stands twice")
+                raise FieldError(f"{where}: {twice!r} stands twice")
         yield number, value
 
 
@@ -162,7 +162,7 @@ def _read_id(where: str, value: Any) -> str | None:
         return str(value)
     if value is None or isinstance(value, str):
         return _read_text(where, value)
-    raise DataError(f"{where}: expected an integer or string id, got {kind(value)}")
+    raise FieldError(f"{where}: expected an integer or string id, got {kind(value)}")
 
 
 def _read_text(where: str, value: Any) -> str | None:
@@ -173,7 +173,7 @@ def _read_text(where: str, value: Any) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{where}: a lone surrogate, \\u{ord(value[error.start]):04x}") from error
+        raise FieldError(f"{where}: a lone surrogate, \\u{ord(value[error.start]):04x}") from error
     return value
 
 

@@ -53,7 +53,7 @@ class SelectedFile:
                 continue
             first = int(low)
             if high - low == batch.rows:
-                yield replace(batch, file_row=first, start=first)
+                yield replace(batch, file_row=first, start=first, keeper=None)
                 continue
             places = self._kept[low:high] - batch.file_row
             index = pa.array(places)
@@ -61,4 +61,4 @@ class SelectedFile:
                 name: values[places] if isinstance(values, VectorColumn) else values.take(index)
                 for name, values in batch.stored().items()
             }
-            yield replace(batch, file_row=first, start=first, rows=int(high - low), **taken)
+            yield replace(batch, file_row=first, start=first, rows=int(high - low), keeper=None, **taken)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,9 @@ from lvmfast.corpus.columns import EXPECTED_ITEMS, MISSED, near_misses, reads_a_
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Batch, Column, Rows
 from lvmfast.corpus.dead_ends import NOTHING, dead_end
 from lvmfast.corpus.expressions import Expression, expressions, makes_text
-from lvmfast.corpus.failures import reading
+from lvmfast.corpus.failures import FieldError, reading
 from lvmfast.corpus.joined import joined
+from lvmfast.corpus.kept import KeptRows
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.shapes import shaped
 from lvmfast.corpus.sliced import spans
@@ -77,6 +80,7 @@ class TableFile:
         self.texts_are_checked = False
         self.provenance: dict[str, Any] | None = None
         self._read, self._guess, self.starts = scan, rows_guess, starts
+        self._kept = KeptRows()
         with reading(name):  # field names that are not UTF-8
             names = list(schema.names)
         twice = [field for field, count in Counter(names).items() if count > 1]
@@ -234,9 +238,28 @@ class TableFile:
         """As `SplitFile.batches`. Of an object the first bytes are on their way when this returns."""
         fields = list(dict.fromkeys(self.fields[column] for column in columns))
         step = rows_per_batch(rows, sum(4 * int(np.prod(self._shapes.get(c, (0,)))) for c in columns))
-        with reading(self.name):
-            scanned = self._scan(fields, step, wanted)
+        scanned = None if wanted is None or self.rows is None else self._kept.found(wanted, fields)
+        if scanned is None:
+            # The ids of texts come along, so that rows are kept with all that a report says of them.
+            ids = self.id_types if wanted is None and "text" in columns else ()
+            beside = [field for column in ids if (field := self.fields[column]) not in fields]
+            with reading(self.name):
+                scanned = self._scan([*fields, *beside], step, wanted)
+            if beside:
+                scanned = self._if_in_order(scanned, fields, step)
         return self._batches(scanned, columns, step, wanted, Budget())
+
+    def _if_in_order(
+        self, scanned: Iterator[tuple[int, pa.RecordBatch]], fields: list[str], step: int
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """As `scanned`; where what it reads beside `fields` turns out to be no ids, without them."""
+        end = 0
+        try:
+            for first, batch in scanned:
+                end = first + batch.num_rows
+                yield first, batch
+        except FieldError:
+            yield from (read for read in self._scan(fields, step, None) if read[0] >= end)
 
     def _batches(
         self,
@@ -259,7 +282,8 @@ class TableFile:
                         if hits[0] == hits[1]:
                             continue
                     values = {c: self._value(c, piece.column(self.fields[c]), low) for c in columns}
-                    yield Batch.of(low, piece.num_rows, values)
+                    keep = partial(self._kept.add, piece, low, budget.kept_bytes)
+                    yield replace(Batch.of(low, piece.num_rows, values), keeper=keep)
         if self.rows is None:  # its scan leaves nothing out, whatever is wanted
             self.rows = end
         elif wanted is None and end != self.rows:

@@ -111,4 +111,4 @@ def _whole(batch: Batch) -> Batch:
         for name, column in batch.stored().items()
         if isinstance(column, VectorColumn)
     }
-    return replace(batch, **columns)
+    return replace(batch, keeper=None, **columns)

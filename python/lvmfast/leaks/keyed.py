@@ -124,6 +124,7 @@ class KeyedLevel:
         if len(hit):
             self._stream_rows.append(batch.start + hit)
             self._stream_slots.append(slots[hit])
+            batch.keep(hit)
             self.matched += len(hit)
 
     def _see(self, side: Side, batch: Batch, slots: Rows | None) -> Rows:

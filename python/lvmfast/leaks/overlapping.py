@@ -89,6 +89,12 @@ def rows_of(matches: Evidence) -> Rows:
     return np.repeat(matches.train_row - before, rows) + counted(rows)
 
 
+def near_rows(pairs: _core.OverlapPairs, documents: Documents) -> Rows:
+    """The training rows that evidence of the pairs shows, as `rows_of` gives them; a row may come again."""
+    counts = pairs.near_end - pairs.near_start
+    return np.repeat(documents.first_rows(pairs.document) + pairs.near_start, counts) + counted(counts)
+
+
 def touched_rows(
     pairs: _core.OverlapPairs, which: npt.NDArray[np.bool_], documents: Documents
 ) -> tuple[Rows, Rows]:

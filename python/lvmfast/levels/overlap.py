@@ -26,7 +26,16 @@ from lvmfast.leaks.chunks import ChunkJoin, Documents
 from lvmfast.leaks.cuts import AS_THEY_ARE
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_ROW, Named
 from lvmfast.leaks.options import ScanOptions
-from lvmfast.leaks.overlapping import MATCH, SHORT, Alike, Places, evidence_of, rows_of, touched_rows
+from lvmfast.leaks.overlapping import (
+    MATCH,
+    SHORT,
+    Alike,
+    Places,
+    evidence_of,
+    near_rows,
+    rows_of,
+    touched_rows,
+)
 from lvmfast.leaks.results import Holders, LevelResult, Merging, Undecided
 from lvmfast.leaks.rules import OWN, RULES
 from lvmfast.leaks.running import Beginning, Running
@@ -135,9 +144,10 @@ class OverlapLevel:
         """Takes the next documents, or rows of them."""
         texts = self._seen("train", batch)
         if self._options.join_chunks:
-            self._scan(self._chunks.add(batch, texts))
+            shown = self._scan(self._chunks.add(batch, texts)) - batch.start
         else:
-            self._scan([Documents(batch.start, texts)])
+            shown = self._scan([Documents(batch.start, texts)]) - batch.start
+        batch.keep(shown[(shown >= 0) & (shown < batch.rows)])
 
     def begin(self, before: Batch | None) -> None:
         """As `Joining.begin`."""
@@ -152,7 +162,9 @@ class OverlapLevel:
         """As `Joining.end`."""
         self._scan(self._chunks.end())
 
-    def _scan(self, parts: Iterable[Documents]) -> None:
+    def _scan(self, parts: Iterable[Documents]) -> Rows:
+        """Takes documents; the rows of them that evidence may show."""
+        shown = [NO_ROWS]
         for documents in parts:
             pairs = self._index.scan(*documents.packed, self._options.threads, documents.starts)
             leak = leaks(pairs, self._options)
@@ -172,6 +184,8 @@ class OverlapLevel:
                 beside["short"] = self._those(pairs, ~leak, documents, stands)
                 self._found.add(replace(self._those(pairs, leak, documents, stands), beside=beside))
                 self._found.check()
+                shown.append(near_rows(pairs, documents))
+        return np.concatenate(shown)
 
     def _with_answers(self, documents: Documents, pairs: _core.OverlapPairs) -> tuple[Rows, Rows]:
         """Each pair and evaluation row of its item whose answer stands near the question."""

@@ -22,6 +22,9 @@ use self::cursor::{Cursor, Read, Unusual};
 use self::paths::Found;
 pub use self::paths::{Made, Path, Step};
 
+/// Room for texts is made in multiples of so many bytes, so that what one block leaves fits the next.
+const ROOM: usize = 512 << 10;
+
 /// Line ends among `bytes`.
 pub fn line_ends(bytes: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', bytes).count()
@@ -96,7 +99,7 @@ impl Reader {
         let rows = block.rows;
         let all = block.columns.into_iter().chain(block.texts);
         let finished: Vec<_> = all.map(Column::finish).collect::<Read<_>>().ok()?;
-        self.sizes = finished.iter().map(|(_, size)| size + size / 8).collect();
+        self.sizes = finished.iter().map(|(_, size)| (size + size / 8).next_multiple_of(ROOM)).collect();
         Some((rows, finished.into_iter().map(|(buffers, _)| buffers).collect()))
     }
 }
