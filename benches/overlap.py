@@ -10,6 +10,7 @@ negatives and speed are printed as tables. With --background and --items, local 
     python benches/overlap.py --background DIR --items FILE.jsonl
     python benches/overlap.py core                  # the core in memory: speed, threads, memory
     python benches/overlap.py rules                 # items that published rules call leaked, and plain Python
+    python benches/overlap.py templates             # items of templates, and the templates filled otherwise
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import overlap_core
 import overlap_rules
+import overlap_templates
 import peers
 from common import machine
 from kinds import LEAK, NEGATIVE
@@ -83,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", default="score", choices=["score", "core", "rules"])
+    parser.add_argument("what", nargs="?", default="score", choices=["score", "core", "rules", "templates"])
     parser.add_argument("--quick", action="store_true", help="a small set")
     parser.add_argument("--seed", default="7")
     parser.add_argument("--per-kind", type=int, help="plants of each kind in each script")
@@ -99,6 +101,9 @@ def main() -> None:
     size = SIZES["quick" if args.quick else "whole"]
     if args.what == "core":
         overlap_core.measure(args.quick)
+        return
+    if args.what == "templates":
+        print(overlap_templates.table(args.seed))
         return
     size = replace(
         size,

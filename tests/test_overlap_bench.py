@@ -16,6 +16,7 @@ from tests.support.places import ROOT
 
 sys.path.append(str(ROOT / "benches"))
 import overlap_rules
+import overlap_templates
 from kinds import KINDS, LEAK, NEGATIVE
 from peers import RULES, Rules, decon_pair
 from planting import Given, Plant, Size, make, read_truth
@@ -262,6 +263,20 @@ def test_the_bench_compares_each_rule_over_all_documents_with_a_scan(tmp_path):
         (tmp_path / place).write_text("".join(told))
     assert overlap_rules.scanned(tmp_path) == plain
     assert "| palm | 1 | 1 | 0 |" in overlap_rules.compare(tmp_path)
+
+
+def test_items_of_templates_stand_where_the_bench_says_and_other_fillings_nowhere():
+    items: list[str] = []
+    documents = overlap_templates.made("Latin", "3", items)
+    assert len(set(items)) == len(items) == overlap_templates.TEMPLATES * overlap_templates.ITEMS
+    for document in documents:
+        there = [row for row, item in enumerate(items) if item.strip() in document.text]
+        assert there == ([document.item] if document.kind == "verbatim" else []) or document.kind == "case"
+    kinds = {document.kind for document in documents}
+    assert kinds == {*overlap_templates.KINDS_PLANTED, overlap_templates.OTHER}
+    rows = overlap_templates.table("3").splitlines()
+    (verbatim,) = (row for row in rows if row.startswith("| verbatim "))
+    assert verbatim.count("100.0 of") == len(overlap_templates.LANGUAGES)
 
 
 def test_a_line_of_decons_report_is_a_pair():

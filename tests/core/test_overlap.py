@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Sequence
 
@@ -223,6 +224,41 @@ def test_templates_in_many_items_equal_the_twin() -> None:
         *items[:5], " and then ".join(items[10:14]), items[-1].replace("12", "13").replace("3 ", "4 "),
         SENTENCE.format("light", "dark", "space"), "so " + SENTENCE.format("mouth", "x", "y") + " indeed",
     ]  # fmt: skip
+    assert scanned(items, documents) == naive.pairs(items, documents)
+
+
+#: Parts of templates, and what fills their slots.
+PARTS = {
+    "Latin": (["which of the", "is true of every", "was first to", "how many of the"], "ab cd ef gh ij kl"),
+    "Han": (["下列哪一項是", "的正確說法", "關於此人", "何者"], "甲乙 丙丁 戊己 庚 辛 壬癸"),
+    "Thai": (["ข้อใดกล่าวถึง", "ได้ถูกต้อง", "มากที่สุดใน", "เป็น"], "กขค งจฉ ชซ ฌญฎฏฐ ฑฒณดตถ ทธ"),
+}  # fmt: skip
+
+
+@given(st.sampled_from(sorted(PARTS)), st.data())
+@settings(max_examples=60, deadline=None)
+def test_items_of_templates_equal_the_twin(script: str, data: st.DataObject) -> None:
+    """Items of one template or two; documents of items, their pieces, and the templates filled otherwise."""
+    parts, fillings = PARTS[script]
+    space = " " if script == "Latin" else ""
+    filling = st.sampled_from(fillings.split())
+    part = st.sampled_from(parts)
+    templates = data.draw(st.lists(st.lists(part, min_size=2, max_size=4), min_size=1, max_size=2))
+    piece = st.one_of(filling, part, st.just("\u2014else "))
+
+    def filled(template: list[str], *slots: str) -> str:
+        words = [word for pair in itertools.zip_longest(template, slots, fillvalue="") for word in pair]
+        return space.join(filter(None, words))
+
+    slots = [[data.draw(filling) for _ in range(12)] for _ in range(3)]
+    items = [filled(template, *some) for template in templates for some in zip(*slots, strict=True)]
+    other = st.sampled_from(templates).flatmap(
+        lambda template: st.lists(piece, min_size=len(template) - 1, max_size=4).map(
+            lambda some: filled(template, *some)
+        )
+    )
+    documents = data.draw(st.lists(st.lists(st.one_of(other, piece), max_size=6).map(space.join), max_size=4))
+    documents += items[:2]
     assert scanned(items, documents) == naive.pairs(items, documents)
 
 

@@ -105,6 +105,9 @@ class Item:
     tokens: tuple[str, ...]
     weights: list[int] = field(default_factory=list)
     seeds: set[tuple[str, ...]] = field(default_factory=set)
+    #: In an item of a template, the tokens that are of it alone, and the runs that cover no others.
+    of_template: set[int] = field(default_factory=set)
+    frequent: set[tuple[str, ...]] = field(default_factory=set)
 
 
 @dataclass
@@ -135,9 +138,12 @@ def evaluation_side(texts: Sequence[str]) -> Side:
                 if k + run <= len(item.tokens)
             ]
             of_template.append(bool(around) and all(of_run[run][gram] > FREQUENT for gram in around))
+        ours = grams(item.tokens, 5)
         if not all(of_template):
             item.weights = [0 if t else w for t, w in zip(of_template, item.weights, strict=True)]
-        ours = grams(item.tokens, 5)
+            item.of_template = {j for j, t in enumerate(of_template) if t}
+            if 5 * sum(of_run[5][gram] > FREQUENT for gram in ours) >= 2 * len(ours):
+                item.frequent = {gram for gram in grams(item.tokens, run) if of_run[run][gram] > FREQUENT}
         item.seeds = {gram for gram in ours if of_run[5][gram] <= FREQUENT}
         if ours and not item.seeds:
             item.seeds = {min(ours, key=lambda gram: of_run[5][gram])}
@@ -151,11 +157,23 @@ def held_tokens(item: Item, held: Counter[tuple[str, ...]], n: int) -> set[int]:
     for place, gram in enumerate(grams(item.tokens, n)):
         seen[gram] += 1
         if seen[gram] <= held[gram]:
-            found.update(range(place, place + n))
+            found.update(covered_by(item, place, n))
     return found
 
 
-def words_of(item: Item, places: set[int] | range) -> int:
+def covered_by(item: Item, place: int, n: int) -> set[int]:
+    """The tokens that the n-gram at a place covers: a frequent run those of templates alone."""
+    here = set(range(place, place + n))
+    return here & item.of_template if item.tokens[place : place + n] in item.frequent else here
+
+
+def covered_in(item: Item, run: range) -> set[int]:
+    """The tokens that a common run covers by itself."""
+    n = run_of(item.tokens)
+    return {j for place in range(run.start, run.stop - n + 1) for j in covered_by(item, place, n)}
+
+
+def words_of(item: Item, places: set[int]) -> int:
     return sum(in_words(item.weights[place]) for place in places)
 
 
@@ -214,7 +232,7 @@ def judge(item: Item, document: list[str]) -> dict[str, object] | None:
         if place - 1 not in looked_at:
             stretches.append([])
         stretches[-1].append(document[place])
-    runs = common_runs(item, stretches)
+    runs = [covered_in(item, run) for run in common_runs(item, stretches)]
     anywhere = [in_words(weight(token)) for token in item.tokens]
     match = (
         (2 * best[0] >= total and words_of(item, covered) >= 10 * WORD)

@@ -43,6 +43,16 @@ pub(super) struct Item<'a, const RUN: usize> {
     pub(super) runs: &'a Places<RUN>,
 }
 
+impl<const RUN: usize> Item<'_, RUN> {
+    /// The tokens that the run which begins at `place` covers.
+    #[inline]
+    fn covers(&self, place: u32) -> impl Iterator<Item = usize> {
+        let place = place as usize;
+        let templates_alone = self.worth[place].begins_frequent();
+        (place..place + RUN).filter(move |&token| !templates_alone || self.worth[token].is_template())
+    }
+}
+
 /// The grams of an item in the windows of a document.
 #[derive(Debug, Default)]
 pub(super) struct Read {
@@ -199,7 +209,7 @@ impl Cover {
         let held = &mut self.held[gram as usize];
         *held += 1;
         if let Some(&place) = item.runs.of(gram).get(*held as usize - 1) {
-            for token in place as usize..place as usize + RUN {
+            for token in item.covers(place) {
                 self.depth[token] += 1;
                 if self.depth[token] == 1 {
                     self.covered.weight += item.worth[token].weight();
@@ -217,7 +227,7 @@ impl Cover {
         let held = &mut self.held[gram as usize];
         *held -= 1;
         if let Some(&place) = item.runs.of(gram).get(*held as usize) {
-            for token in place as usize..place as usize + RUN {
+            for token in item.covers(place) {
                 self.depth[token] -= 1;
                 if self.depth[token] == 0 {
                     self.covered.weight -= item.worth[token].weight();

@@ -1,9 +1,12 @@
 //! Which 5-grams are frequent on the whole evaluation side, and what stands in for those of items that have no others:
-//! all that the seeds of some items need to know of the rest.
+//! all that the seeds of some items need to know of the rest. And which items are of templates.
 
 use super::groups::{by_item, distinct_items, for_equal};
 use super::items::{FREQUENT, Items};
 use super::seeds::SEED;
+
+/// An item is of a template if so many parts of these many of its 5-grams are frequent.
+const TEMPLATE_PART: (usize, usize) = (2, 5);
 
 /// Bits of the tokens of all items.
 #[derive(Debug, Default)]
@@ -29,7 +32,8 @@ pub(super) struct Frequent {
 }
 
 impl Frequent {
-    /// Of all items, which are closed. Marks the places of seeds that stand in an item more than once.
+    /// Of all items, which are closed. Marks the places of seeds that stand in an item more than once, and takes the
+    /// marks of frequent runs from items that are not of templates.
     pub(super) fn new(items: &mut Items) -> Self {
         let mut begins = Bits(vec![0; items.tokens.len().div_ceil(64)]);
         // Of each item that has frequent grams alone so far, the rarest: in how many items it stands, and where.
@@ -60,6 +64,15 @@ impl Frequent {
         }
         for place in repeated {
             items.worth[place].set_repeated();
+        }
+        for item in 0..items.len() {
+            let places = items.places(item);
+            let grams = (places.len() + 1).saturating_sub(SEED);
+            let frequent = (places.start..places.start + grams).filter(|&place| made.begins(place)).count();
+            let (part, of) = TEMPLATE_PART;
+            if of * frequent < part * grams {
+                items.covers_all(item);
+            }
         }
         made
     }

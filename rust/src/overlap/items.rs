@@ -35,11 +35,24 @@ impl Worth {
     const KIND: u8 = 0b111;
     const TEMPLATE: u8 = 0x80;
     const REPEATED: u8 = 0x40;
+    const FREQUENT: u8 = 0x20;
+
+    /// Whether the token belongs to a template, and weighs nothing.
+    #[inline]
+    pub(super) fn is_template(self) -> bool {
+        self.0 & Self::TEMPLATE != 0
+    }
+
+    /// Whether the run that begins here covers tokens of templates alone.
+    #[inline]
+    pub(super) fn begins_frequent(self) -> bool {
+        self.0 & Self::FREQUENT != 0
+    }
 
     /// The weight of the token in its item.
     #[inline]
     pub(super) fn weight(self) -> u32 {
-        if self.0 & Self::TEMPLATE == 0 { self.weight_anywhere() } else { 0 }
+        if self.is_template() { 0 } else { self.weight_anywhere() }
     }
 
     /// The weight of the token were it part of no template.
@@ -51,7 +64,7 @@ impl Worth {
     /// The weight of the token in words: none of a letter or a short number.
     #[inline]
     pub(super) fn words(self) -> u32 {
-        if self.0 & Self::TEMPLATE == 0 { self.words_anywhere() } else { 0 }
+        if self.is_template() { 0 } else { self.words_anywhere() }
     }
 
     /// The same were it part of no template.
@@ -190,14 +203,14 @@ impl Items {
         Ok(())
     }
 
-    /// No item comes any more: what only finds equal ones is let go, and tokens of templates lose their
-    /// weight.
+    /// No item comes any more: what only finds equal ones is let go, frequent runs are known, and tokens of templates
+    /// lose their weight.
     pub(super) fn close(&mut self) {
         self.known = HashTable::new();
         self.tokens.shrink_to_fit();
         self.worth.shrink_to_fit();
         let run: Vec<usize> = (0..self.len()).map(|item| self.run(item)).collect();
-        let mut frequent = vec![false; self.tokens.len()];
+        let mut worth = std::mem::take(&mut self.worth);
         for length in [RUN, LONG_RUN] {
             if !run.contains(&length) {
                 continue;
@@ -205,29 +218,41 @@ impl Items {
             for_equal(self, self.all(), length, |same| {
                 if distinct_items(same) > FREQUENT {
                     for gram in same.iter().filter(|gram| run[gram.item as usize] == length) {
-                        frequent[self.places(gram.item as usize).start + gram.place as usize] = true;
+                        worth[self.places(gram.item as usize).start + gram.place as usize].0 |=
+                            Worth::FREQUENT;
                     }
                 }
             });
         }
         for (item, run) in run.into_iter().enumerate() {
-            let places = self.places(item);
-            let frequent = &frequent[places.clone()];
-            let worth = &mut self.worth[places];
+            let worth = &mut worth[self.places(item)];
             let grams = (worth.len() + 1).saturating_sub(run);
-            let in_template = |token: usize| {
+            let in_template = |worth: &[Worth], token: usize| {
                 let at = (token + 1).saturating_sub(run)..(token + 1).min(grams);
-                !at.is_empty() && frequent[at].iter().all(|&frequent| frequent)
+                !at.is_empty() && worth[at].iter().all(|worth| worth.begins_frequent())
             };
-            if !(0..worth.len()).all(in_template) {
-                for (token, worth) in worth.iter_mut().enumerate() {
-                    if in_template(token) {
-                        worth.0 |= Worth::TEMPLATE;
-                    }
+            if (0..worth.len()).all(|token| in_template(worth, token)) {
+                covers_all(worth);
+                continue;
+            }
+            for token in 0..worth.len() {
+                if in_template(worth, token) {
+                    worth[token].0 |= Worth::TEMPLATE;
                 }
             }
         }
+        self.worth = worth;
     }
+
+    /// Every run of this item covers all its tokens, be it frequent or not.
+    pub(super) fn covers_all(&mut self, item: usize) {
+        let places = self.places(item);
+        covers_all(&mut self.worth[places]);
+    }
+}
+
+fn covers_all(worth: &mut [Worth]) {
+    worth.iter_mut().for_each(|worth| worth.0 &= !Worth::FREQUENT);
 }
 
 fn hash_tokens(tokens: &[u64]) -> u64 {

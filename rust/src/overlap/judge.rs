@@ -69,12 +69,12 @@ impl<const RUN: usize> Judge<RUN> {
         let words_covered: u32 = covered.map(|(worth, _)| worth.words()).sum();
         let runs = self.runs.find(&self.grams, &self.read.grams);
         let strength = if half(best.weight) && words_covered >= HALF_WORDS
-            || half(best.weight) && in_a_row(runs, worth, Worth::words) >= HALF_WORDS_IN_A_ROW
+            || half(best.weight) && in_a_row::<RUN>(runs, worth, Worth::words) >= HALF_WORDS_IN_A_ROW
             || half(in_document) && words_in_document >= HALF_WORDS
             || items.length(item) >= WHOLE_LENGTH
                 && (whole
                     || 4 * u64::from(best.weight) >= 3 * u64::from(weight)
-                        && in_a_row(runs, worth, Worth::words_anywhere) >= IN_A_ROW)
+                        && in_a_row::<RUN>(runs, worth, Worth::words_anywhere) >= IN_A_ROW)
         {
             MATCH
         } else if whole {
@@ -127,12 +127,28 @@ fn in_runs(runs: &[Run], least: u32) -> u32 {
     tokens
 }
 
-/// The most that tokens of one of the runs that begin at each place are worth.
-fn in_a_row(runs: &[Run], worth: &[Worth], of: impl Fn(Worth) -> u32) -> u32 {
-    let mut before = vec![0];
-    for &worth in worth {
-        before.push(before[before.len() - 1] + of(worth));
-    }
-    let of_run = |(place, run): (usize, &Run)| before[place + run.length as usize] - before[place];
+/// The most that tokens are worth which one of the runs that begin at each place covers.
+fn in_a_row<const RUN: usize>(runs: &[Run], worth: &[Worth], of: impl Fn(Worth) -> u32) -> u32 {
+    let before = |of: &dyn Fn(Worth) -> u32| {
+        let mut before = vec![0];
+        worth.iter().for_each(|&worth| before.push(before[before.len() - 1] + of(worth)));
+        before
+    };
+    let templates = before(&|worth| if worth.is_template() { of(worth) } else { 0 });
+    let others = before(&|worth| if worth.is_template() { 0 } else { of(worth) });
+    // Of each place, how many places before it begin a gram that covers all its tokens; and those places.
+    let covers_all = |worth: Worth| u32::from(!worth.begins_frequent());
+    let (count, places) =
+        (before(&covers_all), (0..worth.len()).filter(|&place| covers_all(worth[place]) == 1));
+    let places: Vec<usize> = places.collect();
+    let of_run = |(place, run): (usize, &Run)| {
+        let end = place + run.length as usize;
+        let all = &places[count[place] as usize..count[(end + 1).saturating_sub(RUN).max(place)] as usize];
+        let others = match all {
+            [] => 0,
+            [first, ..] => others[all[all.len() - 1] + RUN] - others[*first],
+        };
+        templates[end] - templates[place] + others
+    };
     runs.iter().enumerate().map(of_run).max().unwrap_or(0)
 }

@@ -20,7 +20,8 @@
 //!
 //! **Weights.** A word weighs 12; a character of Han, kana or Hangul 6, of Thai, Lao, Tibetan, Myanmar or Khmer
 //! 4; a token of one ASCII letter, or a number of up to three digits, 3. In an item, a token all of whose runs
-//! are frequent weighs 0 (it belongs to a template), unless all its tokens do. Words are counted by weight, 12
+//! are frequent weighs 0 (it belongs to a template), unless all its tokens do. An item is *of a template* if two
+//! fifths of its 5-grams are frequent, and not all its tokens belong to one. Words are counted by weight, 12
 //! a word, without letters and such numbers. The *length* of an item is its words, those of templates as well,
 //! where a character of Han, kana or Hangul counts 8: twelve are as long as eight words.
 //!
@@ -34,14 +35,15 @@
 //! **Coverage.** A window is `2 * tokens of the item + 64` consecutive tokens of the document (all of a
 //! shorter one) that hold a whole seed. It covers the tokens of the item at held places of runs, those it
 //! holds as often as the item does up to this place: so what is repeated in the item has to be repeated in
-//! the document. The best window covers the most weight, then the most tokens, then comes first.
+//! the document. In an item of a template a frequent run covers tokens of templates alone. The best window covers the
+//! most weight, then the most tokens, then comes first.
 //!
 //! **Match**, of a candidate: the best window covers half of the item's weight, and 10 words, or 8 words are
 //! in a row in the windows; or the held places of seeds in the whole document are half of the weight and 10
 //! words (not where runs have 5 tokens: a long document has the seeds of any such item); or, of an item
 //! of a length of 8 words, the best window covers every token, or three quarters of the weight with 7
-//! words in a row in the windows, whatever they weigh. If it covers every token of a shorter item,
-//! the pair is *short*.
+//! words in a row in the windows, whatever they weigh. Words in a row are those that one common run covers. If the best
+//! window covers every token of a shorter item, the pair is *short*.
 //!
 //! **Numbered lines.** Lines are numbered if at least three in a row begin, behind blanks, with a number of up to
 //! six digits, each one more than the one before, that no letter, number or `_` follows. A document that has some is
@@ -62,7 +64,9 @@
 //! document holds every one of its 5-grams as often as the item does, so every place of a seed is held and
 //! the item is a candidate. A window is longer than the item: some window holds the whole stretch, and with
 //! it a seed and all its runs as often as the item does. An item has as many tokens as a run or more, so that
-//! every token belongs to a run and the window covers every token: a match or a short one.
+//! every token belongs to a run. In an item of a template, one of the template is covered by its runs, which are all
+//! frequent; any other has a run that is not frequent, which covers all its tokens. So the window covers every token:
+//! a match or a short one.
 //!
 //! # How
 //!
