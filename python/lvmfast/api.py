@@ -192,6 +192,10 @@ def leakscan(
         scratch=scratch,
         most_seconds=most_seconds,
     )
+    if near is not None:
+        from lvmfast.encoding.measured import check_near
+
+        check_near(near, threshold)
     if shard is not None:
         check_shard(*shard)
         if out is None:
@@ -239,7 +243,9 @@ def leakscan(
             inputs.splits = _embedded(splits, encoder, progress, announce)
     datasets = {side: split.dataset for side, split in inputs.splits.items()}
     if near is not None:
-        options = replace(options, threshold=_measured(near, threshold, datasets, announce))
+        from lvmfast.encoding.measured import measured_threshold
+
+        options = replace(options, threshold=measured_threshold(near, datasets.values(), announce))
 
     def record() -> RunRecord:
         return RunRecord(
@@ -277,17 +283,6 @@ def _check_embeds(options: ScanOptions, way: str) -> None:
         raise DataError(f"encoder: no level of {', '.join(options.levels)} compares vectors; add {wanted}")
     if way:
         raise DataError(f"encoder: a scan by {way} reads vectors from files; write them with `lvmfast embed`")
-
-
-def _measured(near: str, threshold: float, datasets: Mapping[Side, Dataset], announce: Announce) -> float:
-    from lvmfast.encoding.measured import measured_threshold
-
-    if threshold != DEFAULT_THRESHOLD:
-        raise DataError(f"near: {near} stands for a threshold; leave out the threshold {threshold:g}")
-    stated = {name: said for split in datasets.values() for name, said in split.provenance.items()}
-    measured, encoder = measured_threshold(near, stated)
-    announce(f"threshold {measured:g}: measured for {near} with {encoder}")
-    return measured
 
 
 def _embedded(

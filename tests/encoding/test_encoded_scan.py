@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lvmfast
-from lvmfast.encoding import encoded, parts
+from lvmfast.encoding import encoded, measured, parts
 from lvmfast.errors import DataError
 from tests.support.command import refused, run
 from tests.support.letter_encoder import LetterEncoder
@@ -171,6 +171,27 @@ def test_what_is_near_by_an_encoder_stays_on_one_side_of_a_split(tmp_path):
         assert (3 in sides["joined"]) == (17 in sides["joined"])
         apart += (3 in sides["plain"]) != (17 in sides["plain"])
     assert apart
+
+
+def test_a_split_takes_the_threshold_that_was_measured_for_its_encoder(tmp_path, monkeypatch):
+    table = {"crc": {"weights": LetterEncoder().provenance["weights"], "same": 0.9999, "paraphrase": 0.999}}
+    monkeypatch.setattr(measured, "read_toml", lambda path: table)
+    rows = [{"doc_id": i // 5, "text": text} for i, text in enumerate(sentences(100))]
+    source = tmp_path / "all.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told, options = [], {"eval_docs": 4, "min_chunks_per_doc": 1, "encoder": "letters"}
+    for near, expected in (("same", 0.9999), ("paraphrase", 0.999)):
+        done = lvmfast.split(source, out=tmp_path / near, near=near, announce=told.append, **options)
+        given = lvmfast.split(source, out=tmp_path / f"{near}-given", threshold=expected, **options)
+        assert f"threshold {expected}: measured for {near} with crc" in told
+        assert done.scans[0].report.options.threshold == given.scans[0].report.options.threshold == expected
+        names = [tmp_path / folder / "eval.jsonl" for folder in (near, f"{near}-given")]
+        assert names[0].read_bytes() == names[1].read_bytes()
+    with pytest.raises(DataError, match="near: same stands for a threshold"):
+        lvmfast.split(source, out=tmp_path / "both", near="same", threshold=0.9, **options)
+    split = ["split", str(source), "--out", str(tmp_path / "cli"), "--eval-docs", "4", "--near"]
+    refused(run(*split, "alike"), "near: expected same or paraphrase, got 'alike'")
+    refused(run(*split, "same"), "no file says which encoder made its vectors")
 
 
 def test_what_it_cannot_do_is_refused(files, tmp_path):

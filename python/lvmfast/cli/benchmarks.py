@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import BenchmarkTable
+from lvmfast.cli.options import BenchmarkTable, Json
 from lvmfast.cli.values import listed
 from lvmfast.exits import Answer
 from lvmfast.shown import say, say_json, tell
@@ -21,7 +21,7 @@ def benchmarks(
         list[str] | None,
         typer.Option(metavar="NAMES", help="Fetch these from the hub first, as far as they are not at hand."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+    as_json: Json = False,
 ) -> Answer:
     """List the benchmarks that are known by name, and which of them are at hand. Exit 0, or 2: bad input."""
     from lvmfast.corpus.benchmarks import benchmarks_named, known_benchmarks

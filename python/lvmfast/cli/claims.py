@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import Json
 from lvmfast.cli.values import write_result
 from lvmfast.exits import Answer
 from lvmfast.shown import say, say_json
@@ -22,7 +23,7 @@ def claims(
         list[Path], typer.Argument(metavar="DIR...", help="What eval, leakscan and train wrote to --out.")
     ],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them there, as Markdown.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+    as_json: Json = False,
 ) -> Answer:
     """Say what the evidence supports, what it forbids, and what waits. Exit 0: said, 2: bad input."""
     from lvmfast.evals.claims import claims as read_claims

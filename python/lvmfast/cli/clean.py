@@ -13,6 +13,8 @@ from lvmfast.cli.options import (
     BenchmarkTable,
     EvalTexts,
     Ignore,
+    Json,
+    MemoryLimit,
     NewFolder,
     Quiet,
     RayAddress,
@@ -58,14 +60,12 @@ def clean(
     eval_payload: EvalTexts = None,
     ignore: Ignore = None,
     threads: Threads = 0,
-    memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Refuse a closing scan that needs more, such as 4GiB.")
-    ] = None,
+    memory_limit: MemoryLimit = None,
     engine: Annotated[
         str, typer.Option(help="Where the closing scan reads the larger side: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> Answer:
     """Write a side without the rows that leaked, and prove it. Exit 0: proven clean, 1: not, 2: bad input."""

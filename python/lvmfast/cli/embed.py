@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import Columns, Ignore, Quiet, RayAddress, Texts
+from lvmfast.cli.options import BatchSize, Bf16, Columns, Ignore, Quiet, RayAddress, Texts
 from lvmfast.cli.values import assignments, behind
 from lvmfast.encoding.embed import EmbeddedTexts
 from lvmfast.encoding.embed import embed as run_embed
@@ -37,8 +37,8 @@ def embed(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, ...: where the encoder runs; a GPU where there is one.")
     ] = None,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Run the encoder in bfloat16.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Texts that the encoder takes at once.")] = 64,
+    bf16: Bf16 = False,
+    batch_size: BatchSize = 64,
     engine: Annotated[
         str, typer.Option(help="Where texts are embedded: local, or ray for a cluster.")
     ] = "local",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import Gates, RunFolder
+from lvmfast.cli.options import Epoch, Gates, Json, RunFolder
 from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
 from lvmfast.exits import Answer
 from lvmfast.gates import TRAINING, at_epoch, judge, read_gates
@@ -19,9 +19,9 @@ from lvmfast.training.history import read_run
 @exit_codes
 def gate(
     run: RunFolder,
-    epoch: Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
+    epoch: Epoch = 2,
     gates: Gates = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict on stdout alone.")] = False,
+    as_json: Json = False,
     quiet: Annotated[bool, typer.Option(help="The closing line alone.")] = False,
 ) -> Answer:
     """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not there yet."""

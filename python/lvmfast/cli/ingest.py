@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import Ignore, RayAddress
+from lvmfast.cli.options import BatchSize, Bf16, Ignore, RayAddress
 from lvmfast.cli.values import behind
 from lvmfast.corpus.paths import Expansion
 from lvmfast.encoding.encoder import Encoder
@@ -70,8 +70,6 @@ EncoderName = Annotated[
     typer.Option("--encoder", metavar="MODEL", help="A sentence-transformers folder, or name on the hub."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...: the encoder's; a GPU where there is one.")]
-Bf16 = Annotated[bool, typer.Option("--bf16", help="Run the encoder in bfloat16.")]
-Batch = Annotated[int, typer.Option(help="Texts that the encoder takes at once.")]
 Context = Annotated[int, typer.Option(help="Chunks before the target.")]
 LayoutName = Annotated[
     Layout, typer.Option(help="chunks: every vector once; seed: copied contexts, as older scripts read them.")
@@ -108,7 +106,7 @@ def wikipedia(
     language: Language = "en",
     device: Device = None,
     bf16: Bf16 = False,
-    batch_size: Batch = 64,
+    batch_size: BatchSize = 64,
     context: Context = 5,
     layout: LayoutName = "chunks",
     against: Against = None,
@@ -210,7 +208,7 @@ def embed_command(
     encoder: EncoderName,
     device: Device = None,
     bf16: Bf16 = False,
-    batch_size: Batch = 64,
+    batch_size: BatchSize = 64,
     engine: Engine = "local",
     ray_address: RayAddress = None,
     resume: Resume = False,

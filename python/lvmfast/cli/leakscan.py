@@ -14,7 +14,10 @@ from lvmfast.cli.options import (
     EncoderName,
     EvalColumns,
     Ignore,
+    Json,
+    MemoryLimit,
     MinChars,
+    NearName,
     Normalize,
     Quiet,
     RayAddress,
@@ -84,10 +87,7 @@ def leakscan(
         ),
     ] = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
-    near: Annotated[
-        str | None,
-        typer.Option(help="Instead of --threshold: what was measured for the encoder: same, or paraphrase."),
-    ] = None,
+    near: NearName = None,
     normalize: Normalize = "default",
     min_chars: MinChars = DEFAULT_MIN_CHARS,
     max_df: Annotated[
@@ -132,7 +132,7 @@ def leakscan(
         str, typer.Option(help="Where the larger side is read: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
+    as_json: Json = False,
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -157,10 +157,7 @@ def leakscan(
     ] = False,
     ignore: Ignore = None,
     threads: Threads = 0,
-    memory_limit: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB; the rest goes to disk."),
-    ] = None,
+    memory_limit: MemoryLimit = None,
     device: Annotated[
         str, typer.Option(help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same.")
     ] = "cpu",

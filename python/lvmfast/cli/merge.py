@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import Json
 from lvmfast.cli.render import render
 from lvmfast.exits import Answer
 from lvmfast.merging import merge as run_merge
@@ -26,7 +27,7 @@ def merge(
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder or URI for the summary and the tables.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary on stdout alone.")] = False,
+    as_json: Json = False,
     quiet: Annotated[bool, typer.Option(help="No tables; the closing line stays.")] = False,
 ) -> Answer:
     """Make one report of all parts of a scan. Exit 0: clean, 1: leak, 2: bad input, 3: a part is missing."""

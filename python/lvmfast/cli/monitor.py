@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import Gates, RunFolder
+from lvmfast.cli.options import Epoch, Gates, RunFolder
 from lvmfast.cli.triage import show_triage
 from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
 from lvmfast.exits import Answer
@@ -31,7 +31,7 @@ class OnFail(str, Enum):
 @exit_codes
 def monitor(
     run: RunFolder,
-    epoch: Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")] = 2,
+    epoch: Epoch = 2,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 120.0,
     on_fail: Annotated[
         OnFail, typer.Option(help="stop: the trainer saves and ends; triage: what to try next; warn: say so.")

@@ -38,6 +38,12 @@ BenchmarkTable = Annotated[
     typer.Option(metavar="FILE", help="Benchmarks of your own, TOML (docs/named-benchmarks.md)."),
 ]
 Threshold = Annotated[float, typer.Option(help="Cosine from which two vectors match.")]
+NearName = Annotated[
+    str | None,
+    typer.Option(
+        "--near", help="Instead of --threshold: what was measured for the encoder: same, or paraphrase."
+    ),
+]
 Normalize = Annotated[str, typer.Option(help="How texts are made comparable: default, none, strict.")]
 MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]
 EncoderName = Annotated[
@@ -48,7 +54,16 @@ EncoderName = Annotated[
         help="Make vectors of texts that have none: a sentence-transformers folder, or name on the hub.",
     ),
 ]
+Bf16 = Annotated[bool, typer.Option("--bf16", help="Run the encoder in bfloat16.")]
+BatchSize = Annotated[int, typer.Option(help="Texts that the encoder takes at once.")]
 Threads = Annotated[int, typer.Option(help="0: one per available core.")]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory to stay within, such as 4GiB; what does not fit goes to disk, or is refused.",
+    ),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
@@ -56,11 +71,13 @@ RayAddress = Annotated[
 NewFolder = Annotated[
     str, typer.Option(metavar="DIR", help="Folder, or URI of one, to write to: empty, or not there yet.")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, on stdout alone.")]
 Quiet = Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")]
 RunFolder = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Folder of a run, or the history of any trainer (docs/gates.md)."),
 ]
+Epoch = Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")]
 Gates = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
 ]

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import Json
 from lvmfast.cli.values import write_result
 from lvmfast.errors import DataError
 from lvmfast.evals.hits import HitScores, load_hits, load_truth, score_hits
@@ -41,7 +42,7 @@ def score(
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Score a quarantined set; the result says LEAKED.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
+    as_json: Json = False,
 ) -> Answer:
     """Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles."""
     if payload is not None and truth is None:

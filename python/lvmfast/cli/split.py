@@ -12,6 +12,9 @@ from lvmfast.cli.options import (
     Columns,
     EncoderName,
     Ignore,
+    Json,
+    MemoryLimit,
+    NearName,
     NewFolder,
     Normalize,
     Quiet,
@@ -22,7 +25,7 @@ from lvmfast.cli.options import (
 from lvmfast.cli.values import assignments, behind, size
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD
-from lvmfast.report.progress import progress_display
+from lvmfast.report.progress import announcer, progress_display
 from lvmfast.splits.divide import DEFAULT_MIN_CHUNKS
 from lvmfast.splits.split import DOC_ID
 from lvmfast.splits.split import split as run_split
@@ -57,6 +60,7 @@ def split(
     seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
     payload: Texts = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
+    near: NearName = None,
     normalize: Normalize = "default",
     min_chars: Annotated[
         int, typer.Option(help="Shorter texts are not compared, counted after normalisation.")
@@ -65,10 +69,8 @@ def split(
     column: Columns = None,
     ignore: Ignore = None,
     threads: Threads = 0,
-    memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Refuse what needs more, such as 4GiB.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate on stdout alone.")] = False,
+    memory_limit: MemoryLimit = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> Answer:
     """Divide one dataset into train and eval that share nothing. Exit 0: proven clean, 2: bad input."""
@@ -85,6 +87,7 @@ def split(
             seed=seed,
             payload=behind(payload, ignore),
             threshold=threshold,
+            near=near,  # type: ignore[arg-type]
             normalize=normalize,  # type: ignore[arg-type]
             min_chars=min_chars,
             encoder=encoder,
@@ -92,6 +95,7 @@ def split(
             threads=threads,
             memory_limit=None if memory_limit is None else size(memory_limit),
             progress=progress,
+            announce=announcer(quiet or as_json),
         )
     show_split(result, as_json=as_json, quiet=quiet)
     return Answer.YES if result.passed else Answer.NO

@@ -14,6 +14,8 @@ from lvmfast.cli.options import (
     EvalColumns,
     EvalTexts,
     Ignore,
+    Json,
+    MemoryLimit,
     Quiet,
     Threads,
     TrainColumns,
@@ -47,12 +49,8 @@ def threshold(
     seed: Annotated[int, typer.Option(help="Of the edits.")] = 0,
     ignore: Ignore = None,
     threads: Threads = 0,
-    memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Memory to stay within, such as 4GiB.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the figures as JSON, on stdout alone.")
-    ] = False,
+    memory_limit: MemoryLimit = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> Answer:
     """Measure from which cosine on texts are the same, or say the same, for these sets and their encoder."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import RunFolder
+from lvmfast.cli.options import Json, RunFolder
 from lvmfast.cli.verdicts import run_notes
 from lvmfast.exits import Answer
 from lvmfast.shown import say, say_json
@@ -20,7 +17,7 @@ from lvmfast.training.triage import triage as run_triage
 @exit_codes
 def triage(
     run: RunFolder,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the steps on stdout alone.")] = False,
+    as_json: Json = False,
 ) -> Answer:
     """What to try next after a failed gate: commands, with the evidence for each. Runs none of them."""
     found = read_run(run)

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.options import BenchmarkNames, BenchmarkTable, EvalTexts, Ignore, Threads, TrainTexts
+from lvmfast.cli.options import (
+    BenchmarkNames,
+    BenchmarkTable,
+    EvalTexts,
+    Ignore,
+    Json,
+    MemoryLimit,
+    Threads,
+    TrainTexts,
+)
 from lvmfast.cli.values import behind, evaluation_side, size
 from lvmfast.exits import Answer
 from lvmfast.report.progress import progress_display
@@ -36,10 +45,8 @@ def verify(
     eval_payload: EvalTexts = None,
     ignore: Ignore = None,
     threads: Threads = 0,
-    memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Refuse scans that need more, such as 4GiB.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
+    memory_limit: MemoryLimit = None,
+    as_json: Json = False,
     quiet: Annotated[bool, typer.Option(help="No progress; the closing line stays.")] = False,
 ) -> Answer:
     """Check a clean split again: files and scans. Exit 0: verified, 1: not, 3: a side is missing."""

@@ -20,7 +20,9 @@ from lvmfast.corpus.looks import LackingError, begins_again
 from lvmfast.corpus.paths import given_paths
 from lvmfast.corpus.sides import Side
 from lvmfast.encoding.encoded import encoded_sides
+from lvmfast.encoding.measured import Near, check_near, measured_threshold
 from lvmfast.errors import DataError, reason
+from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
 from lvmfast.leaks.progress import Clock, Progress, silent
 from lvmfast.leaks.tally import Rows
@@ -58,6 +60,7 @@ def split(
     seed: int = 0,
     payload: Any = None,
     threshold: float = DEFAULT_THRESHOLD,
+    near: Near | None = None,
     normalize: Normalization = "default",
     min_chars: int = DEFAULT_MIN_CHARS,
     encoder: str | None = None,
@@ -65,6 +68,7 @@ def split(
     threads: int = 0,
     memory_limit: int | None = None,
     progress: Progress = silent,
+    announce: Announce = say_nothing,
 ) -> CleanSplit:
     """Divides `data` by document, so that no side was seen by another, and proves it by scanning the result.
 
@@ -90,6 +94,8 @@ def split(
         seed: of the lots.
         payload: texts by (doc_id, chunk_id).
         threshold: cosine from which two vectors match.
+        near: instead of `threshold`: what was measured for the encoder of the vectors, for the ``same`` text
+            or for a ``paraphrase``.
         normalize: how texts are made comparable: default, none or strict.
         min_chars: texts with fewer characters after normalisation are not compared.
         encoder: makes vectors of texts that have none, as for a scan; of what is written, once more.
@@ -97,6 +103,7 @@ def split(
         threads: 0 for one per available core.
         memory_limit: bytes; what would need more is refused.
         progress: called as (phase, rows done, rows in all or None).
+        announce: told in a line which vectors were made, and which threshold was measured.
 
     Raises:
         DataError: bad input, a side that would be empty, or a folder that cannot be written.
@@ -111,6 +118,8 @@ def split(
         threads=threads,
         memory_limit=memory_limit,
     )
+    if near is not None:
+        check_near(near, threshold)
     fields = dict(columns or {})
     if by != DOC_ID:
         fields[DOC_ID] = by
@@ -130,7 +139,9 @@ def split(
     inputs = Inputs({"train": OpenSplit(dataset, texts)}, threads)
     if encoder is not None:
         with clock.phase("embed"):
-            dataset = encoded_sides({"train": dataset}, encoder, progress)["train"]
+            dataset = encoded_sides({"train": dataset}, encoder, progress, announce)["train"]
+    if near is not None:
+        options = replace(options, threshold=measured_threshold(near, [dataset], announce))
     with clock.phase("join"):
         documents = (rows_as_documents if by_row else read_documents)(dataset, options, progress)
         found = relate_documents(dataset, documents.of_row, len(documents.rows), options, progress)
