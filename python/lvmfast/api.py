@@ -18,7 +18,7 @@ from lvmfast.corpus.budget import limited
 from lvmfast.corpus.codecs import is_fingerprint
 from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, check_mapping, columns_of
 from lvmfast.corpus.dead_ends import NOTHING
-from lvmfast.corpus.load import as_fingerprint
+from lvmfast.corpus.load import Given, as_fingerprint
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.paths import expanded, given_paths
 from lvmfast.corpus.payload import Payload
@@ -66,13 +66,13 @@ def _looks_through(asked: Mapping[str, Any]) -> bool:
 @begins_again(unless=_looks_through)
 @limited
 def leakscan(
-    train: Any,
-    eval: Any = None,
+    train: Given,
+    eval: Given | None = None,
     *,
     benchmarks: Sequence[str] = (),
-    payload: Any = None,
-    train_payload: Any = None,
-    eval_payload: Any = None,
+    payload: Given | Payload | None = None,
+    train_payload: Given | Payload | None = None,
+    eval_payload: Given | Payload | None = None,
     levels: Iterable[str] | None = None,
     threshold: float = DEFAULT_THRESHOLD,
     near: Literal["same", "paraphrase"] | None = None,

@@ -11,8 +11,9 @@ import numpy as np
 from lvmfast.api import leakscan
 from lvmfast.calibration.edits import EDITS, edited
 from lvmfast.calibration.suggest import Cosines, Suggestion, suggest
-from lvmfast.corpus import Dataset, load_payload, load_split
+from lvmfast.corpus import Dataset, Payload, load_payload, load_split
 from lvmfast.corpus.columns import ColumnsOfSides, columns_of
+from lvmfast.corpus.load import Given
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.encoding.encoded import encoded_sides
@@ -52,12 +53,12 @@ class Calibration:
 
 @begins_again()
 def threshold(
-    train: Any,
-    eval: Any,
+    train: Given,
+    eval: Given,
     *,
     encoder: str | None = None,
-    train_payload: Any = None,
-    eval_payload: Any = None,
+    train_payload: Given | Payload | None = None,
+    eval_payload: Given | Payload | None = None,
     columns: ColumnsOfSides | None = None,
     seed: int = 0,
     threads: int = 0,

@@ -48,10 +48,19 @@ class RowsByNumber(Protocol):
         ...
 
 
+class Lazy(Protocol):
+    """What becomes such a frame when it is asked for: a LazyFrame of polars."""
+
+    def collect(self) -> Any:
+        """The frame."""
+        ...
+
+
 #: What rows can be read of beside paths: columns by name, a table, rows as dicts, texts, or batches of these.
 InMemory: TypeAlias = (
     Mapping[str, Any]
     | ArrowStream
+    | Lazy
     | RowsByNumber
     | Sequence[Mapping[str, Any]]
     | Sequence[str]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from lvmfast.corpus.codecs import is_fingerprint
 from lvmfast.corpus.columns import check_mapping, mapping_of_items, mapping_of_texts
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Dataset, SplitFile
 from lvmfast.corpus.formats import required_format
+from lvmfast.corpus.frames import InMemory
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.memory import open_memory
-from lvmfast.corpus.paths import Named, expanded, given_paths
+from lvmfast.corpus.paths import Named, Paths, expanded, given_paths
 from lvmfast.corpus.payload import Payload, join
 from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.corpus.quarantined import leaked_among
@@ -24,15 +25,17 @@ from lvmfast.threads import threads
 if TYPE_CHECKING:
     from lvmfast.corpus.fingerprint import Fingerprint
 
+#: What a split is opened of.
+Given: TypeAlias = Paths | InMemory | Dataset
 #: Objects whose footers or first blocks are fetched side by side.
 OPENED_AT_ONCE = 16
 
 
 def load_split(
-    source: Any,
+    source: Given,
     *,
     columns: Mapping[str, str] | None = None,
-    payload: Any = None,
+    payload: Given | Payload | None = None,
     allow_leaked: bool = False,
     lenient: bool = False,
     ignore: Sequence[str] = (),
@@ -150,7 +153,7 @@ def as_fingerprint(source: Any) -> Fingerprint | None:
 
 
 def load_payload(
-    source: Any,
+    source: Given | Payload,
     *,
     columns: Mapping[str, str] | None = None,
     allow_leaked: bool = False,

@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from lvmfast.corpus.contents import Contents
 from lvmfast.corpus.dataset import Column
@@ -52,6 +52,10 @@ class Expansion:
         )
         _refuse_repeats(both.files)
         return both
+
+
+#: What names files: a path, quoted glob, folder or URI, or several of them.
+Paths: TypeAlias = str | os.PathLike[str] | Sequence[str] | Sequence[os.PathLike[str]] | Expansion
 
 
 def expand(paths: Sequence[str], ignore: Sequence[str] = ()) -> Expansion:

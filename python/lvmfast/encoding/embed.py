@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lvmfast.corpus import load_payload, load_split
+from lvmfast.corpus import Payload, load_payload, load_split
 from lvmfast.corpus.columns import CUSTOMARY
 from lvmfast.corpus.dataset import Column, Dataset
+from lvmfast.corpus.load import Given
 from lvmfast.corpus.looks import begins_again
 from lvmfast.corpus.writing import Blocks, write_npz
 from lvmfast.encoding.encoder import Encoder
@@ -54,12 +55,12 @@ class EmbeddedTexts:
 @holds("out")
 @begins_again()
 def embed(
-    data: Any,
+    data: Given,
     out: str | os.PathLike[str],
     *,
     encoder: str | Encoder,
     items: bool = False,
-    payload: Any = None,
+    payload: Given | Payload | None = None,
     columns: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
     device: str | None = None,

@@ -15,7 +15,7 @@ from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.columns import ColumnsOfSides, columns_of
 from lvmfast.corpus.leftovers import CERTIFICATE, LEDGER
-from lvmfast.corpus.paths import Expansion, expanded, given_paths
+from lvmfast.corpus.paths import Expansion, Paths, expanded, given_paths
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, reason
@@ -39,16 +39,16 @@ from lvmfast.stores import Identity, holds, is_uri, staging
 @holds("out")
 @limited
 def clean(
-    train: Any,
-    eval: Any,
+    train: Paths,
+    eval: Paths,
     report: str | PathLike[str],
     *,
     out: str | PathLike[str],
     drop: Side = "eval",
     cut: int | None = None,
-    payload: Any = None,
-    train_payload: Any = None,
-    eval_payload: Any = None,
+    payload: Paths | None = None,
+    train_payload: Paths | None = None,
+    eval_payload: Paths | None = None,
     threads: int = 0,
     memory_limit: int | None = None,
     engine: Literal["local", "ray"] = "local",

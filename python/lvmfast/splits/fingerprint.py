@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lvmfast import _core
-from lvmfast.corpus import Dataset, load_payload, load_split
+from lvmfast.corpus import Dataset, Payload, load_payload, load_split
 from lvmfast.corpus.codecs import FINGERPRINT
 from lvmfast.corpus.fingerprint import (
     KEYED,
@@ -17,6 +17,7 @@ from lvmfast.corpus.fingerprint import (
     open_fingerprint,
 )
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.corpus.load import Given
 from lvmfast.corpus.looks import LackingError, begins_again
 from lvmfast.corpus.lvfp import pack, unpack
 from lvmfast.durable import write_bytes
@@ -41,10 +42,10 @@ FILTERS_HELD = 3
 @holds("out", parents=False)
 @begins_again(unless=lambda asked: asked.get("engine", "local") != "local")
 def fingerprint(
-    train: Any,
+    train: Given,
     out: str | PathLike[str],
     *,
-    payload: Any = None,
+    payload: Given | Payload | None = None,
     columns: Mapping[str, str] | None = None,
     normalize: Normalization = "default",
     min_chars: int = DEFAULT_MIN_CHARS,

@@ -17,7 +17,7 @@ from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import suffix_of
 from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.looks import LackingError, begins_again
-from lvmfast.corpus.paths import given_paths
+from lvmfast.corpus.paths import Paths, given_paths
 from lvmfast.corpus.sides import Side
 from lvmfast.encoding.encoded import encoded_sides
 from lvmfast.encoding.measured import Near, check_near, measured_threshold
@@ -48,7 +48,7 @@ NAMED = 20
 @begins_again()
 @limited
 def split(
-    data: Any,
+    data: Paths,
     *,
     out: str | PathLike[str],
     by: str = DOC_ID,
@@ -58,7 +58,7 @@ def split(
     val_fraction: float | None = None,
     min_chunks_per_doc: int | None = None,
     seed: int = 0,
-    payload: Any = None,
+    payload: Paths | None = None,
     threshold: float = DEFAULT_THRESHOLD,
     near: Near | None = None,
     normalize: Normalization = "default",

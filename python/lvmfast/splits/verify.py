@@ -12,7 +12,7 @@ from typing import Any
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.leftovers import CERTIFICATE
-from lvmfast.corpus.paths import Expansion, expanded
+from lvmfast.corpus.paths import Expansion, Paths, expanded
 from lvmfast.errors import DataError
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.parse import as_documented
@@ -42,11 +42,11 @@ class Verification:
 def verify(
     directory: str | PathLike[str],
     *,
-    train: Any = None,
-    eval: Any = None,
-    payload: Any = None,
-    train_payload: Any = None,
-    eval_payload: Any = None,
+    train: Paths | None = None,
+    eval: Paths | None = None,
+    payload: Paths | None = None,
+    train_payload: Paths | None = None,
+    eval_payload: Paths | None = None,
     threads: int = 0,
     memory_limit: int | None = None,
     progress: Progress = silent,
