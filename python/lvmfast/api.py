@@ -13,7 +13,7 @@ import numpy as np
 
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
-from lvmfast.corpus.beside import Beside, attach, open_beside
+from lvmfast.corpus.beside import IN_ONE_FILE, Beside, attach, open_beside
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.codecs import is_fingerprint
 from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, check_mapping, columns_of
@@ -215,8 +215,11 @@ def leakscan(
         for side, path in of_sides.items():
             if side not in given or (side == "eval" and eval is None):
                 raise DataError(f"{what}: {side}: there is no such side")
-            if engine != "local" or shard is not None:
-                raise DataError(f"{what}: {path}: by position they are for a scan in one piece, here")
+            if engine != "local":
+                raise DataError(
+                    f"{what}: {path}: the engine {engine} reads no columns by position; use --shard, or "
+                    f"{IN_ONE_FILE}"
+                )
             given[side].append((what, path))
     with clock.phase("open"):
         common = None

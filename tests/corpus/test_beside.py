@@ -14,6 +14,7 @@ from lvmfast.cli.app import app
 from lvmfast.corpus.beside import attach, open_beside
 from lvmfast.corpus.load import load_split
 from lvmfast.errors import DataError
+from tests.support.shards import assert_same
 
 ROWS = 5000
 VECTORS = np.random.default_rng(0).normal(size=(ROWS, 32)).astype(np.float32)
@@ -97,6 +98,27 @@ def test_a_scan_is_that_of_one_file_with_all_columns(place):
     assert {row["train_doc_id"] for row in found if row["level"] == "vector"} == {str(n) for n in IDS[-9:]}
 
 
+def test_shards_are_that_scan_and_clean_refuses_what_it_would_prove_less_of(place, monkeypatch):
+    monkeypatch.setattr("lvmfast.api.SPAN_BYTES", 40_000)
+    np.save(place / "eval.npy", np.concatenate([VECTORS[1690:1710], -VECTORS[-9:]]))
+    np.save(place / "eval-ids.npy", np.concatenate([IDS[1690:1710], -1 - np.arange(9)]))
+    sides = str(place / "part?.npy"), str(place / "eval.npy")
+    beside = {
+        "ids": {"train": str(place / "ids.txt"), "eval": str(place / "eval-ids.npy")},
+        "texts": {"train": str(place / "both.jsonl")},
+    }
+    lvmfast.leakscan(*sides, nearest=True, **beside).save(place / "whole")
+    parts = [place / f"part-{share}" for share in (1, 2, 3)]
+    for share, part in enumerate(parts, 1):
+        lvmfast.leakscan(*sides, nearest=True, shard=(share, 3), out=part, **beside).save(part)
+    merged = lvmfast.merge(parts)
+    assert merged.summary["levels"]["doc"]["eval_rows_matched"] == 20
+    merged.save(place / "merged")
+    assert_same(place / "merged", place / "whole")
+    with pytest.raises(DataError, match=r"part0\.npy: its doc_id was read by position, .* into one file"):
+        lvmfast.clean(*sides, place / "whole", out=place / "clean")
+
+
 def test_what_does_not_belong_together_is_refused(place):
     np.save(place / "short.npy", np.arange(7))
     scan = ("leakscan", "--eval", place / "vectors.npy", "--train")
@@ -107,8 +129,8 @@ def test_what_does_not_belong_together_is_refused(place):
             place / "short.npy",
         ): "short.npy: expected ids of the 5000 rows of",
         (place / "both.jsonl", "--train-ids", place / "ids.npy"): "its rows are counted while they are read",
-        (place / "vectors.npy", "--train-ids", place / "texts.npy", "--shard", "1/2", "--out", place / "o"): (
-            "by position they are for a scan in one piece"
+        (place / "vectors.npy", "--train-ids", place / "texts.npy", "--engine", "ray"): (
+            "the engine ray reads no columns by position; use --shard, or put both into one file"
         ),
         (place / "vectors.npy", "--train", place / "both.parquet"): "has vectors alone, and .* has none",
         (

@@ -27,6 +27,8 @@ GIVES: Mapping[Beside, tuple[Column, ...]] = {"ids": ("doc_id", "chunk_id"), "te
 #: Fields that ids have where none is called as a column is.
 _IDS = ("id", "ids", "_id", "key")
 _STEP = 8192
+#: What to do where columns by position are not taken.
+IN_ONE_FILE = "put both into one file (`numpy.savez(path, vector=..., doc_id=..., text=...)`)"
 
 
 def open_beside(

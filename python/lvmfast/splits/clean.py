@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lvmfast.corpus import Dataset, load_split
+from lvmfast.corpus.beside import IN_ONE_FILE
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.columns import ColumnsOfSides, columns_of
 from lvmfast.corpus.leftovers import CERTIFICATE, LEDGER
@@ -128,6 +129,7 @@ def clean(
         described = inputs.described()
         for side in SIDES:
             _check_same(side, [Identity.stated(file) for file in described[side]["files"]], saved)
+            _check_columns(described[side], saved.summary["inputs"][side])
         own: Mapping[Side, Any] = {"train": train_payload, "eval": eval_payload}
         payloads = {side: _payload(side, moved, payload, saved, threads) for side, moved in own.items()}
     files = saved.files(drop)
@@ -225,6 +227,22 @@ def _check_shared(out: str | PathLike[str], ray_address: str | None) -> None:
             f"{out}: the closing scan reads what is prepared on this machine, which the workers at "
             f"{ray_address} do not see; give a folder that they share, or leave out --ray-address"
         )
+
+
+def _check_columns(here: Mapping[str, Any], scanned: Mapping[str, Any]) -> None:
+    """Refuses a side that had ids or texts by position, without which the closing scan would prove less.
+
+    Raises:
+        DataError: it had.
+    """
+    own = ("doc_id", "chunk_id", *(() if scanned["payload"] else ("text",)))
+    for file, before in zip(here["files"], scanned["files"], strict=True):
+        for column in own:
+            if column in before["fields"] and column not in file["fields"]:
+                raise DataError(
+                    f"{file['path']}: its {column} was read by position, from another file, which clean does "
+                    f"not write anew; {IN_ONE_FILE} and scan again"
+                )
 
 
 def _check_not_named(source: Any) -> None:
