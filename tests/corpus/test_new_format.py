@@ -112,7 +112,7 @@ def test_it_is_read_from_a_file_and_from_a_folder(tmp_path, name):
 def test_it_is_named_where_formats_are(tmp_path):
     (tmp_path / "a.xyz").write_text("x")
     with pytest.raises(
-        DataError, match=r"unknown format \(known: \.npz, .*\.tsv, \.txt, \.toy, plain or with \.gz"
+        DataError, match=r"unknown format \(known: \.npz, .*\.tsv, \.txt, \.tar, \.toy, plain or with \.gz"
     ):
         load_split(tmp_path / "a.xyz")
     (tmp_path / "b.toy").write_bytes(b"\x93NUMPY\x01\x00")

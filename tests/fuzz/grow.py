@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import tarfile
 import zipfile
 from collections.abc import Callable
 from random import Random
@@ -162,6 +163,29 @@ def arrow(rng: Random) -> bytes:
     return out.getvalue()
 
 
+def tar(rng: Random) -> bytes:
+    """WebDataset: an object for each row, and its vector, its text or an image beside it."""
+    out = io.BytesIO()
+    with tarfile.open(
+        fileobj=out, mode="w", format=rng.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+    ) as archive:
+        for number, row in enumerate(_rows(rng)):
+            members = {"jpg": b"\xff\xd8" * rng.randint(0, 400)} if rng.random() < 0.3 else {}
+            if (vector := row.pop("vector", None)) is not None:
+                saved = io.BytesIO()
+                np.save(saved, np.array(vector, np.float32))
+                members["npy"] = saved.getvalue()
+            if (text := row.pop("text", None)) is not None:
+                members["txt"] = text.encode()
+            row.pop("doc_id", None)
+            members["json"] = json.dumps(row).encode()
+            for extension, content in members.items():
+                member = tarfile.TarInfo(f"shard/{number:04}.{extension}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
 def _zstd(data: bytes) -> bytes:
     return pa.compress(data, codec="zstd", asbytes=True)
 
@@ -182,4 +206,5 @@ PLAIN: dict[str, Callable[[Random], bytes]] = {
     ".npz": npz,
     ".parquet": parquet,
     ".arrow": arrow,
+    ".tar": tar,
 }

@@ -56,7 +56,7 @@ def make(rng: Random, pool: Pool) -> tuple[str, str, bytes, bytes]:
     data = pool.draw(rng, suffix)
     if rng.random() < 0.9:
         data = spoiled(rng, suffix, data)
-    if suffix in (".jsonl", ".json", ".csv", ".tsv") and rng.random() < 0.2:
+    if suffix in (".jsonl", ".json", ".csv", ".tsv", ".tar") and rng.random() < 0.2:
         codec = rng.choice(list(COMPRESS))
         packed = COMPRESS[codec](data)
         return suffix, suffix + codec, data, spoiled(rng, codec, packed) if rng.random() < 0.5 else packed

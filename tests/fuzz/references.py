@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -313,6 +314,33 @@ def _arrow(data: bytes) -> Reading:
     return _of_table(lambda: opened(pa.BufferReader(data)).read_all())
 
 
+def _tar(data: bytes) -> Reading:
+    """Rows as `tarfile` lists them, which takes a broken header for the end: no file is good beyond doubt."""
+    rows: list[tuple[str, dict[str, Any]]] = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            for member in archive:
+                key, _, extension = member.name.removeprefix("./").partition(".")
+                if not rows or rows[-1][0] != key:
+                    rows.append((key, {"doc_id": key}))
+                content = archive.extractfile(member)
+                if content is None:
+                    raise Unsure("no file")
+                if extension == "json":
+                    rows[-1][1].update(_json(_decoded(content.read())))
+                elif extension == "txt":
+                    rows[-1][1]["text"] = _decoded(content.read()).removeprefix("\ufeff")
+                elif extension == "npy":
+                    rows[-1][1]["vector"] = np.load(io.BytesIO(content.read())).tolist()
+                elif extension != "jpg":
+                    raise Unsure("another extension")
+    except (tarfile.TarError, ValueError, TypeError, EOFError, OSError) as error:
+        raise Unsure(str(error)) from error
+    except Fault as error:
+        raise Unsure(str(error)) from error
+    return Reading(_objects([row for _, row in rows]).columns)
+
+
 _READ: dict[str, Callable[[bytes], Reading]] = {
     ".jsonl": _jsonl,
     ".json": _json_file,
@@ -322,4 +350,5 @@ _READ: dict[str, Callable[[bytes], Reading]] = {
     ".npz": _npz,
     ".parquet": _parquet,
     ".arrow": _arrow,
+    ".tar": _tar,
 }

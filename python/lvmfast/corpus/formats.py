@@ -16,11 +16,13 @@ from lvmfast.corpus.jsonl import open_jsonl
 from lvmfast.corpus.npy import open_npy
 from lvmfast.corpus.npz import open_npz
 from lvmfast.corpus.parquet import open_parquet
+from lvmfast.corpus.rewriters.archives import rewrite_webdataset
 from lvmfast.corpus.rewriters.array_files import rewrite_npy, rewrite_npz
 from lvmfast.corpus.rewriters.line_files import rewrite_csv, rewrite_jsonl, rewrite_txt
 from lvmfast.corpus.rewriters.rows import InPieces, Parts
 from lvmfast.corpus.rewriters.table_files import rewrite_arrow, rewrite_parquet
 from lvmfast.corpus.txt import open_txt
+from lvmfast.corpus.webdataset import open_webdataset
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
 
@@ -80,8 +82,12 @@ JSONL = Format(
 CSV = Format("csv", (".csv", ".tsv"), "plain text", open_csv, rewrite_csv, streamed=True, cuttable=True)
 TXT = Format("txt", (".txt",), "plain text", open_txt, rewrite_txt, streamed=True, commonplace=True)
 
+WEBDATASET = Format(
+    "webdataset", (".tar",), "plain text", open_webdataset, rewrite_webdataset, streamed=True
+)  # which begins with the name of a member
+
 #: Every format there is. Whatever asks what a file is asks here.
-FORMATS = (NPZ, NPY, PARQUET, ARROW, JSONL, CSV, TXT)
+FORMATS = (NPZ, NPY, PARQUET, ARROW, JSONL, CSV, TXT, WEBDATASET)
 
 
 def format_of(path: str) -> Format | None:
