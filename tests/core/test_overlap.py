@@ -143,34 +143,58 @@ def test_half_of_a_long_item_is_a_match(kept: list[str], strength: int) -> None:
         (16, [*range(5), *range(8, 11)], 0),  # half, and eight words that are not in a row
         (9, [*range(7)], 2),  # three quarters, and seven words in a row
         (10, [*range(7)], 0),
+        (13, [*range(5), *range(10, 13)], 2),  # three fifths, and eight words
+        (14, [*range(5), *range(10, 13)], 0),
         (8, [*range(8)], 2),  # the whole, of eight words
         (7, [*range(7)], 1),
         (8, [*range(7)], 2),
         (9, [*range(5), *range(5, 9)], 2),
     ],
 )
-def test_what_is_in_a_row_makes_a_match_of_a_short_item(size: int, kept: list[int], strength: int) -> None:
+def test_more_of_an_item_makes_a_match_of_fewer_words(size: int, kept: list[int], strength: int) -> None:
     words = [LETTERS[i] if i in kept else f"other{i}" for i in range(size)]
     found = scanned([" ".join(LETTERS[:size])], [" ".join(words)])
     assert [pair["strength"] for pair in found] == [strength] * bool(strength)
 
 
+def test_three_quarters_and_seven_words_need_not_be_in_a_row() -> None:
+    for between, strengths in (("gone with", [2]), ("gone with that", [])):
+        item = f"red blue 7 green black {between} white grey brown"
+        found = scanned([item], [item.replace(between, "what else")])
+        assert [pair["strength"] for pair in found] == strengths
+
+
 def test_runs_are_longer_where_three_characters_are_less_than_a_word() -> None:
-    """Of an item of Thai, runs of four characters cover nothing, and runs of five all that they have."""
+    """Of an item of Thai, beside twenty, runs of four characters cover nothing, and runs of five all."""
     rng = np.random.default_rng(7)
     item = "".join(rng.permutation([chr(c) for c in range(0x0E01, 0x0E2F)]))
 
     def parted(size: int, between: str = " and ") -> str:
-        return between.join(item[at : at + size] for at in range(0, len(item), size))
+        pieces = (item[at : at + size] for at in range(20, len(item), size))
+        return between.join([item[:20], *pieces])
 
-    fives, fours = item[:10], parted(4)
+    fours = parted(4)
     (pair,) = scanned([item], [parted(5)])
     assert (pair["strength"], pair["tokens_covered"]) == (2, 45)
-    assert scanned([item], [f"{fives} and {fours}"]) == []
+    assert scanned([item], [fours]) == []
     # In a longer text of Latin the same characters are covered by runs of three.
     latin = " ".join(f"word{i}" for i in range(60))
     (pair,) = scanned([f"{latin} {item}"], [f"{latin} {fours}"])
     assert pair["tokens_covered"] == 60 + 44
+
+
+def test_pieces_of_thai_in_another_order_are_a_match_from_six_words_on() -> None:
+    """Eighteen characters are six words; all that is covered in shorter ones says little of the order."""
+    rng = np.random.default_rng(7)
+    item = "".join(rng.permutation([chr(c) for c in range(0x0E01, 0x0E2F)]))
+    for size, strengths in ((18, [2]), (17, []), (6, [])):
+        pieces = [item[at : at + size] for at in range(0, len(item), size)]
+        found = scanned([item], [" ".join(reversed(pieces))])
+        assert [pair["strength"] for pair in found] == strengths
+    # In Han each piece has three words.
+    han = "".join(map(chr, range(0x4E00, 0x4E2E)))
+    (pair,) = scanned([han], [" ".join(reversed([han[at : at + 6] for at in range(0, len(han), 6)]))])
+    assert pair["strength"] == 2
 
 
 def test_templates_and_wide_gaps_in_thai_equal_the_twin() -> None:

@@ -234,26 +234,24 @@ def judge(item: Item, document: list[str]) -> dict[str, object] | None:
         stretches[-1].append(document[place])
     runs = [covered_in(item, run) for run in common_runs(item, stretches)]
     anywhere = [in_words(weight(token)) for token in item.tokens]
+    words, in_a_row = words_of(item, covered), max(sum(anywhere[j] for j in one) for one in runs)
     match = (
-        (2 * best[0] >= total and words_of(item, covered) >= 10 * WORD)
+        (2 * best[0] >= total and words >= 10 * WORD)
         or (2 * best[0] >= total and max(words_of(item, one) for one in runs) >= 8 * WORD)
+        or (5 * best[0] >= 3 * total and words >= 8 * WORD)
         or (2 * in_document >= total and words_of(item, held) >= 10 * WORD)
+        or (long_enough and 4 * best[0] >= 3 * total and max(words, in_a_row) >= 7 * WORD)
         or (whole and long_enough)
-        or (
-            long_enough
-            and 4 * best[0] >= 3 * total
-            and max(sum(anywhere[j] for j in one) for one in runs) >= 7 * WORD
-        )
-    )
+    ) and (run == 3 or in_a_row >= 6 * WORD)
     common = [k for k, gram in enumerate(grams(window, run)) if gram in set(grams(item.tokens, run))]
-    if not match and not whole:
+    if not match and not (whole and not long_enough):
         return None
     longest = max(n for n in range(size + 1) if n == 0 or in_runs(item, stretches, n))
     return {
         "covered": best[0],
         "weight": total,
         "tokens_covered": best[1],
-        "words_covered": words_of(item, covered) // WORD,
+        "words_covered": words // WORD,
         "longest": longest,
         "in_8": len(in_runs(item, stretches, 8)),
         "in_13": len(in_runs(item, stretches, 13)),

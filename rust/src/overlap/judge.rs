@@ -9,14 +9,18 @@ use super::runs::{Run, Runs};
 use super::seeds::SEED;
 use super::{MATCH, Pair, SHORT};
 
-/// Words in a match that covers half of an item.
+/// Words in a match that covers half of an item, or has half of it in seeds.
 const HALF_WORDS: u32 = 10 * WORD;
-/// Words in a row in such a match.
-const HALF_WORDS_IN_A_ROW: u32 = 8 * WORD;
+/// Words in a row in a match that covers half.
+const HALF_IN_A_ROW: u32 = 8 * WORD;
+/// Words in a match that covers three fifths.
+const THREE_FIFTHS_WORDS: u32 = 8 * WORD;
 /// Length of an item that matches if it is whole, or if three quarters are there.
 const WHOLE_LENGTH: u32 = 8 * WORD;
-/// Words in a row in these three quarters, of templates as well.
-const IN_A_ROW: u32 = 7 * WORD;
+/// Words in these three quarters, or in a row and of templates as well.
+const THREE_QUARTERS_WORDS: u32 = 7 * WORD;
+/// Words in a row, of templates as well, in any match where runs are long: chance and other orders leave single words.
+const LONG_IN_A_ROW: u32 = 6 * WORD;
 
 /// A document that holds seeds of an item.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +63,8 @@ impl<const RUN: usize> Judge<RUN> {
         let (in_document, words_in_document) = if RUN == LONG_RUN { (0, 0) } else { document.carried };
         let whole = best.tokens as usize == tokens.len();
         let weight = items.weight(item);
-        let half = |part: u32| 2 * u64::from(part) >= u64::from(weight);
+        let carries = |part: u32, (share, of): (u64, u64)| of * u64::from(part) >= share * u64::from(weight);
+        let half = |part: u32| carries(part, (1, 2));
         if !whole && !half(best.weight) && !half(in_document) {
             return None;
         }
@@ -68,16 +73,20 @@ impl<const RUN: usize> Judge<RUN> {
         let covered = worth.iter().zip(self.cover.tokens()).filter(|&(_, covered)| covered);
         let words_covered: u32 = covered.map(|(worth, _)| worth.words()).sum();
         let runs = self.runs.find(&self.grams, &self.read.grams);
-        let strength = if half(best.weight) && words_covered >= HALF_WORDS
-            || half(best.weight) && in_a_row::<RUN>(runs, worth, Worth::words) >= HALF_WORDS_IN_A_ROW
-            || half(in_document) && words_in_document >= HALF_WORDS
-            || items.length(item) >= WHOLE_LENGTH
-                && (whole
-                    || 4 * u64::from(best.weight) >= 3 * u64::from(weight)
-                        && in_a_row::<RUN>(runs, worth, Worth::words_anywhere) >= IN_A_ROW)
-        {
+        let covers = |share| carries(best.weight, share);
+        let long = items.length(item) >= WHOLE_LENGTH;
+        let in_a_row_anywhere = |least: u32| in_a_row::<RUN>(runs, worth, Worth::words_anywhere) >= least;
+        let matches = half(best.weight) && words_covered >= HALF_WORDS
+            || half(best.weight) && in_a_row::<RUN>(runs, worth, Worth::words) >= HALF_IN_A_ROW
+            || covers((3, 5)) && words_covered >= THREE_FIFTHS_WORDS
+            || long && whole
+            || long
+                && covers((3, 4))
+                && (words_covered >= THREE_QUARTERS_WORDS || in_a_row_anywhere(THREE_QUARTERS_WORDS))
+            || half(in_document) && words_in_document >= HALF_WORDS;
+        let strength = if matches && (RUN != LONG_RUN || in_a_row_anywhere(LONG_IN_A_ROW)) {
             MATCH
-        } else if whole {
+        } else if whole && !long {
             SHORT
         } else {
             return None;

@@ -39,11 +39,11 @@
 //! most weight, then the most tokens, then comes first.
 //!
 //! **Match**, of a candidate: the best window covers half of the item's weight, and 10 words, or 8 words are
-//! in a row in the windows; or the held places of seeds in the whole document are half of the weight and 10
-//! words (not where runs have 5 tokens: a long document has the seeds of any such item); or, of an item
-//! of a length of 8 words, the best window covers every token, or three quarters of the weight with 7
-//! words in a row in the windows, whatever they weigh. Words in a row are those that one common run covers. If the best
-//! window covers every token of a shorter item, the pair is *short*.
+//! in a row in the windows; or three fifths and 8 words; or, of an item of a length of 8 words, every token, or three
+//! quarters of the weight and 7 words, or 7 in a row, whatever they weigh; or the held places of seeds in the whole
+//! document are half of the weight and 10 words. Where runs have 5 tokens the last is left out (a long document has the
+//! seeds of any such item), and 6 words are in a row in any match, whatever they weigh. Words in a row are those that
+//! one common run covers. If the best window covers every token of a shorter item, the pair is *short*.
 //!
 //! **Numbered lines.** Lines are numbered if at least three in a row begin, behind blanks, with a number of up to
 //! six digits, each one more than the one before, that no letter, number or `_` follows. A document that has some is
@@ -66,7 +66,7 @@
 //! it a seed and all its runs as often as the item does. An item has as many tokens as a run or more, so that
 //! every token belongs to a run. In an item of a template, one of the template is covered by its runs, which are all
 //! frequent; any other has a run that is not frequent, which covers all its tokens. So the window covers every token:
-//! a match or a short one.
+//! a match or a short one. Words of an item are at least three quarters of its length: of 8, 6 are in a row.
 //!
 //! # How
 //!
