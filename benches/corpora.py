@@ -233,6 +233,24 @@ def hashing(path: Path) -> Way:
     return run
 
 
+def overlapping(path: Path, eval: Path = FOLDER / "eval.jsonl", rows: int = 4096) -> Way:
+    """The texts in memory, looked through for evaluation items."""
+    column, items = _texts(path), [json.loads(line)["text"] for line in eval.open(encoding="utf-8")]
+    data, offsets = np.frombuffer(column.buffers()[2], np.uint8), _offsets(column)
+    given = pa.array(items, pa.large_string())
+    index = _core.OverlapIndex()
+    index.add(np.frombuffer(given.buffers()[2], np.uint8), _offsets(given), 0)
+    index.end(0)
+    index.watch_grams()
+    index.turn(0, 1, 0)
+
+    def run() -> None:
+        for start in range(0, len(column), rows):
+            index.scan(data, offsets[start : start + rows + 1], 0)
+
+    return run
+
+
 def show(title: str, size: int, ways: dict[str, Way], rounds: int) -> None:
     """A table of the ways, of which the first is ours; `size` is bytes of what is read, decompressed."""
     found = in_turn(ways, rounds)
@@ -295,7 +313,11 @@ def main() -> None:
         show(f"Reading text out of parquet, {codec}", size, {"lvmfast": ours(path), **peers}, args.rounds)
         peers["hashing alone"] = hashed
         show(f"Scan of parquet, {codec}", size, {"scan": scan(path), **peers}, args.rounds)
-    show("Scan of jsonl at overlap", size, {"scan": scan(plain, "overlap"), **parts}, args.rounds)
+    few, kernel = scan(two[0], "overlap"), {"kernel alone": overlapping(FOLDER / "zstd.parquet")}
+    for name in ("train.jsonl", "train.jsonl.gz", "train.jsonl.zst", "zstd.parquet", "snappy.parquet"):
+        path = FOLDER / name
+        ways = {"scan": scan(path, "overlap"), "reading alone": counted_alone(ours(path)), **kernel}
+        show(f"Scan of {name} at overlap", size, {**ways, "scan of few documents": few}, args.rounds)
 
 
 if __name__ == "__main__":

@@ -123,8 +123,8 @@ def blake3_file(path: str | PathLike[str], threads: int) -> str: ...
 def kernel_name() -> str:
     """The kernel of the cosine scans: `LVMFAST_KERNEL` if it is set, else the fastest this processor runs."""
 
-def line_ends(block: bytes) -> int:
-    """How many there are (LF)."""
+def line_ends(block: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
+    """How many there are (LF), and the bytes to the end of the first line and of the last; 0 without one."""
 
 def thread_count(threads: int) -> int: ...
 def overlap_grams(

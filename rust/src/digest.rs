@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::ScanError;
 use crate::parallel::{self, Watch};
 
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = 1 << 20;
 
 /// The BLAKE3 hash of a file in hexadecimal. One block is hashed in parallel while the next is read.
 ///

@@ -63,8 +63,8 @@ impl Member {
             self.used += (self.stream.total_in() - read) as usize;
             out.truncate(start + (self.stream.total_out() - made) as usize);
             self.ended = status == Status::StreamEnd;
-            if out.len() == start && self.stream.total_in() == read {
-                break;
+            if out.len() < limit.min(start + PIECE) {
+                break; // what was given is used up
             }
         }
         self.full = out.len() == limit;

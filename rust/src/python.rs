@@ -233,14 +233,15 @@ impl CsvReader {
 }
 
 #[pyfunction]
-fn line_ends(block: &[u8]) -> usize {
-    lines::line_ends(block)
+fn line_ends(block: PyReadonlyArray1<'_, u8>) -> PyResult<(usize, usize, usize)> {
+    Ok(lines::line_ends(slice("block", &block)?))
 }
 
 #[pyclass(module = "lvmfast._core")]
 #[derive(Default)]
 struct GzipDecoder {
     member: gzip::Member,
+    out: Vec<u8>,
 }
 
 #[pymethods]
@@ -271,9 +272,10 @@ impl GzipDecoder {
         data: &[u8],
         max_length: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let mut out = Vec::new();
-        py.detach(|| self.member.decompress(data, max_length, &mut out))?;
-        Ok(PyBytes::new(py, &out))
+        let Self { member, out } = self;
+        out.clear();
+        py.detach(|| member.decompress(data, max_length, out))?;
+        Ok(PyBytes::new(py, out))
     }
 }
 

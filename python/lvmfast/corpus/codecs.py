@@ -141,6 +141,15 @@ class Decompressed(io.RawIOBase):
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def readinto(self, block: Any, /) -> int:
+        """Fills `block`; fewer bytes than it has come only at the end."""
+        view = memoryview(block).cast("B")
+        done = 0
+        while done < len(view) and (part := self._next(len(view) - done)):
+            view[done : done + len(part)] = part
+            done += len(part)
+        return done
+
     def _next(self, most: int) -> bytes:
         """Some bytes, at most `most`; none at the end."""
         while self._decoder is not None or self._another():

@@ -23,7 +23,7 @@ from lvmfast.corpus.json_rows import Reading, objects, parsed
 from lvmfast.corpus.lines import Lines, line_blocks
 from lvmfast.corpus.looks import LackingError, SampleContradicted, by_sample
 from lvmfast.corpus.marks import Marks
-from lvmfast.corpus.npy import Readable
+from lvmfast.corpus.npy import Refilling
 from lvmfast.corpus.shapes import HEADS, shaped
 from lvmfast.corpus.streams import decompressed, head
 from lvmfast.corpus.table_file import TableFile
@@ -90,7 +90,7 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
     return file
 
 
-def _blocks(path: str, stream: Readable) -> Generator[Lines, None, None]:
+def _blocks(path: str, stream: Refilling) -> Generator[Lines, None, None]:
     """The lines of a file; what is compressed is decompressed while the block before it is dealt with."""
     blocks = line_blocks(path, stream)
     yield from blocks if codec_of(path) is None else ahead(blocks)

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
+from lvmfast.corpus.blocks import BlockMemory
 from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.failures import one_line
-from lvmfast.corpus.npy import Readable
+from lvmfast.corpus.npy import Refilling
 from lvmfast.errors import DataError
 
 _BLOCK_BYTES = 4 << 20
@@ -60,7 +61,7 @@ class Lines:
                 start, number = end + 1, number + 1
 
 
-def line_blocks(path: str, stream: Readable, *, whole: bool = True) -> Iterator[Lines]:
+def line_blocks(path: str, stream: Refilling, *, whole: bool = True) -> Iterator[Lines]:
     """The records of `stream` to its end, without a byte order mark.
 
     A stream that begins with ``[`` is one list, whose records come as lines of their own; every other one is
@@ -76,22 +77,28 @@ def line_blocks(path: str, stream: Readable, *, whole: bool = True) -> Iterator[
     """
     pieces = _Pieces(path, stream)
     read = pieces.read()
-    first = read.removeprefix(_BOM)
-    if begins_a_list(first):
-        return _listed(pieces, first, whole)
-    return _as_they_stand(pieces, first, whole, start=len(read) - len(first))
+    start = len(_BOM) if read[: len(_BOM)] == _BOM else 0
+    if begins_a_list(bytes(read)):
+        return _listed(pieces, read[start:], whole)
+    return _as_they_stand(pieces, read[start:], whole, start)
 
 
 class _Pieces:
-    """A stream, read in pieces of such a size that there is room for what is made of them."""
+    """A stream, read in pieces of such a size that there is room for what is made of them.
 
-    def __init__(self, path: str, stream: Readable) -> None:
+    Their memory is used again, once nobody looks at them.
+    """
+
+    def __init__(self, path: str, stream: Refilling) -> None:
         self.path, self._stream, self._budget = path, stream, Budget()
+        self._memory = BlockMemory()
         self.size = min(_BLOCK_BYTES, self._budget.block_bytes)
 
-    def read(self, size: int = 0) -> bytes:
+    def read(self, size: int = 0) -> memoryview:
         """The next piece, of `size` bytes if that is more; empty at the end."""
-        return self._stream.read(max(size, self.size))
+        # A larger one is for a long value of a list, and not needed again.
+        block = np.empty(size, np.uint8) if size > self.size else self._memory.lend(self.size)
+        return block.data[: self._stream.readinto(block.data)]
 
     def check(self, line: int, size: int) -> None:
         """Refuses a line of `size` bytes or more that there is no room for.
@@ -110,9 +117,9 @@ class _Pieces:
             self.check(line, size)
         except DataError:
             while size <= _LONGEST_LINE and (piece := self.read()):
-                end = piece.find(b"\n")
-                size += len(piece) if end < 0 else end
-                if end >= 0:
+                ends, begun, _ = _core.line_ends(np.frombuffer(piece, np.uint8))
+                size += begun - 1 if ends else len(piece)
+                if ends:
                     break
             self.check(line, size)
             raise
@@ -123,33 +130,32 @@ def begins_a_list(start: bytes) -> bool:
     return start.removeprefix(_BOM).lstrip(b" \t\r\n").startswith(b"[")
 
 
-def _as_they_stand(pieces: _Pieces, read: bytes, whole: bool, start: int) -> Iterator[Lines]:
+def _as_they_stand(pieces: _Pieces, read: memoryview, whole: bool, start: int) -> Iterator[Lines]:
     pending: list[bytes] = []
     line, size = 1, 0
     while read:
-        cut = read.rfind(b"\n") + 1
+        ends, begun, cut = _core.line_ends(np.frombuffer(read, np.uint8))
         # Of a line that ends in this piece, or not even there, everything before the piece is pending.
         if cut:
-            pieces.check(line, size + read.find(b"\n"))
+            pieces.check(line, size + begun - 1)
         else:
             pieces.check_begun(line, size + len(read))
         if cut:
-            view = memoryview(read)
-            begun = read.find(b"\n") + 1 if pending else 0
-            made = [Lines.of([b"".join([*pending, view[:begun]]), view[begun:cut]], line, start=start)]
+            begun = begun if pending else 0
+            made = [Lines.of([b"".join([*pending, read[:begun]]), read[begun:cut]], line, start=start)]
             start += size + cut
             pending, size = [], 0
-            line += _core.line_ends(read)
+            line += ends
             yield made.pop()  # which is not held here any longer than by whoever asked
         if cut < len(read):
-            pending.append(read[cut:])
+            pending.append(bytes(read[cut:]))
             size += len(pending[-1])
         read = pieces.read()
     if pending and whole:
         yield Lines.of([b"".join(pending)], line, start=start)
 
 
-def _listed(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:
+def _listed(pieces: _Pieces, read: memoryview, whole: bool) -> Iterator[Lines]:
     text = _Text(pieces, read, whole)
     records: list[bytes] = []
     numbers: list[int] = []
@@ -175,7 +181,7 @@ def _listed(pieces: _Pieces, read: bytes, whole: bool) -> Iterator[Lines]:
 class _Text:
     """The text of a stream, from the place that reading has come to."""
 
-    def __init__(self, pieces: _Pieces, read: bytes, whole: bool) -> None:
+    def __init__(self, pieces: _Pieces, read: memoryview, whole: bool) -> None:
         self._pieces, self._path, self._whole = pieces, pieces.path, whole
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._records = json.JSONDecoder()
@@ -183,10 +189,10 @@ class _Text:
         self._ended = False
         self._add(read)
 
-    def _add(self, read: bytes) -> None:
+    def _add(self, read: memoryview) -> None:
         self._ended = not read
         try:
-            more = self._decoder.decode(read, final=self._ended and self._whole)
+            more = self._decoder.decode(bytes(read), final=self._ended and self._whole)
         except UnicodeDecodeError as error:
             raise DataError(f"{self._path}: behind line {self.line}: not UTF-8") from error
         self._text, self._at = self._text[self._at :] + more, 0

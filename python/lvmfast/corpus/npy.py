@@ -46,6 +46,14 @@ class Readable(Protocol):
         ...
 
 
+class Refilling(Readable, Protocol):
+    """A stream of bytes that can be read into memory that is there."""
+
+    def readinto(self, block: memoryview, /) -> int | None:
+        """Fills `block`, as far as there is something left; how many bytes that are."""
+        ...
+
+
 @dataclass(frozen=True)
 class NpyHeader:
     """What stands before the values: their dtype, shape and order, and the header's own length."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from lvmfast.corpus.codecs import Decompressed, codec_of
 from lvmfast.corpus.failures import reading
-from lvmfast.corpus.npy import Readable
+from lvmfast.corpus.npy import Refilling
 from lvmfast.stores import Source, as_source
 from lvmfast.stores.ahead import in_order
 
@@ -17,7 +17,7 @@ _HEAD_BYTES = 1 << 20
 
 
 @contextmanager
-def decompressed(path: str | Source) -> Iterator[Readable]:
+def decompressed(path: str | Source) -> Iterator[Refilling]:
     """The bytes of a file or object, decompressed as its name says.
 
     Raises:
@@ -33,7 +33,7 @@ def decompressed(path: str | Source) -> Iterator[Readable]:
 
 
 @contextmanager
-def _decoder(path: str, raw: Any) -> Iterator[Readable]:
+def _decoder(path: str, raw: Any) -> Iterator[Refilling]:
     codec = codec_of(path)
     if codec is None:
         yield raw

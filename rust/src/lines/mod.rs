@@ -25,9 +25,11 @@ pub use self::paths::{Made, Path, Step};
 /// Room for texts is made in multiples of so many bytes, so that what one block leaves fits the next.
 const ROOM: usize = 512 << 10;
 
-/// Line ends among `bytes`.
-pub fn line_ends(bytes: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', bytes).count()
+/// Line ends among `bytes`, and how many bytes there are to that of the first line and of the last; 0 without any.
+pub fn line_ends(bytes: &[u8]) -> (usize, usize, usize) {
+    let to = |end: Option<usize>| end.map_or(0, |at| at + 1);
+    let ends = memchr::memchr_iter(b'\n', bytes).count();
+    (ends, to(memchr::memchr(b'\n', bytes)), to(memchr::memrchr(b'\n', bytes)))
 }
 
 /// Reads blocks of lines.

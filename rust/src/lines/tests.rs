@@ -134,7 +134,9 @@ proptest! {
 
     #[test]
     fn line_ends_are_counted(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..200)) {
-        prop_assert_eq!(line_ends(&bytes), bytes.iter().filter(|&&byte| byte == b'\n').count());
+        let ends: Vec<_> = (1..=bytes.len()).filter(|&to| bytes[to - 1] == b'\n').collect();
+        let (first, last) = (ends.first().copied(), ends.last().copied());
+        prop_assert_eq!(line_ends(&bytes), (ends.len(), first.unwrap_or(0), last.unwrap_or(0)));
     }
 }
 
