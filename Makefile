@@ -45,7 +45,7 @@ test-rust:  ## the Rust tests alone
 test-python: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the Python tests alone, JOBS (2) files at a time
 	$(PYTEST) $(SIDE_BY_SIDE)
 
-test-slow: $(VENV)/.built $(VENV)/.test  ## the tests that take minutes: wheel, large inputs; JOBS (2) files at a time
+test-slow: $(VENV)/.built $(VENV)/.test $(VENV)/.harness  ## the tests that take minutes: wheel, large inputs; JOBS (2) files at a time
 	$(PYTEST) -m slow --timeout 1200 $(SIDE_BY_SIDE)
 
 test-gpu: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the tests that need a GPU, skipped where there is none

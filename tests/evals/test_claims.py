@@ -252,6 +252,64 @@ def test_the_command(tmp_path):
     assert {"valid", "invalid", "pending", "for_outside"} <= json.loads(as_json.output).keys()
 
 
+def impact(folder: Path, verdict: str, against: str | None = None, *, control: bool = False) -> Path:
+    """What `impact` writes of a model, as far as it is read."""
+
+    def difference(value: float) -> dict:
+        return {"difference": value, "interval": [value - 0.01, value + 0.01]}
+
+    groups = {"all": (300, 0.6), "clean": (200, 0.5), "leaked": (100, 0.8)}
+    model = {
+        "name": "ours",
+        "control": control,
+        "metric": "acc",
+        "percent": True,
+        "overall": {
+            **{
+                name: {"items": n, "mean": m, "interval": [m - 0.05, m + 0.05]}
+                for name, (n, m) in groups.items()
+            },
+            "gain": difference(0.1),
+            "verdict": verdict,
+        },
+        "against_control": against
+        and {"control": "before", "verdict": against, "leaked_minus_clean": difference(0.3)},
+    }
+    folder.mkdir()
+    (folder / "impact.json").write_text(json.dumps({"models": [model]}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("verdict", "against", "better", "by_memory"),
+    [
+        ("advantage", None, "valid", ["pending"]),
+        ("advantage", "advantage", "valid", []),
+        ("advantage", "none shown", "valid", ["pending"]),
+        ("none shown", "none shown", "pending", []),
+        ("disadvantage", None, "pending", []),
+        ("too few", None, "pending", []),
+    ],
+)
+def test_what_may_be_said_of_a_score_once_the_leak_is_known(tmp_path, verdict, against, better, by_memory):
+    found = claims([impact(tmp_path / "impact", verdict, against)])
+    assert standing(found, "60.0% [55.0, 65.0], on all 300 items, as a figure of unseen data") == ["invalid"]
+    assert standing(found, "50.0% [45.0, 55.0], on the 200 items that the scan found nothing of") == ["valid"]
+    (claim,) = (c for c in found.claims if c.text.startswith("ours does better") and "because" not in c.text)
+    assert claim.standing == better
+    assert standing(found, "because it saw it") == by_memory
+    alone = ["valid"] if against == verdict == "advantage" else []
+    assert standing(found, "easier items alone do not explain") == alone
+
+
+def test_nothing_is_said_of_a_control_and_a_broken_file_is_refused(tmp_path):
+    found = claims([impact(tmp_path / "impact", "none shown", control=True)])
+    assert not [claim for claim in found.claims if "ours" in claim.text]
+    (tmp_path / "impact" / "impact.json").write_text('{"models": [{"name": "ours"}]}')
+    with pytest.raises(DataError, match=r"impact\.json: is not as docs/output\.md has it"):
+        claims([tmp_path / "impact"])
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(DataError, match="found none of them"):
         claims([tmp_path])

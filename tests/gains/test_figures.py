@@ -6,15 +6,16 @@ from scipy.stats import binomtest
 
 from lvmfast.gains.figures import (
     LEAST,
+    Pair,
     Sampling,
     compare,
+    compare_all,
     exact_interval,
     largest_gain,
-    mean_of,
     proportions_interval,
-    resampled_means,
+    resampled_sums,
     score_interval,
-    sweep,
+    sweep_point,
     z_value,
 )
 
@@ -114,16 +115,36 @@ def test_whole_clusters_are_drawn():
     clusters = np.repeat(np.arange(40), 25)
     values = rng.normal(size=40)[clusters] + rng.normal(size=1000) * 0.1
     group = rng.random(1000) < 0.5
-    means = resampled_means(values, [group], clusters, Sampling(3000))[:, 0]
+    sums, counts = resampled_sums(values, [group], clusters, Sampling(3000))
+    means = (sums / counts)[:, 0]
     plain = []
     for _ in range(3000):
         rows = np.concatenate([np.flatnonzero(clusters == c) for c in rng.integers(0, 40, 40)])
         plain.append(values[rows][group[rows]].mean())
     assert means.std() == pytest.approx(np.std(plain), rel=0.1)
     assert means.mean() == pytest.approx(np.mean(plain), abs=0.02)
-    wide = mean_of(values, clusters, QUICK)["interval"]
-    narrow = mean_of(values, np.arange(1000), QUICK)["interval"]
+    wide, narrow = (
+        compare(values, group, numbers, QUICK)["all"]["interval"] for numbers in (clusters, np.arange(1000))
+    )
     assert wide[1] - wide[0] > 3 * (narrow[1] - narrow[0])
+
+
+def test_pairs_are_compared_by_the_same_samples_as_each_alone():
+    rng = np.random.default_rng(8)
+    scores, clusters = rng.normal(size=400), rng.integers(0, 90, 400)
+    masks = [rng.random(400) < share for share in (0.2, 0.5)]
+    together = compare_all(scores, [Pair(mask, ~mask) for mask in masks], clusters, QUICK)
+    for found, mask in zip(together, masks, strict=True):
+        alone = compare(scores, mask, clusters, QUICK)
+        for name in ("all", "clean", "leaked", "gain", "leaked_minus_clean"):
+            assert found[name]["interval"] == pytest.approx(alone[name]["interval"])
+        assert (found["z"], found["verdict"]) == (alone["z"], alone["verdict"])
+    assert {each["over"] for each in together} == {"clusters"}
+    some, none = np.arange(400) < 100, np.zeros(400, np.bool_)
+    (alone,) = compare_all(scores, [Pair(some, none)], clusters, QUICK)
+    assert alone["leaked"]["items"] == alone["all"]["items"] == 100
+    assert alone["leaked"]["interval"] == alone["all"]["interval"]
+    assert (alone["verdict"], alone["clean"]["items"]) == ("too few", 0)
 
 
 def test_too_few_clusters_leave_the_interval_over_items():
@@ -151,7 +172,10 @@ def test_the_sweep_removes_more_as_the_threshold_goes_down():
     rng = np.random.default_rng(7)
     coverage = rng.random(1000)
     scores = (rng.random(1000) < 0.3 + 0.5 * (coverage >= 0.6) + 0.2 * (coverage < 0.2)).astype(float)
-    points = sweep(scores, coverage, [1.0, 0.9, 0.6, 0.2, 0.0], np.arange(1000), QUICK)
+    points = [
+        sweep_point(threshold, compare(scores, coverage >= threshold, np.arange(1000), QUICK))
+        for threshold in (1.0, 0.9, 0.6, 0.2, 0.0)
+    ]
     for point in points:
         kept = scores[coverage < point["threshold"]]
         assert point["remaining"]["items"] + point["removed"] == 1000

@@ -37,6 +37,7 @@ def benchmark(
     folder: Path, items: int = 300, leaked: int = 100, *, per_document: int = 1, seed: int = 1
 ) -> Benchmark:
     """`leaked` of the items stand in training, `per_document` in a document."""
+    folder.mkdir(exist_ok=True)
     rng = random.Random(seed)
     rows = [
         {"id": f"q-{i}", "question": f"{words(rng, 20)}?", "choices": ["red", "blue"], "answer": i % 2}

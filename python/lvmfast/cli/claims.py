@@ -20,7 +20,8 @@ from lvmfast.stores import holds
 @holds("out", parents=False)
 def claims(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="What eval, leakscan and train wrote to --out.")
+        list[Path],
+        typer.Argument(metavar="DIR...", help="What eval, leakscan, train and impact wrote to --out."),
     ],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them there, as Markdown.")] = None,
     as_json: Json = False,

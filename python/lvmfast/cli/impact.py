@@ -43,7 +43,7 @@ def impact(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write impact.json and impact.parquet there."),
+        typer.Option(metavar="DIR", help="Write impact.html, impact.json and impact.parquet there."),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples of the intervals.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
@@ -71,22 +71,18 @@ def impact(
         return Answer.YES
     _show(found.content)
     if out is not None:
-        say(f"Impact: {out}/ impact.json, impact.parquet")
+        say(f"Impact: {out}/ impact.html, impact.json, impact.parquet")
     say(*found.sentences)
     return Answer.YES
 
 
 def _named(given: Sequence[str]) -> Any:
-    """Paths as they are, or by the names before them."""
-    names: dict[str, list[str]] = {}
-    paths = []
-    for value in given:
-        name, equals, path = value.partition("=")
-        if equals and name and path and not os.path.exists(value):
-            names.setdefault(name, []).append(path)
-        else:
-            paths.append(value)
-    return [*paths, *([names] if names else [])]
+    """Paths as they are, or by the name before them."""
+    parts = [(value, *value.partition("=")) for value in given]
+    return [
+        {name: path} if name and path and not os.path.exists(value) else value
+        for value, name, _, path in parts
+    ]
 
 
 def _show(content: Mapping[str, Any]) -> None:

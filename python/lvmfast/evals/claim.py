@@ -16,6 +16,7 @@ LEAKED, CLEAN = "LEAKED", "clean"
 NEW_DOCUMENTS = ("cross-document", "cross-domain")
 COPY_LAST = "copy-last"
 SUMMARY_FILE, HISTORY_FILE, RUN_FILE = "summary.json", "history.json", "run.json"
+IMPACT_FILE = "impact.json"
 
 
 @dataclass(frozen=True)

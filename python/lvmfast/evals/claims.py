@@ -15,6 +15,7 @@ from lvmfast.errors import DataError
 from lvmfast.evals.claim import (
     CLEAN,
     HISTORY_FILE,
+    IMPACT_FILE,
     LEAKED,
     NEW_DOCUMENTS,
     SUMMARY_FILE,
@@ -24,6 +25,7 @@ from lvmfast.evals.claim import (
     Standing,
 )
 from lvmfast.evals.claim_sentences import for_colleagues, for_outside
+from lvmfast.evals.claims_of_impact import of_impact
 from lvmfast.evals.claims_of_runs import of_history
 from lvmfast.evals.write import DETAILS_FILE, METRICS_FILE
 from lvmfast.levels import LEVELS
@@ -38,7 +40,7 @@ def claims(folders: Sequence[str | PathLike[str]]) -> Claims:
     """Reads evaluations, leak reports and runs, and says what follows.
 
     Args:
-        folders: what `lvmfast eval --out`, `leakscan --out` and `train --out` wrote.
+        folders: what `lvmfast eval --out`, `leakscan --out`, `train --out` and `impact --out` wrote.
 
     Raises:
         DataError: a folder holds none of these, or a file in it is broken.
@@ -58,10 +60,12 @@ def claims(folders: Sequence[str | PathLike[str]]) -> Claims:
         if (folder / HISTORY_FILE).is_file():
             found += of_history(folder)
             kinds += 1
+        if (folder / IMPACT_FILE).is_file():
+            found += of_impact(folder)
+            kinds += 1
         if not kinds:
-            raise DataError(
-                f"{folder}: expected {METRICS_FILE}, {SUMMARY_FILE} or {HISTORY_FILE}, found none of them"
-            )
+            names = f"{METRICS_FILE}, {SUMMARY_FILE}, {HISTORY_FILE} or {IMPACT_FILE}"
+            raise DataError(f"{folder}: expected {names}, found none of them")
     for evaluation in evaluations:
         try:
             found += _of_evaluation(evaluation)

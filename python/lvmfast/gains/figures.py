@@ -97,129 +97,171 @@ def proportions_interval(first: tuple[int, int], second: tuple[int, int]) -> Int
     return p - q - math.hypot(p - low, above - q), p - q + math.hypot(high - p, q - below)
 
 
-def resampled_means(values: Values, groups: Sequence[Mask], clusters: Numbers, sampling: Sampling) -> Values:
-    """(resamples, groups) the mean of each group in samples of whole clusters; NaN where it was not drawn.
+def resampled_sums(
+    values: Values, groups: Sequence[Mask], clusters: Numbers, sampling: Sampling
+) -> tuple[Values, Values]:
+    """The sum of the scores, and the count of the items, of each group in samples of whole clusters.
 
     As many clusters as there are, drawn with replacement, each with all its items (Davison and Hinkley,
-    *Bootstrap Methods and their Application*, 1997, section 3.8). Clusters with the same sums and counts in
-    all groups are drawn together, by their number.
+    *Bootstrap Methods and their Application*, 1997, section 3.8).
 
     Args:
         values: (n,) finite.
         groups: masks of (n,).
         clusters: (n,) the number of each item's cluster.
-        sampling: of the samples.
+        sampling: of the samples; the same for the same seed and clusters.
+
+    Returns:
+        Two arrays of (resamples, groups).
     """
     number = np.unique(clusters, return_inverse=True)[1]
     columns = [column for group in groups for column in (values * group, group.astype(np.float64))]
     sums = np.stack([np.bincount(number, column) for column in columns], axis=1)
-    distinct, counts = np.unique(sums, axis=0, return_counts=True)
     rng = np.random.default_rng(sampling.seed)
-    step, drawn = max(1, _DRAWN // len(distinct)), []
+    count, step, drawn = len(sums), max(1, _DRAWN // len(sums)), []
     for start in range(0, sampling.resamples, step):
         size = min(step, sampling.resamples - start)
-        drawn.append(rng.multinomial(counts.sum(), counts / counts.sum(), size=size) @ distinct)
+        times = np.stack([np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(size)])
+        drawn.append(times.astype(np.float64) @ sums)
     found = np.concatenate(drawn)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means: Values = found[:, ::2] / found[:, 1::2]
-    return means
+    return found[:, ::2], found[:, 1::2]
 
 
-def _ends(samples: Values) -> Interval:
-    """The ends of a percentile interval; samples in which a group is missing do not count."""
+def _ends(samples: Values, clusters: int) -> Interval:
+    """The ends of a percentile interval; samples in which a group is missing do not count.
+
+    With few clusters percentiles are too narrow: they are taken as far out as Student's t would (the expanded
+    percentile interval of Hesterberg, The American Statistician 69, 2015), by the smaller group's clusters.
+    """
     known = samples[np.isfinite(samples)]
-    if len(known) < 2:
+    if len(known) < 2 or clusters < 2:
         return _NONE
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    normal, freedom = NormalDist(), clusters - 1
+    z = normal.inv_cdf((1 + LEVEL) / 2)
+    # Student's quantile (Abramowitz and Stegun, 26.7.5), and the spread that means of samples lack.
+    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    tail = normal.cdf(-t * math.sqrt(clusters / freedom))
+    low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def mean_of(values: Values, clusters: Numbers, sampling: Sampling) -> dict[str, Any]:
-    """`items`, `mean` and `interval` of scores, NaN where there are none."""
-    return _mean(values, clusters, sampling, over_items=_over_items(clusters, clusters))
-
-
-def _mean(values: Values, clusters: Numbers, sampling: Sampling, *, over_items: bool) -> dict[str, Any]:
-    if not len(values):
-        return {"items": 0, "mean": math.nan, "interval": _NONE}
-    if over_items and is_binary(values):
-        interval = exact_interval(int(values.sum()), len(values))
-    else:
-        numbers = np.arange(len(values)) if over_items else clusters
-        whole = np.ones(len(values), np.bool_)
-        interval = _ends(resampled_means(values, [whole], numbers, sampling)[:, 0])
-    return {"items": len(values), "mean": float(values.mean()), "interval": interval}
 
 
 def is_binary(values: Values) -> bool:
     """Whether every score is 0 or 1."""
-    return bool(np.isin(values, (0.0, 1.0)).all())
+    return bool(((values == 0.0) | (values == 1.0)).all())
 
 
-def _over_items(clusters: Numbers, *groups: Numbers) -> bool:
-    """Whether intervals are over items: each is a cluster of its own, or there are too few in a group."""
-    alone = len(np.unique(clusters)) == len(clusters)
-    return alone or any(len(np.unique(group)) < LEAST for group in groups)
+def _count(clusters: Numbers) -> int:
+    """How many clusters there are among those of some items."""
+    return int(np.count_nonzero(np.bincount(clusters))) if len(clusters) else 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Items that are compared: those that leaked, and clean ones. Either may be none, and no item is both."""
+
+    leaked: Mask
+    clean: Mask
 
 
 def compare(values: Values, leaked: Mask, clusters: Numbers, sampling: Sampling) -> dict[str, Any]:
-    """Items that leaked beside the others, which are clean.
+    """Items that leaked beside all others, as `compare_all` of one pair."""
+    return compare_all(values, [Pair(leaked, ~leaked)], clusters, sampling)[0]
+
+
+def compare_all(
+    values: Values, pairs: Sequence[Pair], clusters: Numbers, sampling: Sampling
+) -> list[dict[str, Any]]:
+    """What is found of each pair, by the same samples.
 
     Args:
         values: (n,) the score of each item, finite.
-        leaked: (n,) which items leaked.
+        pairs: masks of (n,).
         clusters: (n,) the number of each item's cluster: items that stand or fall together.
         sampling: of the bootstrap.
 
     Returns:
-        ``all``, ``clean`` and ``leaked`` (``items``, ``mean``, ``interval``); ``leaked_minus_clean``,
-        ``clean_minus_all`` and ``gain`` (all less clean), each ``difference`` and ``interval``;
-        ``relative`` (clean less all, as a share of all); ``z`` of the gain; ``clusters`` of each group,
-        ``over`` (``items`` or ``clusters``: what intervals are over), and the ``verdict``: ``advantage``,
-        ``disadvantage``, ``none shown`` (the interval holds 0) or ``too few`` (items for any statement).
-        NaN is what cannot be told.
+        Of each: ``all``, ``clean`` and ``leaked`` (``items``, ``mean``, ``interval``);
+        ``leaked_minus_clean``, ``clean_minus_all`` and ``gain`` (all less clean), each ``difference`` and
+        ``interval``; ``relative`` (clean less all, as a share of all); ``z`` of the gain; ``clusters`` of
+        each group, ``over`` (``items`` or ``clusters``: what intervals are over), and the ``verdict``:
+        ``advantage``, ``disadvantage``, ``none shown`` (the interval holds 0) or ``too few`` (items for any
+        statement). NaN is what cannot be told.
     """
-    over_items = _over_items(clusters, clusters[leaked], clusters[~leaked])
-    groups = {"all": np.ones(len(values), np.bool_), "clean": ~leaked, "leaked": leaked}
-    found: dict[str, Any] = {
-        name: _mean(values[group], clusters[group], sampling, over_items=over_items)
-        for name, group in groups.items()
-    }
-    whole, clean, dirty = (found[name]["mean"] for name in groups)
-    share = float(leaked.mean()) if len(leaked) else math.nan
-    interval, of_gain = _difference(values, leaked, clusters, sampling, share, over_items=over_items)
-    found["leaked_minus_clean"] = {"difference": dirty - clean, "interval": interval}
-    found["gain"] = {"difference": whole - clean, "interval": of_gain}
-    found["clean_minus_all"] = {"difference": clean - whole, "interval": (-of_gain[1], -of_gain[0])}
-    found["relative"] = (clean - whole) / whole if whole else math.nan
-    found["z"] = z_value(values, leaked)
-    found["clusters"] = {name: len(np.unique(clusters[group])) for name, group in groups.items()}
-    found["over"] = "items" if over_items else "clusters"
-    found["verdict"] = _verdict(found)
+    found = [_figures(values, pair, clusters) for pair in pairs]
+    resampled = [not (each["over"] == "items" and is_binary(values)) for each in found]
+    for over, numbers in (("items", np.arange(len(values))), ("clusters", clusters)):
+        chosen = [n for n, each in enumerate(found) if resampled[n] and each["over"] == over]
+        if chosen and len(values):
+            groups = [group for n in chosen for group in (pairs[n].leaked, pairs[n].clean)]
+            sums, counts = resampled_sums(values, groups, numbers, sampling)
+            for place, n in enumerate(chosen):
+                both = slice(2 * place, 2 * place + 2)
+                _add_bootstrap(found[n], sums[:, both], counts[:, both], pairs[n], numbers)
+    for each, pair, by_samples in zip(found, pairs, resampled, strict=True):
+        if not by_samples:
+            _add_exact(each, values, pair)
+        low, high = each["gain"]["interval"]
+        each["clean_minus_all"]["interval"] = (-high, -low)
+        each["verdict"] = _verdict(each)
     return found
 
 
-def _difference(
-    values: Values,
-    leaked: Mask,
-    clusters: Numbers,
-    sampling: Sampling,
-    share: float,
-    *,
-    over_items: bool,
-) -> tuple[Interval, Interval]:
-    """The intervals of leaked less clean, and of the gain: the same by the share of items that leaked."""
-    counts = (int(leaked.sum()), int((~leaked).sum()))
-    if not all(counts):
-        return _NONE, _NONE
-    if over_items and is_binary(values):
-        hits = (int(values[leaked].sum()), int(values[~leaked].sum()))
-        low, high = proportions_interval((hits[0], counts[0]), (hits[1], counts[1]))
-        return (low, high), (share * low, share * high)
-    numbers = np.arange(len(values)) if over_items else clusters
-    groups = [leaked, ~leaked, np.ones(len(values), np.bool_)]
-    dirty, clean, whole = resampled_means(values, groups, numbers, sampling).T
-    return _ends(dirty - clean), _ends(whole - clean)
+def _figures(values: Values, pair: Pair, clusters: Numbers) -> dict[str, Any]:
+    """All of a pair but what intervals say."""
+    both = pair.leaked | pair.clean
+    groups = {"all": both, "clean": pair.clean, "leaked": pair.leaked}
+    found: dict[str, Any] = {}
+    for name, group in groups.items():
+        items = int(group.sum())
+        mean = float(values[group].mean()) if items else math.nan
+        found[name] = {"items": items, "mean": mean, "interval": _NONE}
+    whole, clean, dirty = (found[name]["mean"] for name in groups)
+    for name, value in {
+        "leaked_minus_clean": dirty - clean,
+        "gain": whole - clean,
+        "clean_minus_all": clean - whole,
+    }.items():
+        found[name] = {"difference": value, "interval": _NONE}
+    found["relative"] = (clean - whole) / whole if whole else math.nan
+    found["z"] = z_value(values[both], pair.leaked[both])
+    found["clusters"] = {name: _count(clusters[group]) for name, group in groups.items()}
+    alone = found["clusters"]["all"] == found["all"]["items"]
+    few = any(0 < found["clusters"][name] < LEAST for name in ("clean", "leaked"))
+    found["over"] = "items" if alone or few else "clusters"
+    return found
+
+
+def _add_bootstrap(
+    found: dict[str, Any], sums: Values, counts: Values, pair: Pair, clusters: Numbers
+) -> None:
+    """The intervals of a pair from sums and counts of its leaked and clean items, (resamples, 2) each."""
+    of_leaked, of_clean = _count(clusters[pair.leaked]), _count(clusters[pair.clean])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dirty, clean = (sums / counts).T
+        whole = sums.sum(axis=1) / counts.sum(axis=1)
+    fewer = min(of_leaked, of_clean)
+    for name, samples, known in (
+        ("all", whole, _count(clusters[pair.leaked | pair.clean])),
+        ("clean", clean, of_clean),
+        ("leaked", dirty, of_leaked),
+        ("leaked_minus_clean", dirty - clean, fewer),
+        ("gain", whole - clean, fewer),
+    ):
+        found[name]["interval"] = _ends(samples, known)
+
+
+def _add_exact(found: dict[str, Any], values: Values, pair: Pair) -> None:
+    """The intervals of a pair of proportions; that of the gain is by the share of items that leaked."""
+    hits = {"leaked": int(values[pair.leaked].sum()), "clean": int(values[pair.clean].sum())}
+    hits["all"] = sum(hits.values())
+    for name, successes in hits.items():
+        found[name]["interval"] = exact_interval(successes, found[name]["items"])
+    if found["leaked"]["items"] and found["clean"]["items"]:
+        sides = [(hits[name], found[name]["items"]) for name in ("leaked", "clean")]
+        low, high = proportions_interval(sides[0], sides[1])
+        share = found["leaked"]["items"] / found["all"]["items"]
+        found["leaked_minus_clean"]["interval"] = (low, high)
+        found["gain"]["interval"] = (share * low, share * high)
 
 
 def z_value(values: Values, leaked: Mask) -> float:
@@ -244,34 +286,14 @@ def _verdict(found: dict[str, Any]) -> str:
     return "advantage" if low > 0 else "disadvantage" if high < 0 else "none shown"
 
 
-def sweep(
-    values: Values, coverage: Values, thresholds: Sequence[float], clusters: Numbers, sampling: Sampling
-) -> list[dict[str, Any]]:
-    """For each threshold the items of less coverage, which remain, beside those of at least as much.
-
-    Args:
-        values: (n,) scores, finite.
-        coverage: (n,) in [0, 1], finite.
-        thresholds: in the order of the result.
-        clusters: (n,) the number of each item's cluster.
-        sampling: of the bootstrap.
-
-    Returns:
-        Of each ``threshold``: ``remaining`` (``items``, ``mean``, ``interval``), ``removed`` (items), the
-        ``gain``, its ``z`` and the ``verdict``.
-    """
-    told = []
-    for threshold in thresholds:
-        found = compare(values, coverage >= threshold, clusters, sampling)
-        told.append(
-            {
-                "threshold": threshold,
-                "remaining": found["clean"],
-                "removed": found["leaked"]["items"],
-                **{name: found[name] for name in ("gain", "z", "verdict")},
-            }
-        )
-    return told
+def sweep_point(threshold: float, found: dict[str, Any]) -> dict[str, Any]:
+    """What is said of a threshold: `found` of the items of at least that coverage beside the others."""
+    return {
+        "threshold": threshold,
+        "remaining": found["clean"],
+        "removed": found["leaked"]["items"],
+        **{name: found[name] for name in ("gain", "z", "verdict")},
+    }
 
 
 def largest_gain(points: Sequence[dict[str, Any]]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from os import PathLike, fspath
@@ -17,12 +17,12 @@ from lvmfast.gains.figures import (
     LEAST,
     LEVEL,
     Mask,
+    Pair,
     Sampling,
     Values,
-    compare,
+    compare_all,
     largest_gain,
-    mean_of,
-    sweep,
+    sweep_point,
 )
 from lvmfast.gains.items import Items, scanned_items
 from lvmfast.gains.join import NAMED, Joiner, Model, models_of
@@ -61,7 +61,7 @@ class Impact:
         return [model["sentence"] for model in self.content["models"]]
 
     def save(self, directory: str | PathLike[str]) -> None:
-        """Writes `impact.json` and `impact.parquet` into a new or an empty folder.
+        """Writes `impact.json`, `impact.parquet` and `impact.html` into a new or an empty folder.
 
         Raises:
             DataError: it holds something already, or cannot be written.
@@ -74,7 +74,7 @@ def impact(
     scores: Given,
     *,
     control: Given | None = None,
-    eval: Sequence[str] = (),
+    eval: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     metric: str | None = None,
     resamples: int = 2000,
     seed: int = 0,
@@ -99,7 +99,7 @@ def impact(
         raise DataError(f"resamples: expected at least 100, got {resamples}")
     sampling = Sampling(resamples, seed)
     scan = SavedScan.open(report)
-    items = scanned_items(scan, eval)
+    items = scanned_items(scan, [eval] if isinstance(eval, (str, PathLike)) else list(eval))
     asked, joiner = Asked(metric, items.expressions), Joiner(items)
     models, notes = models_of(items, [joiner.join(each) for each in _read(scores, asked)])
     controls, of_controls = models_of(items, [joiner.join(each) for each in _read(control or (), asked)])
@@ -166,6 +166,23 @@ def _told(
     """Everything that is said of a model."""
     known = np.isfinite(model.values) & ~items.undecided
     missing = np.flatnonzero(np.isnan(model.values))
+    leaked, clean = items.leaked & known, ~items.leaked & known
+    files = {name: known & (items.file == place) for place, name in enumerate(items.files)}
+    files = {name: mask for name, mask in files.items() if mask.any()}
+    bins = list(_bins(items, known))
+    anywhere = items.coverage.get("coverage_anywhere", np.full(len(items), np.nan))
+    measured = known & np.isfinite(anywhere)
+    pairs = [
+        Pair(leaked, clean),
+        *(Pair(mask & known, clean) for mask in items.levels.values()),
+        *(Pair(leaked & mask, clean & mask) for mask in files.values()),
+        *(Pair(mask, np.zeros_like(mask)) for _, mask in bins),
+        *(
+            Pair(measured & (anywhere >= threshold), measured & (anywhere < threshold))
+            for threshold in THRESHOLDS
+        ),
+    ]
+    found = iter(_compared(items, model.values, pairs, known, sampling))
     told: dict[str, Any] = {
         "name": model.name,
         "control": is_control,
@@ -175,25 +192,26 @@ def _told(
         "without_score": len(missing),
         "first_without_score": [items.name(int(item)) for item in missing[:NAMED]],
         "undecided": int((np.isfinite(model.values) & items.undecided).sum()),
-        "overall": _compared(items, model.values, items.leaked, known, sampling),
-        "levels": {
-            level: _compared(items, model.values, mask, known & (mask | ~items.leaked), sampling)
-            for level, mask in items.levels.items()
-        },
-        "files": [
-            {
-                "file": name,
-                **_compared(items, model.values, items.leaked, known & (items.file == place), sampling),
-            }
-            for place, name in enumerate(items.files)
-            if (known & (items.file == place)).any()
-        ],
-        **_by_coverage(items, model.values, known, sampling),
+        "overall": next(found),
+        "levels": {level: next(found) for level in items.levels},
+        "files": [{"file": name, **next(found)} for name in files],
+        "strength": [{**edges, **next(found)["leaked"]} for edges, _ in bins],
+        "sweep": None,
         "against_control": None,
     }
+    if items.coverage:
+        points = [sweep_point(threshold, next(found)) for threshold in THRESHOLDS]
+        told["sweep"] = {
+            "measure": "coverage_anywhere",
+            "items": int(measured.sum()),
+            "not_measured": int((known & ~measured).sum()),
+            "points": points,
+            "largest_gain_at": largest_gain(points),
+        }
     if control is not None:
         both = known & np.isfinite(control.values)
-        apart = _compared(items, model.values - control.values, items.leaked, both, sampling)
+        pair = Pair(items.leaked & both, ~items.leaked & both)
+        (apart,) = _compared(items, model.values - control.values, [pair], both, sampling)
         told["against_control"] = {
             "control": control.name,
             "items": int(both.sum()),
@@ -203,34 +221,21 @@ def _told(
     return told
 
 
-def _compared(items: Items, values: Values, leaked: Mask, known: Mask, sampling: Sampling) -> dict[str, Any]:
-    return compare(values[known], leaked[known], items.clusters[known], sampling)
+def _compared(
+    items: Items, values: Values, pairs: Sequence[Pair], known: Mask, sampling: Sampling
+) -> list[dict[str, Any]]:
+    """`compare_all` of the items that have a score."""
+    within = [Pair(pair.leaked[known], pair.clean[known]) for pair in pairs]
+    return compare_all(values[known], within, items.clusters[known], sampling)
 
 
-def _by_coverage(items: Items, values: Values, known: Mask, sampling: Sampling) -> dict[str, Any]:
-    """The score by how much of an item stands in training, and of what is left below each threshold."""
-    strength = []
-    for name, coverage in items.coverage.items():
+def _bins(items: Items, known: Mask) -> Iterator[tuple[dict[str, Any], Mask]]:
+    """The tenths of each coverage that hold any item, and these."""
+    for measure, coverage in items.coverage.items():
         for low, high in pairwise(EDGES):
             mask = known & (coverage >= low) & ((coverage < high) | (high == EDGES[-1]))
             if mask.any():
-                found = mean_of(values[mask], items.clusters[mask], sampling)
-                strength.append({"measure": name, "low": low, "high": high, **found})
-    anywhere = items.coverage.get("coverage_anywhere")
-    if anywhere is None:
-        return {"strength": strength, "sweep": None}
-    measured = known & np.isfinite(anywhere)
-    points = sweep(values[measured], anywhere[measured], THRESHOLDS, items.clusters[measured], sampling)
-    return {
-        "strength": strength,
-        "sweep": {
-            "measure": "coverage_anywhere",
-            "items": int(measured.sum()),
-            "not_measured": int((known & ~measured).sum()),
-            "points": points,
-            "largest_gain_at": largest_gain(points),
-        },
-    }
+                yield {"measure": measure, "low": low, "high": high}, mask
 
 
 def _lists(value: Any) -> Any:

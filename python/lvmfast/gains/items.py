@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class _Read:
     notes: list[str] = field(default_factory=list)
 
 
-def scanned_items(scan: SavedScan, eval: Sequence[str] = ()) -> Items:
+def scanned_items(scan: SavedScan, eval: Sequence[str | PathLike[str]] = ()) -> Items:
     """The items of a saved scan.
 
     Args:
@@ -218,12 +219,12 @@ def _clusters(scan: SavedScan, read: _Read, places: Mapping[str, int], items: in
     return components.roots()
 
 
-def _read(scan: SavedScan, files: Sequence[ScannedFile], starts: Numbers, eval: Sequence[str]) -> _Read:
+def _read(scan: SavedScan, files: Sequence[ScannedFile], starts: Numbers, eval: Sequence[Any]) -> _Read:
     """Texts and ids of the items, as far as the files that were scanned are at hand."""
     read = _Read([None] * int(starts[-1]))
     at_hand: dict[int, str] = {}
     if eval:
-        paths = expand(list(eval)).files
+        paths = expand([fspath(path) for path in eval]).files
         for path, file in zip(paths, scan.check_inputs("eval", paths), strict=True):
             at_hand[files.index(file)] = path
     stated = scan.summary["inputs"]["eval"]["files"]

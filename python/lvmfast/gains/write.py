@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from lvmfast.durable import staged_folder
 from lvmfast.errors import naming
+from lvmfast.evals.claim import IMPACT_FILE
 from lvmfast.evals.write import check_place
+from lvmfast.report.impact_page import IMPACT_PAGE, draw_impact
 
-IMPACT_FILE = "impact.json"
 ITEMS_FILE = "impact.parquet"
 
 
@@ -28,5 +29,7 @@ def write_impact(directory: str | PathLike[str], content: dict[str, Any], items:
     with naming(place, "cannot write the impact"), staged_folder(place) as stage:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (stage.folder / IMPACT_FILE).write_text(text, "utf-8")
+        # Drawn from the text and not from `content`, as a program would read it.
+        (stage.folder / IMPACT_PAGE).write_text(draw_impact(json.loads(text)), "utf-8")
         pq.write_table(items, stage.folder / ITEMS_FILE, compression="zstd")
         stage.publish()

@@ -55,6 +55,17 @@ def sentence(model: Mapping[str, Any], least: int) -> str:
     return f"{scores} The leak is worth {gain} {interval} of the score. {behind}"
 
 
+def headline(model: Mapping[str, Any]) -> str:
+    """The title of the page: what is found for a model."""
+    found = model["overall"]
+    if found["verdict"] == "too few":
+        return f"Too few items for a statement on {model['name']}"
+    if found["verdict"] != "advantage":
+        return f"No advantage from the leak is shown for {model['name']}"
+    unit = " points" if model["percent"] else ""
+    return f"{figure(model, found['gain']['difference'], signed=True)}{unit} from the leak: {model['name']}"
+
+
 def figure(model: Mapping[str, Any], value: float | None, *, signed: bool = False) -> str:
     """A score, or a difference of scores, for people: in percent and points where scores are shares."""
     if value is None or math.isnan(value):
@@ -65,9 +76,9 @@ def figure(model: Mapping[str, Any], value: float | None, *, signed: bool = Fals
     return f"{value:{sign}.4g}"
 
 
-def interval_text(model: Mapping[str, Any], ends: Sequence[float | None]) -> str:
+def interval_text(model: Mapping[str, Any], ends: Sequence[float | None], *, signed: bool = True) -> str:
     """An interval for people; empty where there is none."""
     low, high = ends
     if low is None or high is None or math.isnan(low):
         return ""
-    return f"[{figure(model, low, signed=True)}, {figure(model, high, signed=True)}]"
+    return f"[{figure(model, low, signed=signed)}, {figure(model, high, signed=signed)}]".replace("%", "")
