@@ -166,9 +166,31 @@ def test_one_who_prepares_data_in_a_bucket(example, bucket, tmp_path):
     assert f"{bucket}/clean/clean.json" in objects_under(f"{bucket}/clean")
 
 
+def test_one_who_decontaminates(example, monkeypatch, tmp_path):
+    commit = "0" * 40
+    cached = tmp_path / "home" / "hub" / "datasets--openai--gsm8k" / "snapshots" / commit / "main"
+    cached.mkdir(parents=True)
+    pq.write_table(
+        pa.table({"question": QUESTIONS, "answer": ["a"] * 3}), cached / "test-00000-of-00001.parquet"
+    )
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    rows = [*sentences(20, 7), f"Quiz: {QUESTIONS[1]} (easy)"]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    where = [tmp_path / name for name in ("train.jsonl", "report", "clean")]
+    found = example("decontaminator.sh", where[0], "gsm8k", *where[1:])
+    assert found.returncode == 0, found.stderr
+    assert "train: dropped 1 rows" in found.stdout
+    left = (tmp_path / "clean" / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in left] == rows[:20]
+    report = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert [file["path"] for file in report["inputs"]["eval"]["files"]] == ["gsm8k"]
+    found = example("decontaminator.sh", tmp_path / "clean" / "train.jsonl", "gsm8k", tmp_path / "again", "x")
+    assert (found.returncode, "nothing leaked" in found.stdout) == (0, True)
+
+
 def test_every_example_is_listed_and_run():
     names = {path.name for path in EXAMPLES.iterdir()} - {"README.md"}
     listed = (EXAMPLES / "README.md").read_text("utf-8")
     run = Path(__file__).read_text("utf-8")
-    assert len(names) == 6
+    assert len(names) == 7
     assert all(f"[{name}]({name})" in listed and f'"{name}"' in run for name in names)
