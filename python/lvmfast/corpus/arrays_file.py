@@ -43,6 +43,7 @@ class ArraysFile:
     """
 
     starts: Rows | None = None
+    first_line: int | None = None
 
     def __init__(
         self,

@@ -132,6 +132,11 @@ class AttachedFile:
         self.id_types: dict[Column, pa.DataType] = {**file.id_types, **types}
 
     @property
+    def first_line(self) -> int | None:
+        """As the file's own."""
+        return self._file.first_line
+
+    @property
     def rows(self) -> int | None:
         """As the file's own."""
         return self._file.rows

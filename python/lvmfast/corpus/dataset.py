@@ -138,6 +138,11 @@ class InputFile(Protocol):
         """Its own statement of where it comes from."""
         ...
 
+    @property
+    def first_line(self) -> int | None:
+        """The line of row 0, where each row after it stands on the next line; known once it was read."""
+        ...
+
 
 class SplitFile(Protocol):
     """One input of a split, opened: its columns and shapes are known, its rows are not in memory."""
@@ -154,6 +159,11 @@ class SplitFile(Protocol):
     provenance: dict[str, Any] | None  #: the file's own statement of encoder, norm and metric
     notes: tuple[str, ...]  #: what the reader did to the values ("targets: float64 rounded to float32")
     starts: Rows | None  #: rows at which reading can begin without the rows before them; None: at any
+
+    @property
+    def first_line(self) -> int | None:
+        """As of `InputFile`."""
+        ...
 
     @property
     def rows(self) -> int | None:

@@ -80,6 +80,7 @@ class Source:
     provenance: dict[str, Any]
     fields: Mapping[Column, str]
     origin: stores.Source | None = None
+    first_line: int | None = None
 
 
 class FingerprintFile:
@@ -91,6 +92,7 @@ class FingerprintFile:
     context_length: int | None = None
     notes: tuple[str, ...] = ()
     starts: Rows | None = None
+    first_line: int | None = None
 
     def __init__(
         self, stated: Mapping[str, Any], start: int, columns: Mapping[Column, KeyColumn], dim: int | None

@@ -28,6 +28,7 @@ class BlocksFile:
     context_length: int | None = None
     provenance: dict[str, Any] | None = None
     starts: Rows | None = None
+    first_line: int | None = None
 
     def __init__(self, name: str, blocks: Iterator[Any]) -> None:
         """Takes the first block, which says how wide they are."""

@@ -66,14 +66,16 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
                 batch = parsed(lines, reading).select(asked)
                 yield from ((row, batch[which]) for row, which in runs)
             return
-        row, met = 0, Marks()
+        row, met, each_line = 0, Marks(), True
         with decompressed(source) as stream, closing(_blocks(path, stream)) as blocks:
             for lines in blocks:
                 met.add(row, lines)
-                batch = parsed(lines, reading)
+                batch, behind = parsed(lines, reading), lines.behind
                 del lines  # what is made of a long line is larger than itself
                 yield row, batch.select(asked)
                 row += batch.num_rows
+                each_line = each_line and behind == row + 1
+        met.first_line = 1 if each_line else None
         vars(marks).update(vars(met))  # read to its end
 
     file = TableFile.over(
@@ -83,6 +85,7 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
         if column in file.unreadable:
             file.unreadable[column] += f", in line {line}"
     file.texts_are_checked = True
+    file.first_line_of = lambda: marks.first_line
     file.notes += tuple(filter(None, [fields.dead_end()]))
     late = [(name, fields.line_of(name)) for name in file.fields.values()]
     file.notes += (fields.shape,) if fields.shape else ()

@@ -35,6 +35,7 @@ class Lines:
     #: of records that stood in a list: the line at which each begins
     numbers: Sequence[int] | None = None
     start: int | None = None  #: the byte of the stream at which the first one begins, where they stand in it
+    behind: int | None = None  #: the number of the line behind the last one, likewise
 
     @classmethod
     def of(
@@ -43,9 +44,12 @@ class Lines:
         first: int,
         numbers: Sequence[int] | None = None,
         start: int | None = None,
+        behind: int | None = None,
     ) -> Lines:
         """The lines in blocks of whole lines, which are not copied."""
-        return cls([np.frombuffer(block, np.uint8) for block in blocks if len(block)], first, numbers, start)
+        return cls(
+            [np.frombuffer(block, np.uint8) for block in blocks if len(block)], first, numbers, start, behind
+        )
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """(number, line) of each line that is not blank."""
@@ -142,7 +146,9 @@ def _as_they_stand(pieces: _Pieces, read: memoryview, whole: bool, start: int) -
             pieces.check_begun(line, size + len(read))
         if cut:
             begun = begun if pending else 0
-            made = [Lines.of([b"".join([*pending, read[:begun]]), read[begun:cut]], line, start=start)]
+            parts = b"".join([*pending, read[:begun]]), read[begun:cut]
+            made = [Lines.of(parts, line, start=start, behind=line + ends)]
+            del parts
             start += size + cut
             pending, size = [], 0
             line += ends
@@ -152,7 +158,7 @@ def _as_they_stand(pieces: _Pieces, read: memoryview, whole: bool, start: int) -
             size += len(pending[-1])
         read = pieces.read()
     if pending and whole:
-        yield Lines.of([b"".join(pending)], line, start=start)
+        yield Lines.of([b"".join(pending)], line, start=start, behind=line + 1)
 
 
 def _listed(pieces: _Pieces, read: memoryview, whole: bool) -> Iterator[Lines]:

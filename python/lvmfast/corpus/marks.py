@@ -37,6 +37,7 @@ class Marks:
     lines: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
+    first_line: int | None = None  #: of row 0, where each row after it stands on the next line
 
     def add(self, row: int, lines: Lines) -> None:
         """Notes the next block, of which `row` is the first one; records of a list are not found again."""

@@ -175,6 +175,11 @@ class JoinedFile:
         self.fields: dict[Column, str] = {**file.fields, "text": f"text of {payload.name}"}
 
     @property
+    def first_line(self) -> int | None:
+        """As the file's own."""
+        return self._file.first_line
+
+    @property
     def rows(self) -> int | None:
         """As the file's own."""
         return self._file.rows

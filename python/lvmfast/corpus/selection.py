@@ -36,6 +36,7 @@ class SelectedFile:
         self.notes, self.origin, self.unreadable = file.notes, file.origin, file.unreadable
         self.nbytes = file.nbytes * len(kept) // max(1, file.rows or 1)
         self.rows: int | None = len(kept)
+        self.first_line: int | None = None
         places = None if file.starts is None else np.unique(np.searchsorted(kept, file.starts))
         self.starts: Rows | None = None if places is None else places[places < len(kept)]
         self._file, self._kept = file, kept

@@ -79,6 +79,8 @@ class TableFile:
         #: Whether its scan gives texts as large_string that are UTF-8: they are not gone through again.
         self.texts_are_checked = False
         self.provenance: dict[str, Any] | None = None
+        #: Tells `first_line`; what it holds on to must not be the file.
+        self.first_line_of: Callable[[], int | None] = lambda: None
         self._read, self._guess, self.starts = scan, rows_guess, starts
         self._kept = KeptRows()
         with reading(name):  # field names that are not UTF-8
@@ -229,6 +231,11 @@ class TableFile:
                 if shape is not None:
                     return shape
         return None
+
+    @property
+    def first_line(self) -> int | None:
+        """As `InputFile.first_line`."""
+        return self.first_line_of()
 
     def estimated_rows(self) -> int:
         """`rows`, or the guess of the reader."""

@@ -49,7 +49,10 @@ def open_txt(path: str | Source, mapping: dict[Column, str], *, strict: bool = T
                 row += len(text)
 
     schema = pa.schema([(field, pa.large_string())])
-    return TableFile.over(source, None, schema, scan, mapping, strict=strict, rows_guess=guess)
+    file = TableFile.over(source, None, schema, scan, mapping, strict=strict, rows_guess=guess)
+    if by_line:
+        file.first_line_of = lambda: 1
+    return file
 
 
 def texts_of(path: str, stream: Readable, *, by_line: bool) -> Iterator[bytes]:

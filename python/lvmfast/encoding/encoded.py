@@ -121,6 +121,11 @@ class EncodedFile:
         self.fields: dict[Column, str] = {**file.fields, "vector": named}
 
     @property
+    def first_line(self) -> int | None:
+        """As the file's own."""
+        return self._file.first_line
+
+    @property
     def rows(self) -> int | None:
         """As the file's own: it was read to its end."""
         return int(self._ends[-1]) if len(self._ends) else 0

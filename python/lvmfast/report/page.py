@@ -55,11 +55,24 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table 
 
         return charts.nearest_histogram(nearest, threshold)
 
+    first_lines = {
+        (side, file["path"]): file.get("first_line")
+        for side, of_side in summary["inputs"].items()
+        for file in of_side["files"]
+    }
+
+    def line_of(match: Mapping[str, Any], side: str) -> int | None:
+        """The line of a row in its file, where that is known."""
+        of_file = side if side in summary["inputs"] else "train"  # inside one split
+        first = first_lines.get((of_file, match[f"{side}_file"]))
+        return None if first is None else int(match[f"{side}_row"]) + int(first)
+
     return template("page.html.j2", bytes=_bytes).render(
         summary=summary,
         sides=[side for side in ("train", "eval") if side in summary["inputs"]],
         number=number,
         percent=percent,
+        line_of=line_of,
         side_bar=side_bar,
         share_bar=share_bar,
         tenths=tenths,

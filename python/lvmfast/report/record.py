@@ -114,6 +114,7 @@ class Inputs:
             "etag": None if file.origin is None else file.origin.info.etag,
             "fields": dict(file.fields),
             "provenance": file.provenance,
+            "first_line": file.first_line,
         }
 
 
