@@ -75,6 +75,8 @@ def read_scores(path: str, asked: Asked) -> list[Scores]:
         if not files:
             raise DataError(f"{path}: no file of scores in it; looked for {', '.join(IN_FOLDERS)}")
         return [found for file in files for found in read_scores(file, asked)]
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such file or folder")
     with reading(path):
         records = _records(path)
         first = next(records, None)
