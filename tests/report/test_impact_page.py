@@ -81,3 +81,19 @@ def test_it_draws_what_says_little(tmp_path):
     assert "too few items" in page
     assert "no items.parquet" in page
     assert 'id="sweep"' not in page
+
+
+@pytest.mark.parametrize(("of_control", "claimed"), [(0.0, True), (0.4, False)])
+def test_what_a_control_has_too_is_no_headline(tmp_path, of_control, claimed):
+    made = benchmark(tmp_path / "data", leaked=100, seed=3)
+    lvmfast.leakscan(made.train, made.eval).save(tmp_path / "report")
+    ours, control = (
+        write(tmp_path / f"samples_{name}.jsonl", harness_samples(made.items, made.scores(0.5, gain, seed)))
+        for seed, (name, gain) in enumerate((("ours", 0.4), ("control", of_control)))
+    )
+    found = lvmfast.impact(tmp_path / "report", {"ours": ours}, control={"before": control})
+    assert found.content["models"][0]["overall"]["verdict"] == "advantage"
+    page = draw_impact(found.content)
+    assert (" points from the leak: ours</h1>" in page) is claimed
+    assert ("No advantage is shown for ours beside before</h1>" in page) is not claimed
+    assert any("The leak is worth" in said for said in found.sentences) is claimed

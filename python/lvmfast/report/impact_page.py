@@ -49,10 +49,11 @@ def draw_impact(content: Mapping[str, Any]) -> str:
     from lvmfast.report import impact_charts
 
     models = content["models"]
+    title, verdict = impact_sentences.headline(models[0])
     return template("impact.html.j2").render(
         content=content,
-        title=impact_sentences.headline(models[0]),
-        tone=TONES[models[0]["overall"]["verdict"]],
+        title=title,
+        tone=TONES[verdict],
         tones=TONES,
         charts=impact_charts,
         groups=[(model, *group) for model in models for group in _groups(model)],

@@ -48,22 +48,25 @@ def sentence(model: Mapping[str, Any], least: int) -> str:
             "items alone do not explain the advantage."
         )
     else:
-        behind = (
-            f"Beside {against['control']}, which did not see them, no difference is shown: leaked items may "
-            "just be easier."
+        return (
+            f"{scores} Beside {against['control']}, which did not see them, no difference is shown: leaked "
+            "items may just be easier."
         )
     return f"{scores} The leak is worth {gain} {interval} of the score. {behind}"
 
 
-def headline(model: Mapping[str, Any]) -> str:
-    """The title of the page: what is found for a model."""
-    found = model["overall"]
+def headline(model: Mapping[str, Any]) -> tuple[str, str]:
+    """The title of the page, what is found for a model, and the verdict that it tells."""
+    found, against = model["overall"], model["against_control"]
     if found["verdict"] == "too few":
-        return f"Too few items for a statement on {model['name']}"
+        return f"Too few items for a statement on {model['name']}", "too few"
     if found["verdict"] != "advantage":
-        return f"No advantage from the leak is shown for {model['name']}"
+        return f"No advantage from the leak is shown for {model['name']}", found["verdict"]
+    if against is not None and against["verdict"] != "advantage":
+        return f"No advantage is shown for {model['name']} beside {against['control']}", "none shown"
     unit = " points" if model["percent"] else ""
-    return f"{figure(model, found['gain']['difference'], signed=True)}{unit} from the leak: {model['name']}"
+    gain = figure(model, found["gain"]["difference"], signed=True)
+    return f"{gain}{unit} from the leak: {model['name']}", "advantage"
 
 
 def figure(model: Mapping[str, Any], value: float | None, *, signed: bool = False) -> str:
