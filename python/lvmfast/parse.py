@@ -41,10 +41,15 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Raises:
         DataError: it cannot be read, is too large, or is no text.
     """
-    return _decoded(str(path), read_bytes(path))
+    return decoded(str(path), read_bytes(path))
 
 
-def _decoded(where: str, content: bytes) -> str:
+def decoded(where: str, content: bytes) -> str:
+    """UTF-8 text; `where` names it in errors.
+
+    Raises:
+        DataError: it is no text.
+    """
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -75,7 +80,7 @@ def parse_json(where: str, content: bytes | str, most: int = MOST_BYTES, *, nan:
     """
     if len(content) > most:
         raise DataError(f"{where}: expected JSON of at most {most:,} bytes, got {len(content):,}")
-    text = content if isinstance(content, str) else _decoded(where, content)
+    text = content if isinstance(content, str) else decoded(where, content)
     try:
         value = json.loads(text, parse_int=_integer, parse_constant=None if nan else _no_constant)
     except json.JSONDecodeError as error:

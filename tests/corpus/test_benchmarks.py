@@ -243,8 +243,17 @@ def test_a_table_of_ones_own_goes_first(offline, train, tmp_path):
         ('[a]\nfiles = "gone.jsonl"\nquestion = "q"\n', "a", "gone.jsonl: no such file"),
         ('[a]\nfiles = "train.jsonl"\nquestion = "ask"\n', "a", "no field 'ask'"),
         ('[a]\nfiles = "train.jsonl"\nquestion = "text"\nchoices = "c"\n', "a", "choices: no field 'c'"),
+        ('[a]\ndataset = "../../x"\nquestion = "q"\n', "a", "a: dataset: expected owner/name"),
+        ('[a]\ndataset = "x/y"\nfiles = "/x/*"\nquestion = "q"\n', "a", "a: files: expected a name inside"),
+        ('[a]\ndataset = "x/y"\nfiles = "../*"\nquestion = "q"\n', "a", "a: files: expected a name inside"),
+        ('[a]\ndataset = "x/y"\nconfigs = [".."]\nquestion = "q"\n', "a", "configs: expected a name inside"),
+        ('[a]\ndataset = "x/y"\nsplit = ""\nquestion = "q"\n', "a", "a: split: expected text, got none"),
+        ('[a]\nfiles = "{config}.jsonl"\nconfigs = ["b"]\nquestion = "q"\n', "a", "a: files of this machine"),
     ],
-    ids=["a-typo", "no-part", "nowhere", "no-question", "no-key", "no-file", "no-field", "no-choices"],
+    ids=[
+        *("a-typo", "no-part", "nowhere", "no-question", "no-key", "no-file", "no-field", "no-choices"),
+        *("no-name", "a-root", "above", "no-config", "no-split", "no-parts-of-files"),
+    ],
 )
 def test_refusals(offline, train, tmp_path, table, names, words):
     path = tmp_path / "own.toml"
@@ -256,6 +265,9 @@ def test_refusals(offline, train, tmp_path, table, names, words):
 def test_a_table_without_a_name_and_a_set_in_memory_are_refused(offline, train):
     done = run("leakscan", "--train", str(train), "--eval", str(train), "--benchmark-table", "own.toml")
     refused(done, "own.toml: --benchmark says which of its benchmarks to read; none is given")
+    for nothing in ("", "mmlu,"):  # and not a scan inside the training data
+        done = run("leakscan", "--train", str(train), "--benchmark", nothing)
+        refused(done, "--benchmark: expected names, with commas between them, got an empty one")
     with pytest.raises(DataError, match="benchmarks: expected the name of one, got none"):
         named_benchmarks([])
     with pytest.raises(DataError, match="benchmarks stand beside files; this evaluation set is a dict"):

@@ -229,7 +229,7 @@ def test_models_of_one_name_and_kinds_of_scores_are_refused(world, report, sampl
         lvmfast.impact(report, samples, control=samples)
     with pytest.raises(DataError, match="no score 'f1'; there is acc, acc_norm"):
         lvmfast.impact(report, samples, metric="f1")
-    with pytest.raises(DataError, match="resamples: expected at least 100, got 3"):
+    with pytest.raises(DataError, match="resamples: expected from 100 to 1,000,000, got 3"):
         lvmfast.impact(report, samples, resamples=3)
 
 
@@ -242,6 +242,13 @@ def test_scores_that_are_lacking_are_left_out_and_counted(world, report, tmp_pat
         run("impact", report, "--scores", table(world, tmp_path / "n.jsonl", [None] * 3, row=lambda i: i)),
         "expected numbers, all are missing or NaN",
     )
+
+
+@pytest.mark.parametrize("asked", [{"seed": -1}, {"resamples": 99}, {"resamples": 10**12}], ids=str)
+def test_samples_that_cannot_be_drawn_are_refused(report, samples, asked):
+    ((name, _),) = asked.items()
+    with pytest.raises(DataError, match=f"{name}: expected "):
+        lvmfast.impact(report, samples, **asked)
 
 
 def test_too_few_items_and_no_claim(world, report, tmp_path):

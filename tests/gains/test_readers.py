@@ -1,7 +1,10 @@
 """Files of scores as evaluators write them, and what is refused as one."""
 
+import gzip
 import json
+import math
 import zipfile
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,12 +84,15 @@ def inspect_log(world, **fields):
     return {"version": 2, "status": "success", "eval": spec, "plan": {}, "samples": samples} | fields
 
 
-@pytest.mark.parametrize("compression", [None, "stored", "deflated"])
+@pytest.mark.parametrize("compression", [None, "gz", "stored", "deflated"])
 def test_logs_of_inspect_ai(world, tmp_path, compression):
     log = inspect_log(world)
     if compression is None:
         path = tmp_path / "log.json"
         path.write_text(json.dumps(log, indent=2))
+    elif compression == "gz":
+        path = tmp_path / "log.json.gz"
+        path.write_bytes(gzip.compress(json.dumps(log).encode()))
     else:
         path = tmp_path / "log.eval"
         with zipfile.ZipFile(path, "w", getattr(zipfile, f"ZIP_{compression.upper()}")) as archive:
@@ -232,6 +238,27 @@ def test_a_table_of_several_models_by_rows_and_truth_values(tmp_path):
     assert [item.row for item in bare.items] == [0, 1]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl"])
+def test_a_prompt_can_be_longer_than_a_block(tmp_path, suffix):
+    rows = [{"text": letter * 200_000, "score": at} for at, letter in enumerate("ab")]
+    path = tmp_path / f"long.{suffix}"
+    if suffix == "csv":
+        path.write_text("text,score\n" + "".join(f"{row['text']},{row['score']}\n" for row in rows))
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scores = one(path)
+    assert [(item.texts["text"], item.score) for item in scores.items] == [
+        (row["text"], row["score"]) for row in rows
+    ]
+
+
+def test_decimals_are_numbers(tmp_path):
+    pq.write_table(pa.table({"row": [0, 1], "score": [Decimal("0.25"), None]}), tmp_path / "a.parquet")
+    first, second = values(one(tmp_path / "a.parquet"))
+    assert first == 0.25
+    assert math.isnan(second)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -240,7 +267,10 @@ def test_a_table_of_several_models_by_rows_and_truth_values(tmp_path):
         ("a.csv", "id,score\n", "expected scores of items, found none"),
         ("a.csv", "id,score\nq,1\nq,high\n", "line 3: score: expected a number, got 'high'"),
         ("a.csv", "id,score\nq,inf\n", "line 2: score: expected a finite number"),
+        ("a.csv", "id,score\nq,-1e200\n", r"line 2: score: expected a finite number of at most 1e\+100"),
         ("a.csv", "id,score\nq\n", "line 2: expected 2 cells"),
+        ("a.csv", "id,score,score\nq,0,1\n", "the column 'score' stands twice"),
+        ("a.csv", b"\xff\xfei\x00d\x00", "expected UTF-8 text, found byte 0 outside it"),
         ("a.jsonl", '{"id": "q", "score": [1]}', r"line 1: score: expected a number, got \[1\]"),
         ("a.jsonl", '{"id": "q", "points": 1}', "expected a score: one of score, correct"),
         ("a.jsonl", '{"id": "q", "score": 1}\n{"id": "r"}', "line 2: no score there"),
@@ -251,11 +281,11 @@ def test_a_table_of_several_models_by_rows_and_truth_values(tmp_path):
         ("a.parquet", "no parquet", "a.parquet: "),
         ("a.txt", "1", "expected scores as .jsonl"),
     ],
-    ids=lambda value: None if "\n" in value or "{" in value else value[:30],
+    ids=lambda value: None if isinstance(value, bytes) or "\n" in value or "{" in value else value[:30],
 )
 def test_what_holds_no_scores_is_refused_by_place(tmp_path, name, content, words):
     path = tmp_path / name
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=words):
         one(path)
 

@@ -26,7 +26,7 @@ def benchmarks(
     """List the benchmarks that are known by name, and which of them are at hand. Exit 0, or 2: bad input."""
     from lvmfast.corpus.benchmarks import benchmarks_named, known_benchmarks
 
-    for benchmark in benchmarks_named(listed(fetch), benchmark_table):
+    for benchmark in benchmarks_named(listed("--fetch", fetch), benchmark_table):
         tell(f"{benchmark.name}: fetching {benchmark.dataset}")
         benchmark.fetch()
     known = known_benchmarks(benchmark_table).values()

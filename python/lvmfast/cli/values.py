@@ -41,9 +41,9 @@ def evaluation_side(
     """As `behind`, with benchmarks by name behind it.
 
     Raises:
-        DataError: as `expand` and `named_benchmarks`, or there is a table and no name.
+        DataError: as `expand`, `listed` and `named_benchmarks`, or there is a table and no name.
     """
-    side, names = behind(paths, ignore), listed(benchmarks)
+    side, names = behind(paths, ignore), listed("--benchmark", benchmarks)
     if names:
         from lvmfast.corpus.benchmarks import named_benchmarks
 
@@ -55,9 +55,16 @@ def evaluation_side(
     return side
 
 
-def listed(values: Iterable[str] | None) -> list[str]:
-    """The names of an option that takes several, with commas between them, and can be repeated."""
-    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
+def listed(option: str, values: Iterable[str] | None) -> list[str]:
+    """The names of an option that takes several, with commas between them, and can be repeated.
+
+    Raises:
+        DataError: one is empty, as a variable of the shell may be that is not set.
+    """
+    names = [name.strip() for value in values or () for name in value.split(",")]
+    if not all(names):
+        raise DataError(f"{option}: expected names, with commas between them, got an empty one")
+    return names
 
 
 def assignments(option: str, values: Iterable[str] | None, parse: Callable[[str], T]) -> list[tuple[str, T]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from lvmfast.stores.hub import (
 )
 
 _TABLE = str(Path(__file__).with_name("benchmarks.toml"))
+#: The name of a data set of the hub, with its owner's.
+_DATASET = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
 #: What a table of a benchmark can say beside the roles of fields.
 _KEYS = ("dataset", "revision", "whole", "configs", "split", "files", "licence")
 
@@ -223,22 +226,41 @@ def _part(name: str, known: Mapping[str, Benchmark]) -> Benchmark:
     return replace(known[whole], name=name, configs=(config,), whole=None)
 
 
+def _stays_inside(path: str) -> bool:
+    """Whether a path in a data set leads to something in it, whatever is put before it."""
+    return bool(path) and not os.path.isabs(path) and ".." not in path.split("/")
+
+
 def _benchmark(name: str, said: Fields, table: str) -> Benchmark:
     unknown = [key for key in said.values if key not in (*_KEYS, *ROLES)]
     if unknown:
         raise DataError(f"{said.where}: {unknown[0]}: expected one of {', '.join((*_KEYS, *ROLES))}")
     dataset = said.text("dataset", "")
+    if dataset and not _DATASET.fullmatch(dataset):
+        raise DataError(f"{said.where}: dataset: expected owner/name, as the hub has it, got {dataset!r:.60}")
     if not dataset and "files" not in said.values:
         raise DataError(f"{said.where}: expected a dataset of the hub, or files of this machine")
     configs = said.list("configs") if "configs" in said.values else ["default"]
     if not configs or not all(isinstance(config, str) for config in configs):
         raise DataError(f"{said.where}: configs: expected a list of names, got {configs!r:.60}")
+    if not dataset and ("configs" in said.values or "whole" in said.values):
+        raise DataError(
+            f"{said.where}: files of this machine have no configs: each is a benchmark of its own"
+        )
     columns = {role: said.text(role) for role in ROLES if role in said.values}
     if "question" not in columns:
         raise DataError(
             f"{said.where}: question: expected the field or expression that is asked, got nothing"
         )
     optional = {key: said.text(key) if key in said.values else None for key in _KEYS if key != "configs"}
+    empty = next((key for key, value in (*optional.items(), *columns.items()) if value == ""), None)
+    if empty is not None:
+        raise DataError(f"{said.where}: {empty}: expected text, got none")
+    inside = {"configs": configs, **{key: [optional[key] or "."] for key in ("whole", "split", "files")}}
+    for key, paths in inside.items() if dataset else ():
+        outside = next((path for path in paths if not _stays_inside(path)), None)
+        if outside is not None:
+            raise DataError(f"{said.where}: {key}: expected a name inside the data set, got {outside!r:.60}")
     return Benchmark(
         name,
         dataset,

@@ -34,6 +34,8 @@ from lvmfast.report.impact_sentences import sentence
 from lvmfast.report.saved import SavedScan
 
 SCHEMA_VERSION = 1
+#: Intervals of more are the same to the last digit that is shown, and take hours.
+MOST_RESAMPLES = 1_000_000
 #: Coverage from which items are removed, one after the other.
 THRESHOLDS = tuple(round(1 - step / 20, 2) for step in range(20))
 #: Edges of bins of coverage; the last bin holds 1.
@@ -95,8 +97,10 @@ def impact(
         DataError: a file cannot be read, no score of a file is of an item of the scan, an item has two scores
             of one model, or a score is no finite number.
     """
-    if resamples < 100:
-        raise DataError(f"resamples: expected at least 100, got {resamples}")
+    if not 100 <= resamples <= MOST_RESAMPLES:
+        raise DataError(f"resamples: expected from 100 to {MOST_RESAMPLES:,}, got {resamples:,}")
+    if seed < 0:
+        raise DataError(f"seed: expected 0 or more, got {seed}")
     sampling = Sampling(resamples, seed)
     scan = SavedScan.open(report)
     items = scanned_items(scan, [eval] if isinstance(eval, (str, PathLike)) else list(eval))

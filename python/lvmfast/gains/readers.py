@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,15 @@ from lvmfast.corpus.lines import line_blocks
 from lvmfast.corpus.streams import decompressed
 from lvmfast.errors import DataError
 from lvmfast.gains.scored import Scored, Scores, chosen, leaves, number, row_of, text_of
-from lvmfast.parse import parse_json, read_json
+from lvmfast.parse import decoded, parse_json, read_json
 
 Record = Mapping[str, Any]
 Records = Iterable[tuple[str, Record]]  #: of where each stands, and it
 
 #: Bytes of the largest JSON file of an evaluator: its logs hold all that was said.
 MOST_JSON = 4 << 30
+#: Characters of the longest cell of a table: that of a prompt with a long context, and not 128 Ki.
+MOST_CELL = 1 << 30
 #: The names of files that a folder of scores is searched for.
 IN_FOLDERS = (
     "samples_*.jsonl",
@@ -105,7 +108,9 @@ def _records(path: str) -> Iterator[tuple[str, Record]]:
         yield from _of_csv(path, "\t" if suffix == ".tsv" else ",")
     elif suffix in (".jsonl", ".ndjson", ".jl", ".json"):
         if suffix == ".json" and _is_one_object(path):
-            yield path, read_json(path, MOST_JSON)
+            with decompressed(path) as stream:
+                content = b"".join(iter(lambda: stream.read(1 << 24), b""))
+            yield path, parse_json(path, content, MOST_JSON)
         else:
             yield from _of_lines(path)
     else:
@@ -116,8 +121,11 @@ def _records(path: str) -> Iterator[tuple[str, Record]]:
 
 def _is_one_object(path: str) -> bool:
     """Whether a JSON file is one object, and neither a list nor an object a line."""
+    first = b""
     with decompressed(path) as stream:
-        first, newline, _ = stream.read(1 << 16).lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+        while b"\n" not in first and (more := stream.read(max(1 << 16, len(first)))):
+            first = (first + more).lstrip(b"\xef\xbb\xbf \t\r\n")
+    first, newline, _ = first.partition(b"\n")
     if not first.startswith(b"{"):
         return False
     try:
@@ -140,8 +148,11 @@ def _of_lines(path: str) -> Iterator[tuple[str, Record]]:
 def _of_csv(path: str, separator: str) -> Iterator[tuple[str, Record]]:
     with decompressed(path) as stream:
         parts = list(iter(lambda: stream.read(1 << 24), b""))
-    rows = csv.DictReader(io.StringIO(b"".join(parts).decode("utf-8-sig"), newline=""), delimiter=separator)
+    text = decoded(path, b"".join(parts)).removeprefix("\ufeff")
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    csv.field_size_limit(MOST_CELL)  # of the process: there is no other
     try:
+        _check_names(path, rows.fieldnames or ())
         for row in rows:
             place = f"{path}: line {rows.line_num}"
             if None in row or None in row.values():
@@ -159,11 +170,18 @@ def _of_parquet(path: str) -> Iterator[tuple[str, Record]]:
         # Neither vectors nor lists of hits are looked at.
         lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
         names = [field.name for field in file.schema_arrow if not any(is_(field.type) for is_ in lists)]
+        _check_names(path, names)
         row = 0
         for batch in file.iter_batches(1 << 14, columns=names):
             for record in batch.to_pylist():
                 yield f"{path}: row {row}", record
                 row += 1
+
+
+def _check_names(path: str, names: Sequence[str]) -> None:
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: the column {twice!r} stands twice")
 
 
 def _of_archive(path: str) -> Record:

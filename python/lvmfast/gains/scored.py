@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from lvmfast.errors import DataError
 
 #: Letters of inspect-ai: correct, incorrect, partly, no answer; and words that spell a truth value.
 WORDS = {"c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0, "true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+
+#: Sums of squares of so large scores are finite.
+MOST = 1e100
 
 
 @dataclass(frozen=True)
@@ -53,20 +57,20 @@ def number(place: str, metric: str, value: Any) -> float:
     """A score as a number; NaN where there is none.
 
     Raises:
-        DataError: it is something else, or infinite.
+        DataError: it is something else, infinite, or so large that its square is no finite number.
     """
     if isinstance(value, str):
         value = WORDS.get(value.strip().lower(), value.strip() or None)
     if value is None:
         return math.nan
     try:
-        if not isinstance(value, (int, float, str)):
+        if not isinstance(value, (int, float, str, Decimal)):
             raise ValueError
         found = float(value)
     except ValueError:
         raise DataError(f"{place}: {metric}: expected a number, got {value!r:.60}") from None
-    if math.isinf(found):
-        raise DataError(f"{place}: {metric}: expected a finite number, got {found}")
+    if abs(found) > MOST:
+        raise DataError(f"{place}: {metric}: expected a finite number of at most {MOST:g}, got {found:g}")
     return found
 
 

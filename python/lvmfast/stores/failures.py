@@ -119,6 +119,8 @@ def cause(error: BaseException) -> str:
         return f"no credentials: {said}"
     if status == 412:
         return "changed while it was read: the object has another ETag now"
+    if name == "LocalEntryNotFoundError":  # of huggingface_hub: the hub was not asked, or did not answer
+        return said
     if isinstance(error, FileNotFoundError) or status == 404:
         return "no such bucket" if "bucket does not exist" in said else "no such object"
     if isinstance(error, PermissionError) or status in (401, 403):
