@@ -178,6 +178,21 @@ def test_shards_that_lack_one_of_them_are_not_a_benchmark(offline, tmp_path, mon
     assert f"(the table has {KNOWN['gsm8k'].revision})" in side.notes[0]
 
 
+def test_a_link_to_a_file_that_is_gone_is_no_file_less(offline, tmp_path, monkeypatch):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    snapshot = tmp_path / "hub" / "datasets--x--y" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    table = tmp_path / "own.toml"
+    table.write_text('[a]\ndataset = "x/y"\nfiles = "*.jsonl"\nquestion = "q"\n')
+    (snapshot / "one.jsonl").write_text(json.dumps({"q": SEEN}) + "\n")
+    (snapshot / "two.jsonl").symlink_to(tmp_path / "blob")
+    with pytest.raises(DataError, match="a: neither cache has x/y"):
+        named_benchmarks(["a"], table=table)
+    (tmp_path / "blob").write_text(json.dumps({"q": OTHER}) + "\n")
+    assert len(named_benchmarks(["a"], table=table).files) == 2
+
+
 def made_by_datasets(cache, source, dataset, config, split, commit):
     """What ``load_dataset`` leaves in its cache of a data set whose card names its files."""
     parquet_module = pytest.importorskip("datasets.packaged_modules.parquet.parquet")

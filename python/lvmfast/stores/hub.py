@@ -52,8 +52,9 @@ def kept_files(dataset: str, pattern: str) -> Iterator[Kept]:
         main = ""
     snapshots = sorted(_below(folder / "snapshots"), key=lambda one: (one.name != main, -one.stat().st_mtime))
     for snapshot in snapshots:
-        files = sorted(str(path) for path in snapshot.glob(pattern) if path.is_file())
-        if _is_whole(files):
+        found = [path for path in snapshot.glob(pattern) if not path.is_dir()]
+        files = sorted(map(str, found))
+        if _is_whole(files) and all(path.is_file() for path in found):  # and none is a link to nothing
             yield Kept(tuple(files), snapshot.name, "the hub's cache")
 
 
