@@ -273,6 +273,10 @@ def test_files_that_moved_or_changed(world, report, samples, tmp_path):
     )
     found = lvmfast.impact(scan, samples, eval=[str(moved)]).content
     assert found["models"][0]["joined"][0]["by"] == "text (question)"
+    by_text = table(world, tmp_path / "by_text.jsonl", [1, 0], question=lambda i: world.items[i]["question"])
+    with pytest.raises(DataError, match="no text of an item is known: --eval says where"):
+        lvmfast.impact(scan, by_text)
+    assert lvmfast.impact(scan, by_text, eval=[str(moved)]).content["models"][0]["joined"][0]["joined"] == 2
     with pytest.raises(DataError, match=r"not what .* scanned as eval"):
         lvmfast.impact(scan, samples, eval=[world.train])
     shutil.copy(world.train, eval)

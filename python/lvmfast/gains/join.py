@@ -104,9 +104,12 @@ class Joiner:
         best = max(ways, key=lambda way: _count(way[1]), default=None)
         if best is None or not _count(best[1]):
             told = "; ".join(f"{words}: {_told(result)}" for words, result in tried.items())
+            known = any(text is not None for text in self._items.texts)
+            lost = "; no text of an item is known: --eval says where the evaluation files are"
             raise DataError(
                 f"{scores.path}: none of its {len(scores.items):,} scores is of an item of the scan "
                 f"({', '.join(self._items.files[:3])}): is it of another benchmark? Tried {told or 'nothing'}"
+                f"{'' if known else lost}"
             )
         return Joined(scores, best[0], best[1], tried, best[2])
 
