@@ -11,6 +11,7 @@ import pyarrow as pa
 from lvmfast import _core
 from lvmfast.corpus.dataset import Batch, Column
 from lvmfast.corpus.keys import text_bytes
+from lvmfast.corpus.plain import distinct
 from lvmfast.corpus.values import SEPARATOR
 from lvmfast.leaks.chunks import Documents
 from lvmfast.leaks.options import ScanOptions
@@ -134,10 +135,8 @@ class FieldAlone:
         """
         if not len(which):
             return NO_ROWS, NO_ROWS
-        which = np.unique(which)
-        pairs = index.scan(
-            *text_bytes(documents.joined(which)), self._options.threads, None, np.unique(among)
-        )
+        which = distinct(which)
+        pairs = index.scan(*text_bytes(documents.joined(which)), self._options.threads, None, distinct(among))
         found = slice(None) if index is self._questions else pairs.strength == MATCH
         return which[pairs.document[found]], pairs.item[found]
 
@@ -179,5 +178,5 @@ class FieldAlone:
 
 
 def _rows(rows: Rows) -> Tally:
-    once = np.unique(rows)
+    once = distinct(rows)
     return Tally.of_matches(once, np.ones(len(once)))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.budget import fixed_bytes
+from lvmfast.corpus.plain import distinct
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
 from lvmfast.leaks.cuts import located
@@ -102,10 +103,10 @@ class Named:
     def of(cls, parts: Sequence[Named]) -> Named:
         """Those of all parts, ascending."""
         evidence: dict[Side, Rows] = {
-            side: np.unique(np.concatenate([NO_ROWS, *(part.evidence[side] for part in parts)]))
+            side: distinct(np.concatenate([NO_ROWS, *(part.evidence[side] for part in parts)]))
             for side in SIDES
         }
-        return cls(evidence, np.unique(np.concatenate([NO_ROWS, *(part.matched for part in parts)])))
+        return cls(evidence, distinct(np.concatenate([NO_ROWS, *(part.matched for part in parts)])))
 
 
 #: A match while it is kept and, which takes more, in the tables of a report and their page.

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast import _core
+from lvmfast.corpus.plain import distinct
 from lvmfast.leaks.findings import LevelFinding
 from lvmfast.leaks.results import ItemsInTraining, LevelResult
 from lvmfast.leaks.rules import OWN, RULES, SeenItems
@@ -36,10 +37,10 @@ class Grams:
     @classmethod
     def of(cls, index: _core.OverlapIndex, threads: int) -> Grams:
         """Those of an index to which nothing is added any more."""
-        distinct = np.unique(index.same_as())
+        items = distinct(index.same_as())
         known = {str(length): index.repeated_grams(which, threads) for which, length in enumerate(LENGTHS)}
         again, first = ({length: places[which] for length, places in known.items()} for which in (0, 1))
-        return cls(index.tokens()[distinct].astype(np.int64), again, first)
+        return cls(index.tokens()[items].astype(np.int64), again, first)
 
     def leaked(self, seen: Mapping[str, Places], same_as: Rows) -> Mapping[str, Rows]:
         """By published rule, the rows that it calls leaked, given the first places of n-grams seen."""
@@ -80,8 +81,8 @@ class Grams:
         """The places at which an n-gram that was seen begins, ascending."""
         again, first = self.again[str(length)], self.first[str(length)]
         # A block of items names a gram by its first place there.
-        named = np.union1d(seen, first[np.isin(again, seen)])
-        return np.union1d(named, again[np.isin(first, named)])
+        named = distinct(np.concatenate([seen, first[np.isin(again, seen)]]))
+        return distinct(np.concatenate([named, again[np.isin(first, named)]]))
 
 
 def _rows_of(items: Sequence[npt.NDArray[np.bool_]], same_as: Rows) -> Rows:
@@ -99,7 +100,7 @@ def union(parts: Iterable[Mapping[str, Places]]) -> Mapping[str, Places]:
     """The n-grams that were seen in any of the parts, by length: of any order, the same."""
     nothing = {str(length): np.empty(0, np.uint32) for length in LENGTHS}
     every = [nothing, *parts]
-    return {length: np.unique(np.concatenate([part[length] for part in every])) for length in nothing}
+    return {length: distinct(np.concatenate([part[length] for part in every])) for length in nothing}
 
 
 def taken(index: _core.OverlapIndex) -> Mapping[str, Places]:

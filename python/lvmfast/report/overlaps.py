@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Column
-from lvmfast.corpus.plain import arrow_numbers
+from lvmfast.corpus.plain import arrow_numbers, distinct
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.corpus.values import SEPARATOR
 from lvmfast.leaks.evidence import NO_ROW, Evidence
@@ -141,7 +141,7 @@ def _stretches(
     Of documents, the stretches alone are kept.
     """
     rows, item_of = np.unique(matches.eval_row, return_inverse=True)
-    items = datasets["eval"].take(rows, [column])[column]
+    items = datasets["eval"].take(rows, [column])[column].combine_chunks()
     which = matches.eval_position.tolist()
     answers = _answers(matches, datasets["eval"])
     told: list[dict[str, Any]] = [{}] * len(matches)
@@ -232,7 +232,7 @@ def _documents(dataset: LooksUp, matches: Evidence) -> Iterator[_Piece]:
         np.maximum.reduceat(matches.details[name], first) for name in ("rows_before", "tokens_before", "rows")
     )
     starts, stops = rows - before, rows + after
-    wanted = np.unique(np.concatenate([np.arange(*ends) for ends in zip(starts, stops, strict=True)]))
+    wanted = distinct(np.concatenate([np.arange(*ends) for ends in zip(starts, stops, strict=True)]))
     open_ = deque(zip(*(values.tolist() for values in (rows, before, tokens, stops)), strict=True))
     held: dict[int, str] = {}
     for piece in dataset.taken(wanted, ["text"]):
@@ -273,7 +273,7 @@ def _runs(
 def _byte_places(text: str, characters: npt.NDArray[np.int64]) -> dict[int, int]:
     """Where each of some characters stands in the UTF-8 of a text."""
     places, done, nbytes = {}, 0, 0
-    for place in np.unique(characters).tolist():
+    for place in sorted(set(characters.ravel().tolist())):
         nbytes += len(text[done:place].encode())
         places[place], done = nbytes, place
     return places

@@ -16,6 +16,7 @@ from lvmfast.corpus import Batch, Column, Dataset
 from lvmfast.corpus.fingerprint import GRAM_HASH, NO_KEY, pack_index, pack_keys, vector_keys
 from lvmfast.corpus.keys import Keys, id_keys, newly_inserted, text_bytes
 from lvmfast.corpus.lvfp import Array
+from lvmfast.corpus.plain import distinct
 from lvmfast.leaks.cuts import Cut
 from lvmfast.leaks.options import ScanOptions
 
@@ -80,11 +81,11 @@ class _Grams:
 
     def insert(self, hashes: npt.NDArray[np.uint64]) -> None:
         """Adds what `_core.overlap_grams` gave."""
-        self._hashes.append(np.unique(hashes))
+        self._hashes.append(distinct(hashes))
 
     def hashes(self) -> npt.NDArray[np.uint64]:
         """Each run once."""
-        return np.unique(np.concatenate(self._hashes))
+        return distinct(np.concatenate(self._hashes))
 
 
 class Kept:
