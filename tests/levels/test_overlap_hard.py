@@ -14,21 +14,21 @@ PHRASE = "it is one of the most of all that there is to be"
 QUESTION = "which of the two keepers put out the lamp in the north tower before the storm came"
 
 
-def scan(train: list[str], items: list[str], **options: object) -> lvmfast.LeakReport:
+def scan(train: list[str], items: list[str], max_pairs: int = 50) -> lvmfast.LeakReport:
     sides = ({"text": pa.array(texts, pa.large_string())} for texts in (train, items))
-    return lvmfast.leakscan(*sides, levels=["overlap"], max_pairs=50, threads=1, **options)
+    return lvmfast.leakscan(*sides, levels=["overlap"], max_pairs=max_pairs, threads=1)
 
 
-def rows(count: int) -> list[str]:
+def rows(count: int, words: int = 20) -> list[str]:
     """Texts of which no two have a word in common."""
-    return [" ".join(f"word{20 * row + place}" for place in range(20)) for row in range(count)]
+    return [" ".join(f"word{words * row + place}" for place in range(words)) for row in range(count)]
 
 
-def processor_seconds(train: list[str], items: list[str]) -> float:
+def processor_seconds(train: list[str], items: list[str], max_pairs: int = 50) -> float:
     seconds = []
     for _ in range(3):
         start = time.process_time()
-        scan(train, items)
+        scan(train, items, max_pairs)
         seconds.append(time.process_time() - start)
     return min(seconds)
 
@@ -55,6 +55,12 @@ def test_where_every_row_matches_counts_are_whole_and_evidence_is_bounded(kind: 
     if kind == "a stop phrase":  # how public a text is can be seen
         assert set(report.overlaps["train_rows"].to_pylist()) == {3000}
     assert processor_seconds(*sides(30_000)) < 0.5 + 30 * processor_seconds(*sides(3000))
+
+
+def test_the_evidence_of_every_match_takes_time_in_proportion() -> None:
+    few, many = rows(500, 400), rows(4000, 400)
+    assert len(scan(few, few, len(few)).overlaps) == 500
+    assert processor_seconds(many, many, len(many)) < 0.5 + 20 * processor_seconds(few, few, len(few))
 
 
 @pytest.mark.parametrize("side", ["train", "eval"])
