@@ -271,7 +271,7 @@ def test_commands_refuse_a_quote_that_is_never_closed(tmp_path, command):
 
 
 def test_commands_keep_line_ends_inside_cells(tmp_path, command):
-    texts = [f'a sentence about\r\nsubject number {row}\rthat is "long" enough' for row in range(40)]
+    texts = [f'a sentence about\r\nsubject number {row}\rthat is "long{row}" enough' for row in range(40)]
     records = [[str(row), text] for row, text in enumerate(texts)]
     with open(tmp_path / "all.csv", "w", newline="") as file:
         csv.writer(file, lineterminator="\r\n\r\n").writerows([["doc_id", "text"], *records])
