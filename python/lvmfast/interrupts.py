@@ -5,7 +5,6 @@ from __future__ import annotations
 import _signal as signal  # signal itself loads enum first, and Ctrl-C may come meanwhile
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -64,6 +63,8 @@ class Interrupts:
     def _unraisable(self, error: sys.UnraisableHookArgs) -> None:
         """An interrupt that hit a destructor or a callback, where it cannot be raised, comes again."""
         if isinstance(error.exc_value, KeyboardInterrupt):
+            import threading
+
             again = threading.Timer(_SECONDS_TO_REPEAT, signal.raise_signal, [signal.SIGINT])
             again.daemon = True
             again.start()
@@ -72,6 +73,8 @@ class Interrupts:
 
 
 def _threads_can_start() -> bool:
+    import threading
+
     wait = threading.Event()
     try:
         for _ in range(os.cpu_count() or 1):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import chain
 from random import Random
 
 import pytest
@@ -56,6 +57,15 @@ def leaf(value):
     return value
 
 
+def leaves(value):
+    """Of a path of several steps: a value, or the texts of content parts."""
+    if not isinstance(value, list):
+        return [leaf(value)]
+    if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in value):
+        raise ValueError(value)
+    return [leaf(part.get("text")) for part in value]
+
+
 def field(value, name):
     if value is not None and not isinstance(value, dict):
         raise ValueError(value)
@@ -70,11 +80,11 @@ def items(value):
 
 def contents(row, which):
     chosen = [message for place, message in enumerate(items(row.get("messages"))) if which(place, message)]
-    return joined([leaf(field(message, "content")) for message in chosen])
+    return joined(text for message in chosen for text in leaves(field(message, "content")))
 
 
 def template(row):
-    values = [leaf(row.get("q")), joined(map(leaf, items(row.get("choices"))))]
+    values = [leaf(row.get("q")), joined(chain(*map(leaves, items(row.get("choices")))))]
     return None if None in values else f"Q: {values[0]}\n({values[1]})"
 
 
@@ -84,12 +94,12 @@ NAIVE = {
     "messages[role=user].content": lambda row: contents(row, lambda p, m: str(field(m, "role")) == "user"),
     "messages[role=1].content": lambda row: contents(row, lambda p, m: str(field(m, "role")) == "1"),
     "messages[role=None].content": lambda row: contents(row, lambda p, m: str(field(m, "role")) == "None"),
-    "data.q": lambda row: joined([leaf(field(row.get("data"), "q"))]),
+    "data.q": lambda row: joined(leaves(field(row.get("data"), "q"))),
     "data.q+q+choices[*]+data.q": lambda row: joined(
         [
-            *(leaf(field(row.get("data"), "q")), leaf(row.get("q"))),
-            *map(leaf, items(row.get("choices"))),
-            leaf(field(row.get("data"), "q")),
+            *(*leaves(field(row.get("data"), "q")), leaf(row.get("q"))),
+            *chain(*map(leaves, items(row.get("choices")))),
+            *leaves(field(row.get("data"), "q")),
         ]
     ),
     "Q: {q}\n({choices[*]})": template,

@@ -165,6 +165,7 @@ HOSTILE = {
     "huge": (of_size(1 << 40), r"0.txt: expected at most 268,435,456 bytes, got 1,099,511,627,776"),
     "name": (long_name(), "the name of a member has 1,099,511,627,776 bytes"),
     "in-a-member": (packed(GOOD)[:700], "unexpected end of data"),
+    "in-a-text": (packed(GOOD)[:2100], "unexpected end of data"),
     "in-a-header": (packed(GOOD)[:1600], "cut short in the header of a member"),
     "at-a-member": (packed(GOOD)[:1536], "cut short: the blocks that end an archive are missing"),
     "empty": (b"", "cut short: the blocks that end an archive are missing"),

@@ -106,7 +106,7 @@ def members(path: str, stream: Readable) -> Iterator[tuple[tarfile.TarFile, tarf
         DataError: the archive is broken, cut short or followed by other data.
     """
     with (
-        _telling(path),
+        telling(path),
         tarfile.open(fileobj=stream, mode="r|", bufsize=_PIECE_BYTES, tarinfo=_Strict) as archive,  # type: ignore[call-overload]
     ):
         while (member := archive.next()) is not None:
@@ -143,7 +143,8 @@ def samples(path: str, stream: Readable) -> Generator[Sample, None, None]:
         if member.size > _LONGEST:
             raise DataError(f"{where}: expected at most {_LONGEST:,} bytes, got {member.size:,}")
         budget.check_row(sample.nbytes + member.size, where)
-        content = archive.extractfile(member).read()  # type: ignore[union-attr]
+        with telling(path):
+            content = archive.extractfile(member).read()  # type: ignore[union-attr]
         sample.nbytes += member.size
         for found, value in _values(where, name, kind, content).items():
             if found in sample.values and found != KEY:
@@ -270,7 +271,8 @@ def _refuse(why: str) -> NoReturn:
 
 
 @contextmanager
-def _telling(path: str) -> Iterator[None]:
+def telling(path: str) -> Iterator[None]:
+    """Turns what `tarfile` raises over the archive `path` into a DataError that names it."""
     try:
         yield
     except tarfile.TarError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.rewriters.rows import InPieces, Parts, check_rows, writing
 from lvmfast.corpus.streams import decompressed
-from lvmfast.corpus.webdataset import members
+from lvmfast.corpus.webdataset import members, telling
 
 
 def rewrite_webdataset(
@@ -36,7 +36,7 @@ def rewrite_webdataset(
                     place = part[row] if row < len(part) else -1
                     if place >= 0:
                         content = archive.extractfile(member)
-                        with writing(targets[place]):
+                        with telling(source), writing(targets[place]):
                             outs[place].addfile(member, content)
                             outs[place].members.clear()  # type: ignore[attr-defined]  # it would keep all of them
             check_rows(source, part, row + 1)
