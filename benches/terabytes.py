@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -37,13 +38,10 @@ def write_sides(megabytes: int, items: int) -> tuple[Path, Path, Path]:
     lines = (FOLDER / "train.jsonl").read_bytes().splitlines(keepends=True)
     quarter.write_bytes(b"".join(lines[: len(lines) // 4]))
     subprocess.run(["zstd", "-q", "-f", str(quarter)], check=True)
-    words = " ".join(english(4)).split()
+    words, rng = " ".join(english(4)).split(), random.Random(7)
     with eval.open("w", encoding="utf-8") as out:
         for item in range(items):
-            start = item * 7919 % (len(words) - WORDS)
-            text = " ".join(
-                reversed(words[start : start + WORDS])
-            )  # the words of the corpus in no order of its own
+            text = " ".join(rng.sample(words, WORDS))
             out.write(json.dumps({"text": text, "id": item}) + "\n")
     return quarter.with_suffix(".jsonl.zst"), whole, eval
 
