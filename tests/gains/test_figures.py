@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from lvmfast.calibration.suggest import wilson as score_interval
 from lvmfast.gains.figures import (
     LEAST,
     Pair,
@@ -14,7 +15,6 @@ from lvmfast.gains.figures import (
     largest_gain,
     proportions_interval,
     resampled_sums,
-    score_interval,
     sweep_point,
     z_value,
 )

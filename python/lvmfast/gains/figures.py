@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lvmfast.calibration.suggest import wilson
+from lvmfast.evals.bootstrap import RESAMPLES, Interval
+
 Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
-Interval = tuple[float, float]
 
 #: With fewer items in either group nothing is claimed; with fewer clusters intervals are over items.
 LEAST = 20
@@ -40,7 +42,7 @@ _NONE: Interval = (math.nan, math.nan)
 class Sampling:
     """How intervals are resampled where no closed form holds."""
 
-    resamples: int = 2000
+    resamples: int = RESAMPLES
     seed: int = 0
 
 
@@ -77,22 +79,13 @@ def _times(counts: Values, log: float) -> Values:
     return np.where(counts > 0, counts * log, 0.0)
 
 
-def score_interval(successes: int, trials: int) -> Interval:
-    """The 95% interval of a proportion by Wilson, JASA 22, 1927."""
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    share, weight = successes / trials, z * z / trials
-    middle = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def proportions_interval(first: tuple[int, int], second: tuple[int, int]) -> Interval:
     """The 95% interval of one proportion less another, each as successes and trials.
 
     The hybrid score interval: Newcombe, Statistics in Medicine 17, 1998, method 10.
     """
     (p, (low, high)), (q, (below, above)) = (
-        (successes / trials, score_interval(successes, trials)) for successes, trials in (first, second)
+        (successes / trials, wilson(successes, trials)) for successes, trials in (first, second)
     )
     return p - q - math.hypot(p - low, above - q), p - q + math.hypot(high - p, q - below)
 

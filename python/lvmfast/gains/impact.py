@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lvmfast import __version__
 from lvmfast.errors import DataError
+from lvmfast.evals.bootstrap import RESAMPLES
 from lvmfast.gains.figures import (
     LEAST,
     LEVEL,
@@ -78,7 +79,7 @@ def impact(
     control: Given | None = None,
     eval: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     metric: str | None = None,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Impact:
     """Joins a saved scan with scores of its items: what is the score without what leaked?

@@ -62,7 +62,6 @@ class Asked:
 class Reader:
     """A kind of file: what its first record has, and what is made of its records."""
 
-    name: str
     knows: Callable[[Record], bool]
     read: Callable[[str, Records, Asked], Iterable[Scores]]
 
@@ -500,12 +499,12 @@ def _has(*names: str) -> Callable[[Record], bool]:
 
 #: Every kind there is; the last one takes what no other knows.
 READERS: tuple[Reader, ...] = (
-    Reader("lm-evaluation-harness", _has("doc_id", "doc", "filtered_resps"), _of_harness),
-    Reader("inspect-ai", _has("eval", "plan"), _of_inspect),
-    Reader("HELM", _has("instance_id", "stats"), _of_helm),
-    Reader("lighteval", _has("doc", "metric"), _of_lighteval),
-    Reader("lighteval", _has("example", "metrics"), _of_lighteval),
-    Reader("lvmfast eval", _has("model", "pool", "context", "query_idx", "rank"), _of_hits),
-    Reader("lvmfast eval", _has("model", "pool", "context", "doc_id", "n_queries"), _of_documents),
-    Reader("table", lambda record: True, _of_table),
+    Reader(_has("doc_id", "doc", "filtered_resps"), _of_harness),
+    Reader(_has("eval", "plan"), _of_inspect),
+    Reader(_has("instance_id", "stats"), _of_helm),
+    Reader(_has("doc", "metric"), _of_lighteval),
+    Reader(_has("example", "metrics"), _of_lighteval),
+    Reader(_has("model", "pool", "context", "query_idx", "rank"), _of_hits),
+    Reader(_has("model", "pool", "context", "doc_id", "n_queries"), _of_documents),
+    Reader(lambda record: True, _of_table),
 )

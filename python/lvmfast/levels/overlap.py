@@ -143,10 +143,9 @@ class OverlapLevel:
     def stream(self, batch: Batch) -> None:
         """Takes the next documents, or rows of them."""
         texts = self._seen("train", batch)
-        if self._options.join_chunks:
-            shown = self._scan(self._chunks.add(batch, texts)) - batch.start
-        else:
-            shown = self._scan([Documents(batch.start, texts)]) - batch.start
+        joined = self._options.join_chunks
+        shown = self._scan(self._chunks.add(batch, texts) if joined else [Documents(batch.start, texts)])
+        shown -= batch.start
         batch.keep(shown[(shown >= 0) & (shown < batch.rows)])
 
     def begin(self, before: Batch | None) -> None:
