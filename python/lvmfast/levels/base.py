@@ -74,6 +74,7 @@ class Level:
     of_documents: bool = False  #: whether a match says that a document is shared, by its id
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
+    known_by: tuple[Column, ...] = ("text",)  #: what of its rows tells a match from others, wherever they lie
     excerpts: bool = False  #: whether a match is a stretch of the training text, told by its runs
     payload: bool = False  #: whether a payload may have what it needs
     phases: Mapping[str, str] = field(default_factory=dict)  #: what its phases count that do not count rows
@@ -93,6 +94,12 @@ class Level:
     def boilerplate(self) -> bool:
         """Whether `max_df` sets apart what stands in many documents."""
         return self.keys is not None and self.keys.texts
+
+    def texts_alike(self, normalize: str) -> str:
+        """When two texts are the same one to it: ``default`` or ``strict``, or of the same ``words``."""
+        if self.excerpts:
+            return "words"
+        return normalize if self.boilerplate and normalize == "strict" else "default"
 
     def begin(self, beginning: Beginning) -> Running:
         """The level before the first row of a two-sided scan."""

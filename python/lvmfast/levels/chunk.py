@@ -27,6 +27,7 @@ CHUNK = Level(
     cannot_see="the same chunk under other ids",
     by_fingerprint=DOC.by_fingerprint,
     keys=KeyedBy(words=4, of=chunk_keys),
+    known_by=("doc_id", "chunk_id", "text"),
     of_chunks=True,
     phases={"join": "parts", "part": "spans"},
 )

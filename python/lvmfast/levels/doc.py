@@ -29,6 +29,7 @@ DOC = Level(
     ),
     keys=KeyedBy(words=2, of=document_keys),
     of_documents=True,
+    known_by=("doc_id",),
     names_texts=False,  # a shared document is named by the first row of each side: two chunks
     phases={"join": "parts", "part": "spans"},
 )
