@@ -8,7 +8,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench wheel clean
+.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench pages pictures wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,12 @@ bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
 	for bench in text corpora ids near leakscan 'leakscan --vectors' splits fingerprint overlap eval quality rerank train start stores gpu; do \
 		set -- $$bench; $(BIN)/python benches/$$1.py $$2 || exit 1; \
 	done
+
+pages: $(VENV)/.built $(VENV)/.test  ## write into README and docs what their commands print now
+	$(BIN)/python -m tests.docs.test_pages
+
+pictures: $(VENV)/.built $(VENV)/.test  ## draw the pictures of README: the demo's report (needs chromium) and its terminal
+	$(BIN)/python docs/scripts/pictures.py
 
 wheel: $(VENV)/.wheel  ## one abi3 wheel for manylinux into dist/
 	rm -rf dist

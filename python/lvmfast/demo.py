@@ -2,7 +2,8 @@
 
 `pydoc_data.topics` holds the documentation topics of the interpreter. Whole topics go to one side or the
 other, so document ids and (document, chunk) pairs do not overlap; but many paragraphs stand word for word in
-more than one topic, so texts and vectors do.
+more than one topic, so texts and vectors do. The same topics stand there once more as a corpus of whole
+topics and as questions, for a scan of texts alone.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ class DemoSplits:
 
 
 def build_demo(directory: Path) -> DemoSplits:
-    """Writes train and eval `.npz` files with their payloads into `directory`.
+    """Writes train and eval `.npz` files with their payloads into `directory`, and both sides as texts.
+
+    `corpus.jsonl` has the training topics, one a line; `benchmark.jsonl` the evaluation paragraphs, as
+    questions.
 
     Raises:
         DataError: the directory cannot be written.
@@ -74,6 +78,10 @@ def build_demo(directory: Path) -> DemoSplits:
     with naming(directory, "cannot write the demo"):
         directory.mkdir(parents=True, exist_ok=True)
         rows = {side: _write_split(directory, side, documents, members) for side, members in sides.items()}
+        _write_lines(directory / "corpus.jsonl", "text", ["\n\n".join(documents[i]) for i in sides["train"]])
+        _write_lines(
+            directory / "benchmark.jsonl", "question", [text for i in sides["eval"] for text in documents[i]]
+        )
     return DemoSplits(
         train=directory / "train.npz",
         eval=directory / "eval.npz",
@@ -92,6 +100,10 @@ def build_demo(directory: Path) -> DemoSplits:
 def _paragraphs(topic: str) -> list[str]:
     blocks = (" ".join(block.split()) for block in topic.split("\n\n"))
     return [block for block in blocks if len(block) >= MIN_CHARS]
+
+
+def _write_lines(path: Path, field: str, texts: list[str]) -> None:
+    path.write_text("".join(json.dumps({field: text}, ensure_ascii=False) + "\n" for text in texts), "utf-8")
 
 
 def _write_split(directory: Path, side: str, documents: list[list[str]], members: list[int]) -> int:

@@ -21,8 +21,10 @@ def test_the_schema_knows_the_levels():
     assert list(SCHEMA["properties"]["levels"]["patternProperties"]) == [f"^({'|'.join(LEVELS)})$"]
 
 
-def test_the_readme_has_the_table_of_levels():
-    rows = rows_of_table("README.md", "| level | what matches | needs |")
+def test_the_page_on_levels_has_what_matches_and_what_is_not_seen():
+    rows = rows_of_table("docs/levels.md", "| level | what it cannot see |")
+    assert rows == [f"| `{name}` | {level.cannot_see} |" for name, level in LEVELS.items()]
+    rows = rows_of_table("docs/levels.md", "| level | what matches | needs |")
     assert rows == [
         f"| `{name}` | {level.what} | {', '.join(f'`{column}`' for column in level.needs)}"
         f"{', or a payload' if level.payload else ''} |"

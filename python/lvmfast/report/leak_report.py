@@ -91,7 +91,7 @@ class LeakReport:
             LeakError: it did not; the message is the closing line of the CLI.
         """
         if not self.passed:
-            raise LeakError(str(self))
+            raise LeakError(closing_line(self.findings))
 
     def save(self, directory: str | PathLike[str]) -> None:
         """Writes the files of a scan (docs/output.md), each whole or not at all; of a part the summary alone.
