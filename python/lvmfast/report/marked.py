@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ ROWS = ("train_row", "train_end_row", "answer_start_row", "answer_end_row")
 #: What a piece is: in both texts, the answer, in one text alone, or not shown.
 Mark = Literal["common", "answer", "alone", "left out"]
 Span = tuple[int, int]
+#: Start and end of a run in the training text, then in the evaluation text.
+Run = tuple[int, int, int, int]
 
 #: Characters that are shown of a text, and of either end of a longer piece of it.
 MOST_CHARS = 4000
@@ -47,24 +49,42 @@ class Marked:
         return not any(piece.left_out or any(map(str.isalnum, piece.text)) for piece in pieces)
 
 
-def marked(told: Mapping[str, Any]) -> Marked:
-    """The texts of a row of `overlaps.parquet`, from the first common run or the answer to the last."""
-    runs: dict[str, list[Span]] = {
-        side: [(run[f"{side}_start"], run[f"{side}_end"]) for run in told["runs"]]
-        for side in ("train", "eval")
-    }
+class Alike(NamedTuple):
+    """Both texts of a match, and where they are alike, in characters (code points) of them."""
+
+    train: str | None
+    eval: str | None
+    runs: Sequence[Run] = ()
+    answer: Span | None = None  #: where the answer stands in `train`
+    fields: tuple[str, ...] = ()  #: what of the item stands there
+
+
+def alike(told: Mapping[str, Any], runs: Iterable[Run]) -> Alike:
+    """What a row of `overlaps.parquet` tells, given its runs as they stand there."""
     text, start, answer = told["train_text"], told["train_start"], None
     rows = {told.get(name) for name in ROWS} - {None}
     if len(rows) > 1:  # whose places count in texts that are not known here
         (found,) = _core.overlap_spans(text, [told["eval_text"]], np.array([[0, len(text)]]))
-        runs["train"], start = [(low, high) for low, high, *_ in found.tolist()], 0
+        runs, start = found.tolist(), 0
     elif told["answer_start"] is not None:
         text, start = told["train_text_with_answer"], min(start, told["answer_start"])
         answer = told["answer_start"] - start, told["answer_end"] - start
+    placed = [(a - start, b - start, c, d) for a, b, c, d in runs]
+    return Alike(text, told["eval_text"], placed, answer, tuple(told["fields"]))
+
+
+def marked(told: Mapping[str, Any]) -> Marked:
+    """The texts of a row of `overlaps.parquet`, from the first common run or the answer to the last."""
+    found = alike(
+        told,
+        ((run["train_start"], run["train_end"], run["eval_start"], run["eval_end"]) for run in told["runs"]),
+    )
+    assert found.train is not None
+    assert found.eval is not None
     return Marked(
-        _pieces(text, [(low - start, high - start) for low, high in runs["train"]], answer),
-        _pieces(told["eval_text"], runs["eval"], None),
-        tuple(told["fields"]),
+        _pieces(found.train, [run[:2] for run in found.runs], found.answer),
+        _pieces(found.eval, [run[2:] for run in found.runs], None),
+        found.fields,
         told["train_rows"],
         told["numbers_differ"],
     )

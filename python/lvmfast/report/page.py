@@ -1,13 +1,18 @@
 """`report.html`: the scan as one file for people, made of what `summary.json` and its tables of evidence say.
 
-The page has no script and loads nothing: its content policy forbids both, whatever the data holds.
+The page loads nothing, and its content policy admits one script, by its hash, whatever the data holds: that
+of `script/`, by which the matches that the page carries are filtered and read. Without it nothing is missing.
 """
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from functools import reduce
-from typing import Any
+from functools import cache, reduce
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,11 +21,25 @@ from lvmfast.levels import LEVELS
 from lvmfast.report.shares import share_bar, side_bar
 from lvmfast.report.template import template
 
+if TYPE_CHECKING:
+    from lvmfast.report.carried import Carried
+
 PAGE = "report.html"
+FOLDER = Path(__file__).parent
+SCRIPTS = ("texts.js", "sources.js", "review.js")
 
 
-def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table | None = None) -> str:
+def draw_page(
+    summary: Mapping[str, Any],
+    matches: pa.Table,
+    overlaps: pa.Table | None = None,
+    *,
+    served: Carried | None = None,
+) -> str:
     """The page as HTML, from the contents of a saved scan's files.
+
+    Args:
+        served: what the script has to know where a server has the matches, and the page does not carry them.
 
     Raises:
         KeyError, TypeError, ValueError, jinja2.TemplateError: `summary` is not held to its schema.
@@ -67,7 +86,17 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table 
         first = first_lines.get((of_file, match[f"{side}_file"]))
         return None if first is None else int(match[f"{side}_row"]) + int(first)
 
+    review = served
+    if review is None and len(matches):
+        from lvmfast.report.carried import carried
+
+        review = carried(summary, matches, overlaps)
+    script = _script() if review else None
     return template("page.html.j2", bytes=_bytes).render(
+        review=review,
+        config=None if review is None else Markup(_json(review.config)),
+        script=None if script is None else Markup(script),
+        script_hash=None if script is None else b64encode(sha256(script.encode()).digest()).decode(),
         summary=summary,
         sides=[side for side in ("train", "eval") if side in summary["inputs"]],
         number=number,
@@ -83,6 +112,18 @@ def draw_page(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table 
         worst=worst_pairs(matches, overlaps),
         near=pairs_near_threshold(matches, overlaps),
     )
+
+
+@cache
+def _script() -> str:
+    """The script of a page that has matches: its files as one, which leaves no name behind."""
+    parts = [(FOLDER / "script" / name).read_text("utf-8") for name in SCRIPTS]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+
+
+def _json(value: Any) -> str:
+    """JSON that ends no element that it stands in."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 def _lacking(levels: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

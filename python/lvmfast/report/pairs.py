@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lvmfast.corpus.plain import arrow_scalar
+from lvmfast.corpus.sides import SIDES
 from lvmfast.levels import LEVELS
 
 if TYPE_CHECKING:
@@ -104,10 +105,16 @@ def _pair(found: Sequence[dict[str, Any]]) -> Pair:
 
     first = next((row for row in found if TOLD in row), found[0])
     texts = first["train_text"], first["eval_text"]
-    alike = any(LEVELS[row["level"]].names_texts for row in found)
+    alike = any(_names_texts(row) for row in found)
     return Pair(
         tuple((row["level"], row["score"]) for row in found),
         first,
         compare(*texts) if alike and None not in texts else None,
         marked(first[TOLD]) if TOLD in first else None,
     )
+
+
+def _names_texts(row: dict[str, Any]) -> bool:
+    """Whether the texts of a match are what is alike: of a vector in a context, the row has another text."""
+    placed = any(row[f"{side}_position"] is not None for side in SIDES)
+    return LEVELS[row["level"]].names_texts and not placed
