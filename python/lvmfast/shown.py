@@ -55,6 +55,11 @@ def tell(*lines: object) -> None:
             return
 
 
+def say_text(text: str) -> None:
+    """Prints a text of several lines on stdout, in which nothing is left to be made visible."""
+    print(text)
+
+
 def say_json(content: object) -> None:
     """Prints JSON on stdout, in the characters that it can take."""
     import json

@@ -9,6 +9,7 @@ import typer
 
 from lvmfast.api import leakscan
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.formats import Format
 from lvmfast.cli.render import render
 from lvmfast.demo import build_demo
 from lvmfast.exits import Answer
@@ -38,6 +39,6 @@ def demo(
             progress=progress,
         )
     report.save(splits.report)
-    render(report, splits.report, as_json=False, quiet=False)
+    render(report, splits.report, format=Format.text, quiet=False)
     say(*splits.next_steps.split("\n"))
     return Answer(EXIT_CODES[report.findings.verdict])

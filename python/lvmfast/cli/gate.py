@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.formats import Format, FormatOption, chosen_format, say_checked
 from lvmfast.cli.options import Epoch, Gates, Json, RunFolder
-from lvmfast.cli.verdicts import run_notes, show_verdicts, verdict_line
+from lvmfast.cli.verdicts import checks_of_gates, run_notes, show_verdicts, verdict_line
 from lvmfast.exits import Answer
 from lvmfast.gates import TRAINING, at_epoch, judge, read_gates
 from lvmfast.shown import say, say_json
@@ -22,6 +23,7 @@ def gate(
     epoch: Epoch = 2,
     gates: Gates = None,
     as_json: Json = False,
+    format: FormatOption = Format.text,
     quiet: Annotated[bool, typer.Option(help="The closing line alone.")] = False,
 ) -> Answer:
     """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not there yet."""
@@ -29,12 +31,14 @@ def gate(
     found = read_run(run)
     found.history.refuse_ambiguous(gate.metric for gate in asked)
     verdicts = judge(asked, found.evidence)
-    if as_json:
+    chosen = chosen_format(format, as_json)
+    line = verdict_line(verdicts, found)
+    if chosen is Format.json:
         answer: dict[str, Any] = {"run": str(run), "leak_status": found.leak_status, **verdicts.to_dict()}
         say_json(answer | {"notes": found.history.notes})
-    else:
+    elif not say_checked(chosen, lambda: checks_of_gates(verdicts, line, str(found.history.path))):
         if not quiet:
             show_verdicts(verdicts)
             run_notes(found)
-        say(verdict_line(verdicts, found))
+        say(line)
     return Answer(verdicts.exit_code)

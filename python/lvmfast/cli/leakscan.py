@@ -8,6 +8,7 @@ import typer
 
 from lvmfast.api import leakscan as run_leakscan
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.formats import Format, FormatOption, chosen_format
 from lvmfast.cli.options import (
     BenchmarkNames,
     BenchmarkTable,
@@ -133,6 +134,7 @@ def leakscan(
     ] = "local",
     ray_address: RayAddress = None,
     as_json: Json = False,
+    format: FormatOption = Format.text,
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,17 +169,23 @@ def leakscan(
     quiet: Quiet = False,
 ) -> Answer:
     """Find eval rows that were seen in training. Exit 0: clean, 1: leak, 2: bad input, 3: undecided."""
+    asked = chosen_format(format, as_json)
+    silent = quiet or asked is not Format.text
     if context.args:
         raise DataError(
             f"unexpected {context.args[0]!r}: name its side with --train or --eval, once per path"
         )
     if not train:
         raise DataError("nothing to scan: --train PATH [--eval PATH] is missing")
+    if shard is not None and asked.of_tools:
+        raise DataError(
+            f"--format {asked.value}: one piece of a scan has no answer; `lvmfast merge` gives it"
+        )
     if out is None and (shard is not None or resume):
         raise DataError(f"{'--shard' if shard is not None else '--resume'} needs --out DIR")
     if out is not None:
         prepare_directory(out)
-    with progress_display(quiet or as_json) as progress:
+    with progress_display(silent) as progress:
         report = run_leakscan(
             behind(train, ignore),
             evaluation_side(eval, ignore, benchmark, benchmark_table),
@@ -212,9 +220,9 @@ def leakscan(
             ray_address=ray_address,
             shard=None if shard is None else piece(shard),
             progress=progress,
-            announce=announcer(quiet or as_json),
+            announce=announcer(silent),
         )
     if out is not None:
         report.save(out)
-    render(report, out, as_json=as_json, quiet=quiet)
+    render(report, out, format=asked, quiet=quiet)
     return Answer(EXIT_CODES[report.findings.verdict])

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.formats import Format, FormatOption, chosen_format
 from lvmfast.cli.options import Json
 from lvmfast.cli.render import render
 from lvmfast.exits import Answer
@@ -28,13 +29,15 @@ def merge(
         str | None, typer.Option(metavar="DIR", help="Folder or URI for the summary and the tables.")
     ] = None,
     as_json: Json = False,
+    format: FormatOption = Format.text,
     quiet: Annotated[bool, typer.Option(help="No tables; the closing line stays.")] = False,
 ) -> Answer:
     """Make one report of all parts of a scan. Exit 0: clean, 1: leak, 2: bad input, 3: a part is missing."""
+    asked = chosen_format(format, as_json)
     if out is not None:
         prepare_directory(out)
     report = run_merge(parts)
     if out is not None:
         report.save(out)
-    render(report, out, as_json=as_json, quiet=quiet)
+    render(report, out, format=asked, quiet=quiet)
     return Answer(EXIT_CODES[report.findings.verdict])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lvmfast.cli.formats import Format, say_checked
+from lvmfast.report.checks import checks_of_scan
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.shown import say, say_json
 
 
-def render(report: LeakReport, out: str | Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Prints a scan: JSON alone, or the table, the verdict and the closing line."""
-    if as_json:
+def render(report: LeakReport, out: str | Path | None, *, format: Format, quiet: bool) -> None:
+    """Prints a scan: in the format of a program alone, or the table, the verdict and the closing line."""
+    if format is Format.json:
         say_json(report.summary)
+        return
+    if say_checked(format, lambda: checks_of_scan(report.summary, report.matches)):
         return
     if not quiet:
         from lvmfast.report.terminal import show

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lvmfast.gates import Judged, Verdicts
+from lvmfast.report.checks import Check, Checked, Outcome
 from lvmfast.report.terminal import cell, show_table
 from lvmfast.shown import say
 from lvmfast.training.history import Run
@@ -23,9 +24,27 @@ def show_verdicts(verdicts: Verdicts) -> None:
     for judged in verdicts.gates:
         status = Text(judged.status.replace("_", " "), style=STYLES[judged.status])
         table.add_row(
-            cell(judged.gate.name), status, _value(judged), cell(judged.gate.asks), cell(judged.reason)
+            cell(judged.gate.name), status, cell(_value(judged)), cell(judged.gate.asks), cell(judged.reason)
         )
     show_table(table)
+
+
+def checks_of_gates(verdicts: Verdicts, line: str, history: str) -> Checked:
+    """A check for each gate; what a gate that has to be checked lacks is not decided."""
+    whole: dict[str, Outcome] = {"passed": "passed", "failed": "failed", "incomplete": "undecided"}
+    checks = tuple(_check(judged, history) for judged in verdicts.gates)
+    return Checked("gate", line, whole[verdicts.verdict], checks)
+
+
+def _check(judged: Judged, history: str) -> Check:
+    outcome: Outcome = "skipped"
+    if judged.status in ("passed", "failed"):
+        outcome = "passed" if judged.status == "passed" else "failed"
+    elif judged.awaited or (judged.status == "not_checkable" and judged.gate.required):
+        outcome = "undecided"
+    why = f" ({judged.reason})" if judged.reason else ""
+    says = f"Found {_value(judged)}, asked {judged.gate.asks}: {judged.status.replace('_', ' ')}{why}."
+    return Check(judged.gate.name, outcome, says, f"The gate asks {judged.gate.asks}.", history)
 
 
 def run_notes(run: Run) -> None:
@@ -66,9 +85,9 @@ def verdict_line(verdicts: Verdicts, run: Run) -> str:
     return f"{stamp}PASSED: {where}: {counted}"
 
 
-def _value(judged: Judged) -> Text:
+def _value(judged: Judged) -> str:
     value = judged.value
-    return cell("–" if value is None else value if isinstance(value, str) else f"{value:.4g}")
+    return "–" if value is None else value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _ranges(epochs: list[int]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.formats import Format, FormatOption, chosen_format, say_checked
 from lvmfast.cli.options import (
     BenchmarkNames,
     BenchmarkTable,
@@ -18,10 +19,14 @@ from lvmfast.cli.options import (
     TrainTexts,
 )
 from lvmfast.cli.values import behind, evaluation_side, size
+from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.exits import Answer
+from lvmfast.report.checks import Check, Checked
 from lvmfast.report.progress import progress_display
 from lvmfast.shown import say, say_json
+from lvmfast.splits.verify import Verification
 from lvmfast.splits.verify import verify as run_verify
+from lvmfast.stores import joined
 
 
 @app.command()
@@ -47,10 +52,12 @@ def verify(
     threads: Threads = 0,
     memory_limit: MemoryLimit = None,
     as_json: Json = False,
+    format: FormatOption = Format.text,
     quiet: Annotated[bool, typer.Option(help="No progress; the closing line stays.")] = False,
 ) -> Answer:
     """Check a clean split again: files and scans. Exit 0: verified, 1: not, 3: a side is missing."""
-    with progress_display(quiet or as_json) as progress:
+    asked = chosen_format(format, as_json)
+    with progress_display(quiet or asked is not Format.text) as progress:
         result = run_verify(
             directory,
             train=behind(train, ignore),
@@ -62,10 +69,10 @@ def verify(
             memory_limit=None if memory_limit is None else size(memory_limit),
             progress=progress,
         )
-    if as_json:
+    if asked is Format.json:
         found = {"verified": result.verified, "failures": result.failures, "missing": result.missing}
         say_json(found)
-    elif not quiet:
+    elif asked is Format.text and not quiet:
         for line in (*result.failures, *result.missing):
             say(line)
     if result.failures:
@@ -82,6 +89,19 @@ def verify(
             if found["status"] == "clean"
         ]
         line, code = f"VERIFIED: {directory}: clean at {', '.join(levels)}", Answer.YES
-    if not as_json:
+    if (
+        not say_checked(asked, lambda: _checked(result, line, joined(directory, CERTIFICATE)))
+        and asked is Format.text
+    ):
         say(line)
     return code
+
+
+def _checked(result: Verification, line: str, where: str) -> Checked:
+    """A check for each thing that does not hold or could not be looked at; one where all holds."""
+    about = "A clean split is as it was certified: its files, and scans of them that are run again."
+    checks = [Check("certificate", "failed", f"{says}.", about, where) for says in result.failures]
+    checks += [Check("certificate", "undecided", f"{says}.", about, where) for says in result.missing]
+    if not checks:
+        return Checked("verify", line, "passed", (Check("certificate", "passed", f"{line}.", about, where),))
+    return Checked("verify", line, "failed" if result.failures else "undecided", tuple(checks))

@@ -1,0 +1,1 @@
+"""What was checked, in the formats that other tools read."""
