@@ -29,13 +29,15 @@ import numpy as np
 import lvmfast
 from common import machine
 from lvmfast.corpus import load_payload, load_split
+from lvmfast.evals.augmented import augmented_rows, lag_mix_density
 from lvmfast.evals.bootstrap import cluster_interval, paired_interval
+from lvmfast.evals.density import NEIGHBOURS
 from lvmfast.evals.metrics import query_values
 from lvmfast.evals.ranks import truth_ranks
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import silent
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
-from lvmfast.models.config import BASELINES
+from lvmfast.models.config import BASELINES, LAG_MIX_DENSITY
 from lvmfast.splits.components import relate_documents
 from lvmfast.splits.documents import read_documents
 
@@ -141,18 +143,24 @@ def package(name: str) -> Path:
     return Path(found.origin).parent
 
 
-def judge(corpus: Corpus, rows: Any, predicted: Any, pools: dict[str, Any]) -> dict[str, Any]:
-    """Ranks of the truths in each pool, the window's own chunks left out, and cosines."""
+def judge(
+    corpus: Corpus, rows: Any, predicted: Any, pools: dict[str, Any], neighbours: Any = ()
+) -> dict[str, Any]:
+    """Ranks of the truths in each pool, the window's own chunks left out, and cosines.
+
+    With `neighbours` predictions are augmented queries that take those densities of the pool off.
+    """
     found: dict[str, Any] = {"article": corpus.article[corpus.truth[rows]]}
     for name, pool in pools.items():
         place = np.full(len(corpus.vectors), -1)
         place[pool] = np.arange(len(pool))
         found[name] = truth_ranks(
             predicted,
-            corpus.vectors[pool],
+            augmented_rows(corpus.vectors[pool], neighbours) if neighbours else corpus.vectors[pool],
             place[corpus.truth[rows]],
             exclude=place[corpus.windows[rows, :-1]],
         )
+    predicted = predicted[:, : corpus.vectors.shape[1]]
     truths = corpus.vectors[corpus.truth[rows]].astype(np.float64)
     lengths = np.linalg.norm(truths, axis=1) * np.linalg.norm(predicted.astype(np.float64), axis=1)
     found["cosine"] = (truths * predicted).sum(1) / lengths
@@ -189,14 +197,22 @@ def part(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
         return dict(np.load(path))
     test = corpus.fold[corpus.truth] == fold
     rows, train_rows = np.flatnonzero(test), np.flatnonzero(~test)
-    start, said = time.perf_counter(), {}
+    start, said, neighbours = time.perf_counter(), {}, ()
     if name in BASELINES:
         mix = fit_lag_mix(corpus.contexts(train_rows), corpus.vectors[corpus.truth[train_rows]])
-        predicted = predict_baseline(name, corpus.contexts(rows), mix)
+        dense = name == LAG_MIX_DENSITY
+        predicted = (
+            lag_mix_density(corpus.contexts(rows), mix)
+            if dense
+            else predict_baseline(name, corpus.contexts(rows), mix)
+        )
+        neighbours = (NEIGHBOURS,) if dense else ()
     else:
         predicted, said = trained(corpus, name, OUT / f"{name}-fold{fold}", train_rows, rows, SEED)
     pools = {"eval": np.flatnonzero(corpus.fold == fold), "corpus": np.arange(len(corpus.vectors))}
-    found = judge(corpus, rows, predicted, pools) | {"seconds": time.perf_counter() - start} | said
+    found = (
+        judge(corpus, rows, predicted, pools, neighbours) | {"seconds": time.perf_counter() - start} | said
+    )
     return keep(path, found)
 
 

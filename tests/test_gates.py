@@ -103,7 +103,10 @@ def test_the_sets_of_an_evaluation():
         "split_status": "clean",
         "MRR": 0.45,
     }
-    differences = {"copy-last": {"R@5": {"low": 1.0, "high": 5.0}, "MRR": {"low": 0.01, "high": 0.03}}}
+    differences = {
+        name: {"R@5": {"low": 1.0, "high": 5.0}, "MRR": {"low": 0.01, "high": 0.03}}
+        for name in ("copy-last", "lag-mix-density")
+    }
     evidence = {
         **figures,
         "differences": differences,
@@ -119,9 +122,13 @@ def test_the_sets_of_an_evaluation():
     # as an evaluation has it: no difference of copy-last to itself is measured, and it is none
     itself = judge(SETS["honest"], {"split_status": "clean", "model": "copy-last", "differences": {}})
     assert itself.exit_code == 1
-    assert [judged.reason for judged in itself.gates[1:]] == ["copy-last is not above itself"] * 2
-    differences["copy-last"]["R@5"]["low"] = -0.1
-    assert judge(SETS["honest"], evidence).exit_code == 1
+    assert [judged.reason for judged in itself.gates[1:3]] == ["copy-last is not above itself"] * 2
+    for name in differences:
+        for low, code in ((-0.1, 1), (1.0, 0)):
+            differences[name]["R@5"]["low"] = low
+            assert judge(SETS["honest"], evidence).exit_code == code, name
+    del differences["lag-mix-density"]
+    assert judge(SETS["honest"], evidence).exit_code == 3, "what cannot be checked is no pass"
     ar = {"rivals": {"ar": {"R@5": 8.0}}, "epochs": {2: {"val_cosine": 0.51}}}
     assert judge(SETS["minimum"], {**figures, **ar}).exit_code == 0
     assert judge(SETS["minimum"], figures).exit_code == 3

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from lvmfast.errors import DataError
 from lvmfast.parse import read_json, read_toml
 
-UNTRAINED = ("copy-last", "mean", "lag-mix")
+UNTRAINED = ("copy-last", "mean", "lag-mix", "lag-mix-density")
 
 Status = Literal["passed", "failed", "not_checkable", "proves_nothing"]
 Figures = Mapping[str, Any]
@@ -296,23 +296,18 @@ SETS: Mapping[str, tuple[Gate, ...]] = {
     ),
     "honest": (
         _CLEAN,
-        Gate(
-            "R@5 above copy-last",
-            "R@5",
-            above=0.0,
-            over="copy-last",
-            interval=True,
-            required=True,
-            origin=_FINDINGS,
-        ),
-        Gate(
-            "MRR above copy-last",
-            "MRR",
-            above=0.0,
-            over="copy-last",
-            interval=True,
-            required=True,
-            origin=_FINDINGS,
+        *(
+            Gate(
+                f"{metric} above {baseline}",
+                metric,
+                above=0.0,
+                over=baseline,
+                interval=True,
+                required=True,
+                origin=_FINDINGS,
+            )
+            for baseline in ("copy-last", "lag-mix-density")
+            for metric in ("R@5", "MRR")
         ),
     ),
 }

@@ -129,7 +129,7 @@ def test_candidates_are_put_in_order_by_density():
     found = TopK(np.array([[0.9, 0.8, 0.7]]), np.array([[4, 2, 9]]))
     densities = np.zeros(10)
     densities[4], densities[2] = 0.6, 0.2
-    ordered = rerank_by_density(found, densities)
+    ordered = rerank_by_density(found, densities, 0.5)
     assert ordered.rows.tolist() == [[2, 9, 4]]
     assert final_ranks(ordered, np.array([4]), np.array([1])).tolist() == [3]
     assert final_ranks(ordered, np.array([9]), np.array([3])).tolist() == [2]  # ties with row 2

@@ -22,6 +22,7 @@ from lvmfast.cli import app
 from lvmfast.errors import DataError, LeakError
 from lvmfast.evals.domains import fit_domains
 from lvmfast.evals.evaluation import Evaluation
+from lvmfast.models.config import BASELINES
 from tests.support.eval_world import (
     CHUNKS,
     EVAL_DOCS,
@@ -53,23 +54,24 @@ def cli(*arguments: str):
     return CliRunner().invoke(app, ["eval", *map(str, arguments), "--quiet"])
 
 
-def naive(pool: str, context: str) -> dict[str, float]:
-    """copy-last by nested loops: rank = candidates that score at least what the truth scores."""
-    docs = list(EVAL_DOCS) if pool != "corpus" else [*TRAIN_DOCS, *EVAL_DOCS]
+def naive(pool: str, context: str, mix=(0, 0, 1), weight=0.0) -> dict[str, float]:
+    """A mix less density by nested loops: rank = candidates that score at least what the truth scores."""
+    docs = list(EVAL_DOCS) if pool == "eval" else [*TRAIN_DOCS, *EVAL_DOCS]
     first = LENGTH if pool == "eval" else 0
     candidates = {(d, c): document(d)[c].astype(np.float64) for d in docs for c in range(first, CHUNKS)}
+    units = {key: vector / np.linalg.norm(vector) for key, vector in candidates.items()}
+    density = {
+        key: np.mean(sorted(unit @ other for k, other in units.items() if k != key)[-10:])
+        for key, unit in units.items()
+    }
     ranks = []
     for doc in EVAL_DOCS:
         for place in range(LENGTH, CHUNKS):
-            query = document(doc)[place - 1].astype(np.float64)
-
-            def score(vector, query=query):
-                return vector @ query / np.sqrt((vector @ vector) * (query @ query))
-
+            query = np.array(mix) @ document(doc)[place - LENGTH : place].astype(np.float64)
             own = {(doc, c) for c in range(place - LENGTH, place)} if context == "out" else set()
             seen = {
-                key: score(vector)
-                for key, vector in candidates.items()
+                key: unit @ query / np.linalg.norm(query) - weight * density[key]
+                for key, unit in units.items()
                 if key not in own and (pool != "same-doc" or key[0] == doc)
             }
             goal = seen[doc, place]
@@ -93,13 +95,18 @@ def test_scores_are_those_of_nested_loops(files, layout):
     assert found.status.level == "cross-document"
     for pool in ("eval", "corpus", "same-doc"):
         for context in ("in", "out"):
-            record = found.find("copy-last", pool, context)
             # without chunks before the first target the pool same-doc is that of the payload
-            expected = naive(pool, context)
-            for name, value in expected.items():
-                assert record[name] == pytest.approx(value, abs=1e-9), (pool, context, name)
-            assert record["n_queries"] == len(EVAL_DOCS) * (CHUNKS - LENGTH)
-    assert {r["model"] for r in found.records} == {"copy-last", "mean", "lag-mix"}
+            mix = found.details["models"]["lag-mix-density"]["weights"]
+            for model, expected in {
+                "copy-last": naive(pool, context),
+                "lag-mix": naive(pool, context, mix),
+                "lag-mix-density": naive(pool, context, mix, 1.0),
+            }.items():
+                record = found.find(model, pool, context)
+                for name, value in expected.items():
+                    assert record[name] == pytest.approx(value, abs=1e-9), (model, pool, context, name)
+                assert record["n_queries"] == len(EVAL_DOCS) * (CHUNKS - LENGTH)
+    assert {r["model"] for r in found.records} == set(BASELINES)
     # the query's own last vector stands in the corpus and is copied: the signature of that pool
     assert found.find("copy-last", "corpus", "in")["R@1"] == 0
 
@@ -134,7 +141,7 @@ def test_what_is_written(files, trained, tmp_path):
     assert {r["doc_id"] for r in own} == {str(doc) for doc in EVAL_DOCS}
     assert one["macro"]["R@5"] == pytest.approx(np.mean([r["R@5"] for r in own]))
     details = json.loads((out / "evaluation.json").read_text())
-    assert {row["against"] for row in details["differences"]} == {"copy-last", "mean", "lag-mix", "run-a"}
+    assert {row["against"] for row in details["differences"]} == {*BASELINES, "run-a"}
     assert set(details["latency"]["run-a"]) >= {"P50", "P95", "P99", "pool_size", "model_device"}
     again = cli("--checkpoint", "copy-last", "--eval-npz", files.eval, "--out", out)
     assert again.exit_code == 2
@@ -327,11 +334,11 @@ def test_an_amn_beside_the_run_joins(files, tmp_path):
     (tmp_path / "runs" / "broken" / "best.json").write_text("{")
     run(tmp_path / "runs" / "elsewhere", files.leaky, model="amn")
     alone = lvmfast.evaluate(first, files.eval, train=files.train, **FAST)
-    assert {r["model"] for r in alone.records} == {"first", "copy-last", "mean", "lag-mix"}
+    assert {r["model"] for r in alone.records} == {"first", *BASELINES}
     assert any("/runs/broken: beside a run" in note for note in alone.details["notes"])
     run(tmp_path / "runs" / "other", files.train, model="amn")
     found = lvmfast.evaluate(first, files.eval, train=files.train, gates="stretch", **FAST)
-    assert {r["model"] for r in found.records} == {"first", "other", "copy-last", "mean", "lag-mix"}
+    assert {r["model"] for r in found.records} == {"first", "other", *BASELINES}
     assert any("other: not named, but found at" in note for note in found.details["notes"])
     assert any(d["model"] == "first" and d["against"] == "other" for d in found.details["differences"])
     asked = {g["name"]: g for g in found.details["gates"]["first"]["stretch"]["gates"]}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lvmfast import DataError
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
-from lvmfast.models.config import BASELINES, RESIDUALS, ModelConfig
+from lvmfast.models.config import MIXES, RESIDUALS, ModelConfig
 from lvmfast.models.registry import MODELS
 
 torch = pytest.importorskip("torch")
@@ -176,7 +176,7 @@ def test_zeros_behind_a_real_row_are_data():
         assert float((made(zeroed) - made(rows[:, :3])).abs().max()) > 1e-4
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", MIXES)
 def test_baselines_are_plain_sums(name):
     rows = windows(50)
     rows[:10, :3] = 0

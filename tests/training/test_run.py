@@ -93,7 +93,7 @@ def test_what_a_run_leaves(whole, data):
         *("negatives_same_document", "baselines"),
     }
     assert all(row.keys() == wanted for row in history)
-    assert set(history[0]["baselines"]) == {"copy-last", "mean", "lag-mix"}
+    assert set(history[0]["baselines"]) == {"copy-last", "mean", "lag-mix", "lag-mix-density"}
     mix = json.loads((run / "run.json").read_text())["lag_mix"]  # what `lvmfast eval` scores the lag mix by
     assert len(mix) == lvmfast.load_split(data).files[0].context_length
     assert np.abs(mix).sum() == pytest.approx(1)
@@ -158,6 +158,19 @@ def test_validation_figures_are_those_of_loops(whole, data):
         for w in windows
     ]
     assert row["baselines"]["copy-last"]["val_mrr"] == pytest.approx(np.mean([1 / rank for rank in copied]))
+    mix = json.loads((whole.path / "run.json").read_text())["lag_mix"]
+    units = {c: vectors[c].astype(np.float64) / np.linalg.norm(vectors[c].astype(np.float64)) for c in pool}
+    dense = {c: np.mean(sorted(units[c] @ units[o] for o in pool if o != c)[-10:]) for c in pool}
+    ranks = []
+    for window in windows:
+        query = mix @ vectors[window[:-1]].astype(np.float64)
+        query /= np.linalg.norm(query)
+        scores = {c: query @ units[c] - dense[c] for c in pool if c not in window[:-1]}
+        ranks.append(sum(score >= scores[window[-1]] for score in scores.values()))
+    found = row["baselines"]["lag-mix-density"]
+    assert found["val_mrr"] == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert found["val_r5"] == pytest.approx(100 * np.mean([rank <= 5 for rank in ranks]))
+    assert found["val_cosine"] == pytest.approx(row["baselines"]["lag-mix"]["val_cosine"])
 
 
 def test_collapse_shows():

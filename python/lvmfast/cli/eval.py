@@ -38,7 +38,10 @@ def evaluate(
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="A run's folder, a checkpoint, or copy-last, mean, lag-mix."),
+        typer.Option(
+            metavar="RUN",
+            help="A run's folder, a checkpoint, or a baseline: copy-last, mean, lag-mix, lag-mix-density.",
+        ),
     ] = None,
     eval_npz: Annotated[
         str, typer.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
@@ -68,7 +71,7 @@ def evaluate(
     ] = None,
     density: Annotated[
         float | None,
-        typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 0.5."),
+        typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 1."),
     ] = None,
     rerank: Annotated[
         str | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.metrics import retrieval_metrics
 from lvmfast.evals.options import EvalOptions
-from lvmfast.evals.pools import DEPTH, Pool
+from lvmfast.evals.pools import DEPTH, Pool, Space
 from lvmfast.evals.ranks import unit_rows
 from lvmfast.evals.request import TopK
 from lvmfast.evals.retrieved import Retrieved
@@ -65,16 +65,17 @@ class FaissPool:
         )
 
 
-def open_faiss(pools: Sequence[Pool], options: EvalOptions) -> dict[str, FaissPool]:
-    """The index that is asked for, by pool; none of a pool of one document.
+def open_faiss(pools: Iterable[Pool], options: EvalOptions) -> dict[Space, FaissPool]:
+    """The index that is asked for, one for all pools of the same vectors; none of a pool of one document.
 
     Raises:
         DataError: as `FaissPool`.
     """
+    if options.approximate is None:
+        return {}
+    wanted = {pool.space: pool for pool in pools if pool.documents is None}
     return {
-        pool.name: FaissPool(options.approximate, pool.vectors, options.threads)
-        for pool in pools
-        if options.approximate is not None and pool.documents is None
+        space: FaissPool(options.approximate, pool.vectors, options.threads) for space, pool in wanted.items()
     }
 
 

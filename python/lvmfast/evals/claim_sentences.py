@@ -12,6 +12,7 @@ IN_WORDS = {
     "copy-last": "repeating the last chunk",
     "mean": "the mean of the window",
     "lag-mix": "a fixed mix of the window",
+    "lag-mix-density": "a fixed mix of the window that passes over crowded candidates",
 }
 
 

@@ -17,6 +17,7 @@ from lvmfast.evals.predictors import Predictor, baseline, is_baseline_name, load
 from lvmfast.evals.queries import Queries
 from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix
 from lvmfast.models.checkpoint import BEST
+from lvmfast.models.config import LAG_MIX_DENSITY
 
 AMN = "amn"
 
@@ -28,7 +29,9 @@ def open_runs(options: EvalOptions, queries: Queries) -> tuple[list[Predictor], 
         DataError: nothing is named, a run cannot be opened, or phase 1 cannot compare the runs.
     """
     if not options.models:
-        raise DataError("nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix) is missing")
+        raise DataError(
+            "nothing to evaluate: --checkpoint RUN (or copy-last, mean, lag-mix, lag-mix-density) is missing"
+        )
     named = [name for name in options.models if not is_baseline_name(name)]
     runs = _named_apart([load_run(name, queries, options) for name in named])
     if options.phase == 1:
@@ -50,19 +53,20 @@ def open_runs(options: EvalOptions, queries: Queries) -> tuple[list[Predictor], 
 def with_baselines(
     options: EvalOptions, runs: Sequence[Predictor], train: Sequences | None, queries: Queries
 ) -> tuple[list[Predictor], list[str]]:
-    """The runs, and every baseline: lag-mix where training data or a run give its weights.
+    """The runs, and every baseline: those of the lag mix where training data or a run give its weights.
 
     Raises:
         DataError: lag-mix is named and has no weights, or `train` does not fit the queries.
     """
     weights = _lag_mix_weights(train, runs, queries)
     found = [*runs, baseline("copy-last"), baseline("mean")]
+    fitted = ("lag-mix", LAG_MIX_DENSITY)
     if weights is not None:
-        return [*found, baseline("lag-mix", weights)], []
+        return [*found, *(baseline(name, weights) for name in fitted)], []
     why = "lag-mix needs training windows to fit its weights on: --train names them"
-    if "lag-mix" in options.models:
+    if any(name in options.models for name in fitted):
         raise DataError(why)
-    return found, [f"no lag-mix: {why}"]
+    return found, [f"no {' and no '.join(fitted)}: {why}"]
 
 
 def chief_of(options: EvalOptions, runs: Sequence[Predictor]) -> str:

@@ -1,11 +1,14 @@
 """Candidate density: rows that are near to many others are found too often, and are taken down for it.
 
-The score of a candidate is its cosine less half of its mean similarity to its nearest neighbours in the pool.
-It orders candidates as CSLS would (Conneau et al., *Word translation without parallel data*, ICLR 2018), with
-neighbours among the candidates instead of the queries; what CSLS takes off for the query changes no ranking.
+The score of a candidate is its cosine less its density: its mean similarity to its nearest neighbours in the
+pool. With a weight of one half it orders candidates as CSLS would (Conneau et al., *Word translation without
+parallel data*, ICLR 2018), with neighbours among the candidates instead of the queries; what CSLS takes off
+for the query changes no ranking.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +16,30 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.errors import DataError
+from lvmfast.evals.ranks import unit_rows
 from lvmfast.evals.request import Scores, TopK
 from lvmfast.evals.search import top_k
 from lvmfast.evals.vectors import float_rows, pair_scores
 
 NEIGHBOURS = 10
-WEIGHT = 0.5
+WEIGHT = 1.0
+#: Rows that are added up at a time.
+_ROWS = 8192
+#: Stands for all others of a pool where a number of neighbours is asked for.
+ALL = 0
 
 
 def density(pool: Vectors, *, threads: int = 0) -> Scores:
-    """(n,) the mean cosine of each row of the pool with its nearest others; 0 for a row without a direction.
+    """(n,) the mean cosine of each row of the pool with its `NEIGHBOURS` nearest others, as `densities`."""
+    return densities(pool, (NEIGHBOURS,), threads=threads)[:, 0]
+
+
+def densities(pool: Vectors, neighbours: Sequence[int], *, threads: int = 0) -> Scores:
+    """(n, m) the mean cosine of each row with its k nearest others, for each k of m; 0 without a direction.
 
     Args:
-        pool: (n, d) floats; of fewer than `NEIGHBOURS` + 1 rows, all others are neighbours.
+        pool: (n, d) floats; of fewer than k + 1 rows, all others are neighbours.
+        neighbours: the m numbers k; `ALL` for all others, whose mean needs no search.
         threads: 0 for one per available core.
 
     Raises:
@@ -33,13 +47,29 @@ def density(pool: Vectors, *, threads: int = 0) -> Scores:
     """
     pool = float_rows("pool", pool)
     usable = np.flatnonzero(_core.describe_rows(pool, threads)[0] == 0)
-    k = min(NEIGHBOURS, len(usable) - 1)
-    if k < 1:
+    others = len(usable) - 1
+    if others < 1:
         raise DataError(f"density: expected at least two rows with a direction, got {len(usable)}")
     rows = pool if len(usable) == len(pool) else np.ascontiguousarray(pool[usable])
-    itself = np.arange(len(rows))[:, None]
-    found = np.zeros(len(pool))
-    found[usable] = top_k(rows, rows, k, exclude=itself, threads=threads).scores.mean(axis=1)
+    found = np.zeros((len(pool), len(neighbours)))
+    if most := min(max(neighbours), others):
+        itself = np.arange(len(rows))[:, None]
+        nearest = top_k(rows, rows, most, exclude=itself, threads=threads).scores
+    for place, k in enumerate(neighbours):
+        means = _mean_of_all(rows, threads) if k == ALL else nearest[:, : min(k, others)].mean(axis=1)
+        found[usable, place] = means
+    return found
+
+
+def _mean_of_all(rows: Vectors, threads: int) -> Scores:
+    """(n,) the mean cosine of each row with all others: with their sum, less its own."""
+    total = np.zeros(rows.shape[1])
+    for start in range(0, len(rows), _ROWS):
+        total += unit_rows(rows[start : start + _ROWS]).sum(axis=0, dtype=np.float64)
+    summed = total.astype(np.float32)[None]
+    length = float(np.sqrt(np.einsum("ij,ij->", summed, summed, dtype=np.float64)))
+    cosines = pair_scores(rows, np.arange(len(rows)), summed, np.zeros(len(rows), np.int64), threads)
+    found: Scores = (np.nan_to_num(cosines) * length - 1) / (len(rows) - 1)
     return found
 
 

@@ -29,11 +29,12 @@ from lvmfast.evals.judgement import (
 )
 from lvmfast.evals.latency import SHARE, latency, median, parted_note
 from lvmfast.evals.options import EvalOptions
-from lvmfast.evals.pools import Pool, build_pool
+from lvmfast.evals.pools import Pool, Space, build_pool
 from lvmfast.evals.predictors import Predictor, emit, open_train
 from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
 from lvmfast.evals.reordering import open_reorderings, reordered
 from lvmfast.evals.scanned import refuse_leaks, scan_runs
+from lvmfast.evals.scored_pools import direction, pools_as_scored
 from lvmfast.evals.scoring import Bootstrap
 from lvmfast.evals.split_status import SplitStatus, worst
 from lvmfast.evals.stated import eval_stated, model_stated, pool_stated
@@ -41,6 +42,7 @@ from lvmfast.evals.table import COPY_LAST, by_document, differences, records, sc
 from lvmfast.evals.variants import AS_IS, FITTED_ELSEWHERE, Variant
 from lvmfast.evals.ways import Index, Way, open_indexes
 from lvmfast.leaks.progress import Progress, silent
+from lvmfast.models.config import LAG_MIX_DENSITY
 
 
 def evaluate(
@@ -70,8 +72,8 @@ def evaluate(
     """Scores models on an evaluation set, after scanning it against what they were trained on.
 
     Args:
-        checkpoint: a run's folder, a checkpoint, or a baseline (copy-last, mean, lag-mix); None where
-            `compare` names the models.
+        checkpoint: a run's folder, a checkpoint, or a baseline (copy-last, mean, lag-mix, lag-mix-density);
+            None where `compare` names the models.
         eval_npz: the evaluation set, in any layout of `load_split` with doc_id, vector and context.
         payload: vectors or texts by (doc_id, chunk_id), for the pool `corpus` and the scan; the set's keys
             are held to them whichever pool is asked for.
@@ -121,20 +123,23 @@ def _evaluated(options: EvalOptions) -> Evaluation:
     predicted = {predictor.name: emit(predictor, queries, options.progress) for predictor in predictors}
     audits = {str(pool.name): audit_pool(queries, pool, options) for pool in pools}
     audits |= audit_given(queries, pools, given, options)
+    scored_pools = pools_as_scored(pools, predictors, options.threads)
     variants = [AS_IS, *reordered(reorderings, queries, train, pools, options)]
     if options.gate_domains is not None:
         source = open_source(options.gate_domains, train, seed=options.seed)
         variants += gated(source, queries, pools, options)
-    indexes = open_faiss(pools, options)
-    table = score_all(predicted, queries, pools, options, variants, indexes)
+    indexes = open_faiss(scored_pools.values(), options)
+    table = score_all(predicted, queries, pools, options, variants, scored_pools, indexes)
     statuses, kinds = _known(variants, predictors, scanned)
     found = records(table, statuses, kinds)
     trained = [run.name for run in runs]
-    apart = differences(table, [COPY_LAST, *trained], options.bootstrap)
-    others = [p.name for p in predictors if p.is_baseline and p.name != COPY_LAST]
+    shown = [p.name for p in predictors if p.name in (COPY_LAST, LAG_MIX_DENSITY)]
+    apart = differences(table, [*shown, *trained], options.bootstrap)
+    others = [p.name for p in predictors if p.is_baseline and p.name not in shown]
     apart += differences(table, others, options.bootstrap, only=trained)  # a run is held to every baseline
     seconds = SHARE * (time.perf_counter() - began)
-    timed, through = _timings(options, predictors, queries, pools[0], variants, indexes, seconds)
+    first = {p.name: scored_pools[p.name, pools[0].name] for p in predictors}
+    timed, through = _timings(options, predictors, queries, first, variants, indexes, seconds)
     figures = Figures(found, apart, timed, histories(runs))
     judged = judge_all(sets, figures, rivals_of(runs, options.phase), predictors, variants)
     compared = phase_1(runs, figures) if options.phase == 1 else None
@@ -156,7 +161,9 @@ def _evaluated(options: EvalOptions) -> Evaluation:
         "eval": eval_stated(queries),
         "models": {p.name: model_stated(p, statuses[p.name]) for p in predictors},
         "pools": {pool.name: pool_stated(pool, given.vectors) for pool in pools},
-        "separation": separations(predicted, queries),
+        "separation": separations(
+            {name: direction(rows, queries.sequences.dim) for name, rows in predicted.items()}, queries
+        ),
         "audits": audits,
         "differences": apart,
         "gates": {
@@ -194,7 +201,7 @@ def _known(
     """What is known of the split, and the kind, of every model by every variant."""
     statuses, kinds = {}, {}
     for variant in variants:
-        for p in predictors:
+        for p in (each for each in predictors if variant.serves(each.neighbours)):
             name = variant.name(p.name)
             statuses[name] = variant.status(scanned.get(p.name, worst(*scanned.values())))
             kinds[name] = variant.kind or ("baseline" if p.is_baseline else "run")
@@ -205,16 +212,27 @@ def _timings(
     options: EvalOptions,
     predictors: Sequence[Predictor],
     queries: Queries,
-    pool: Pool,
+    pools: Mapping[str, Pool],
     variants: Sequence[Variant],
-    indexes: Mapping[str, FaissPool],
+    indexes: Mapping[Space, FaissPool],
     seconds: float,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """The latency of every model by every variant; and of each through the other index."""
-    plain = Way(open_indexes(pool, options))
-    ways = {each.name: each.way(pool, plain) for each in variants if each.way and each.suits(pool)}
-    index = [Way({0: Index(indexes[pool.name])})] if pool.name in indexes else []
-    share = seconds / (len(predictors) * len([*ways, *index]))
-    taken = partial(latency, queries=queries, pool=pool, seconds=share, device=options.device)
-    timed = {name(p.name): taken(p, way=way) for name, way in ways.items() for p in predictors}
-    return timed, {p.name: taken(p, way=way) for way in index for p in predictors}
+    """The latency of every model by every variant, in the pool as it scores it; and by the other index."""
+    share = seconds / (len(predictors) * (len(variants) + bool(indexes)))
+    taken = partial(latency, queries=queries, seconds=share, device=options.device)
+    plain = {pool.space: Way(open_indexes(pool, options)) for pool in pools.values()}
+    timed = {}
+    for variant in variants:
+        ways: dict[Space, Way | None] = {}
+        for p in (each for each in predictors if variant.suits(pools[each.name])):
+            pool = pools[p.name]
+            if pool.space not in ways:
+                ways[pool.space] = variant.way(pool, plain[pool.space]) if variant.way else None
+            if (way := ways[pool.space]) is not None:
+                timed[variant.name(p.name)] = taken(p, pool=pool, way=way)
+    through = {
+        p.name: taken(p, pool=pools[p.name], way=Way({0: Index(indexes[pools[p.name].space])}))
+        for p in predictors
+        if pools[p.name].space in indexes
+    }
+    return timed, through

@@ -53,7 +53,9 @@ def clusters(centroids: Vectors) -> DomainSource:
     return DomainSource(
         ("prediction", "truth"),
         lambda pool: assign_domains(pool.vectors, centroids),
-        lambda predicted, queries, rows: assign_domains(predicted, centroids),
+        lambda predicted, queries, rows: assign_domains(
+            np.ascontiguousarray(predicted[:, : centroids.shape[1]]), centroids
+        ),
     )
 
 

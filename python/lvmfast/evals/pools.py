@@ -20,6 +20,9 @@ from lvmfast.evals.vectors import pair_scores
 PoolName = Literal["eval", "corpus", "same-doc"]
 POOLS: tuple[PoolName, ...] = ("eval", "corpus", "same-doc")
 
+#: The name of a pool, and the densities behind its vectors.
+Space = tuple[str, tuple[int, ...]]
+
 #: How deep rankings are kept, and what a pool has to hold to be ranked that deep.
 DEPTH = max(CONTAINS)
 
@@ -40,6 +43,12 @@ class Pool:
     context: Rows | None  #: (q, length) rows of the query's own window, -1 for none; None: unknown
     documents: tuple[Rows, Rows] | None  #: of queries (q,) and candidates (n,), where one sees its own alone
     notes: tuple[str, ...] = ()
+    neighbours: tuple[int, ...] = ()  #: densities that stand behind the vectors, where they are augmented
+
+    @property
+    def space(self) -> Space:
+        """Which vectors it has."""
+        return self.name, self.neighbours
 
     def groups(self) -> Iterator[tuple[Rows, Rows]]:
         """Queries and the candidates that they see: all and all, or document by document."""

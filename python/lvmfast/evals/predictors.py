@@ -17,12 +17,14 @@ from lvmfast.corpus.dataset import Vectors
 from lvmfast.corpus.load import as_fingerprint
 from lvmfast.corpus.sequences import Sequences, open_sequences
 from lvmfast.errors import DataError, missing_extra
+from lvmfast.evals.augmented import lag_mix_density
+from lvmfast.evals.density import NEIGHBOURS
 from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.queries import Queries
 from lvmfast.leaks.devices import device_name
 from lvmfast.models.baselines import predict_baseline
 from lvmfast.models.checkpoint import CheckpointInfo, load_model
-from lvmfast.models.config import BASELINES
+from lvmfast.models.config import BASELINES, LAG_MIX_DENSITY
 from lvmfast.models.threads import torch_threads, wait_quietly, worthwhile
 from lvmfast.parse import read_json
 
@@ -33,11 +35,15 @@ RUN, HISTORY = "run.json", "history.json"
 
 @dataclass(frozen=True)
 class Predictor:
-    """A name and what it predicts: (n, length, dim) float32 -> (n, dim) float32."""
+    """A name and what it predicts: (n, length, dim) float32 -> (n, dim) float32.
+
+    One that takes m densities off predicts augmented queries instead, (n, dim + m + 1).
+    """
 
     name: str
     predict: Callable[[Vectors], Vectors]
     device: str = "cpu"
+    neighbours: tuple[int, ...] = ()  #: nearest others of a candidate, by whose mean cosines it is taken down
     form: str | None = None  #: kernels or reference, where a model has both
     weights: tuple[float, ...] | None = None  #: of the lag mix, oldest first
     checkpoint: CheckpointInfo | None = None  #: None for a baseline
@@ -50,8 +56,15 @@ class Predictor:
 
 
 def baseline(name: str, weights: npt.ArrayLike | None = None) -> Predictor:
-    """One of `BASELINES`; lag-mix needs its weights."""
+    """One of `BASELINES`; lag-mix, with density or without, needs its weights."""
     stated = None if weights is None else tuple(float(w) for w in np.asarray(weights))
+    if name == LAG_MIX_DENSITY:
+        return Predictor(
+            name,
+            lambda contexts: lag_mix_density(contexts, weights),
+            neighbours=(NEIGHBOURS,),
+            weights=stated,
+        )
     return Predictor(name, lambda contexts: predict_baseline(name, contexts, weights), weights=stated)
 
 
@@ -112,12 +125,12 @@ def is_baseline_name(checkpoint: object) -> bool:
 
 
 def emit(predictor: Predictor, queries: Queries, progress: Callable[[str, int, int | None], None]) -> Vectors:
-    """(n, dim): the prediction for every query.
+    """(n, dim): the prediction for every query, or as wide as its augmented queries are.
 
     Raises:
         DataError: a prediction is not finite, or of another dimension.
     """
-    n, dim = queries.n, queries.sequences.dim
+    n, dim = queries.n, queries.sequences.dim + len(predictor.neighbours) + bool(predictor.neighbours)
     out = np.empty((n, dim), np.float32)
     for start in range(0, n, BATCH):
         rows = np.arange(start, min(n, start + BATCH))

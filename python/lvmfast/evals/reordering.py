@@ -120,6 +120,7 @@ def reordered(
             lambda pool, plain: replace(plain, order=order(pool)),
             by.label,
             "reranked",
+            vectors_alone=True,
             elsewhere=fitted_elsewhere(by, train, threads),
         )
 

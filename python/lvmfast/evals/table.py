@@ -17,9 +17,10 @@ from lvmfast.evals.approximate import FaissPool
 from lvmfast.evals.approximate import told as found_nearby
 from lvmfast.evals.metrics import METRICS, document_metrics
 from lvmfast.evals.options import EvalOptions
-from lvmfast.evals.pools import Pool
+from lvmfast.evals.pools import Pool, Space
 from lvmfast.evals.queries import Queries
 from lvmfast.evals.retrieved import retrieve
+from lvmfast.evals.scored_pools import Pools, direction
 from lvmfast.evals.scoring import (
     Bootstrap,
     Context,
@@ -66,12 +67,13 @@ def score_all(
     pools: Sequence[Pool],
     options: EvalOptions,
     variants: Sequence[Variant] = (AS_IS,),
-    indexes: Mapping[str, FaissPool] = MappingProxyType({}),
+    scored_pools: Pools = MappingProxyType({}),
+    indexes: Mapping[Space, FaissPool] = MappingProxyType({}),
 ) -> ScoreTable:
     """Scores every prediction, by every variant, in every pool that suits it; the true vectors as the oracle.
 
-    Contain is as retrieved, before any variant. With `indexes`, by pool, the first candidates are those of an
-    approximate index too.
+    Contain is as retrieved, before any variant. `scored_pools` has the pools as models score them, where they
+    take density off. With `indexes`, the first candidates are those of an approximate index too.
 
     Raises:
         DataError: as `retrieve`.
@@ -86,15 +88,16 @@ def score_all(
         cosines = truth_cosines(queries.targets, queries.targets)
         table.oracle[pool.name, context] = scored((ORACLE, pool.name, context), ranks, cosines)
         for model, vectors in predicted.items():
-            at = retrieve(model, vectors, queries, pool, context, options)
-            cosines = truth_cosines(vectors, queries.targets)
+            seen = scored_pools.get((model, pool.name), pool)
+            at = retrieve(model, vectors, queries, seen, context, options)
+            cosines = truth_cosines(direction(vectors, queries.sequences.dim), queries.targets)
             table.hits.append(at.hits())
-            for variant in (each for each in variants if each.suits(pool)):
+            for variant in (each for each in variants if each.suits(seen)):
                 place, (ranks, told) = (variant.name(model), pool.name, context), variant.rank(at)
                 table.scored[place] = scored(place, ranks, cosines, retrieved=at.ranks)
                 table.gated.extend([told] if told is not None else [])
-            if pool.name in indexes:
-                table.approximate.append(found_nearby(at, indexes[pool.name]))
+            if seen.space in indexes:
+                table.approximate.append(found_nearby(at, indexes[seen.space]))
             done += 1
             options.progress("rank", done, total)
     return table

@@ -34,6 +34,7 @@ class Variant:
     way: Callable[[Pool, Way], Way] | None  #: of one query, from the plain way; None: only the truth knows it
     label: str = ""  #: behind the model's name
     kind: str | None = None  #: as `metrics.json` has it; None: that of the model
+    vectors_alone: bool = False  #: whether it is for models that take no density off by themselves
     small_pools: bool = False  #: whether it is for pools of one document, too
     elsewhere: bool = False  #: fitted to chunks that are not known to be those that were scanned
 
@@ -46,8 +47,12 @@ class Variant:
         return worst(of_model, FITTED_ELSEWHERE) if self.elsewhere else of_model
 
     def suits(self, pool: Pool) -> bool:
-        """Whether it is for that pool."""
-        return self.small_pools or pool.documents is None
+        """Whether it is for that pool, as a model scores it."""
+        return self.serves(pool.neighbours) and (self.small_pools or pool.documents is None)
+
+    def serves(self, neighbours: tuple[int, ...]) -> bool:
+        """Whether it is for models that take these densities off."""
+        return not (self.vectors_alone and neighbours)
 
 
 AS_IS = Variant(lambda at: (at.ranks, None), lambda pool, plain: plain, small_pools=True)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lvmfast.errors import DataError
-from lvmfast.models.config import BASELINES
+from lvmfast.models.config import MIXES
 
 Vectors = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ def lag_weights(name: str, length: int, weights: npt.ArrayLike | None = None) ->
     """The weight of each place of a window, oldest first: (length,) float64.
 
     Args:
-        name: one of `BASELINES`; ``copy-last`` weighs the last place alone, ``mean`` all alike.
+        name: one of `MIXES`; ``copy-last`` weighs the last place alone, ``mean`` all alike.
         length: vectors in a window.
         weights: what `fit_lag_mix` gave, for ``lag-mix``.
 
@@ -38,7 +38,7 @@ def lag_weights(name: str, length: int, weights: npt.ArrayLike | None = None) ->
     if name == "mean":
         return np.full(length, 1 / length)
     if name != "lag-mix":
-        raise DataError(f"baseline: expected {' or '.join(BASELINES)}, got {name!r}")
+        raise DataError(f"baseline: expected {' or '.join(MIXES)}, got {name!r}")
     if weights is None:
         raise DataError("baseline lag-mix: expected the weights that fit_lag_mix gives, got none")
     found = np.asarray(weights, np.float64)

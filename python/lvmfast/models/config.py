@@ -9,7 +9,11 @@ from typing import Any
 from lvmfast.errors import DataError
 from lvmfast.models.registry import MODELS
 
-BASELINES = ("copy-last", "mean", "lag-mix")
+#: What needs no training and predicts a vector: a mix of the window.
+MIXES = ("copy-last", "mean", "lag-mix")
+#: The lag mix, with the density of a candidate taken off its cosine.
+LAG_MIX_DENSITY = "lag-mix-density"
+BASELINES = (*MIXES, LAG_MIX_DENSITY)
 #: What a prediction may be a correction to, by the baseline that it equals while the correction is zero.
 RESIDUALS = {"last": "copy-last", "mean": "mean", "lag-mix": "lag-mix"}
 BLOCKS = ("mamba2", "mamba")

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from lvmfast.corpus.dataset import Rows
+from lvmfast.evals.augmented import augmented_queries
+from lvmfast.evals.density import NEIGHBOURS, WEIGHT
 from lvmfast.gates import TRAINING, Verdicts, at_epoch, gate_set, judge
 from lvmfast.models.baselines import predict_baseline
-from lvmfast.models.config import BASELINES
+from lvmfast.models.config import LAG_MIX_DENSITY, MIXES
 from lvmfast.training.batches import SAMPLE, generator
 from lvmfast.training.compute import Compute
 from lvmfast.training.config import TrainConfig
@@ -22,7 +24,15 @@ from lvmfast.training.data import CLEAN, Side
 from lvmfast.training.identities import Identities, identify
 from lvmfast.training.state import Position
 from lvmfast.training.steps import StepReader
-from lvmfast.training.validation import Pool, Quality, distinct_names, make_pool, quality
+from lvmfast.training.validation import (
+    Pool,
+    Quality,
+    augmented_pool,
+    distinct_names,
+    make_pool,
+    quality,
+    scored,
+)
 
 _BLOCK = 4096
 
@@ -52,16 +62,21 @@ class Judge:
     @cached_property
     def baselines(self) -> dict[str, dict[str, float]]:
         """The validation figures of each baseline."""
+        judged = {name: quality(self._mixed(name), self._pool) for name in MIXES}
+        mixed = self._mixed("lag-mix").cpu().numpy()
+        augmented = self._compute.tensor(augmented_queries(mixed, (WEIGHT,)))
+        judged[LAG_MIX_DENSITY] = scored(augmented, self._pool, augmented_pool(self._pool, (NEIGHBOURS,)))
+        told = ("val_cosine", "val_r5", "val_mrr", "val_margin")
+        return {name: {key: _named(found)[key] for key in told} for name, found in judged.items()}
+
+    def _mixed(self, name: str) -> Tensor:
+        """(n, d) of a mix, for every validation sequence."""
         side = self._val.side
-        judged = {}
-        for name in BASELINES:
-            blocks = [
-                predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), self._mix)
-                for i in range(0, len(side), _BLOCK)
-            ]
-            found = _named(quality(self._compute.tensor(np.concatenate(blocks)), self._pool))
-            judged[name] = {key: found[key] for key in ("val_cosine", "val_r5", "val_mrr", "val_margin")}
-        return judged
+        blocks = [
+            predict_baseline(name, side.sequences.contexts(side.rows[i : i + _BLOCK]), self._mix)
+            for i in range(0, len(side), _BLOCK)
+        ]
+        return self._compute.tensor(np.concatenate(blocks))
 
     def figures(self) -> dict[str, float | None]:
         """Those of the model for a row of history.json."""

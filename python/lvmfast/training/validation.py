@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lvmfast.corpus.dataset import Rows
+from lvmfast.evals.augmented import augmented_rows
 from lvmfast.training.identities import Identities
 from lvmfast.training.negatives import Lookup
 
@@ -88,6 +89,26 @@ def quality(prediction: Tensor, pool: Pool) -> Quality:
         std=float(spread),
         pairwise_cosine=pairwise,
     )
+
+
+def augmented_pool(pool: Pool, neighbours: Sequence[int]) -> Pool:
+    """The pool with the densities of its rows behind them (`evals.augmented`), for what takes them off.
+
+    Of a pool whose rows have no two directions all densities are 0.
+    """
+    rows = pool.vectors.cpu().numpy()
+    if np.count_nonzero(rows.any(axis=1)) < 2:
+        made = np.pad(rows, ((0, 0), (0, len(neighbours) + 1)))
+    else:
+        made = augmented_rows(rows, neighbours)
+    return replace(pool, vectors=torch.from_numpy(made).to(pool.vectors.device))
+
+
+def scored(queries: Tensor, pool: Pool, augmented: Pool) -> Quality:
+    """The figures of (n, d + m + 1) augmented queries: ranks by their scores, all others by directions."""
+    directions = F.normalize(queries[:, : pool.vectors.shape[1]], dim=-1)
+    ranked = quality(queries, augmented)
+    return replace(quality(directions, pool), r5=ranked.r5, mrr=ranked.mrr)
 
 
 def _scores(prediction: Tensor, pool: Pool) -> Iterator[tuple[int, Tensor]]:
