@@ -8,7 +8,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench pages pictures wheel clean
+.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench docs pages pictures wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -95,6 +95,9 @@ bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
 		set -- $$bench; $(BIN)/python benches/$$1.py $$2 || exit 1; \
 	done
 
+docs: $(VENV)/.built $(VENV)/.docs  ## build README and docs/ as a site into site/; a link to nothing is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 pages: $(VENV)/.built $(VENV)/.test  ## write into README and docs what their commands print now
 	$(BIN)/python -m tests.docs.test_pages
 
@@ -106,4 +109,4 @@ wheel: $(VENV)/.wheel  ## one abi3 wheel for manylinux into dist/
 	PATH="$(abspath $(BIN)):$$PATH" maturin build --release --zig --compatibility manylinux_2_17 --out dist
 
 clean:  ## remove everything that the other targets made
-	rm -rf $(VENV) target dist demo-out .bench
+	rm -rf $(VENV) target dist site demo-out .bench

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import lvmfast
 from tests.support.pages import (
     PAGES,
     PRINTED_WITH,
@@ -59,6 +61,17 @@ def test_the_readme_runs_what_it_shows():
     assert commands[0] == "make demo"
     assert sum("lvmfast leakscan" in command for command in commands) >= 2
     assert any(command.startswith("python ") for command in commands)
+
+
+def test_the_reference_of_python_has_every_public_name():
+    paths = re.findall(r"^::: (\S+)$", (ROOT / "docs/reference/python.md").read_text("utf-8"), re.M)
+    named = []
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        named.append(getattr(import_module(module), name))
+    public = {name: getattr(lvmfast, name) for name in lvmfast.__all__ if name != "__version__"}
+    missing = {name for name, value in public.items() if value not in named}
+    assert (missing, len(named)) == (set(), len(public))
 
 
 def test_the_readme_is_short():
