@@ -45,7 +45,7 @@ test-rust:  ## the Rust tests alone
 test-python: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the Python tests alone, JOBS (2) files at a time
 	$(PYTEST) $(SIDE_BY_SIDE)
 
-test-slow: $(VENV)/.built $(VENV)/.test $(VENV)/.harness  ## the tests that take minutes: wheel, large inputs; JOBS (2) files at a time
+test-slow: $(VENV)/.built $(VENV)/.test $(VENV)/.harness $(VENV)/.notebooks  ## the tests that take minutes: wheel, large inputs; JOBS (2) files at a time
 	$(PYTEST) -m slow --timeout 1200 $(SIDE_BY_SIDE)
 
 test-gpu: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the tests that need a GPU, skipped where there is none
@@ -98,8 +98,9 @@ bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
 docs: $(VENV)/.built $(VENV)/.docs  ## build README and docs/ as a site into site/; a link to nothing is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-pages: $(VENV)/.built $(VENV)/.test  ## write into README and docs what their commands print now
+pages: $(VENV)/.built $(VENV)/.test $(VENV)/.notebooks  ## write into README, docs and notebooks what their commands print now
 	$(BIN)/python -m tests.docs.test_pages
+	$(BIN)/python -m tests.docs.test_notebooks
 
 pictures: $(VENV)/.built $(VENV)/.test  ## draw the pictures of README: the demo's report (needs chromium) and its terminal
 	$(BIN)/python docs/scripts/pictures.py

@@ -189,7 +189,7 @@ def test_one_who_decontaminates(example, monkeypatch, tmp_path):
 
 
 def test_every_example_is_listed_and_run():
-    names = {path.name for path in EXAMPLES.iterdir()} - {"README.md"}
+    names = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
     listed = (EXAMPLES / "README.md").read_text("utf-8")
     run = Path(__file__).read_text("utf-8")
     assert len(names) == 7
