@@ -4,6 +4,7 @@ scale.py texts DIR [--rows 20000000 --eval-rows 100000]   generated shards of te
 scale.py both DIR [--rows 1000000]                        64 shards with text, ids and 384-d vectors
 scale.py limit DIR [--limit 2GiB]                         scan what `texts` made, under a control group
 scale.py engines DIR [--ray]                              local, shards and merge, and Ray: one answer, timed
+scale.py workers DIR                                      local with one thread, and Ray with 2, 4 and 8 workers of one
 scale.py parted DIR [--limit 700MiB]                      two large sides of `texts`, by disk and on Ray
 scale.py model DIR                                        the cost model beside runs at three sizes
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import filecmp
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,8 @@ from memory_limit import Finished, run
 
 SHARDS = 64
 DIM = 384
+#: Of the cluster that `workers` starts.
+PORT = 6399
 LVMFAST = (sys.executable, "-m", "lvmfast")
 
 #: A text is this many fragments of four words, about 170 characters.
@@ -176,6 +180,32 @@ def engines(folder: Path, parts: int, ray: bool) -> None:
         check_same(outs["local"], outs[name], name)
 
 
+def workers(folder: Path, counts: Sequence[int] = (2, 4, 8)) -> None:
+    """A scan on a cluster that stands, with more and more workers of one processor, beside this machine's.
+
+    The peer is the local engine with all processors of this machine, so that more workers than there are
+    processors show what a worker costs and not what it gains.
+    """
+    local = folder / "out-local"
+    shutil.rmtree(local, ignore_errors=True)
+    alone = timed(scan(folder, local))
+    print(f"local, {os.cpu_count()} threads: {alone:.1f} s")
+    ray = str(Path(sys.executable).with_name("ray"))
+    for count in counts:
+        address = f"127.0.0.1:{PORT}"
+        start = ("start", "--head", f"--port={PORT}", f"--num-cpus={count}", "--include-dashboard=false")
+        subprocess.run([ray, *start, "--disable-usage-stats"], check=True, capture_output=True)
+        try:
+            out = folder / f"out-ray-{count}"
+            shutil.rmtree(out, ignore_errors=True)
+            more = ("--engine", "ray", "--ray-address", address, "--threads", "1")
+            seconds = timed(scan(folder, out, *more))
+        finally:
+            subprocess.run([ray, "stop", "--force"], check=False, capture_output=True)
+        print(f"ray, {count} workers: {seconds:.1f} s, {seconds / alone:.2f} of local")
+        check_same(local, out, f"ray, {count} workers")
+
+
 def parted(folder: Path, limit: int) -> None:
     """Two sides of which neither fits in a limit, by partitions on disk and by Ray's group-by."""
     outs = {name: folder / f"out-{name}" for name in ("local", "ray")}
@@ -206,7 +236,7 @@ def comparable(path: Path) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["texts", "both", "limit", "engines", "parted", "model"])
+    parser.add_argument("what", choices=["texts", "both", "limit", "engines", "workers", "parted", "model"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--eval-rows", type=int)
@@ -226,6 +256,8 @@ def main() -> None:
         limited(args.folder, args.limit or size("2GiB"))
     elif args.what == "engines":
         engines(args.folder, args.parts, args.ray)
+    elif args.what == "workers":
+        workers(args.folder)
     elif args.what == "parted":
         parted(args.folder, args.limit or size("700MiB"))
     else:

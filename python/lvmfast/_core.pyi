@@ -142,9 +142,10 @@ def overlap_answers(
 def overlap_spans(
     document: str, items: list[str], windows: npt.NDArray[np.int64]
 ) -> list[npt.NDArray[np.int64]]:
-    """For each item and its window (start and end in tokens of the document), (n, 4): the common runs of at
+    """For each item and its window (start and end in tokens of the document), (n, 8): the common runs of at
     least 3 tokens of both: for each place of either the longest that ends with it, without those that go on.
-    Start and end in the document, then in the item, in characters of the texts as they are, ascending.
+    Start and end in the document, then in the item, in characters of the texts as they are, and the same four
+    in bytes of their UTF-8; ascending.
     A character that stands for several tokens (½) is in a span as a whole."""
 
 def overlap_stretches(document: str, windows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -328,8 +328,11 @@ def test_spans_are_common_runs_of_the_texts_as_they_are(
     document: str, item: str, start: int, end: int
 ) -> None:
     (spans,) = _core.overlap_spans(document, [item], np.array([[start, end]]))
-    assert spans.shape[1] == 4
+    assert spans.shape[1] == 8
     assert spans.tolist() == sorted(spans.tolist())
+    for a, b, c, d, *in_bytes in spans.tolist():
+        cuts = ((document, a), (document, b), (item, c), (item, d))
+        assert in_bytes == [len(text[:end].encode()) for text, end in cuts]
     window = naive.tokens(document)[start:end]
     ours = naive.tokens(item)
     expected = set()
@@ -341,7 +344,7 @@ def test_spans_are_common_runs_of_the_texts_as_they_are(
             ):
                 expected.add(tuple(own[place + 1 - length : place + 1]))
     found = set()
-    for a, b, c, d in spans.tolist():
+    for a, b, c, d, *_ in spans.tolist():
         left, right = naive.tokens(document[a:b]), naive.tokens(item[c:d])
         if cuts_no_character(document) and cuts_no_character(item):
             assert left == right

@@ -65,7 +65,7 @@ def alike(told: Mapping[str, Any], runs: Iterable[Run]) -> Alike:
     rows = {told.get(name) for name in ROWS} - {None}
     if len(rows) > 1:  # whose places count in texts that are not known here
         (found,) = _core.overlap_spans(text, [told["eval_text"]], np.array([[0, len(text)]]))
-        runs, start = found.tolist(), 0
+        runs, start = found[:, :4].tolist(), 0
     elif told["answer_start"] is not None:
         text, start = told["train_text_with_answer"], min(start, told["answer_start"])
         answer = told["answer_start"] - start, told["answer_end"] - start

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +21,13 @@ from lvmfast.leaks.tally import Rows
 from lvmfast.levels import LEVELS
 from lvmfast.report.tables import MATCH, LooksUp, locate
 
+Numbers: TypeAlias = npt.NDArray[np.int64]
+
 ENDS = ("start", "end")
 #: Where an answer stands: in characters of the texts of these rows.
 ANSWER = ("answer_start", "answer_end", "answer_start_row", "answer_end_row")
+#: What both sides have there.
+TEXTS = ("train_text", "train_text_with_answer", "eval_text")
 #: Where a run of equal tokens stands: in characters of both texts, and in bytes of their UTF-8.
 RUN = pa.struct(
     [
@@ -116,7 +118,7 @@ def _told(
         "train_rows": arrow_numbers(held),
         **counts,
         "fields": pa.array(_fields(kind, matches)),
-        **{name: pa.array([one[name] for one in told], OVERLAPS.field(name).type) for name in told[0]},
+        **told,
     }
     return pa.table([columns[name] for name in OVERLAPS.names], schema=OVERLAPS)
 
@@ -135,46 +137,83 @@ def _fields(kind: Kind, matches: Evidence) -> list[list[str]]:
 
 def _stretches(
     matches: Evidence, file_rows: Rows, datasets: Mapping[Side, LooksUp], column: Column
-) -> list[dict[str, Any]]:
-    """The texts and runs of each match, given the row of its file where it begins.
+) -> dict[str, pa.Array]:
+    """The texts and runs of each match, by column of the table, given the row of its file where it begins.
 
     Of documents, the stretches alone are kept.
     """
     rows, item_of = np.unique(matches.eval_row, return_inverse=True)
-    items = datasets["eval"].take(rows, [column])[column].combine_chunks()
+    items = datasets["eval"].take(rows, [column])[column].to_pylist()
     which = matches.eval_position.tolist()
     answers = _answers(matches, datasets["eval"])
-    told: list[dict[str, Any]] = [{}] * len(matches)
     windows = np.stack([matches.details["window_start"], matches.details["window_end"]], axis=1)
-    for row, before, tokens, texts in _documents(datasets["train"], matches):
+    texts: dict[str, list[str | None]] = {name: [] for name in TEXTS}
+    runs: list[Numbers] = []
+    documents = _Documents()
+    near = np.zeros((len(matches), 2), np.int64)  # of the answer, in characters; 0 is the end of none
+    for row, before, tokens, of_rows in _documents(datasets["train"], matches):
         here = slice(*np.searchsorted(matches.train_row, (row, row + 1)))
-        shown = items.take(pa.array(item_of[here])).to_pylist()
+        shown = [items[item] for item in item_of[here].tolist()]
         if column != "text":
             shown = [of_row.split(SEPARATOR)[place] for of_row, place in zip(shown, which[here], strict=True)]
-        document = _Joined(texts, int(file_rows[here.start]) - before)
+        document = documents.add(of_rows, int(file_rows[here.start]) - before, len(shown))
         within = windows[here] + tokens
-        spans = _core.overlap_spans(document.text, shown, within)
-        asked = list(zip(shown, answers[here], strict=True))
-        answered = _core.overlap_answers(document.text, asked, within)
-        nbytes = _byte_places(document.text, np.array([runs[:, 0].min() for runs in spans]))
-        found = zip(shown, spans, answered.tolist(), strict=True)
-        for place, (item, runs, (first, last)) in enumerate(found, here.start):
-            low, high = int(runs[:, 0].min()), int(runs[:, 1].max())
-            stretch = document.text[low:high]
-            places = _byte_places(stretch, runs[:, :2] - low)
-            _, start, _ = document.place(low, 0)
-            end_row, end, _ = document.place(high, 0, end=True)
-            told[place] = {
-                "train_start": start,
-                "train_end": end,
-                "train_end_row": end_row,
-                **document.answer(first, last),
-                "runs": _runs(runs, document, {low + at: nbytes[low] + n for at, n in places.items()}, item),
-                "train_text": stretch,
-                "train_text_with_answer": document.text[min(low, first) : max(high, last)] if last else None,
-                "eval_text": item,
-            }
-    return told
+        found = _core.overlap_spans(document, shown, within)
+        if any(answers[here]):
+            asked = list(zip(shown, answers[here], strict=True))
+            near[here] = _core.overlap_answers(document, asked, within)
+        for item, spans, (first, last) in zip(shown, found, near[here].tolist(), strict=True):
+            low, high = int(spans[:, 0].min()), int(spans[:, 1].max())
+            texts["train_text"].append(document[low:high])
+            texts["train_text_with_answer"].append(
+                document[min(low, first) : max(high, last)] if last else None
+            )
+            texts["eval_text"].append(item)
+        runs += found
+    told = {name: pa.array(of_matches, OVERLAPS.field(name).type) for name, of_matches in texts.items()}
+    return {**told, **_places(documents, runs, near)}
+
+
+def _places(documents: _Documents, runs: Sequence[Numbers], near: Numbers) -> dict[str, pa.Array]:
+    """Where the runs of n matches, and the answers near them (n, 2), stand, by column of the table."""
+    counts = np.array([len(spans) for spans in runs])
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    a, b, c, d, a_byte, b_byte, c_byte, d_byte = np.concatenate(runs).T
+    of_match = np.arange(len(runs))
+    of_run = np.repeat(of_match, counts)
+    start_row, start, start_byte = documents.place(of_run, a, a_byte)
+    end_row, end, end_byte = documents.place(of_run, b, b_byte, end=True)
+    of_runs = {
+        "train_start": start,
+        "train_end": end,
+        "train_start_byte": start_byte,
+        "train_end_byte": end_byte,
+        "eval_start": c,
+        "eval_end": d,
+        "eval_start_byte": c_byte,
+        "eval_end_byte": d_byte,
+        "train_start_row": start_row,
+        "train_end_row": end_row,
+    }
+    low, high = (ufunc.reduceat(place, ends[:-1]) for ufunc, place in ((np.minimum, a), (np.maximum, b)))
+    _, train_start, _ = documents.place(of_match, low, low)
+    train_end_row, train_end, _ = documents.place(of_match, high, high, end=True)
+    none = near[:, 1] == 0
+    answer_start_row, answer_start, _ = documents.place(of_match, near[:, 0], near[:, 0])
+    answer_end_row, answer_end, _ = documents.place(of_match, near[:, 1], near[:, 1], end=True)
+    answer = zip(ANSWER, (answer_start, answer_end, answer_start_row, answer_end_row), strict=True)
+    return {
+        "train_start": arrow_numbers(train_start),
+        "train_end": arrow_numbers(train_end),
+        "train_end_row": arrow_numbers(train_end_row),
+        **{name: pa.array(values, pa.int64(), mask=none) for name, values in answer},
+        "runs": pa.ListArray.from_arrays(
+            pa.array(ends, pa.int32()),
+            pa.StructArray.from_arrays(
+                [arrow_numbers(of_runs[field.name]) for field in RUN], fields=list(RUN)
+            ),
+        ),
+    }
 
 
 def _answers(matches: Evidence, items: LooksUp) -> list[str]:
@@ -190,30 +229,40 @@ def _answers(matches: Evidence, items: LooksUp) -> list[str]:
     return answers
 
 
-class _Joined:
-    """The texts of consecutive rows of a file, with a line break between them."""
+class _Documents:
+    """Documents, each the texts of consecutive rows with a line break between: in which row a place is."""
 
-    def __init__(self, texts: Sequence[str], row: int) -> None:
-        """`row` is that of the first of them."""
-        self.text = "\n".join(texts)
-        self._row = row
-        self._starts = list(accumulate((len(text) + 1 for text in texts[:-1]), initial=0))
-        self._bytes = list(accumulate((len(text.encode()) + 1 for text in texts[:-1]), initial=0))
+    def __init__(self) -> None:
+        """None yet."""
+        self._rows: list[int] = []  #: of the files, of all documents
+        self._starts: list[int] = []  #: in characters of all documents, one after another
+        self._bytes: list[int] = []  #: of its document before each row
+        self._length = 0
+        self._of_match: list[int] = []  #: where its document starts in characters of all
 
-    def place(self, character: int, byte: int, *, end: bool = False) -> tuple[int, int, int]:
-        """The row of the file in which a place of the whole text is, and its character and byte in that row.
+    def add(self, texts: Sequence[str], row: int, matches: int) -> str:
+        """The next document, in which so many matches are; `row` is that of its first text."""
+        self._of_match += [self._length] * matches
+        nbytes = 0
+        for number, text in enumerate(texts, row):
+            self._rows.append(number)
+            self._starts.append(self._length)
+            self._bytes.append(nbytes)
+            self._length += len(text) + 1
+            nbytes += len(text.encode()) + 1
+        return "\n".join(texts)
 
-        With `end`, of something that ends there.
+    def place(
+        self, match: Numbers, characters: Numbers, nbytes: Numbers, *, end: bool = False
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """The rows of the files in which places of the documents are, and their characters and bytes there.
+
+        With `end`, of what ends there.
         """
-        at = bisect_right(self._starts, character - end) - 1
-        return self._row + at, character - self._starts[at], byte - self._bytes[at]
-
-    def answer(self, start: int, end: int) -> dict[str, int | None]:
-        """Where an answer stands, given its characters; 0 is the end of none."""
-        if not end:
-            return dict.fromkeys(ANSWER)
-        ends = (self.place(start, 0), self.place(end, 0, end=True))
-        return dict(zip(ANSWER, [*(at for _, at, _ in ends), *(row for row, _, _ in ends)], strict=True))
+        starts = np.array(self._starts)
+        places = np.array(self._of_match)[match] + characters
+        at = np.maximum(np.searchsorted(starts, places - end, "right") - 1, 0)
+        return np.array(self._rows)[at], places - starts[at], nbytes - np.array(self._bytes)[at]
 
 
 class _Piece(NamedTuple):
@@ -243,37 +292,3 @@ def _documents(dataset: LooksUp, matches: Evidence) -> Iterator[_Piece]:
                 yield _Piece(at, rows_before, of_these, [held[n] for n in range(at - rows_before, stop)])
                 needed = open_[0][0] - open_[0][1] if open_ else stop
                 held = {n: text for n, text in held.items() if n >= needed}
-
-
-def _runs(
-    runs: npt.NDArray[np.int64], document: _Joined, nbytes: Mapping[int, int], item: str
-) -> list[dict[str, int]]:
-    """Each run, given the bytes of the document before each of its places."""
-    of_item, told = _byte_places(item, runs[:, 2:]), []
-    for a, b, c, d in runs.tolist():
-        start_row, start, start_byte = document.place(a, nbytes[a])
-        end_row, end, end_byte = document.place(b, nbytes[b], end=True)
-        told.append(
-            {
-                "train_start": start,
-                "train_end": end,
-                "train_start_byte": start_byte,
-                "train_end_byte": end_byte,
-                "eval_start": c,
-                "eval_end": d,
-                "eval_start_byte": of_item[c],
-                "eval_end_byte": of_item[d],
-                "train_start_row": start_row,
-                "train_end_row": end_row,
-            }
-        )
-    return told
-
-
-def _byte_places(text: str, characters: npt.NDArray[np.int64]) -> dict[int, int]:
-    """Where each of some characters stands in the UTF-8 of a text."""
-    places, done, nbytes = {}, 0, 0
-    for place in sorted(set(characters.ravel().tolist())):
-        nbytes += len(text[done:place].encode())
-        places[place], done = nbytes, place
-    return places

@@ -11,11 +11,12 @@ use super::tokens::{Kind, Token, tokenize};
 
 /// For each item and its window of `document`, in tokens: the common runs of both, of as many tokens as cover the item
 /// or more. For each place of either text the longest that begins there, where the other text has it first, without
-/// the ends of longer ones found so. Each as the start and end in the document, then in the item, in characters, ascending.
+/// the ends of longer ones found so. Each as the start and end in the document, then in the item, in characters, and
+/// the same four in bytes; ascending.
 pub fn spans<'a>(
     document: &str,
     items: impl IntoIterator<Item = (&'a str, Range<usize>)>,
-) -> Vec<Vec<[usize; 4]>> {
+) -> Vec<Vec<[usize; 8]>> {
     let mut tokens = Vec::new();
     tokenize(document, &mut tokens);
     let characters = Characters::new(document, &tokens);
@@ -30,14 +31,14 @@ fn spans_of(
     places: &Characters,
     item: &str,
     window: Range<usize>,
-) -> Vec<[usize; 4]> {
-    let mut in_item = Vec::<Token>::new();
-    tokenize(item, &mut in_item);
-    let thirds = in_item.iter().filter(|token| token.kind == Kind::ThirdOfWord).count();
-    let least = items::run(in_item.len(), thirds);
+) -> Vec<[usize; 8]> {
+    let mut item_tokens = Vec::<Token>::new();
+    tokenize(item, &mut item_tokens);
+    let thirds = item_tokens.iter().filter(|token| token.kind == Kind::ThirdOfWord).count();
+    let least = items::run(item_tokens.len(), thirds);
     let start = window.start.min(document.len());
     let end = window.end.clamp(start, document.len());
-    let others = hashes(&in_item);
+    let others = hashes(&item_tokens);
     let mut runs = common(&hashes(&document[start..end]), &others, least);
     let within = unnumbered.partition_point(|&at| at < start)..unnumbered.partition_point(|&at| at < end);
     let within = &unnumbered[within];
@@ -61,12 +62,15 @@ fn spans_of(
             runs.dedup();
         }
     }
-    let of_item = Characters::new(item, &in_item);
+    let of_item = Characters::new(item, &item_tokens);
     let mut spans: Vec<_> = runs
         .into_iter()
         .map(|[place, in_item, tokens]| {
-            let (document, item) = (places.of(start + place, tokens), of_item.of(in_item, tokens));
-            [document.start, document.end, item.start, item.end]
+            let (in_document, in_item) = (start + place..start + place + tokens, in_item..in_item + tokens);
+            let [characters, others] = [places.of(&in_document), of_item.of(&in_item)];
+            let [bytes, bytes_of_item] = [&document[in_document], &item_tokens[in_item]].map(bytes);
+            let ends = [characters, others, bytes, bytes_of_item];
+            std::array::from_fn(|end| if end % 2 == 0 { ends[end / 2].start } else { ends[end / 2].end })
         })
         .collect();
     spans.sort_unstable();
@@ -106,7 +110,7 @@ pub fn stretches(document: &str, windows: &[Range<usize>]) -> Vec<[usize; 2]> {
         if window.start >= end {
             return [0, 0];
         }
-        let stretch = characters.of(window.start, end - window.start);
+        let stretch = characters.of(&(window.start..end));
         [stretch.start, stretch.end]
     };
     windows.iter().map(of).collect()
@@ -126,7 +130,7 @@ pub fn answer_spans<'a>(
         if found.is_empty() {
             return [0, 0];
         }
-        let span = characters.of(found.start, found.len());
+        let span = characters.of(&found);
         [span.start, span.end]
     };
     items.into_iter().map(of).collect()
@@ -168,9 +172,14 @@ impl Characters {
         }
     }
 
-    fn of(&self, place: usize, tokens: usize) -> Range<usize> {
-        self.starts[place]..self.ends[place + tokens - 1]
+    fn of(&self, tokens: &Range<usize>) -> Range<usize> {
+        self.starts[tokens.start]..self.ends[tokens.end - 1]
     }
+}
+
+/// Where consecutive tokens of a text start and end, in bytes.
+fn bytes(tokens: &[Token]) -> Range<usize> {
+    tokens[0].start..tokens[tokens.len() - 1].end
 }
 
 /// Ascending positions of bytes in `text` as positions of characters.
