@@ -4,7 +4,7 @@ scale.py texts DIR [--rows 20000000 --eval-rows 100000]   generated shards of te
 scale.py both DIR [--rows 1000000]                        64 shards with text, ids and 384-d vectors
 scale.py limit DIR [--limit 2GiB]                         scan what `texts` made, under a control group
 scale.py engines DIR [--ray]                              local, shards and merge, and Ray: one answer, timed
-scale.py workers DIR                                      local with one thread, and Ray with 2, 4 and 8 workers of one
+scale.py workers DIR                                      this machine, and Ray with 2, 4 and 8 workers
 scale.py parted DIR [--limit 700MiB]                      two large sides of `texts`, by disk and on Ray
 scale.py model DIR                                        the cost model beside runs at three sizes
 """
