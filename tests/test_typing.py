@@ -48,10 +48,19 @@ lvmfast.leakscan([Path("a.jsonl"), Path("b.jsonl")], "b.jsonl", train_payload="p
 lvmfast.leakscan(lvmfast.load_split("a.jsonl"), [{"text": "a"}])
 passed: bool = lvmfast.clean("a.jsonl", ["b.jsonl"], "report", out=Path("clean")).passed
 lvmfast.split(["a.jsonl"], out="split", eval_docs=3, near="paraphrase")
-verdict: str = report.findings.verdict
+verdict: str = report.verdict
+rate: float | None = report.summary["levels"]["text"]["eval_rate"]
+frame = report.to_polars()
+asked = lvmfast.LeakscanOptions(levels=["text"], min_chars=8)
+lvmfast.leakscan("a.jsonl", "b.jsonl", asked, progress=True)
+lvmfast.leakscan("a.jsonl", options=asked, out=Path("report"), ignore=["*.bak"])
 lvmfast.leakscan(3)  # refused
 lvmfast.leakscan(frame, 0.5)  # refused
 lvmfast.leakscan("a.jsonl", near="alike")  # refused
+lvmfast.leakscan("a.jsonl", treshold=0.9)  # refused
+lvmfast.leakscan("a.jsonl", min_chars="8")  # refused
+report.summary["levels"]["text"]["eval_rat"]  # refused
+lvmfast.LeakscanOptions(near="alike")  # refused
 lvmfast.clean(frame, "b.jsonl", "report", out="clean")  # refused
 lvmfast.split(Rows(), out="split")  # refused
 '''

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lvmfast.leaks.near_duplicates import NearDuplicates, near_duplicates
     from lvmfast.leaks.nearest import Nearest, nearest
     from lvmfast.merging import merge
+    from lvmfast.options import LeakscanOptions
     from lvmfast.report.leak_report import LeakReport
     from lvmfast.splits.clean import clean
     from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
@@ -39,6 +40,7 @@ __all__ = [
     "IncompleteError",
     "LeakError",
     "LeakReport",
+    "LeakscanOptions",
     "LvmfastError",
     "NearDuplicates",
     "Nearest",
@@ -89,6 +91,7 @@ _HOMES = {
     "nearest": ("lvmfast.leaks.nearest", "nearest"),
     "merge": ("lvmfast.merging", "merge"),
     "named_benchmarks": ("lvmfast.corpus.benchmarks", "named_benchmarks"),
+    "LeakscanOptions": ("lvmfast.options", "LeakscanOptions"),
     "LeakReport": ("lvmfast.report.leak_report", "LeakReport"),
     "clean": ("lvmfast.splits.clean", "clean"),
     "fingerprint": ("lvmfast.splits.fingerprint", "fingerprint"),

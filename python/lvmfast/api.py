@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lvmfast._core import __version__
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.beside import IN_ONE_FILE, Beside, attach, open_beside
-from lvmfast.corpus.budget import limited
+from lvmfast.corpus.budget import reading_within
 from lvmfast.corpus.codecs import is_fingerprint
-from lvmfast.corpus.columns import CUSTOMARY, ColumnsOfSides, check_mapping, columns_of
+from lvmfast.corpus.columns import CUSTOMARY, check_mapping, columns_of
 from lvmfast.corpus.dead_ends import NOTHING
 from lvmfast.corpus.load import Given, as_fingerprint
 from lvmfast.corpus.looks import begins_again
@@ -29,20 +29,15 @@ from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.cuts import SPAN_BYTES, Cut, share_of, spans_of
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.journal import HERE, Journal
-from lvmfast.leaks.options import (
-    DEFAULT_MAX_PAIRS,
-    DEFAULT_MIN_CHARS,
-    DEFAULT_THRESHOLD,
-    Normalization,
-    ScanOptions,
-    Short,
-)
-from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.leaks.options import ScanOptions
+from lvmfast.leaks.progress import Clock, Progress
 from lvmfast.leaks.rules import OWN
-from lvmfast.levels import LEVELS, check_allowed, parse_levels
+from lvmfast.levels import LEVELS
+from lvmfast.options import LeakscanOptions, OptionKeywords, asked
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.overlaps import overlaps
+from lvmfast.report.progress import shown
 from lvmfast.report.record import Inputs, OpenSplit, environment
 from lvmfast.report.summary import RunRecord, summarize, summarized_options
 from lvmfast.report.tables import matches, no_matches
@@ -50,215 +45,102 @@ from lvmfast.report.write import PART, PARTIAL, write_summary
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.executors import LOCAL
 from lvmfast.scan.run import scan
-from lvmfast.stores import folder, holds
+from lvmfast.stores import folder, holding
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: A shard of large files is made of about so many pieces, so that shards are even.
 SPANS_PER_SHARD = 4
 
 
-def _looks_through(asked: Mapping[str, Any]) -> bool:
-    """Whether a scan goes on with another, is part of one, or has workers: all see one set of columns."""
-    resumed, shard, engine = asked.get("resume"), asked.get("shard"), asked.get("engine", "local")
-    return bool(resumed) or shard is not None or engine != "local"
-
-
-@holds("out")
-@begins_again(unless=_looks_through)
-@limited
 def leakscan(
     train: Given,
     eval: Given | None = None,
+    options: ScanOptions | None = None,
     *,
-    benchmarks: Sequence[str] = (),
-    payload: Given | Payload | None = None,
-    train_payload: Given | Payload | None = None,
-    eval_payload: Given | Payload | None = None,
-    levels: Iterable[str] | None = None,
-    threshold: float = DEFAULT_THRESHOLD,
-    near: Literal["same", "paraphrase"] | None = None,
-    normalize: Normalization = "default",
-    min_chars: int = DEFAULT_MIN_CHARS,
-    max_df: int | None = None,
-    overlap_rule: str = OWN,
-    overlap_short: Short = "count",
-    join_chunks: bool = False,
-    encoder: str | None = None,
-    allow: Mapping[Any, float] | None = None,
-    nearest: bool = False,
-    max_pairs: int = DEFAULT_MAX_PAIRS,
-    columns: ColumnsOfSides | None = None,
-    ids: Mapping[Side, str] | None = None,
-    texts: Mapping[Side, str] | None = None,
-    allow_leaked: bool = False,
-    ignore: Sequence[str] = (),
-    threads: int = 0,
-    memory_limit: int | None = None,
-    device: str = "cpu",
-    scratch: str | None = None,
-    most_seconds: float | None = None,
-    out: str | PathLike[str] | None = None,
-    resume: bool = False,
-    shard: tuple[int, int] | None = None,
-    engine: Literal["local", "ray"] = "local",
-    ray_address: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
     announce: Announce = say_nothing,
+    **keywords: Unpack[OptionKeywords],
 ) -> LeakReport:
     """Finds every row of `eval` that was seen in `train`, or every duplicate inside `train` alone.
 
-    Every row of both sides is checked or counted as unchecked with a reason. Nothing is sampled or printed,
-    and nothing written unless `out` is given.
+    Every row of both sides is checked or counted as unchecked with a reason. Nothing is sampled, and nothing
+    printed or written unless `progress` or `out` is given.
 
     Args:
-        train: a path, a quoted glob, a folder, a list of these; a dict of numpy arrays or torch tensors; a
-            pyarrow table; or an HF dataset. Its columns are doc_id, chunk_id, text, vector (n, d) and
-            context (n, length, d), each optional and found by its customary names. Or one fingerprint
-            (``.lvfp``): see `fingerprint`.
+        train: a path, a quoted glob, a folder, a list of these; a list of texts; a dict of numpy arrays or
+            torch tensors; a table of pyarrow, pandas or polars; or an HF dataset. Its columns are doc_id,
+            chunk_id, text, vector (n, d) and context (n, length, d), each optional and found by its customary
+            names. Or one fingerprint (``.lvfp``): see `fingerprint`.
         eval: the same; None scans `train` for duplicates (levels text and vector).
-        benchmarks: names of benchmarks, whose data in the caches of the Hugging Face hub stand behind `eval`
-            or in its place; `named_benchmarks` knows those of a table of one's own, too.
-        payload: texts by (doc_id, chunk_id) for both sides: parquet, Arrow, jsonl or csv.
-        train_payload: texts for `train` alone.
-        eval_payload: texts for `eval` alone.
-        levels: some of doc, chunk, text, vector, context, oracle. A level named here must be checkable; by
-            default all those run whose columns are there.
-        threshold: cosine in [-1, 1] from which two vectors match (vector, context, oracle).
-        near: instead of `threshold`: what was measured for the encoder of the vectors, for the ``same`` text
-            or for a ``paraphrase``.
-        normalize: how texts are made comparable: default, none or strict.
-        min_chars: texts with fewer characters after normalisation are unchecked.
-        max_df: a text that stands in more documents than this is boilerplate: unchecked, no match.
-        overlap_rule: what makes an evaluation text a leak at overlap: lvmfast, or the published rule of gpt3,
-            palm, llama2 or llama3, which looks at all of `train` at once and so names none of its rows
-            (docs/overlap.md).
-        overlap_short: evaluation texts of under 8 words that stand whole in a training text: ``"leak"``, or
-            ``"count"``: counted and listed alone.
-        join_chunks: at overlap, look at rows of `train` that are consecutive chunks of one document (equal
-            doc_id, chunk_id one higher) together: an evaluation text across their border is found, too.
-        encoder: a sentence-transformers folder, or its name on the model hub: files that have texts and no
-            vectors get those that it makes of them (docs/encoders.md), and vectors that are there have to be
-            its own. What it made is kept for the next scan.
-        allow: tolerated fraction of matched rows per level.
-        nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
-        max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
-        columns: column -> field, where a field has an unusual name. ``question``, ``passage``, ``choices``
-            and ``answer`` are columns of `eval` alone; its question is its text. Under ``"train"`` and
-            ``"eval"``, another such mapping for this side alone: ``{"eval": {"text": "prompt"}}``.
-        ids: of a side (``"train"``, ``"eval"``), a file with its ids: row n there belongs to row n of the
-            side, which has as many. ``.npy``, ``.txt`` (one a line), parquet, or any other format.
-        texts: the same of texts.
-        allow_leaked: read files whose content is quarantined; the report is then stamped LEAKED.
-        ignore: globs of names, or of ends of paths, of what folders and globs hold that is not to be
-            read. What else is neither data nor plainly none there is an error.
-        threads: 0 for one per available core.
-        memory_limit: bytes; what does not fit goes by partitions on disk and by blocks of vectors, and is
-            refused where even that needs more.
-        device: where vectors are compared: cpu, or cuda or cuda:N (needs torch). The answer is the same.
-        scratch: folder for what does not fit in memory; None for that of temporary files.
-        most_seconds: a comparison of vectors that would take longer, by an estimate, is refused.
-        out: folder or URI where a scan that takes long keeps what it has done, in ``.partial``; meanwhile a
-            ``summary.json`` there says ``incomplete``. `LeakReport.save` writes the report over it. A folder
-            is held meanwhile: another call for it is refused.
-        resume: go on from what an earlier call with the same arguments left in `out`.
-        shard: (i, n): scan only the i-th of n pieces of `train`, and write to `out` what `merge` needs.
-        engine: where the larger side is read: in this process, or by the workers of a Ray cluster, who must
-            see its files by the same paths or URIs; what does not fit in memory is parted there. Inside one
-            set these find repeated texts alone. The answer is the same.
-        ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
-            machine that ends with the scan.
-        progress: called as (phase, rows done, rows in all or None).
+        options: what is asked, as one object: `LeakscanOptions`, which documents all options.
+        progress: True shows how far the scan is, in a notebook, on a terminal or in a log; or what is called
+            as (phase, rows done, rows in all or None).
         announce: told in a line what a large scan is about to do, and what it will take.
+        keywords: options by their names, which go above `options`: ``levels=["text"], threshold=0.9``.
 
     Raises:
         DataError: bad input; the message names the file, the key, what was expected and what was found.
+
+    Example:
+        >>> import lvmfast
+        >>> train = ["The cat sat on the mat.", "It was a bright cold day in April."]
+        >>> report = lvmfast.leakscan(train, ["the cat  sat on the MAT."], levels=["text"])
+        >>> report.verdict
+        'leak'
+        >>> report.matches.select(["train_row", "eval_row"]).to_pylist()
+        [{'train_row': 0, 'eval_row': 0}]
     """
-    check_allowed(allow or {})
-    options = ScanOptions(
-        levels=parse_levels(levels) if levels is not None else None,
-        threshold=threshold,
-        normalize=normalize,
-        min_chars=min_chars,
-        max_df=max_df,
-        overlap_rule=overlap_rule,
-        overlap_short=overlap_short,
-        join_chunks=join_chunks,
-        encoder=encoder,
-        allow=dict(allow or {}),
-        nearest=nearest,
-        max_pairs=max_pairs,
-        threads=threads,
-        memory_limit=memory_limit,
-        device=device,
-        scratch=scratch,
-        most_seconds=most_seconds,
-    )
-    if near is not None:
+    wanted = asked(options, keywords)
+    with holding(wanted.out), reading_within(wanted.memory_limit), shown(progress) as told:
+        return _scanned(train, eval, wanted=wanted, progress=told, announce=announce)
+
+
+def _looks_through(asked: Mapping[str, Any]) -> bool:
+    """Whether a scan goes on with another, is part of one, or has workers: all see one set of columns."""
+    wanted: LeakscanOptions = asked["wanted"]
+    return wanted.resume or wanted.shard is not None or wanted.engine != "local"
+
+
+@begins_again(unless=_looks_through)
+def _scanned(
+    train: Any, eval: Any, *, wanted: LeakscanOptions, progress: Progress, announce: Announce
+) -> LeakReport:
+    options, shard = wanted.scan, wanted.shard
+    if wanted.near is not None:
         from lvmfast.encoding.measured import check_near
 
-        check_near(near, threshold)
+        check_near(wanted.near, options.threshold)
     if shard is not None:
         check_shard(*shard)
-        if out is None:
+        if wanted.out is None:
             raise DataError("a shard needs a folder for what `lvmfast merge` reads")
-    machine = {**environment(options), "engine": engine}
+    machine = {**environment(options), "engine": wanted.engine}
     clock = Clock()
-    train, eval, payload, train_payload, eval_payload = (
-        _ignoring(source, ignore) for source in (train, eval, payload, train_payload, eval_payload)
-    )
-    if benchmarks:
-        from lvmfast.corpus.benchmarks import named_benchmarks
-
-        eval = named_benchmarks(benchmarks, beside=eval)
-    given: dict[Side, list[tuple[Beside, str]]] = {"train": [], "eval": []}
-    named: tuple[tuple[Beside, Mapping[Side, str]], ...] = (("ids", ids or {}), ("texts", texts or {}))
-    for what, of_sides in named:
-        for side, path in of_sides.items():
-            if side not in given or (side == "eval" and eval is None):
-                raise DataError(f"{what}: {side}: there is no such side")
-            if engine != "local":
-                raise DataError(
-                    f"{what}: {path}: the engine {engine} reads no columns by position; use --shard, or "
-                    f"{IN_ONE_FILE}"
-                )
-            given[side].append((what, path))
     with clock.phase("open"):
-        common = None
-        if payload is not None:
-            common = load_payload(payload, columns=columns_of(columns, None), allow_leaked=allow_leaked)
-        splits: dict[Side, OpenSplit] = {
-            "train": _open("train", train, train_payload, common, columns, allow_leaked, given["train"])
-        }
-        if eval is not None:
-            splits["eval"] = _open("eval", eval, eval_payload, common, columns, allow_leaked, given["eval"])
-    for side, dataset in ((side, split.dataset) for side, split in splits.items()):
-        if dataset.coverage is not None or as_fingerprint(dataset) is not None:
-            continue  # texts of a payload, or hashes
-        of_texts = dict.fromkeys(file.fields["text"] for file in dataset.files if "text" in file.fields)
-        if of_texts.keys() - CUSTOMARY:
-            announce(f"{side}: the text of a row is {', '.join(of_texts)}")
-        for note in dataset.notes:
-            if NOTHING in note:
-                announce(f"{side}: {note}")
-    inputs = Inputs(splits, threads, _others(splits["train"].dataset, shard))
-    if encoder is not None:
-        _check_embeds(options, "pieces" if shard else f"the engine {engine}" if engine != "local" else "")
+        splits = _opened(train, eval, wanted)
+    _say_what_is_read(splits, announce)
+    inputs = Inputs(splits, options.threads, _others(splits["train"].dataset, shard))
+    if options.encoder is not None:
+        by_engine = f"the engine {wanted.engine}" if wanted.engine != "local" else ""
+        _check_embeds(options, "pieces" if shard else by_engine)
         with clock.phase("embed"):
-            inputs.splits = _embedded(splits, encoder, progress, announce)
+            inputs.splits = _embedded(splits, options.encoder, progress, announce)
     datasets = {side: split.dataset for side, split in inputs.splits.items()}
-    if near is not None:
+    if wanted.near is not None:
         from lvmfast.encoding.measured import measured_threshold
 
-        options = replace(options, threshold=measured_threshold(near, datasets.values(), announce))
+        options = replace(options, threshold=measured_threshold(wanted.near, datasets.values(), announce))
 
     def record() -> RunRecord:
-        return RunRecord(
-            inputs.described(), dict(columns or {}), machine, clock.seconds, tuple(inputs.leaked)
-        )
+        columns = dict(wanted.columns or {})
+        return RunRecord(inputs.described(), columns, machine, clock.seconds, tuple(inputs.leaked))
 
-    journal = None if out is None else _journal(inputs, options, record, out, resume, shard, columns or {})
+    journal = None if wanted.out is None else _journal(inputs, options, record, wanted.out, wanted)
     context = ScanContext(options, LOCAL, progress, clock, announce, journal)
-    if on_ray(engine, ray_address):
-        findings = _on_ray(datasets, context, ray_address)
+    if on_ray(wanted.engine, wanted.ray_address):
+        findings = _on_ray(datasets, context, wanted.ray_address)
     else:
         findings = _findings(datasets, context)
     records = "" if journal is None else journal.run
@@ -273,6 +155,62 @@ def leakscan(
     with clock.phase("hash"):  # what is left of it
         inputs.check_unchanged()
     return LeakReport(findings, options, replace(record(), records=records), evidence, stretches, documents)
+
+
+def _opened(train: Any, eval: Any, wanted: LeakscanOptions) -> dict[Side, OpenSplit]:
+    """The sides, with the texts and ids that stand beside them."""
+    train, eval, payload, train_payload, eval_payload = (
+        _ignoring(source, wanted.ignore)
+        for source in (train, eval, wanted.payload, wanted.train_payload, wanted.eval_payload)
+    )
+    if wanted.benchmarks:
+        from lvmfast.corpus.benchmarks import named_benchmarks
+
+        eval = named_benchmarks(wanted.benchmarks, beside=eval)
+    beside = _beside(wanted, eval is not None)
+    common = None
+    if payload is not None:
+        named = columns_of(wanted.columns, None)
+        common = load_payload(payload, columns=named, allow_leaked=wanted.allow_leaked)
+    splits: dict[Side, OpenSplit] = {
+        "train": _open("train", train, train_payload, common, wanted, beside["train"])
+    }
+    if eval is not None:
+        splits["eval"] = _open("eval", eval, eval_payload, common, wanted, beside["eval"])
+    return splits
+
+
+def _beside(wanted: LeakscanOptions, two_sided: bool) -> dict[Side, list[tuple[Beside, str]]]:
+    """The files of ids and texts by position, by side."""
+    given: dict[Side, list[tuple[Beside, str]]] = {"train": [], "eval": []}
+    named: tuple[tuple[Beside, Mapping[Side, str]], ...] = (
+        ("ids", wanted.ids or {}),
+        ("texts", wanted.texts or {}),
+    )
+    for what, of_sides in named:
+        for side, path in of_sides.items():
+            if side not in given or (side == "eval" and not two_sided):
+                raise DataError(f"{what}: {side}: there is no such side")
+            if wanted.engine != "local":
+                raise DataError(
+                    f"{what}: {path}: the engine {wanted.engine} reads no columns by position; use --shard, "
+                    f"or {IN_ONE_FILE}"
+                )
+            given[side].append((what, path))
+    return given
+
+
+def _say_what_is_read(splits: Mapping[Side, OpenSplit], announce: Announce) -> None:
+    """Tells which fields are taken for text, where they are not the customary ones."""
+    for side, dataset in ((side, split.dataset) for side, split in splits.items()):
+        if dataset.coverage is not None or as_fingerprint(dataset) is not None:
+            continue  # texts of a payload, or hashes
+        of_texts = dict.fromkeys(file.fields["text"] for file in dataset.files if "text" in file.fields)
+        if of_texts.keys() - CUSTOMARY:
+            announce(f"{side}: the text of a row is {', '.join(of_texts)}")
+        for note in dataset.notes:
+            if NOTHING in note:
+                announce(f"{side}: {note}")
 
 
 def _check_embeds(options: ScanOptions, way: str) -> None:
@@ -316,15 +254,13 @@ def _journal(
     options: ScanOptions,
     record: Callable[[], RunRecord],
     out: str | PathLike[str],
-    resume: bool,
-    shard: tuple[int, int] | None,
-    columns: ColumnsOfSides,
+    wanted: LeakscanOptions,
 ) -> Journal:
     """Where the scan keeps what it has done: what makes it the scan it is, and who is told."""
-    splits = inputs.splits
+    splits, shard, resume = inputs.splits, wanted.shard, wanted.resume
     identity: Cut = {
         "version": __version__,
-        "options": summarized_options(options, columns),
+        "options": summarized_options(options, wanted.columns or {}),
         "train": inputs.named("train"),
         "eval": inputs.named("eval") if "eval" in splits else None,
         "columns": {side: sorted(split.dataset.columns) for side, split in splits.items()},
@@ -430,8 +366,7 @@ def _open(
     split: Any,
     own: Any,
     common: Payload | None,
-    columns: ColumnsOfSides | None,
-    allow_leaked: bool,
+    wanted: LeakscanOptions,
     beside: Sequence[tuple[Beside, str]],
 ) -> OpenSplit:
     fingerprint = as_fingerprint(split)
@@ -439,7 +374,7 @@ def _open(
         fingerprint is not None and not beside
     ):  # a payload for both sides is not meant for it, one of its own is refused
         return OpenSplit(load_split(fingerprint, payload=own), None)
-    named = columns_of(columns, side)
+    named, allow_leaked = columns_of(wanted.columns, side), wanted.allow_leaked
     payload = common if own is None else load_payload(own, columns=named, allow_leaked=allow_leaked)
     dataset = load_split(
         split, columns=named, payload=payload, allow_leaked=allow_leaked, lenient=True, items=side == "eval"

@@ -76,6 +76,18 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
     Raises:
         IncompleteError: a part is missing or not finished; the message names it.
         DataError: a part is there twice, or damaged, or parts are of different scans.
+
+    Example:
+        >>> import lvmfast
+        >>> from pathlib import Path
+        >>> lines = "".join(f'{{"text": "the text of row {n} and no other"}}\\n' for n in range(40))
+        >>> _ = Path("train.jsonl").write_text(lines)
+        >>> for share in (1, 2):
+        ...     part = lvmfast.leakscan("train.jsonl", ["the text of row 7 and no other"], levels=["text"],
+        ...                             shard=(share, 2), out=f"part-{share}")
+        ...     part.save(f"part-{share}")
+        >>> lvmfast.merge(["part-1", "part-2"])
+        <LeakReport LEAK: text=1/1>
     """
     opened = [_open(os.fspath(path)) for path in parts]
     if not opened:

@@ -65,6 +65,12 @@ def load_split(
     Raises:
         DataError: something is missing, broken, hostile or quarantined, or does not fit; one line says what
             and where.
+
+    Example:
+        >>> import lvmfast
+        >>> split = lvmfast.load_split({"doc_id": [1, 2], "text": ["one text", "another text"]})
+        >>> split.rows, sorted(split.columns)
+        (2, ['doc_id', 'text'])
     """
     mapped = check_mapping(columns)
     mapping = mapping_of_items(mapped) if items else mapping_of_texts(mapped)

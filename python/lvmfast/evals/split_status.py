@@ -131,7 +131,7 @@ def scan_split(
             columns=options.columns,
             allow_leaked=True,  # it was allowed, or refused, when it was opened
             progress=options.progress,
-            **vars(options.scan),
+            options=options.scan,
         )
         levels = _rates(report)
         if identity is not None:
@@ -199,5 +199,5 @@ def _windows_against(train: Any, queries: Queries, options: EvalOptions) -> dict
     compared = {level.windows: name for name, level in LEVELS.items() if level.compares_vectors}
     of_targets, of_windows = compared[False], compared[True]
     only = replace(options.scan, levels=(of_targets,))
-    report = leakscan(train, {"vector": vectors}, progress=options.progress, **vars(only))
+    report = leakscan(train, {"vector": vectors}, only, progress=options.progress)
     return {of_windows: _rates(report)[of_targets]}

@@ -37,6 +37,12 @@ def hash_texts(
 
     Raises:
         DataError: an unknown algorithm or normalisation, a null, or text that has no UTF-8 form.
+
+    Example:
+        >>> import lvmfast
+        >>> hashes = lvmfast.hash_texts(["A  text", "a text", "another"])
+        >>> hashes.shape, bool((hashes[0] == hashes[1]).all()), bool((hashes[0] == hashes[2]).all())
+        ((3, 2), True, False)
     """
     ScanOptions(normalize=normalize, threads=threads)
     buffers = text_bytes(_large_string(texts))
@@ -77,6 +83,12 @@ def intersect_pairs(train: npt.ArrayLike, eval: npt.ArrayLike, *, threads: int =
 
     Raises:
         DataError: not integers, or shapes that do not belong together.
+
+    Example:
+        >>> import lvmfast
+        >>> train_rows, eval_rows = lvmfast.intersect_pairs([[7, 0], [7, 1], [8, 0]], [[8, 0], [7, 1]])
+        >>> train_rows.tolist(), eval_rows.tolist()
+        ([1, 2], [1, 0])
     """
     left, right = _integer_keys("train", train), _integer_keys("eval", eval)
     if left.shape[1] != right.shape[1]:

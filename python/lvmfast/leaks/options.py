@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -28,7 +28,7 @@ MOST_THREADS = 1024
 class ScanOptions:
     """Options of a scan. The first block changes the answer; the second changes only how it is found."""
 
-    levels: tuple[LevelName, ...] | None = None  #: None: every level whose columns are there
+    levels: Collection[LevelName] | None = None  #: None: every level whose columns are there
     threshold: float = DEFAULT_THRESHOLD  #: cosine from which a pair is a match
     normalize: Normalization = "default"
     min_chars: int = DEFAULT_MIN_CHARS  #: shorter normalised texts are unchecked

@@ -22,15 +22,18 @@ class Rate(bars.ProgressColumn):
 
 
 @contextmanager
-def drawn_bars(units: Mapping[str, str]) -> Iterator[Bars]:
-    """Bars on stderr until the work is done. `units` names what a phase counts, where that is not rows."""
+def drawn_bars(units: Mapping[str, str], *, on_stderr: bool = True) -> Iterator[Bars]:
+    """Bars on stderr, or else on stdout, until the work is done.
+
+    `units` names what a phase counts, where that is not rows.
+    """
     with bars.Progress(
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         Rate(),
         bars.TimeRemainingColumn(),
-        console=Console(stderr=True),  # stdout stays with the answer
+        console=Console(stderr=on_stderr),  # stdout stays with the answer
         transient=True,
     ) as drawn:
         yield Bars(drawn, units)

@@ -14,6 +14,7 @@ from lvmfast.leaks.published import LENGTHS, rows_by_rule
 from lvmfast.leaks.results import ItemsInTraining
 from lvmfast.leaks.rules import OWN, RULES
 from lvmfast.leaks.tally import Rows, count_by_file
+from lvmfast.report.summary_types import FileSummary
 from lvmfast.report.tables import MATCH, locate
 
 ITEMS = pa.schema(
@@ -33,9 +34,9 @@ ITEMS = pa.schema(
 BINS = 10
 
 
-def counts_by_file(findings: Findings) -> list[dict[str, Any]]:
+def counts_by_file(findings: Findings) -> list[FileSummary]:
     """The part `files` of the summary."""
-    files = []
+    files: list[FileSummary] = []
     for side, info in findings.sides.items():
         levels = {
             level: _counts(finding, side, info.file_starts)

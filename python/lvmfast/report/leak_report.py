@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from lvmfast.errors import DataError, LeakError
-from lvmfast.leaks.findings import Findings, LevelFinding, judge
+from lvmfast.leaks.findings import Findings, LevelFinding, Verdict, judge
 from lvmfast.leaks.journal import forget
 from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
@@ -20,16 +21,33 @@ from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.files import items_table
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
+from lvmfast.report.summary_types import Summary
 from lvmfast.report.tables import matched_row_groups, matched_rows, nearest_rows, undecided_rows
 from lvmfast.report.write import ITEMS, NEAREST, OVERLAPS, PARTIAL, UNDECIDED, write_scan, write_summary
 from lvmfast.stores import folder, holding
 
+if TYPE_CHECKING:
+    import pandas
+    import polars
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class LeakReport:
     """What a scan found.
 
     `matches` is the evidence (pyarrow table, one row per match; its columns are those of `matches.parquet`).
+
+    Example:
+        >>> import lvmfast
+        >>> text = "The cat sat on the mat."
+        >>> report = lvmfast.leakscan([text], [text.upper()], levels=["text"])
+        >>> report
+        <LeakReport LEAK: text=1/1>
+        >>> report.passed, report.summary["levels"]["text"]["eval_rate"]
+        (False, 1.0)
+        >>> report.raise_if_leaky()
+        Traceback (most recent call last):
+        lvmfast.errors.LeakError: LEAK: text=1/1
     """
 
     findings: Findings
@@ -39,10 +57,25 @@ class LeakReport:
     overlaps: pa.Table | None = None  #: as `overlaps.parquet`; None where that level was not scanned
     documents: MatchedDocuments | None = None  #: None where the judged side has no document ids
 
+    def __repr__(self) -> str:
+        """The closing line: the verdict, and for each level the matched of the checked rows."""
+        return f"<LeakReport {closing_line(self.findings)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, the levels and the worst matches."""
+        from lvmfast.report.notebook import report_html
+
+        return report_html(self.summary, self.findings, self.matches, self.overlaps)
+
+    @property
+    def verdict(self) -> Verdict:
+        """``clean``, ``allowed``, ``leak``, ``incomplete``, or ``part`` where it is one of several."""
+        return self.findings.verdict
+
     @property
     def passed(self) -> bool:
         """Whether no level leaks (or only as much as `allow` tolerates)."""
-        return self.findings.verdict in ("clean", "allowed")
+        return self.verdict in ("clean", "allowed")
 
     @property
     def levels(self) -> Mapping[LevelName, LevelFinding]:
@@ -50,9 +83,39 @@ class LeakReport:
         return self.findings.levels
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What `summary.json` says."""
+    def summary(self) -> Summary:
+        """What `summary.json` says: a dict whose keys type checkers know."""
         return summarize(self.findings, self.options, self.run, self.documents)
+
+    def to_arrow(self) -> pa.Table:
+        """The matches as a table of pyarrow: what `matches` is."""
+        return self.matches
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The matches as a frame of pandas, in which what is not there is null and no NaN.
+
+        Raises:
+            DataError: pandas is not installed.
+        """
+        if find_spec("pandas") is None:
+            raise DataError("to_pandas needs pandas: pip install pandas")
+        import pandas
+
+        return self.matches.to_pandas(types_mapper=pandas.ArrowDtype)
+
+    def to_polars(self) -> polars.DataFrame:
+        """The matches as a frame of polars.
+
+        Raises:
+            DataError: polars is not installed.
+        """
+        if find_spec("polars") is None:
+            raise DataError("to_polars needs polars: pip install polars")
+        import polars
+
+        frame = polars.from_arrow(self.matches)
+        assert isinstance(frame, polars.DataFrame)
+        return frame
 
     @property
     def matched_rows(self) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, now and then a plain line in a log, nothing when quiet."""
+"""Progress: bars on a terminal and in a notebook, now and then a plain line in a log, nothing when quiet."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
     known = {**_of_a_scan(), **(units or {})}
     if quiet:
         yield silent
+    elif in_notebook():
+        from lvmfast.report.notebook import notebook_bars
+
+        with notebook_bars(known) as drawn:
+            yield drawn
     elif sys.stderr.isatty():
         from lvmfast.report.bars import drawn_bars
 
@@ -36,6 +41,22 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
             yield drawn
     else:
         yield Lines(known)
+
+
+@contextmanager
+def shown(progress: Progress | bool) -> Iterator[Progress]:
+    """What a call of the API tells its progress: what was given to it, or for True the display that fits."""
+    if isinstance(progress, bool):
+        with progress_display(quiet=not progress) as display:
+            yield display
+    else:
+        yield progress
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, whose stderr is no terminal."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config
 
 
 def announcer(quiet: bool) -> Announce:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from lvmfast.corpus.columns import ColumnsOfSides
 from lvmfast.corpus.sides import SIDES, Side
@@ -16,6 +16,7 @@ from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.files import counts_by_file
 from lvmfast.report.nearest import distribution
 from lvmfast.report.sentences import verdict_sentence
+from lvmfast.report.summary_types import LevelSummary, Summary
 
 SCHEMA_VERSION = 1
 #: On whatever was made from a quarantined file.
@@ -38,7 +39,7 @@ class RunRecord:
 
 def summarize(
     findings: Findings, options: ScanOptions, run: RunRecord, documents: MatchedDocuments | None
-) -> dict[str, Any]:
+) -> Summary:
     """The summary as plain JSON values."""
     verdict = findings.verdict
     return {
@@ -58,7 +59,7 @@ def summarize(
     }
 
 
-def _level(finding: LevelFinding) -> dict[str, Any]:
+def _level(finding: LevelFinding) -> LevelSummary:
     level: dict[str, Any] = {
         "status": finding.status,
         "reason": finding.reason,
@@ -90,7 +91,7 @@ def _level(finding: LevelFinding) -> dict[str, Any]:
     if finding.nearest is not None:
         level["nearest"] = distribution(finding.nearest)
     level["evidence"] = {"found": finding.match_count, "kept": len(finding.matches)}
-    return level
+    return cast(LevelSummary, level)
 
 
 def _side(side: Side, finding: LevelFinding) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def prepare_directory(directory: str | PathLike[str]) -> Folder:
 
 def write_scan(
     directory: str | PathLike[str],
-    summary: dict[str, Any],
+    summary: Mapping[str, Any],
     matched_rows: Iterable[pa.Table],
     matches: pa.Table,
     extra: Mapping[str, pa.Table],
@@ -103,7 +103,7 @@ def _stand(path: Path, text: str, digests: Mapping[str, str]) -> bool:
     return False
 
 
-def write_summary(directory: str | PathLike[str], summary: dict[str, Any]) -> None:
+def write_summary(directory: str | PathLike[str], summary: Mapping[str, Any]) -> None:
     """Writes the summary of a scan that has no more to say yet: it is not whole, or is one part of several.
 
     Raises:
@@ -114,7 +114,7 @@ def write_summary(directory: str | PathLike[str], summary: dict[str, Any]) -> No
 
 def _put(
     place: Folder,
-    summary: dict[str, Any],
+    summary: Mapping[str, Any],
     tables: Mapping[str, Iterable[pa.Table]],
     matches: pa.Table,
     overlaps: pa.Table | None,
@@ -153,5 +153,5 @@ def _write_table(parts: Iterable[pa.Table], where: Any) -> None:
             writer.write_table(part, row_group_size=GROUP_ROWS)
 
 
-def _as_text(summary: dict[str, Any]) -> str:
+def _as_text(summary: Mapping[str, Any]) -> str:
     return json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -103,7 +103,7 @@ def certificate_of(
 
 def stated_levels(report: LeakReport, folder: str | PathLike[str]) -> dict[str, Any]:
     """What a certificate repeats of a scan, level by level; files of `folder` without it."""
-    levels = report.summary["levels"]
+    levels: Mapping[str, Mapping[str, Any]] = report.summary["levels"]
     stated = {level: {name: found[name] for name in LEVEL_FIELDS} for level, found in levels.items()}
     for level in stated.values():
         level["reason"] = level["reason"] and level["reason"].replace(f"{fspath(folder).rstrip('/')}/", "")

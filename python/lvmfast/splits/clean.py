@@ -87,6 +87,18 @@ def clean(
     Raises:
         DataError: bad input; the report is of other files; nothing would be left; a folder that cannot be
             written.
+
+    Example:
+        >>> import lvmfast
+        >>> from pathlib import Path
+        >>> line = '{"text": "a text of the training set"}\\n'
+        >>> _ = Path("train.jsonl").write_text(line)
+        >>> _ = Path("eval.jsonl").write_text(line + '{"text": "a question that nobody has seen"}\\n')
+        >>> lvmfast.leakscan("train.jsonl", "eval.jsonl", levels=["text"]).save("report")
+
+        >>> made = lvmfast.clean("train.jsonl", "eval.jsonl", "report", out="clean")
+        >>> Path("clean/eval.jsonl").read_text()
+        '{"text": "a question that nobody has seen"}\\n'
     """
     if drop not in SIDES:
         raise DataError(f"--drop: expected eval or train, got {drop!r}")

@@ -50,5 +50,5 @@ def closing_scan(
         engine=engine,
         ray_address=ray_address,
         progress=progress,
-        **vars(replace(options, **OVERRIDDEN)),
+        options=replace(options, **OVERRIDDEN),
     )

@@ -80,6 +80,12 @@ def fingerprint(
 
     Raises:
         DataError: bad input, an `out` that exists or cannot be written, or a file that changed meanwhile.
+
+    Example:
+        >>> import lvmfast
+        >>> made = lvmfast.fingerprint(["a text of the training set", "another"], "train.lvfp")
+        >>> lvmfast.leakscan("train.lvfp", ["A text of the training set"], levels=["text"])
+        <LeakReport LEAK: text=1/1>
     """
     path = Path(out)
     _check_place(path)
@@ -127,6 +133,12 @@ def fingerprint_identity(path: str | PathLike[str]) -> str:
 
     Raises:
         DataError: the file is no fingerprint, is truncated or was altered.
+
+    Example:
+        >>> import lvmfast
+        >>> made = lvmfast.fingerprint(["a text of the training set"], "train.lvfp")
+        >>> lvmfast.fingerprint_identity("train.lvfp") == made.identity
+        True
     """
     return unpack(os.fspath(path)).identity
 

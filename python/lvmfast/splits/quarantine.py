@@ -67,6 +67,18 @@ def quarantine(
         DataError: the report is not about these files, is incomplete or of another schema version; a named
             file did not leak; a path is a symbolic link; another file has its name in the quarantine; or a
             folder cannot be written. A file whose move failed lies where it lay.
+
+    Example:
+        >>> import lvmfast
+        >>> from pathlib import Path
+        >>> line = '{"text": "a text of the training set"}\\n'
+        >>> _ = Path("train.jsonl").write_text(line)
+        >>> _ = Path("eval.jsonl").write_text(line + '{"text": "a question that nobody has seen"}\\n')
+        >>> lvmfast.leakscan("train.jsonl", "eval.jsonl", levels=["text"]).save("report")
+
+        >>> moved = lvmfast.quarantine("eval.jsonl", "report")
+        >>> Path("eval.jsonl").exists(), len(lvmfast.quarantined())
+        (False, 1)
     """
     given = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     scan = SavedScan.open(report)
@@ -95,6 +107,19 @@ def restore(file: str | PathLike[str]) -> Path | str:
     Raises:
         DataError: it is not in a manifest, its content changed, another file has taken its place, the folder
             it lay in is gone, or its move was cut off.
+
+    Example:
+        >>> import lvmfast
+        >>> from pathlib import Path
+        >>> line = '{"text": "a text of the training set"}\\n'
+        >>> _ = Path("train.jsonl").write_text(line)
+        >>> _ = Path("eval.jsonl").write_text(line + '{"text": "a question that nobody has seen"}\\n')
+        >>> lvmfast.leakscan("train.jsonl", "eval.jsonl", levels=["text"]).save("report")
+
+        >>> moved = lvmfast.quarantine("eval.jsonl", "report")
+        >>> (entry,) = lvmfast.quarantined()
+        >>> lvmfast.restore(entry.path).name
+        'eval.jsonl'
     """
     if is_uri(file):
         return restore_object(os.fspath(file))
@@ -122,6 +147,12 @@ def resume(folder: str | PathLike[str]) -> tuple[QuarantinedFile | QuarantinedOb
 
     Raises:
         DataError: `folder` is no quarantine, cannot be written, or a file is in neither of its two places.
+
+    Example:
+        >>> import lvmfast
+        >>> lvmfast.resume_quarantine("leaked")  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        lvmfast.errors.DataError: leaked: no such folder
     """
     if is_uri(folder):
         return resume_objects(os.fspath(folder))
@@ -141,6 +172,11 @@ def quarantined(folder: str | PathLike[str] = ".") -> tuple[QuarantinedFile | Qu
 
     Raises:
         DataError: there is no such folder, or a manifest is broken.
+
+    Example:
+        >>> import lvmfast
+        >>> lvmfast.quarantined(".")
+        ()
     """
     if is_uri(folder):
         return quarantined_objects(os.fspath(folder))

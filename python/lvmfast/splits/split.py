@@ -107,6 +107,15 @@ def split(
 
     Raises:
         DataError: bad input, a side that would be empty, or a folder that cannot be written.
+
+    Example:
+        >>> import lvmfast
+        >>> from pathlib import Path
+        >>> lines = "".join(f'{{"text": "the text of row {n} and no other"}}\\n' for n in range(40))
+        >>> _ = Path("data.jsonl").write_text(lines)
+        >>> made = lvmfast.split("data.jsonl", out="divided", eval_docs=8)
+        >>> {name: side["rows"] for name, side in made.certificate["sides"].items()}
+        {'train': 32, 'eval': 8}
     """
     least = DEFAULT_MIN_CHUNKS if min_chunks_per_doc is None else min_chunks_per_doc
     shares = Shares(eval_docs, eval_fraction, val_docs, val_fraction, least, seed)

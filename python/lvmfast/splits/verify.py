@@ -68,6 +68,18 @@ def verify(
 
     Raises:
         DataError: no certificate, or one of another version; or a side was named that is in the folder.
+
+    Example:
+        >>> import lvmfast
+        >>> from pathlib import Path
+        >>> lines = "".join(f'{{"text": "the text of row {n} and no other"}}\\n' for n in range(40))
+        >>> _ = Path("data.jsonl").write_text(lines)
+        >>> made = lvmfast.split("data.jsonl", out="divided", eval_docs=8)
+        >>> lvmfast.verify("divided").verified
+        True
+        >>> _ = Path("divided/eval.jsonl").write_text('{"text": "another text"}\\n')
+        >>> lvmfast.verify("divided").failures
+        ('divided/eval.jsonl: not the bytes that were certified (BLAKE3 differs)',)
     """
     folder = folder_at(os.fspath(directory))
     certificate = read_certificate(folder)

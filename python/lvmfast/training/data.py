@@ -98,9 +98,9 @@ def scan_sides(config: TrainConfig, sides: Sides, progress: Progress) -> LeakRep
     both = sides.train_split.columns & sides.val_split.columns
     # A row that holds its own answer was not thereby trained on.
     levels = tuple(n for n, level in LEVELS.items() if level.two_sided and both.issuperset(level.needs))
-    options = vars(replace(_scan_options(config), levels=levels))
+    options = replace(_scan_options(config), levels=levels)
     splits = sides.train_split, sides.val_split
-    return leakscan(*splits, allow_leaked=config.allow_leaked, progress=progress, **options)
+    return leakscan(*splits, options, allow_leaked=config.allow_leaked, progress=progress)
 
 
 def _scan_options(config: TrainConfig) -> ScanOptions:
