@@ -9,6 +9,7 @@ SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench docs pages pictures wheel clean
+.PHONY: audit version
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,7 +76,7 @@ fuzz: $(VENV)/.built $(VENV)/.test  ## spoiled files for SECONDS each (600): rea
 	$(BIN)/python -m tests.fuzz readers --seconds $(SECONDS)
 	$(BIN)/python -m tests.fuzz commands --seconds $(SECONDS)
 
-lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules
+lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules, workflows
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --features python -- -D warnings
@@ -84,6 +85,8 @@ lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, m
 	$(BIN)/mypy
 	$(BIN)/stubtest lvmfast._core
 	$(BIN)/lint-imports
+	$(BIN)/actionlint
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml
 
 format: $(VENV)/.lint  ## let the formatters write
 	cargo fmt
@@ -108,6 +111,14 @@ pictures: $(VENV)/.built $(VENV)/.test  ## draw the pictures of README: the demo
 wheel: $(VENV)/.wheel  ## one abi3 wheel for manylinux into dist/
 	rm -rf dist
 	PATH="$(abspath $(BIN)):$$PATH" maturin build --release --zig --compatibility manylinux_2_17 --out dist
+
+audit: $(VENV)/.built $(VENV)/.audit  ## known vulnerabilities and licenses of dependencies; asks the network
+	@command -v cargo-deny >/dev/null || { echo "audit: no cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check
+	$(BIN)/pip-audit --skip-editable
+
+version:  ## print the version, which Cargo.toml states
+	@sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1
 
 clean:  ## remove everything that the other targets made
 	rm -rf $(VENV) target dist site demo-out .bench

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import email
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+import lvmfast
 from tests.support.places import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -89,3 +92,44 @@ def test_the_demo_runs_from_the_wheel_alone(wheel, python, tmp_path):
 def test_an_interpreter_was_found():
     assert interpreters()
     assert sys.version_info >= (3, 10)
+
+
+def test_the_sdist_builds_and_tests_from_itself(tmp_path):
+    maturin = [sys.executable, "-m", "maturin"]
+    subprocess.run([*maturin, "sdist", "--out", tmp_path], cwd=ROOT, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    shutil.unpack_archive(archive, tmp_path, "gztar")
+    source = tmp_path / archive.name.removesuffix(".tar.gz")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode == 0:  # this source may be a distribution itself
+        assert [name for name in tracked.stdout.split("\n") if not (source / name).exists()] == []
+    told = email.message_from_string((source / "PKG-INFO").read_text())
+    assert (told["Version"], told["Author"]) == (lvmfast.__version__, "the lvmfast developers")
+    # Dependencies that are compiled already are taken from here.
+    environment = os.environ | {
+        "CARGO_TARGET_DIR": str(ROOT / "target"),
+        "PYTHONPATH": str(source / "python"),
+    }
+    build = [*maturin, "build", "--release", "--out", tmp_path / "built"]
+    subprocess.run(build, cwd=source, env=environment, check=True, capture_output=True)
+    (built,) = (tmp_path / "built").glob("*.whl")
+    with zipfile.ZipFile(built) as wheel:
+        (core,) = [name for name in wheel.namelist() if name.startswith("lvmfast/_core.")]
+        wheel.extract(core, source / "python")
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_api.py",
+        "tests/corpus/test_csv.py",
+    ]
+    done = subprocess.run(tests, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    where = "import lvmfast._core as core; print(core.__file__)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", where], cwd=source, env=environment, capture_output=True, text=True
+    )
+    assert loaded.stdout.startswith(str(source))
