@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from enum import Enum
 
 #: Characters in a line; of a longer one the middle is left out, so that file and remedy stay.
 LONGEST = 2000
@@ -15,6 +16,31 @@ _HEAD, _TAIL = 1400, 500
 #: Letters that nobody sees, and joiners of letters, which Persian, Indian scripts and emoji are written with.
 _UNSEEN, _JOINERS = frozenset("\u115f\u1160\u2800\u3164\uffa0"), frozenset("\u200c\u200d")
 _WRITTEN_OUT = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
+
+
+class Display(str, Enum):
+    """How progress is shown on stderr."""
+
+    auto = "auto"  #: bars on a terminal, lines elsewhere
+    rich = "rich"  #: bars
+    plain = "plain"  #: a line now and then
+    none = "none"
+
+
+class _Shown:
+    """What was asked for, of this process."""
+
+    progress = Display.auto
+
+
+def show_progress(display: Display) -> None:
+    """Shows progress so from now on, in this process."""
+    _Shown.progress = display
+
+
+def progress_shown() -> Display:
+    """How progress is shown."""
+    return _Shown.progress
 
 
 def visible(text: str, keep: str = "") -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import lvmfast
-from lvmfast.cli.app import COMMANDS, app
+from lvmfast.cli.app import COMMANDS, GROUPS, app
 from lvmfast.corpus.plain import (
     arrow_numbers,
     arrow_scalar,
@@ -57,8 +57,12 @@ def test_help_lists_every_command_and_a_typo_gets_a_suggestion():
     listed = subprocess.run(
         [sys.executable, "-m", "lvmfast", "--help"], capture_output=True, text=True, check=True
     )
-    shown = " ".join(listed.stdout.partition("Commands:\n")[2].split())
-    assert shown == " ".join(f"{name} {sentence}" for name, sentence in COMMANDS.items())
+    shown = " ".join(listed.stdout.partition("Leaks:\n")[2].split())
+    groups = [" ".join(f"{name} {about}" for name, about in group.items()) for group in GROUPS.values()]
+    titles = list(GROUPS)[1:]
+    assert shown == " ".join(
+        [groups[0], *(f"{title}: {of}" for title, of in zip(titles, groups[1:], strict=True))]
+    )
     done = subprocess.run([sys.executable, "-m", "lvmfast", "leakscn"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "leakscan" in done.stderr

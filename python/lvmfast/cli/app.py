@@ -15,41 +15,52 @@ from typer.core import TyperGroup
 
 from lvmfast import __version__, _core
 from lvmfast.cli.configuration import CONFIGURATION
+from lvmfast.cli.help import App
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer, exit_code
 from lvmfast.interrupts import INTERRUPTS
-from lvmfast.shown import say, tell
+from lvmfast.shown import Display, say, show_progress, tell
 
-#: The commands in the order of `lvmfast --help`, each in the module of its name, with the first sentence of
-#: its help: none of these modules is imported to list them.
-COMMANDS = {
-    "leakscan": "Find eval rows that were seen in training.",
-    "benchmarks": "List the benchmarks that are known by name, and which of them are at hand.",
-    "merge": "Make one report of all parts of a scan.",
-    "report": "Draw report.html again from a saved scan's summary.json and matches.parquet.",
-    "quarantine": "Move leaked evaluation files to where no one uses them by accident, "
-    "and lvmfast refuses them.",
-    "clean": "Write a side without the rows that leaked, and prove it.",
-    "split": "Divide one dataset into train and eval that share nothing.",
-    "verify": "Check a clean split again: files and scans.",
-    "fingerprint": "Write what `leakscan --train FILE` needs, without the texts and vectors themselves.",
-    "embed": "Write a vector for the text of every row.",
-    "threshold": "Measure from which cosine on texts are the same, or say the same, "
-    "for these sets and their encoder.",
-    "ingest": "Fresh evaluation data: a Wikipedia dump becomes articles, chunks, embeddings and sequences.",
-    "train": "Train a next-vector model on splits proven clean.",
-    "eval": "Score models on unseen chunks.",
-    "claims": "Say what the evidence supports, what it forbids, and what waits.",
-    "impact": "Say what a leak was worth: scores on all, clean and leaked items.",
-    "gate": "Judge an epoch of a run.",
-    "monitor": "Follow a run until its gates are decided, and act once.",
-    "triage": "What to try next after a failed gate: commands, with the evidence for each.",
-    "plot": "Draw the curves of runs side by side, with their baselines and the gate.",
-    "score": "Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles.",
-    "rerank": "Rerankers of retrieved candidates.",
-    "demo": "Build two splits from Python's own documentation and scan them.",
-    "convert": "Turn pickled arrays and payloads into parquet.",
+#: The commands in the order of `lvmfast --help`, by group, each in the module of its name, with the first
+#: sentence of its help: none of these modules is imported to list them.
+GROUPS = {
+    "Leaks": {
+        "leakscan": "Find eval rows that were seen in training.",
+        "benchmarks": "List the benchmarks that are known by name, and which of them are at hand.",
+        "merge": "Make one report of all parts of a scan.",
+        "report": "Draw report.html again from a saved scan's summary.json and matches.parquet.",
+        "impact": "Say what a leak was worth: scores on all, clean and leaked items.",
+        "demo": "Build two splits from Python's own documentation and scan them.",
+    },
+    "Clean data": {
+        "clean": "Write a side without the rows that leaked, and prove it.",
+        "split": "Divide one dataset into train and eval that share nothing.",
+        "verify": "Check a clean split again: files and scans.",
+        "quarantine": "Move leaked evaluation files to where no one uses them by accident, "
+        "and lvmfast refuses them.",
+        "fingerprint": "Write what `leakscan --train FILE` needs, without the texts and vectors themselves.",
+        "convert": "Turn pickled arrays and payloads into parquet.",
+    },
+    "Vectors of texts": {
+        "embed": "Write a vector for the text of every row.",
+        "threshold": "Measure from which cosine on texts are the same, or say the same, "
+        "for these sets and their encoder.",
+    },
+    "Next-vector models": {
+        "ingest": "Make fresh evaluation data of a Wikipedia dump: articles, chunks, embeddings and "
+        "sequences.",
+        "train": "Train a next-vector model on splits proven clean.",
+        "eval": "Score models on unseen chunks.",
+        "score": "Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles.",
+        "rerank": "Fit and use rerankers of retrieved candidates.",
+        "claims": "Say what the evidence supports, what it forbids, and what waits.",
+        "gate": "Judge an epoch of a run.",
+        "monitor": "Follow a run until its gates are decided, and act once.",
+        "triage": "Say what to try next after a failed gate: commands, with the evidence for each.",
+        "plot": "Draw the curves of runs side by side, with their baselines and the gate.",
+    },
 }
+COMMANDS = {name: about for group in GROUPS.values() for name, about in group.items()}
 
 Command = TypeVar("Command", bound=Callable[..., Answer])
 
@@ -95,9 +106,17 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Writes what each command is for; none is loaded."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """Writes what each command is for, by group; none is loaded."""
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()), col_max=max(map(len, COMMANDS)))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands that begin so, with what each is for; none is loaded."""
+        item = import_module(f"{_CLICK}.shell_completion").CompletionItem
+        named = [name for name in COMMANDS if name.startswith(incomplete)]
+        options = super(TyperGroup, self).shell_complete(ctx, incomplete)
+        return [*(item(name, help=COMMANDS[name]) for name in named), *options]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """One command; where there is none of that name all are loaded, to suggest one that is like it."""
@@ -122,12 +141,12 @@ class Commands(TyperGroup):
             self.commands = {name: loaded.commands[name] for name in COMMANDS if name in loaded.commands}
 
 
-app = typer.Typer(
+app = App(
     name="lvmfast",
     cls=Commands,
     help="Was my evaluation set seen in training? Exact leak scans over ids, texts and vectors.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -139,11 +158,19 @@ def run() -> Answer:
     Raises:
         BaseException: whatever keeps it from being given.
     """
-    return _answer(typer.main.get_command(app), sys.argv[1:])
+    command: Any = typer.main.get_command(app)
+    try:
+        command._main_shell_completion({}, "lvmfast")  # for a shell that asks how a command line may go on
+        return _answer(command, sys.argv[1:])
+    except SystemExit as end:  # what typer does once it has said, or installed, what completes
+        if end.code:
+            raise
+        return Answer.YES
 
 
-#: ClickException, which typer brings with it or takes from click.
+#: ClickException, which typer brings with it or takes from click, and where it is from.
 _ClickError: Any = typer.BadParameter.__mro__[2]
+_CLICK = _ClickError.__module__.rpartition(".")[0]
 
 
 def _answer(command: Any, arguments: Sequence[str]) -> Answer:
@@ -189,14 +216,25 @@ def _common(
         Path | None,
         typer.Option(
             metavar="FILE",
+            envvar="LVMFAST_CONFIG",
             help="Options of commands, a table for each (docs/configuration.md). Default: lvmfast.toml, "
             "if it is there. The command line goes above it.",
         ),
     ] = None,
+    progress: Annotated[
+        Display,
+        typer.Option(
+            envvar="LVMFAST_PROGRESS",
+            metavar="auto|rich|plain|none",
+            help="How progress is shown on stderr: as bars (rich), as plain lines, or not at all (none); "
+            "auto: bars on a terminal, lines elsewhere.",
+        ),
+    ] = Display.auto,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-v", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    show_progress(progress)
     asked = context.invoked_subcommand
     command = None if asked is None else cast(TyperGroup, context.command).get_command(context, asked)
     if command is not None:

@@ -62,7 +62,11 @@ def clean(
     threads: Threads = 0,
     memory_limit: MemoryLimit = None,
     engine: Annotated[
-        str, typer.Option(help="Where the closing scan reads the larger side: local, or ray for a cluster.")
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="Where the closing scan reads the larger side: local, or ray for a cluster.",
+        ),
     ] = "local",
     ray_address: RayAddress = None,
     as_json: Json = False,

@@ -35,12 +35,15 @@ def embed(
     column: Columns = None,
     ignore: Ignore = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, ...: where the encoder runs; a GPU where there is one.")
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="cpu, cuda, ...: where the encoder runs; a GPU where there is one."
+        ),
     ] = None,
     bf16: Bf16 = False,
     batch_size: BatchSize = 64,
     engine: Annotated[
-        str, typer.Option(help="Where texts are embedded: local, or ray for a cluster.")
+        str, typer.Option(metavar="local|ray", help="Where texts are embedded: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
     quiet: Quiet = False,

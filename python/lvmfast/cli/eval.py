@@ -64,7 +64,9 @@ def evaluate(
         str | None,
         typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where models and searches run: cpu, cuda, cuda:N.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="Where models and searches run: cpu, cuda, cuda:N.")
+    ] = "cpu",
     form: Annotated[
         Form | None,
         typer.Option(help="Of Mamba blocks; without it, the one that a checkpoint asks for."),

@@ -8,7 +8,6 @@ from dataclasses import Field, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
 from lvmfast.exits import Answer
 
@@ -54,21 +53,6 @@ def _help(field: Field[Any], presets: Collection[str]) -> str:
         return f"{field.metadata['meaning']}  [preset's]"
     shown = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
     return str(field.metadata["meaning"]) + ("" if shown in ((), "") else f"  [{shown}]")
-
-
-class GroupedCommand(TyperCommand):
-    """A command whose help lists its options by group."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes one section per group, in the order of the options."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "options", []).append(record)
-        for name, records in groups.items():
-            with formatter.section(name.capitalize()):
-                formatter.write_dl(records)
 
 
 def given(figures: dict[str, Any]) -> dict[str, Any]:

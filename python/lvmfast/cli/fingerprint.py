@@ -41,10 +41,10 @@ def fingerprint(
     ignore: Ignore = None,
     threads: Threads = 0,
     engine: Annotated[
-        str, typer.Option(help="Where the files are read: local, or ray for a cluster.")
+        str, typer.Option(metavar="local|ray", help="Where the files are read: local, or ray for a cluster.")
     ] = "local",
     ray_address: RayAddress = None,
-    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> Answer:
     """Write what `leakscan --train FILE` needs, without the texts and vectors themselves."""
     with progress_display(quiet) as progress:

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.help import App
 from lvmfast.cli.options import BatchSize, Bf16, Ignore, RayAddress
 from lvmfast.cli.values import behind
 from lvmfast.corpus.paths import Expansion
@@ -33,8 +34,8 @@ from lvmfast.stores import holds
 
 UNITS = {"articles": "articles", "chunks": "articles", "embeddings": "chunks"}
 
-commands = typer.Typer(
-    help="Fresh evaluation data: a Wikipedia dump becomes articles, chunks, embeddings and sequences.",
+commands = App(
+    help="Make fresh evaluation data of a Wikipedia dump: articles, chunks, embeddings and sequences.",
     no_args_is_help=True,
 )
 app.add_typer(commands, name="ingest")

@@ -96,10 +96,15 @@ def leakscan(
     ] = None,
     overlap_rule: Annotated[
         str,
-        typer.Option(help=f"What makes an evaluation text a leak at overlap: {', '.join(RULES)}."),
+        typer.Option(
+            metavar="RULE", help=f"What makes an evaluation text a leak at overlap: {', '.join(RULES)}."
+        ),
     ] = OWN,
     overlap_short: Annotated[
-        str, typer.Option(help="Evaluation texts of under 8 words, found whole: count, or leak.")
+        str,
+        typer.Option(
+            metavar="count|leak", help="Evaluation texts of under 8 words, found whole: count, or leak."
+        ),
     ] = "count",
     join_chunks: Annotated[
         bool,
@@ -130,7 +135,8 @@ def leakscan(
         bool, typer.Option("--resume", help="Go on from what a stopped scan left in --out.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(help="Where the larger side is read: local, or ray for a cluster.")
+        str,
+        typer.Option(metavar="local|ray", help="Where the larger side is read: local, or ray for a cluster."),
     ] = "local",
     ray_address: RayAddress = None,
     as_json: Json = False,
@@ -161,7 +167,10 @@ def leakscan(
     threads: Threads = 0,
     memory_limit: MemoryLimit = None,
     device: Annotated[
-        str, typer.Option(help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same.")
+        str,
+        typer.Option(
+            metavar="DEVICE", help="Where vectors are compared: cpu, cuda, cuda:N. The answer is the same."
+        ),
     ] = "cpu",
     yes: Annotated[
         bool, typer.Option("--yes", help="Go on where comparing the vectors will take more than an hour.")

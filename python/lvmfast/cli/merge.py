@@ -30,7 +30,7 @@ def merge(
     ] = None,
     as_json: Json = False,
     format: FormatOption = Format.text,
-    quiet: Annotated[bool, typer.Option(help="No tables; the closing line stays.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No tables; the closing line stays.")] = False,
 ) -> Answer:
     """Make one report of all parts of a scan. Exit 0: clean, 1: leak, 2: bad input, 3: a part is missing."""
     asked = chosen_format(format, as_json)

@@ -41,10 +41,12 @@ Threshold = Annotated[float, typer.Option(help="Cosine from which two vectors ma
 NearName = Annotated[
     str | None,
     typer.Option(
-        "--near", help="Instead of --threshold: what was measured for the encoder: same, or paraphrase."
+        "--near",
+        metavar="same|paraphrase",
+        help="Instead of --threshold: what was measured for the encoder: same, or paraphrase.",
     ),
 ]
-Normalize = Annotated[str, typer.Option(help="How texts are made comparable: default, none, strict.")]
+Normalize = Annotated[str, typer.Option(metavar="default|none|strict", help="How texts are made comparable.")]
 MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]
 EncoderName = Annotated[
     str | None,
@@ -56,23 +58,30 @@ EncoderName = Annotated[
 ]
 Bf16 = Annotated[bool, typer.Option("--bf16", help="Run the encoder in bfloat16.")]
 BatchSize = Annotated[int, typer.Option(help="Texts that the encoder takes at once.")]
-Threads = Annotated[int, typer.Option(help="0: one per available core.")]
+Threads = Annotated[
+    int, typer.Option(envvar="LVMFAST_THREADS", help="Threads to use; 0: one per available core.")
+]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
+        envvar="LVMFAST_MEMORY_LIMIT",
         help="Memory to stay within, such as 4GiB; what does not fit goes to disk, or is refused.",
     ),
 ]
 RayAddress = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Of the Ray cluster: auto, HOST:PORT. Default: this machine."),
+    typer.Option(
+        metavar="ADDRESS",
+        envvar="LVMFAST_RAY_ADDRESS",
+        help="Of the Ray cluster: auto, HOST:PORT. Default: this machine.",
+    ),
 ]
 NewFolder = Annotated[
     str, typer.Option(metavar="DIR", help="Folder, or URI of one, to write to: empty, or not there yet.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, on stdout alone.")]
-Quiet = Annotated[bool, typer.Option(help="No progress and no tables; the closing line stays.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables; the closing line stays.")]
 RunFolder = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Folder of a run, or the history of any trainer (docs/gates.md)."),

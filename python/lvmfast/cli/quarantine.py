@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.help import App
 from lvmfast.cli.options import Ignore
 from lvmfast.corpus.quarantined import QUARANTINE, QuarantinedFile, Quarantines, leak_sentence
 from lvmfast.errors import DataError
@@ -34,7 +35,7 @@ class AddByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-commands = typer.Typer(
+commands = App(
     cls=AddByDefault,
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.help import App
 from lvmfast.cli.options import Ignore, Threads
 from lvmfast.cli.values import behind
 from lvmfast.exits import Answer
 from lvmfast.shown import say
 from lvmfast.stores import holds
 
-commands = typer.Typer(help="Rerankers of retrieved candidates.", no_args_is_help=True)
+commands = App(help="Fit and use rerankers of retrieved candidates.", no_args_is_help=True)
 app.add_typer(commands, name="rerank")
 
 

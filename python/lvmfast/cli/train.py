@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lvmfast.cli.app import app, exit_codes
-from lvmfast.cli.figures import GroupedCommand, figure_options, given
+from lvmfast.cli.figures import figure_options, given
 from lvmfast.cli.triage import show_triage
 from lvmfast.cli.verdicts import show_verdicts, verdict_line
 from lvmfast.exits import Answer
@@ -23,7 +23,7 @@ from lvmfast.training.run_folder import TrainedRun
 from lvmfast.training.train import train as run_train
 
 
-@app.command(cls=GroupedCommand)
+@app.command()
 @exit_codes
 @figure_options(TrainConfig, presets=set().union(*PRESETS.values()))
 def train(

@@ -19,7 +19,7 @@ def triage(
     run: RunFolder,
     as_json: Json = False,
 ) -> Answer:
-    """What to try next after a failed gate: commands, with the evidence for each. Runs none of them."""
+    """Say what to try next after a failed gate: commands, with the evidence for each. Runs none of them."""
     found = read_run(run)
     if as_json:
         say_json(asdict(run_triage(found)))

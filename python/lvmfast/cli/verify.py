@@ -53,7 +53,7 @@ def verify(
     memory_limit: MemoryLimit = None,
     as_json: Json = False,
     format: FormatOption = Format.text,
-    quiet: Annotated[bool, typer.Option(help="No progress; the closing line stays.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; the closing line stays.")] = False,
 ) -> Answer:
     """Check a clean split again: files and scans. Exit 0: verified, 1: not, 3: a side is missing."""
     asked = chosen_format(format, as_json)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.levels import LEVELS
-from lvmfast.shown import tell
+from lvmfast.shown import Display, progress_shown, tell
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -27,14 +27,15 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
     `units` names what a phase counts, where that is not rows; of those of a scan it is known.
     """
     known = {**_of_a_scan(), **(units or {})}
-    if quiet:
+    display = progress_shown()
+    if quiet or display is Display.none:
         yield silent
-    elif in_notebook():
+    elif display is Display.auto and in_notebook():
         from lvmfast.report.notebook import notebook_bars
 
         with notebook_bars(known) as drawn:
             yield drawn
-    elif sys.stderr.isatty():
+    elif display is Display.rich or (display is Display.auto and sys.stderr.isatty()):
         from lvmfast.report.bars import drawn_bars
 
         with drawn_bars(known) as drawn:
