@@ -21,10 +21,11 @@ from lvmfast.encoding.encoder import Encoder
 from lvmfast.encoding.measured import Near
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
-from lvmfast.leaks.progress import Progress, silent
+from lvmfast.leaks.progress import Progress
 from lvmfast.leaks.results import NearestRows
 from lvmfast.levels import LEVELS
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.progress import shows_progress
 
 #: Texts that are edited, each in every way.
 EDITED = 1000
@@ -51,6 +52,7 @@ class Calibration:
     suggestions: Mapping[Near, Suggestion]
 
 
+@shows_progress
 @begins_again()
 def threshold(
     train: Given,
@@ -63,7 +65,7 @@ def threshold(
     seed: int = 0,
     threads: int = 0,
     memory_limit: int | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
     announce: Announce = say_nothing,
 ) -> Calibration:
     """Suggests from which cosine on two texts are the same, and from which on one says what the other does.
@@ -83,12 +85,13 @@ def threshold(
         seed: of the edits.
         threads: 0 for one per available core.
         memory_limit: bytes, as for `leakscan`.
-        progress: called as (phase, rows done, rows in all or None).
+        progress: True shows how far it is; or what is called as (phase, rows done, rows in all or None).
         announce: told what was embedded.
 
     Raises:
         DataError: as `leakscan`; a side has no vectors; or too few rows are unrelated.
     """
+    assert callable(progress)
     given: Mapping[Side, tuple[Any, Any]] = {"train": (train, train_payload), "eval": (eval, eval_payload)}
     datasets = {side: _opened(side, *given[side], columns) for side in SIDES}
     model = None if encoder is None else Encoder(encoder)

@@ -26,7 +26,8 @@ from lvmfast.encoding.parts import embed_texts
 from lvmfast.encoding.ray import device_here, embedder_of
 from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
-from lvmfast.leaks.progress import Progress, silent
+from lvmfast.leaks.progress import Progress
+from lvmfast.report.progress import shows_progress
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.stores import holds
 
@@ -52,6 +53,7 @@ class EmbeddedTexts:
     notes: list[str] = field(default_factory=list)  #: what else became of the rows
 
 
+@shows_progress
 @holds("out")
 @begins_again()
 def embed(
@@ -68,7 +70,7 @@ def embed(
     batch_size: int = 64,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
     announce: Announce = say_nothing,
 ) -> EmbeddedTexts:
     """Writes the vectors of the texts of `data`, row by row, and the ids where it has any.
@@ -92,13 +94,15 @@ def embed(
         batch_size: texts that it takes at once.
         engine: local, or ray for the workers of a cluster, who must have the encoder under the same name.
         ray_address: of the cluster, as ``ray.init`` takes it.
-        progress: called as ("embeddings", rows done, rows in all or None).
+        progress: True shows how far it is; or what is called as ("embeddings", rows done, rows in all or
+            None).
         announce: told in a line what the text of a row is.
 
     Raises:
         DataError: bad input, no such encoder, no text in any row, or files that are quarantined
             or changed meanwhile.
     """
+    assert callable(progress)
     place = Path(out)
     if place.suffix != ".npz":
         raise DataError(f"{place}: vectors are written to a .npz file; give a name that ends so")

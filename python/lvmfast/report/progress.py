@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar, cast
 
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.progress import Progress, silent
@@ -13,6 +15,9 @@ from lvmfast.levels import LEVELS
 from lvmfast.shown import Display, progress_shown, tell
 
 SECONDS_BETWEEN_LINES = 10.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _of_a_scan() -> dict[str, str]:
@@ -52,6 +57,19 @@ def shown(progress: Progress | bool) -> Iterator[Progress]:
             yield display
     else:
         yield progress
+
+
+def shows_progress(call: Callable[P, R]) -> Callable[P, R]:
+    """A call that takes `progress` by keyword, and is given what is told: never True or False itself."""
+
+    @wraps(call)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        asked = cast("Progress | bool", kwargs.get("progress", False))
+        with shown(asked) as told:
+            kwargs["progress"] = told
+            return call(*args, **kwargs)
+
+    return run
 
 
 def in_notebook() -> bool:

@@ -20,9 +20,10 @@ from lvmfast.corpus.paths import Expansion, Paths, expanded, given_paths
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, reason
-from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.leaks.progress import Clock, Progress
 from lvmfast.leaks.rules import OWN
 from lvmfast.levels import LEVELS
+from lvmfast.report.progress import shows_progress
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.report.saved import SavedScan
 from lvmfast.report.summary import options_of
@@ -37,6 +38,7 @@ from lvmfast.splits.rewrite import rewrite_each
 from lvmfast.stores import Identity, holds, is_uri, staging
 
 
+@shows_progress
 @holds("out")
 @limited
 def clean(
@@ -54,7 +56,7 @@ def clean(
     memory_limit: int | None = None,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
 ) -> CleanSplit:
     """Writes one side of a scan without the rows that any of its levels matched, and scans the result.
 
@@ -82,7 +84,7 @@ def clean(
             Files are hashed and written here. The result is the same.
         ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
             machine that ends with the scan.
-        progress: called as (phase, rows done, rows in all or None).
+        progress: True shows how far it is; or what is called as (phase, rows done, rows in all or None).
 
     Raises:
         DataError: bad input; the report is of other files; nothing would be left; a folder that cannot be
@@ -100,6 +102,7 @@ def clean(
         >>> Path("clean/eval.jsonl").read_text()
         '{"text": "a question that nobody has seen"}\\n'
     """
+    assert callable(progress)
     if drop not in SIDES:
         raise DataError(f"--drop: expected eval or train, got {drop!r}")
     if cut is not None and (cut < 0 or drop != "train"):

@@ -25,7 +25,8 @@ from lvmfast.engines.cluster import on_ray
 from lvmfast.errors import DataError, naming
 from lvmfast.leaks import memory
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, Normalization, ScanOptions
-from lvmfast.leaks.progress import Progress, read, silent
+from lvmfast.leaks.progress import Progress, read
+from lvmfast.report.progress import shows_progress
 from lvmfast.splits.directions import fitted_directions
 from lvmfast.splits.kept import Keeping, Kept
 from lvmfast.splits.ray_fingerprint import cuts_from_cluster
@@ -39,6 +40,7 @@ SAMPLED_FILES = 16
 FILTERS_HELD = 3
 
 
+@shows_progress
 @holds("out", parents=False)
 @begins_again(unless=lambda asked: asked.get("engine", "local") != "local")
 def fingerprint(
@@ -53,7 +55,7 @@ def fingerprint(
     threads: int = 0,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
 ) -> Fingerprint:
     """Writes what is needed to scan against `train` later, without a text or a whole vector of it.
 
@@ -73,7 +75,7 @@ def fingerprint(
             them by the same paths or URIs, and which join no payload. The file is the same.
         ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
             machine that ends with the work.
-        progress: called as (phase, rows done, rows in all or None).
+        progress: True shows how far it is; or what is called as (phase, rows done, rows in all or None).
 
     Returns:
         The fingerprint, read back from the file; `identity` is what to keep beside a model.
@@ -87,6 +89,7 @@ def fingerprint(
         >>> lvmfast.leakscan("train.lvfp", ["A text of the training set"], levels=["text"])
         <LeakReport LEAK: text=1/1>
     """
+    assert callable(progress)
     path = Path(out)
     _check_place(path)
     on_cluster = on_ray(engine, ray_address)

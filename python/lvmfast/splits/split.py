@@ -24,8 +24,9 @@ from lvmfast.encoding.measured import Near, check_near, measured_threshold
 from lvmfast.errors import DataError, reason
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS, DEFAULT_THRESHOLD, Normalization, ScanOptions
-from lvmfast.leaks.progress import Clock, Progress, silent
+from lvmfast.leaks.progress import Clock, Progress
 from lvmfast.leaks.tally import Rows
+from lvmfast.report.progress import shows_progress
 from lvmfast.report.record import Inputs, OpenSplit
 from lvmfast.scan.checkable import check_readable
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
@@ -44,6 +45,7 @@ DOC_ID = "doc_id"
 NAMED = 20
 
 
+@shows_progress
 @holds("out")
 @begins_again()
 @limited
@@ -67,7 +69,7 @@ def split(
     columns: Mapping[str, str] | None = None,
     threads: int = 0,
     memory_limit: int | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
     announce: Announce = say_nothing,
 ) -> CleanSplit:
     """Divides `data` by document, so that no side was seen by another, and proves it by scanning the result.
@@ -102,7 +104,7 @@ def split(
         columns: column -> field, where a field has an unusual name.
         threads: 0 for one per available core.
         memory_limit: bytes; what would need more is refused.
-        progress: called as (phase, rows done, rows in all or None).
+        progress: True shows how far it is; or what is called as (phase, rows done, rows in all or None).
         announce: told in a line which vectors were made, and which threshold was measured.
 
     Raises:
@@ -117,6 +119,7 @@ def split(
         >>> {name: side["rows"] for name, side in made.certificate["sides"].items()}
         {'train': 32, 'eval': 8}
     """
+    assert callable(progress)
     least = DEFAULT_MIN_CHUNKS if min_chunks_per_doc is None else min_chunks_per_doc
     shares = Shares(eval_docs, eval_fraction, val_docs, val_fraction, least, seed)
     options = ScanOptions(

@@ -14,9 +14,10 @@ from lvmfast.corpus.formats import format_of
 from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.paths import Expansion, Paths, expanded
 from lvmfast.errors import DataError
-from lvmfast.leaks.progress import Progress, silent
+from lvmfast.leaks.progress import Progress
 from lvmfast.parse import as_documented
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.progress import shows_progress
 from lvmfast.report.summary import options_of
 from lvmfast.splits.certificate import intact, read_certificate, stated_levels
 from lvmfast.splits.closing import closing_scan
@@ -38,6 +39,7 @@ class Verification:
         return not self.failures and not self.missing
 
 
+@shows_progress
 @limited
 def verify(
     directory: str | PathLike[str],
@@ -49,7 +51,7 @@ def verify(
     eval_payload: Paths | None = None,
     threads: int = 0,
     memory_limit: int | None = None,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
 ) -> Verification:
     """Checks a folder that `clean` or `split` wrote: its certificate, its files, and the scans, run again.
 
@@ -64,7 +66,7 @@ def verify(
         eval_payload: those of eval alone.
         threads: 0 for one per available core.
         memory_limit: bytes; scans that would need more are refused.
-        progress: called as (phase, rows done, rows in all or None).
+        progress: True shows how far it is; or what is called as (phase, rows done, rows in all or None).
 
     Raises:
         DataError: no certificate, or one of another version; or a side was named that is in the folder.
@@ -81,6 +83,7 @@ def verify(
         >>> lvmfast.verify("divided").failures
         ('divided/eval.jsonl: not the bytes that were certified (BLAKE3 differs)',)
     """
+    assert callable(progress)
     folder = folder_at(os.fspath(directory))
     certificate = read_certificate(folder)
     if not intact(certificate):
