@@ -39,7 +39,7 @@ def clean(
     report: Annotated[str, typer.Option(metavar="DIR", help="What `leakscan --out` wrote.")],
     out: NewFolder,
     eval: Annotated[
-        list[str] | None, typer.Option(metavar="PATH", help="Its evaluation files. Repeat for many.")
+        list[str] | None, typer.Option(metavar="PATH", help="Evaluation files of the scan. Repeat for many.")
     ] = None,
     benchmark: BenchmarkNames = None,
     benchmark_table: BenchmarkTable = None,

@@ -69,7 +69,7 @@ def evaluate(
     ] = "cpu",
     form: Annotated[
         Form | None,
-        typer.Option(help="Of Mamba blocks; without it, the one that a checkpoint asks for."),
+        typer.Option(help="Form of Mamba blocks; by default the one that a checkpoint asks for."),
     ] = None,
     density: Annotated[
         float | None,

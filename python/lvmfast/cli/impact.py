@@ -46,7 +46,7 @@ def impact(
         typer.Option(metavar="DIR", help="Write impact.html, impact.json and impact.parquet there."),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples of the intervals.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap samples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
 ) -> Answer:
     """Say what a leak was worth: scores on all, clean and leaked items. Exit 0: said, 2: bad input."""

@@ -51,7 +51,7 @@ Articles = Annotated[
 PageIds = Annotated[str | None, typer.Option(metavar="IDS", help="Page ids, separated by commas.")]
 Titles = Annotated[list[str] | None, typer.Option(metavar="TITLE", help="A title. Repeat for many.")]
 Random = Annotated[int | None, typer.Option(metavar="N", help="So many of these at random.")]
-Seed = Annotated[int, typer.Option(help="Of the random draw.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random draw.")]
 DomainFile = Annotated[
     Path | None,
     typer.Option(

@@ -154,12 +154,14 @@ def leakscan(
         str | None,
         typer.Option(metavar="FILE", help="Ids of --train by position: npy, txt (one a line), parquet, ..."),
     ] = None,
-    eval_ids: Annotated[str | None, typer.Option(metavar="FILE", help="Those of --eval.")] = None,
+    eval_ids: Annotated[str | None, typer.Option(metavar="FILE", help="Ids of --eval by position.")] = None,
     train_texts: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Texts of --train by position: txt, jsonl, parquet, ..."),
     ] = None,
-    eval_texts: Annotated[str | None, typer.Option(metavar="FILE", help="Those of --eval.")] = None,
+    eval_texts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Texts of --eval by position.")
+    ] = None,
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Read quarantined files, and stamp the report LEAKED.")
     ] = False,

@@ -14,17 +14,17 @@ Ignore = Annotated[
 Texts = Annotated[
     str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
 ]
-TrainTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Those of --train alone.")]
-EvalTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Those of --eval alone.")]
+TrainTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Texts for --train alone.")]
+EvalTexts = Annotated[str | None, typer.Option(metavar="PATH", help="Texts for --eval alone.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=FIELD", help="Read column NAME (doc_id, text, ...) from FIELD."),
 ]
 TrainColumns = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --train alone.")
+    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same for --train alone.")
 ]
 EvalColumns = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same, of --eval alone.")
+    list[str] | None, typer.Option(metavar="NAME=FIELD", help="The same for --eval alone.")
 ]
 BenchmarkNames = Annotated[
     list[str] | None,
@@ -74,7 +74,7 @@ RayAddress = Annotated[
     typer.Option(
         metavar="ADDRESS",
         envvar="LVMFAST_RAY_ADDRESS",
-        help="Of the Ray cluster: auto, HOST:PORT. Default: this machine.",
+        help="Address of the Ray cluster: auto, or HOST:PORT. By default, this machine.",
     ),
 ]
 NewFolder = Annotated[

@@ -27,7 +27,7 @@ def fit(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the reranker goes.")],
     model: Annotated[str, typer.Option(help="Who predicts: copy-last, mean or lag-mix.")] = "copy-last",
     depth: Annotated[int, typer.Option(help="Candidates that are put in order.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the fit.")] = 0,
     threads: Threads = 0,
     ignore: Ignore = None,
     allow_leaked: Annotated[bool, typer.Option("--allow-leaked", help="Read a quarantined file.")] = False,

@@ -38,7 +38,7 @@ def score(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the result as JSON.")] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples of the intervals.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap samples.")] = 0,
     allow_leaked: Annotated[
         bool, typer.Option("--allow-leaked", help="Score a quarantined set; the result says LEAKED.")
     ] = False,

@@ -47,9 +47,15 @@ def split(
         ),
     ] = DOC_ID,
     eval_docs: Annotated[int | None, typer.Option(help="Documents to hold out for evaluation.")] = None,
-    eval_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
-    val_docs: Annotated[int | None, typer.Option(help="Documents of a third side.")] = None,
-    val_fraction: Annotated[float | None, typer.Option(help="Or the fraction of them.")] = None,
+    eval_fraction: Annotated[
+        float | None, typer.Option(help="Or the fraction of documents to hold out.")
+    ] = None,
+    val_docs: Annotated[
+        int | None, typer.Option(help="Documents to hold out for validation, a third side.")
+    ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="Or the fraction of documents for validation.")
+    ] = None,
     min_chunks_per_doc: Annotated[
         int | None,
         typer.Option(
@@ -57,7 +63,7 @@ def split(
             f"Default: {DEFAULT_MIN_CHUNKS}, or 1 where rows are documents."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the lots: another seed, another split.")] = 0,
     payload: Texts = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
     near: NearName = None,

@@ -46,7 +46,7 @@ def threshold(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A picture of the distributions (.svg).")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the edits.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the edits: another seed, other edits.")] = 0,
     ignore: Ignore = None,
     threads: Threads = 0,
     memory_limit: MemoryLimit = None,
