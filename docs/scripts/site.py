@@ -17,6 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from lvmfast.cli.app import COMMANDS, app
+from lvmfast.cli.help import sections
 
 ROOT = Path(__file__).parents[2]
 #: Pages of the repository, by their place in the site.
@@ -91,20 +92,12 @@ def _command(name: str, command: Any, parent: Any, depth: int) -> Iterator[str]:
         yield f"{'#' * depth} {context.command_path}\n"
         yield f"{_plain(command.help or '')}\n"
         yield f"```text\n{' '.join(command.get_usage(context).split())}\n```\n"
-        records = [
-            (parameter, parameter.get_help_record(context)) for parameter in command.get_params(context)
-        ]
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter, record in records:
-            if record is not None and record[0] != "--help":
-                title = getattr(parameter, "rich_help_panel", None) or (
-                    "Arguments" if parameter.param_type_name == "argument" else "Options"
-                )
-                sections.setdefault(title, []).append(record)
-        for title, rows in sections.items():
-            yield f"| {title} | |\n| --- | --- |"
-            yield from (f"| `{_cell(option)}` | {_cell(_plain(text))} |" for option, text in rows)
-            yield ""
+        for title, records in sections(command, context).items():
+            rows = [record for record in records if record[0] != "-h, --help"]
+            if rows:
+                yield f"| {title.capitalize()} | |\n| --- | --- |"
+                yield from (f"| `{_cell(option)}` | {_cell(_plain(text))} |" for option, text in rows)
+                yield ""
         for inner in getattr(command, "commands", {}):
             yield from _command(inner, command.get_command(context, inner), context, depth + 1)
 

@@ -27,17 +27,7 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes a section for arguments, and one for each group of options, in their order."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is None:
-                continue
-            if parameter.param_type_name == "argument":
-                sections.setdefault("arguments", []).append((_argument(parameter), record[1]))
-            else:
-                group = getattr(parameter, "rich_help_panel", None) or "options"
-                sections.setdefault(group, []).append((_in_words(record[0]), record[1]))
-        for name, records in sections.items():
+        for name, records in sections(self, ctx).items():
             with formatter.section(name.capitalize()):
                 formatter.write_dl(records)
 
@@ -50,6 +40,21 @@ class App(typer.Typer):
     ) -> Callable[[Function], Function]:
         """As of `typer.Typer`."""
         return super().command(name, cls=cls or Command, **how)
+
+
+def sections(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """What the help of a command says of its arguments and options: (name and value, text) by section."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is None:
+            continue
+        if parameter.param_type_name == "argument":
+            found.setdefault("arguments", []).append((_argument(parameter), record[1]))
+        else:
+            group = getattr(parameter, "rich_help_panel", None) or "options"
+            found.setdefault(group, []).append((_in_words(record[0]), record[1]))
+    return found
 
 
 def _argument(parameter: Any) -> str:
