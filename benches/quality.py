@@ -38,6 +38,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import silent
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
 from lvmfast.models.config import BASELINES, LAG_MIX_DENSITY
+from lvmfast.models.registry import MODELS
 from lvmfast.splits.components import relate_documents
 from lvmfast.splits.documents import read_documents
 
@@ -63,6 +64,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any], int]] = {
     "amn-bank": ("amn", {"preset": "bank"}, FOLDS),
     "amn-bank-lag-mix": ("amn", {"preset": "bank", "residual": "lag-mix"}, FOLDS),
     "amn-bank-last": ("amn", {"preset": "bank", "residual": "last"}, FOLDS),
+    "linear": ("linear", {}, FOLDS),
     "gru-ar": ("gru", {"preset": "ar"}, 1),
     "gru-bank": ("gru", {"preset": "bank"}, 1),
     "mamba_s-ar": ("mamba_s", {"preset": "ar", **MAMBA}, 1),
@@ -72,7 +74,14 @@ RECIPES: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 #: Trained on a random share of all windows, and asked about the others: what a leak looks like.
 LEAKED = ("amn-seed", "amn-bank")
-PAIRS = (("amn-bank", "amn-ar"), ("amn-bank", "amn-seed"), ("amn-bank-lag-mix", "copy-last"))
+PAIRS = (
+    ("amn-bank", "amn-ar"),
+    ("amn-bank", "amn-seed"),
+    ("amn-bank-lag-mix", "copy-last"),
+    ("lag-mix-density", "copy-last"),
+    ("linear", "copy-last"),
+    ("linear", "lag-mix-density"),
+)
 COLUMNS = ("R@5", "Contain@50", "MRR")
 
 
@@ -178,14 +187,20 @@ def trained(
     shutil.rmtree(folder, ignore_errors=True)
     corpus.write(folder / "train.npz", train_rows)
     model, figures, _ = RECIPES[name]
+    shared = {"threads": 1} if model == "linear" else SMALL  # it has a preset of its own
     run = lvmfast.train(
-        folder / "train.npz", out=folder / "run", model=model, device="cpu", seed=seed, **{**SMALL, **figures}
+        folder / "train.npz",
+        out=folder / "run",
+        model=model,
+        device="cpu",
+        seed=seed,
+        **{**shared, **figures},
     )
     if not run.trained:
         raise SystemExit(f"{name}: {run.leak}")
     network, info = load_model(folder / "run")
     with torch.inference_mode():
-        predicted = network(torch.from_numpy(corpus.contexts(rows))).numpy()
+        predicted = network.queries(torch.from_numpy(corpus.contexts(rows))).numpy()
     shutil.rmtree(folder)
     return predicted, {"best_epoch": info.epoch, "epochs": len(run.history)}
 
@@ -197,7 +212,8 @@ def part(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
         return dict(np.load(path))
     test = corpus.fold[corpus.truth] == fold
     rows, train_rows = np.flatnonzero(test), np.flatnonzero(~test)
-    start, said, neighbours = time.perf_counter(), {}, ()
+    start, said = time.perf_counter(), {}
+    neighbours = MODELS[RECIPES[name][0]].neighbours if name in RECIPES else ()
     if name in BASELINES:
         mix = fit_lag_mix(corpus.contexts(train_rows), corpus.vectors[corpus.truth[train_rows]])
         dense = name == LAG_MIX_DENSITY
@@ -278,9 +294,14 @@ def table(corpus: Corpus) -> None:
         first, second = stored(a), stored(b)
         if first is None or second is None:
             continue
-        ours, theirs = (query_values(found["corpus"])["R@5"] for found in (first, second))
-        low, high = paired_interval(ours, theirs, first["article"])
-        print(f"{a} over {b}, corpus-pool R@5: {ours.mean() - theirs.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
+        for pool in ("eval", "corpus"):
+            ours, theirs = (query_values(found[pool]) for found in (first, second))
+            parts = []
+            for metric, digits in (("R@5", 1), ("MRR", 3)):
+                low, high = paired_interval(ours[metric], theirs[metric], first["article"])
+                gain = ours[metric].mean() - theirs[metric].mean()
+                parts.append(f"{metric} {gain:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+            print(f"{a} over {b}, {pool} pool: {', '.join(parts)}")
     print("\n| corpus pool | by article: cosine / R@5 / Contain@50 | random windows: the same |")
     print("| --- | --- | --- |")
     for name in LEAKED:

@@ -130,6 +130,11 @@ COMMANDS = {
         "score @hits.jsonl --truth @walks.npz --out OUT.json", ("--payload @articles.jsonl",), folder=False
     ),
     "fit": Command("rerank fit @walks.npz --out OUT.st", ("--model odd", "--depth 0"), folder=False),
+    "export": Command(
+        "export @linear/ --payload @walks.npz --out OUT.npz",
+        ("--faiss none", "--queries gone.npz"),
+        folder=False,
+    ),
     "claims": Command("claims @report/ --out OUT.md", folder=False),
     "impact": Command(
         "impact @report/ --scores @item-scores.jsonl --out OUT",
@@ -177,6 +182,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lvmfast.leakscan(train, eval_, shard=(share, 2), out=part).save(part)
     walks.write(root / "walks.npz")
     walks.write(root / "other-walks.npz", first_doc=500, seed=5)
+    shape = {"model": "linear", "batch": 16, "epochs": 1, "val_docs": 3, "device": "cpu", "threads": 1}
+    lvmfast.train(root / "walks.npz", out=root / "linear", **shape)
     words = np.random.default_rng(3)
     lines = [
         {

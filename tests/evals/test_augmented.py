@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from lvmfast import DataError
 from lvmfast.evals.augmented import augmented_queries, augmented_rows
-from lvmfast.evals.density import ALL, densities
+from lvmfast.evals.density import densities
 from lvmfast.evals.ranks import truth_ranks
 from lvmfast.evals.search import top_k
+from lvmfast.models.registry import ALL
 
 NEIGHBOURS = (1, 2, 3, 5, 10, 30, ALL)
 

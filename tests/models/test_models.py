@@ -21,6 +21,7 @@ WIDTHS = {"d_model": 32, "d_state": 8, "headdim": 8}
 ALL = [
     (model, block)
     for model in MODELS
+    if not MODELS[model].whole
     for block in (("mamba2", "mamba") if MODELS[model].forms else ("mamba2",))
 ]
 MIX = [0.1, -0.2, 0.3, 0.4, 0.8]
@@ -37,7 +38,7 @@ def windows(n=6, length=5, dim=24, seed=0):
 
 def test_config_comes_back_from_its_dict():
     for model in MODELS:
-        config = ModelConfig(model, 768, 5, residual="lag-mix")
+        config = ModelConfig(model, 768, 5, residual=None if MODELS[model].whole else "lag-mix")
         assert ModelConfig.from_dict(config.to_dict()) == config
         assert config.n_layers == MODELS[model].layers
     public = ModelConfig("mamba_s", 768, 5)
@@ -64,6 +65,7 @@ def test_config_comes_back_from_its_dict():
         ({"block": "mamba3"}, r"block: expected mamba2 or mamba, got 'mamba3'"),
         ({"form": "fast"}, r"form: expected auto or kernels or reference, got 'fast'"),
         ({"residual": "copy-last"}, r"residual: expected last or mean or lag-mix, got 'copy-last'"),
+        ({"model": "linear", "residual": "mean"}, r"residual: linear corrects no baseline, got 'mean'"),
         ({"headdim": 60}, r"headdim: expected a divisor of expand \* d_model = 1536, got 60"),
         ({"model": "gru", "form": "kernels"}, r"form: gru has one form only, got 'kernels'"),
         ({"width": 3}, r"width: unknown key, expected some of .*d_model"),

@@ -277,7 +277,7 @@ def test_presets_are_what_the_recipes_say():
     assert bank.preset == "bank"
     assert bank.bank > 0
     assert (bank.head, bank.mask_context, bank.max_per_document) == (False, True, 2)
-    assert set(PRESETS) == {"seed", "ar", "bank"}
+    assert set(PRESETS) == {"seed", "ar", "bank", "linear"}
     assert seed.model == TrainConfig().model == "mamba_s"
     head = Objective(seed, 768).head
     shapes = {name: tuple(p.shape) for name, p in head.named_parameters()}

@@ -512,7 +512,7 @@ def test_bad_input_is_one_line(data, whole, tmp_path, monkeypatch):
     refuses(r"train: taw: no such figure", taw=0.1)
     refuses(r"tau: expected above 0, got -1\.0", tau=-1)
     refuses(r"tau: expected float, got 'hot'", tau="hot")
-    refuses(r"preset: expected one of seed, ar, bank, got 'best'", preset="best")
+    refuses(r"preset: expected one of seed, ar, bank, linear, got 'best'", preset="best")
     refuses(r"132 sequences to train on, fewer than a batch of 512", batch=512)
     refuses(r"device: cuda:7: torch .* sees 0 GPUs", device="cuda:7")
     refuses(r"device: expected auto, cpu", device="tpu")

@@ -20,13 +20,12 @@ from lvmfast.evals.ranks import unit_rows
 from lvmfast.evals.request import Scores, TopK
 from lvmfast.evals.search import top_k
 from lvmfast.evals.vectors import float_rows, pair_scores
+from lvmfast.models.registry import ALL
 
 NEIGHBOURS = 10
 WEIGHT = 1.0
 #: Rows that are added up at a time.
 _ROWS = 8192
-#: Stands for all others of a pool where a number of neighbours is asked for.
-ALL = 0
 
 
 def density(pool: Vectors, *, threads: int = 0) -> Scores:

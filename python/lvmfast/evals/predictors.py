@@ -97,13 +97,14 @@ def load_run(path: str | PathLike[str], queries: Queries, options: EvalOptions) 
     def predict(contexts: Vectors) -> Vectors:
         with torch.inference_mode(), torch_threads(options.threads or worthwhile(each * len(contexts))):
             window = torch.from_numpy(np.ascontiguousarray(contexts)).to(options.device)  # (n, length, dim)
-            predicted: Vectors = model(window).float().cpu().numpy()  # (n, dim)
+            predicted: Vectors = model.queries(window).float().cpu().numpy()  # (n, dim)
         return predicted
 
     folder = _folder(info)
     return Predictor(
         folder.name if folder is not None else Path(path).stem,
         predict,
+        neighbours=model.neighbours,
         device=options.device,
         form=model.form,
         checkpoint=info,

@@ -9,7 +9,7 @@ import torch
 
 from lvmfast.leaks.devices import device_name
 from lvmfast.models.config import ModelConfig
-from lvmfast.models.next_vector import NextVectorModel
+from lvmfast.models.next_vector import Network, NextVectorModel
 from lvmfast.models.registry import MODELS
 
 
@@ -21,8 +21,8 @@ def build(
     Args:
         config: what to build.
         device: where it will run. The form of a Mamba block is settled for this device.
-        mix: (length,) weights that a lag-mix residual starts from (`baselines.fit_lag_mix`); without
-            them, the last row alone.
+        mix: (length,) weights that a lag-mix residual or the linear model starts from
+            (`baselines.fit_lag_mix`); without them, the last row alone.
 
     Raises:
         DataError: the config asks for mamba-ssm's kernels where they cannot run, or `mix` does not fit.
@@ -35,7 +35,10 @@ def build(
         from lvmfast.models.forms import choose_form
 
         settled = replace(config, form=choose_form(config, device))
-    body = architecture.load()(settled)
-    model = NextVectorModel(config, body, mix)
+    model: NextVectorModel
+    if architecture.whole:
+        model = architecture.load()(settled, mix)
+    else:
+        model = Network(config, architecture.load()(settled), mix)
     model.to(device)
     return model

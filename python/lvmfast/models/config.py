@@ -76,6 +76,10 @@ class ModelConfig:
         one_of("form", self.form, FORMS)
         if self.residual is not None:
             one_of("residual", self.residual, RESIDUALS)
+            if architecture.whole:
+                raise DataError(
+                    f"model config: residual: {self.model} corrects no baseline, got {self.residual!r}"
+                )
         inner = self.expand * self.d_model
         if architecture.forms and self.block == "mamba2" and inner % self.headdim:
             raise DataError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import nn
+from typing import Any
 
 #: Makes a body, (batch, length, dim) -> (batch, d_model), from a `ModelConfig` whose form is settled; the
 #: type is not named here, because a config asks this list which models there are.
-Body = Callable[..., "nn.Module"]
+Body = Callable[..., Any]
+
+#: Stands for all others of a pool where a number of nearest others is asked for.
+ALL = 0
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,12 @@ class Architecture:
     layers: int  #: where a config asks for none
     meaning: str  #: what it is, in a phrase of Markdown
     forms: bool = False  #: made of Mamba blocks, which run as kernels or in PyTorch
+    whole: bool = False  #: its class is the whole model, made from a config and the lag mix; it has no widths
+    neighbours: tuple[int, ...] = ()  #: densities of candidates that it takes off; `ALL`: over all others
+    preset: str | None = None  #: the one that trains it, and nothing else; None: any of the others
 
     def load(self) -> Body:
-        """The maker of its body."""
+        """The maker of its body, or of the whole model."""
         module, _, name = self.body.partition(":")
         found: Body = getattr(import_module(module), name)
         return found
@@ -75,5 +78,15 @@ register(
         "lvmfast.models.mlp:MLP",
         layers=2,
         meaning="one product over the window as one row, two residual MLPs",
+    ),
+    Architecture(
+        "linear",
+        "lvmfast.models.linear:Linear",
+        layers=1,
+        meaning="a weight for each place of the window, less one for each of seven densities of a candidate: "
+        "a scorer, one inner product with augmented vectors",
+        whole=True,
+        neighbours=(1, 2, 3, 5, 10, 30, ALL),
+        preset="linear",
     ),
 )

@@ -20,7 +20,7 @@ def generator(*key: int) -> np.random.Generator:
 
 
 #: The purposes that a seed is used for.
-ORDER, CORRUPTION, BANK, DROPOUT, QUERIES, SAMPLE = range(6)
+ORDER, CORRUPTION, BANK, DROPOUT, QUERIES, SAMPLE, LISTS = range(7)
 
 
 @dataclass(frozen=True)

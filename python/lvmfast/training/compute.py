@@ -10,16 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.models.next_vector import NextVectorModel
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.device import Place
-from lvmfast.training.loss import Candidates, Negatives, Objective, RowLosses
+from lvmfast.training.loss import Negatives, Objective, RowLosses
 from lvmfast.training.steps import Micro, Step, StepReader
 
 
 class Compute:
     """A model and its objective on their device."""
 
-    def __init__(self, config: TrainConfig, model: nn.Module, objective: Objective, place: Place) -> None:
+    def __init__(
+        self, config: TrainConfig, model: NextVectorModel, objective: Objective, place: Place
+    ) -> None:
         """Model and objective are on the device already."""
         self.model, self.objective, self.place = model, objective, place
         self._batch = config.batch
@@ -43,12 +46,12 @@ class Compute:
             return None
         return nn.functional.normalize(self.tensor(reader.targets(places)), dim=-1)
 
-    def candidates(self, step: Step, bank: Tensor | None) -> Candidates:
+    def candidates(self, step: Step, bank: Tensor | None) -> Any:
         """What every sequence of a step is scored against."""
         return self.objective.candidates(self.tensor(step.targets), bank)
 
-    def losses(self, micro: Micro, candidates: Candidates) -> tuple[Tensor, RowLosses]:
-        """(k, d) predictions of a microbatch, and their losses."""
+    def losses(self, micro: Micro, candidates: Any) -> tuple[Tensor, RowLosses]:
+        """(k, d) predictions of a microbatch, and their losses; `candidates` are those of its step."""
         prediction = self.predict(micro.contexts)
         place, negatives = self.tensor(micro.place), self._negatives(micro)
         return prediction, self.objective(prediction, place, candidates, negatives)

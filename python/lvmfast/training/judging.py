@@ -43,12 +43,15 @@ class Judge:
     def __init__(self, compute: Compute, train: StepReader, val: StepReader, mix: Any) -> None:
         """Reads targets; predicts nothing yet. `mix`: the weights of the lag-mix baseline."""
         self._compute, self._val, self._mix = compute, val, mix
+        self._neighbours = compute.model.neighbours
         assert val.identities is not None
         everyone = np.arange(len(val.side))
         self._pool = self._open(val.side, everyone, val.identities)
         candidates = len(self._pool.vectors)
         self._places, names = comparable(train, candidates, train.config.threads)
         self._train, self._train_pool = train, self._open(train.side, self._places, names)
+        pools = (self._pool, self._train_pool)
+        self._augmented = [augmented_pool(pool, self._neighbours) for pool in pools if self._neighbours]
 
     @property
     def sample(self) -> dict[str, int]:
@@ -102,8 +105,8 @@ class Judge:
             "val_infonce": infonce if contrastive else None,
             "val_candidates": met if contrastive else None,
             "val_below_chance": chance - infonce if contrastive else None,
-            "train_r5": quality(self._sample(), self._train_pool).r5,
-            **_named(quality(predictions, self._pool)),
+            "train_r5": self._quality(self._sample(), 1).r5,
+            **_named(self._quality(predictions, 0)),
         }
 
     def row(
@@ -134,8 +137,18 @@ class Judge:
             predictions[start : start + len(rows)] = self._compute.predict(side.sequences.contexts(rows))
         return predictions
 
+    def _quality(self, predictions: Tensor, place: int) -> Quality:
+        """Of predictions for validation (0) or for the training sample (1)."""
+        pool = (self._pool, self._train_pool)[place]
+        return (
+            scored(predictions, pool, self._augmented[place])
+            if self._augmented
+            else quality(predictions, pool)
+        )
+
     def _room(self, rows: int) -> Tensor:
-        return torch.empty(rows, self._val.side.sequences.dim, device=self._compute.place.device)
+        beside = len(self._neighbours) + bool(self._neighbours)
+        return torch.empty(rows, self._val.side.sequences.dim + beside, device=self._compute.place.device)
 
     def _open(self, side: Side, places: Rows, names: Identities) -> Pool:
         return make_pool(self._compute.tensor(side.sequences.targets(side.rows[places])), names)

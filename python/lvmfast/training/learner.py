@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lvmfast.errors import DataError
+from lvmfast.models.next_vector import NextVectorModel
 from lvmfast.training.batches import DROPOUT, generator
 from lvmfast.training.compute import Compute
+from lvmfast.training.config import TrainConfig
 from lvmfast.training.device import Place
 from lvmfast.training.interrupts import StopFlag
 from lvmfast.training.loss import Objective
@@ -22,14 +24,25 @@ class Diverged(DataError):
     """The loss is no number any more; the message says of which sequence."""
 
 
+def _compute(config: TrainConfig, model: NextVectorModel, objective: Objective, place: Place) -> Compute:
+    """How a model goes from windows to losses: by its own vectors, or by figures of candidates."""
+    if not model.neighbours:
+        return Compute(config, model, objective, place)
+    from lvmfast.models.linear import Linear
+    from lvmfast.training.lists import ListCompute
+
+    assert isinstance(model, Linear)
+    return ListCompute(config, model, objective, place)
+
+
 class Learner:
     """A model, its objective and their optimiser, in one process of a run."""
 
-    def __init__(self, model: nn.Module, reader: StepReader, place: Place) -> None:
+    def __init__(self, model: NextVectorModel, reader: StepReader, place: Place) -> None:
         """`model` is on the device already; `reader` is of what is trained on."""
         self.config, self.reader, self.ranks = reader.config, reader, reader.ranks
         objective = Objective(self.config, reader.side.sequences.dim).to(place.device)
-        self.compute = Compute(self.config, model, objective, place)
+        self.compute = _compute(self.config, model, objective, place)
         self.modules: dict[str, nn.Module] = {"model": model, "objective": objective}
         named = [(name, p) for module in self.modules.values() for name, p in module.named_parameters()]
         self._parameters = [parameter for _, parameter in named]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lvmfast.errors import DataError
-from lvmfast.training.config import Figure, TrainConfig, typed
+from lvmfast.models.registry import MODELS
+from lvmfast.training.config import GROUPS, Figure, TrainConfig, typed
 
 #: What the public run's recipe has beside its objective.
 _CUSTOMARY: Mapping[str, Figure] = {
@@ -44,7 +45,26 @@ PRESETS: Mapping[str, Mapping[str, Figure]] = {
         "warmup": 0.05,
         "best_by": "val_mrr",
     },
+    # cross entropy over lists of candidates, for the model that is a few weights of their figures
+    "linear": {
+        "model": "linear",
+        "infonce": 1.0,
+        "cosine": 0.0,
+        "batch": 128,
+        "accumulate": 1,
+        "lr": 2e-2,
+        "weight_decay": 0.0,
+        "warmup": 0.05,
+        "final_lr": 0.01,
+        "clip": 1.0,
+        "epochs": 12,
+        "patience": 0,
+        "best_by": "val_loss",
+    },
 }
+
+#: What says nothing to a model that has a preset of its own: networks, their objectives, what they are fed.
+_OF_NETWORKS = ("model", "objective", "corruption")
 
 
 def settle(where: str, *given: Mapping[str, Any]) -> TrainConfig:
@@ -56,8 +76,33 @@ def settle(where: str, *given: Mapping[str, Any]) -> TrainConfig:
     stated: dict[str, Figure] = {}
     for figures in given:
         stated |= {name: typed(where, name, value) for name, value in figures.items()}
-    preset = stated.get("preset", "bank")
+    preset = stated.get("preset", _preset_of(stated.get("model")) or "bank")
     if preset not in PRESETS:
         raise DataError(f"{where}: preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    whole: dict[str, Any] = {**PRESETS[str(preset)], **stated}
-    return TrainConfig(**whole)
+    whole: dict[str, Any] = {"preset": preset, **PRESETS[str(preset)], **stated}
+    config = TrainConfig(**whole)
+    _check_preset(where, config)
+    return config
+
+
+def _preset_of(model: object) -> str | None:
+    """The preset that trains a model and nothing else."""
+    return MODELS[model].preset if isinstance(model, str) and model in MODELS else None
+
+
+def _check_preset(where: str, config: TrainConfig) -> None:
+    """Holds a model that has a preset of its own to that preset, and the preset to that model."""
+    own = _preset_of(config.model)
+    if own is None:
+        of = next((name for name, model in MODELS.items() if model.preset == config.preset), None)
+        if of is not None:
+            raise DataError(f"{where}: preset: {config.preset} is for model {of} alone, got {config.model}")
+        return
+    if config.preset != own:
+        raise DataError(f"{where}: preset: model {config.model} is trained by preset {own} alone")
+    figures: dict[str, Any] = {"preset": own, **PRESETS[own]}
+    plain = TrainConfig(**figures)
+    for name, group in GROUPS.items():
+        fixed = group in _OF_NETWORKS or name == "max_per_document"
+        if fixed and getattr(config, name) != getattr(plain, name):
+            raise DataError(f"{where}: {name}: model {config.model} has no use for it: leave it out")

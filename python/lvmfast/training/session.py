@@ -22,6 +22,7 @@ from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix
 from lvmfast.models.build import build
 from lvmfast.models.checkpoint import CheckpointInfo
 from lvmfast.models.config import ModelConfig
+from lvmfast.models.registry import MODELS
 from lvmfast.models.threads import worthwhile
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
@@ -193,13 +194,22 @@ def _readers(
     config: TrainConfig, sides: Sides, ranks: Ranks, progress: Progress
 ) -> tuple[StepReader, StepReader]:
     alone = Ranks(0, 1)
-    names = None
+    names, side = None, _learned_from(config, sides.train)
     if config.infonce:
-        names = identify(sides.train.sequences, sides.train.rows, config.threads, progress)
-    train = StepReader(config, sides.train, _documents(sides.train), names, ranks, trains=True)
+        names = identify(side.sequences, side.rows, config.threads, progress)
+    train = StepReader(config, side, _documents(side), names, ranks, trains=True)
     val_names = identify(sides.val.sequences, sides.val.rows, config.threads, progress)
     val = StepReader(config, sides.val, _documents(sides.val), val_names, alone, trains=False)
     return train, val
+
+
+def _learned_from(config: TrainConfig, side: Side) -> Side:
+    """All of the training side, or what a few weights are learned from."""
+    if not MODELS[config.model].neighbours:
+        return side
+    from lvmfast.training.lists import drawn_sequences
+
+    return replace(side, rows=side.rows[drawn_sequences(_documents(side), config.seed)])
 
 
 def _documents(side: Side) -> Rows:
@@ -262,7 +272,7 @@ def _statement(
     assert report is not None
     files = input_files(report)
     steps = reader.batching.steps(reader.document)
-    notes = [*sides.notes, *_read_notes(sides), *_batch_notes(config, reader, steps)]
+    notes = [*sides.notes, *_read_notes(sides), *_batch_notes(config, sides, reader, steps)]
     return {
         "preset": config.preset,
         "seed": config.seed,
@@ -279,10 +289,10 @@ def _statement(
         "provenance": dict(sides.train.sequences.provenance),
         "n_train": len(sides.train),
         "n_val": len(sides.val),
-        "train_documents": int(reader.document.max()) + 1,
+        "train_documents": int(_documents(sides.train).max()) + 1,
         "val_documents": int(_documents(sides.val).max()) + 1,
         "steps_per_epoch": steps,
-        "rows_per_step": len(sides.train) / steps,
+        "rows_per_step": len(reader.side) / steps,
         "notes": notes,
     }
 
@@ -293,8 +303,13 @@ def _read_notes(sides: Sides) -> list[str]:
     return list(dict.fromkeys(note for split in splits for note in split.notes))
 
 
-def _batch_notes(config: TrainConfig, reader: StepReader, steps: int) -> list[str]:
+def _batch_notes(config: TrainConfig, sides: Sides, reader: StepReader, steps: int) -> list[str]:
     found = []
+    if len(reader.side) < len(sides.train):
+        found.append(
+            f"the weights are learned from {len(reader.side):,} of {len(sides.train):,} sequences, in "
+            f"{int(reader.document.max()) + 1:,} documents drawn by the seed: more change so few no further"
+        )
     plain = -(-len(reader.side) // config.step_rows)
     if steps > plain:
         found.append(
