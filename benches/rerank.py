@@ -1,9 +1,10 @@
-"""What density and the listwise reranker add to copy-last, on documents that the reranker never saw.
+"""What density and the listwise reranker add to copy-last, and to each other, on documents that are new.
 
 The file is one that `lvmfast ingest` wrote in the chunk-matrix layout. Its documents are dealt into five
 folds, twice; no feature was chosen on either dealing, nor was anything changed between the two. A reranker
-is fitted to four folds, its lists retrieved from those folds' chunks, and scored on the fifth: in the pool
-of that fold's chunks (eval), and in that of all chunks (corpus), the query's own window always left out.
+and a lag mix are fitted to four folds, lists retrieved from those folds' chunks, and scored on the fifth: in
+the pool of that fold's chunks (eval), and in that of all chunks (corpus), the query's own window always left
+out.
 Nothing is fitted for copy-last and density, which in the pool of all chunks are the same for any split.
 Intervals are over articles.
 """
@@ -17,13 +18,14 @@ import numpy as np
 
 from common import machine
 from lvmfast.corpus.sequences import open_sequences
+from lvmfast.evals.augmented import augmented_rows, lag_mix_density
 from lvmfast.evals.bootstrap import cluster_interval, paired_interval
-from lvmfast.evals.density import density, final_ranks, rerank_by_density
+from lvmfast.evals.density import NEIGHBOURS, density, final_ranks, rerank_by_density
 from lvmfast.evals.metrics import query_values, retrieval_metrics
 from lvmfast.evals.ranks import truth_ranks
 from lvmfast.evals.rerank import fit_reranker, list_features
 from lvmfast.evals.search import top_k
-from lvmfast.models.baselines import predict_baseline
+from lvmfast.models.baselines import fit_lag_mix, predict_baseline
 
 FOLDS, DEPTH = 5, 50
 SPLITS = {"first split": 0, "second split": 1}
@@ -47,13 +49,15 @@ class Side:
     def features(self):
         return list_features(self.found, self.contexts, self.pool, self.density)
 
-    def ranks(self, reranker):
+    def ranks(self, reranker, mix):
         retrieved = truth_ranks(self.predicted, self.pool, self.truth, exclude=self.exclude)
+        queries, rows = lag_mix_density(self.contexts, mix), augmented_rows(self.pool, (NEIGHBOURS,))
         by_density = rerank_by_density(self.found, self.density)
         listwise = reranker.rerank(self.found, self.contexts, self.pool, self.density)
         return {
             "copy-last": retrieved,
             "density": final_ranks(by_density, self.truth, retrieved),
+            "lag-mix-density": truth_ranks(queries, rows, self.truth, exclude=self.exclude),
             "reranker": final_ranks(listwise, self.truth, retrieved),
         }
 
@@ -84,16 +88,17 @@ def main() -> None:
             reranker = fit_reranker(
                 train.features(), train.found.rows, train.truth, train.documents, length=sequences.length
             )
+            mix = fit_lag_mix(train.contexts, train.pool[train.truth])
             pools = {"eval": np.flatnonzero(fold == held), "corpus": np.arange(len(chunks))}
             for pool, rows in pools.items():
                 side = Side(chunks, windows[~seen], documents[~seen], rows)
-                for model, found in side.ranks(reranker).items():
+                for model, found in side.ranks(reranker, mix).items():
                     ranks[pool].setdefault(model, []).append(found)
             clusters.append(documents[~seen])
         articles = np.concatenate(clusters)
         for pool, of_model in ranks.items():
             joined = {model: np.concatenate(parts) for model, parts in of_model.items()}
-            base = query_values(joined["copy-last"])["R@5"]
+            baselines = {name: query_values(joined[name])["R@5"] for name in ("copy-last", "lag-mix-density")}
             for model, found in joined.items():
                 metrics = retrieval_metrics(found, retrieved=joined["copy-last"])
                 values = query_values(found)["R@5"]
@@ -103,9 +108,11 @@ def main() -> None:
                     f"[{low:.1f}, {high:.1f}], Contain@50 {metrics['Contain@50']:.1f}, "
                     f"MRR {metrics['MRR']:.3f}"
                 )
-                if model != "copy-last":
-                    low, high = paired_interval(values, base, articles)
-                    line += f", R@5 {values.mean() - base.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+                for name, base in baselines.items():
+                    if model != name:
+                        low, high = paired_interval(values, base, articles)
+                        gain = values.mean() - base.mean()
+                        line += f", over {name} {gain:+.1f} [{low:+.1f}, {high:+.1f}]"
                 print(line, flush=True)
 
 

@@ -659,6 +659,29 @@ def test_a_reranker_stands_in_the_table(files, tmp_path):
     assert any("the reranker was fitted to" in note for note in elsewhere.details["notes"])
 
 
+def test_a_reranker_is_fitted_to_windows_with_a_payload(files, tmp_path):
+    """The customary layout and the chunks of its documents give what the chunk matrix gives."""
+    from lvmfast.evals.fit import fit_on
+    from lvmfast.evals.rerank import load_reranker
+
+    chunks = files.payload  # with the documents of the evaluation set, which are not looked at
+    out = tmp_path / "reranker.safetensors"
+    arguments = ["rerank", "fit", files.train, "--payload", chunks, "--out", str(out)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    fitted, whole = load_reranker(out), fit_on(save(tmp_path / "train.npz", matrix(TRAIN_DOCS))).reranker
+    for name in ("mean", "scale", "hidden", "output"):
+        np.testing.assert_allclose(getattr(fitted, name), getattr(whole, name), atol=1e-9)
+    found = lvmfast.evaluate("copy-last", files.eval, train=files.train, rerank=str(out), **FAST)
+    assert found.find("copy-last + rerank")["split_status"] == "clean", "fitted to what was scanned"
+    against = {d["against"] for d in found.details["differences"] if d["model"] == "copy-last + rerank"}
+    assert against >= {"copy-last", "lag-mix-density"}
+    targets = fit_on(files.train)  # without a payload: retrieved from the targets
+    assert targets.queries == len(TRAIN_DOCS) * (CHUNKS - LENGTH)
+    with pytest.raises(DataError, match="keys are in"):
+        fit_on(files.train, payload=save(tmp_path / "few.npz", payload(list(TRAIN_DOCS)[:9])))
+
+
 def test_a_reranker_that_does_not_fit_is_refused(files, tmp_path):
     from dataclasses import replace
 

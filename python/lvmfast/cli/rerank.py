@@ -23,8 +23,12 @@ app.add_typer(commands, name="rerank")
 @exit_codes
 @holds("out", parents=False)
 def fit(
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Training sequences, as ingest writes them.")],
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Training sequences, in any layout.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the reranker goes.")],
+    payload: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id) to retrieve from."),
+    ] = None,
     model: Annotated[str, typer.Option(help="Who predicts: copy-last, mean or lag-mix.")] = "copy-last",
     depth: Annotated[int, typer.Option(help="Candidates that are put in order.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the fit.")] = 0,
@@ -37,7 +41,13 @@ def fit(
     from lvmfast.evals.rerank import save_reranker
 
     fitted = fit_on(
-        behind(train, ignore), model=model, depth=depth, seed=seed, threads=threads, allow_leaked=allow_leaked
+        behind(train, ignore),
+        payload=behind(payload, ignore),
+        model=model,
+        depth=depth,
+        seed=seed,
+        threads=threads,
+        allow_leaked=allow_leaked,
     )
     save_reranker(out, fitted.reranker)
     say(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lvmfast import _core
-from lvmfast.corpus.sequences import open_sequences
+from lvmfast.corpus import load_split
+from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
 from lvmfast.evals.density import density, final_ranks
 from lvmfast.evals.metrics import retrieval_metrics
-from lvmfast.evals.pools import DEPTH
+from lvmfast.evals.payload import VectorPayload, load_vector_payload
+from lvmfast.evals.pools import DEPTH, build_pool
+from lvmfast.evals.queries import Queries, open_queries
 from lvmfast.evals.ranks import truth_ranks
 from lvmfast.evals.rerank import Reranker, fit_reranker, list_features
 from lvmfast.evals.search import top_k
@@ -33,6 +37,7 @@ class Fit:
 def fit_on(
     train: Any,
     *,
+    payload: Any = None,
     model: str = "copy-last",
     depth: int = DEPTH,
     seed: int = 0,
@@ -42,7 +47,9 @@ def fit_on(
     """Fits a reranker to the lists that a baseline retrieves from the chunks of training documents.
 
     Args:
-        train: what `open_sequences` takes, in the chunk-matrix layout, whose pool is all of its chunks.
+        train: what `open_sequences` takes. In the chunk-matrix layout the pool is all of its chunks.
+        payload: vectors by (doc_id, chunk_id): the pool then is those of the training documents, and no
+            others are looked at. Without it, and in a layout that has windows alone, it is the targets.
         model: the baseline that predicts: copy-last, mean or lag-mix.
         depth: candidates of a list.
         seed: of the fit.
@@ -50,27 +57,22 @@ def fit_on(
         allow_leaked: read a quarantined file.
 
     Raises:
-        DataError: the file is of another layout or unreadable, or its pool has fewer than `depth` rows.
+        DataError: files that are unreadable or do not fit each other, chunks of windows that are not known by
+            key, or a pool of fewer than `depth` rows.
     """
-    sequences = open_sequences(train, allow_leaked=allow_leaked)
-    chunks, windows = sequences.chunk_vectors, sequences.windows
-    if chunks is None or windows is None:
-        raise DataError(
-            f"{sequences.dataset.files[0].name}: expected the chunk-matrix layout (chunk_vectors, windows), "
-            "which `lvmfast ingest` writes: a reranker needs the whole pool that training retrieves from"
-        )
-    contexts = chunks[windows[:, :-1]]
-    weights = fit_lag_mix(contexts, chunks[windows[:, -1]]) if model == "lag-mix" else None
+    queries = open_queries(train, allow_leaked=allow_leaked)
+    sequences = queries.sequences
+    chunks, truth, context = _pool(queries, payload, allow_leaked=allow_leaked)
+    contexts = sequences.contexts(np.arange(sequences.n))
+    weights = fit_lag_mix(contexts, queries.targets) if model == "lag-mix" else None
     predicted = predict_baseline(model, contexts, weights)
-    context = windows[:, :-1]
-    truth = windows[:, -1]
     found = top_k(predicted, chunks, depth, exclude=context, threads=threads)
     densities = density(chunks, threads=threads)
     features = list_features(found, contexts, chunks, densities, threads)
     stated = {
         "model": model,
         "weights": None if weights is None else weights.tolist(),
-        "train_hash": _core.blake3_bytes(np.ascontiguousarray(chunks).tobytes(), threads),
+        "train_hash": trained_hash(sequences, threads),
         "provenance": dict(sequences.provenance),
         "leak_status": "LEAKED" if sequences.dataset.leaked else "clean",
         "dim": sequences.dim,
@@ -93,3 +95,36 @@ def fit_on(
         retrieval_metrics(retrieved),
         retrieval_metrics(ranks, retrieved=retrieved),
     )
+
+
+def trained_hash(sequences: Sequences, threads: int = 0) -> str:
+    """What tells a set that a reranker was fitted to: BLAKE3 of its chunks, or of targets without any."""
+    chunks = sequences.chunk_vectors
+    vectors = sequences.targets(np.arange(sequences.n)) if chunks is None else chunks
+    return _core.blake3_bytes(np.ascontiguousarray(vectors).tobytes(), threads)
+
+
+def _pool(queries: Queries, payload: Any, *, allow_leaked: bool) -> tuple[Vectors, Rows, Rows]:
+    """(m, d) candidates, and rows of the truths (q,) and of the windows (q, length) among them."""
+    chunks, windows = queries.sequences.chunk_vectors, queries.sequences.windows
+    if payload is None and chunks is not None and windows is not None:
+        return chunks, windows[:, -1].astype(np.int64), windows[:, :-1].astype(np.int64)
+    given = None
+    if payload is not None:
+        given = _own(queries, load_vector_payload(load_split(payload, allow_leaked=allow_leaked)))
+    pool = build_pool("eval" if given is None else "corpus", queries, given)
+    if pool.context is None:
+        raise DataError(f"{queries.name}: rerank: {'; '.join(pool.notes)}")
+    return pool.vectors, pool.truth, pool.context
+
+
+def _own(queries: Queries, payload: VectorPayload) -> VectorPayload:
+    """The payload's chunks of the training documents: others may be those that an evaluation asks about."""
+    if queries.keys is None:
+        return payload  # which no pool can be made of
+    documents = _core.KeyTable(2, 0)
+    documents.insert(np.ascontiguousarray(queries.keys[:, :2]))
+    own = np.flatnonzero(documents.find(np.ascontiguousarray(payload.keys[:, :2])) >= 0)
+    keys, table = np.ascontiguousarray(payload.keys[own]), _core.KeyTable(4, 0)
+    table.insert(keys)
+    return replace(payload, keys=keys, vectors=np.ascontiguousarray(payload.vectors[own]), table=table)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
 from lvmfast.evals.density import density, final_ranks, rerank_by_density
+from lvmfast.evals.fit import trained_hash
 from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import DEPTH, Pool
 from lvmfast.evals.queries import Queries
@@ -142,7 +142,4 @@ def fitted_elsewhere(reordering: Reordering, train: Sequences | None, threads: i
     """Whether it was fitted to chunks that are not those of the training set that was scanned."""
     if reordering.fitted_to is None:
         return False
-    chunks = None if train is None else train.chunk_vectors
-    if chunks is None:
-        return True
-    return _core.blake3_bytes(np.ascontiguousarray(chunks).tobytes(), threads) != reordering.fitted_to
+    return train is None or trained_hash(train, threads) != reordering.fitted_to
