@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.plain import arrow_numbers
+from lvmfast.corpus.side_by_side import ReadBeside, in_turn
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
@@ -35,9 +36,6 @@ _SHAPES: tuple[tuple[Column, str, str], ...] = (
     ("context", "dim", _DIMENSION),
     ("context", "context_length", _LENGTH),
 )
-
-#: Files whose reading begins, where they are objects in a store, while one before them is read.
-FILES_AHEAD = 16
 
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -91,6 +89,11 @@ class Batch:
         """The columns that are there, by the names of the fields that hold them."""
         fields = {name: getattr(self, name) for name in (_FIELDS.get(column, column) for column in COLUMNS)}
         return {name: values for name, values in fields.items() if values is not None}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns that are there."""
+        return sum(int(values.nbytes) for values in self.stored().values())
 
     def keep(self, rows: Rows) -> None:
         """Has rows of the batch kept, where that spares reading them again, for `Dataset.take`."""
@@ -325,13 +328,19 @@ class Dataset:
         if wanted is not None:
             yield from self._batches_holding(wanted, columns, rows)
             return
-        begun: deque[Iterator[Batch]] = deque()
-        for place in range(len(self.files)):
-            for file in self.files[place + len(begun) : place + 1 + FILES_AHEAD]:
-                begun.append(file.batches([c for c in columns if c in file.fields], rows))
-            for batch in begun.popleft():
+        readings = [
+            partial(file.batches, [c for c in columns if c in file.fields], rows) for file in self.files
+        ]
+        for place, batches in enumerate(in_turn(readings, beside=self.read_beside(columns))):
+            for batch in batches:
                 yield replace(batch, file=place, start=start)
                 start += batch.rows
+
+    def read_beside(self, columns: Sequence[Column]) -> bool:
+        """Whether threads may read several of its files at once: texts and ids, whose blocks are small."""
+        return not {"vector", "context"} & set(columns) and all(
+            isinstance(file, ReadBeside) and file.origin is not None for file in self.files
+        )
 
     def _batches_holding(self, wanted: Rows, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
         start = 0

@@ -32,6 +32,7 @@ from lvmfast.corpus.joined import joined
 from lvmfast.corpus.kept import KeptRows
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.shapes import shaped
+from lvmfast.corpus.side_by_side import ReadBeside
 from lvmfast.corpus.sliced import spans
 from lvmfast.corpus.values import (
     MAX_ROW_BYTES,
@@ -51,7 +52,7 @@ Scan = Callable[[list[str], int, Rows | None], Iterator[tuple[int, pa.RecordBatc
 _FIRST = 1000
 
 
-class TableFile:
+class TableFile(ReadBeside):
     """A `SplitFile` over an Arrow schema and a `Scan` that streams its record batches.
 
     Raises:

@@ -29,6 +29,11 @@ class VectorColumn:
         """Rows."""
         return self.shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values and of their numbers."""
+        return self.values.nbytes + (0 if self.numbers is None else self.numbers.nbytes)
+
     def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> VectorColumn:
         """Some rows: of a slice a view, and otherwise no more copied than was held once for each place."""
         if self.numbers is not None:

@@ -22,15 +22,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lvmfast.corpus.dataset import FILES_AHEAD, Batch, Column, Dataset, SplitFile
+from lvmfast.corpus.dataset import Batch, Column, Dataset, SplitFile
+from lvmfast.corpus.side_by_side import in_turn
 from lvmfast.errors import DataError
 from lvmfast.parse import parse_json
 
@@ -138,11 +139,8 @@ def spans_read(
     dataset: Dataset, spans: Sequence[Span], columns: Sequence[Column], rows: int
 ) -> Iterator[tuple[Span, Iterator[Batch]]]:
     """Each span with its batches; those of the next files are begun meanwhile."""
-    begun: deque[Iterator[Batch]] = deque()
-    for place, span in enumerate(spans):
-        for following in spans[place + len(begun) : place + 1 + FILES_AHEAD]:
-            begun.append(following.batches(dataset.files[following.file], columns, rows))
-        yield span, begun.popleft()
+    readings = [partial(span.batches, dataset.files[span.file], columns, rows) for span in spans]
+    yield from zip(spans, in_turn(readings, beside=dataset.read_beside(columns)), strict=True)
 
 
 def pack(header: Cut, tree: Cut) -> bytes:
