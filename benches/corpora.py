@@ -35,6 +35,7 @@ from zlib_ng import gzip_ng
 from common import machine
 from lvmfast import _core
 from lvmfast.corpus import load_split
+from lvmfast.corpus.budget import reading_within
 from lvmfast.corpus.looks import begins_again
 from text import english
 
@@ -93,6 +94,30 @@ def write(megabytes: int) -> None:
     (FOLDER / f"{megabytes}.done").touch()
 
 
+def write_many(files: int = 16) -> Path:
+    """The corpus in so many files of each format, a folder for each."""
+    many = FOLDER / "many"
+    if many.exists() and (many / "done").exists():
+        return many
+    with (FOLDER / "train.jsonl").open("rb") as stream:
+        lines = stream.readlines()
+    for part in range(files):
+        data = lines[part * len(lines) // files : (part + 1) * len(lines) // files]
+        table = pa.Table.from_pylist([json.loads(line) for line in data])
+        for kind in ("jsonl", "jsonl.gz", "jsonl.zst", "parquet"):
+            (many / kind).mkdir(parents=True, exist_ok=True)
+        plain = many / "jsonl" / f"{part:02}.jsonl"
+        plain.write_bytes(b"".join(data))
+        for kind, command in (("jsonl.gz", "gzip"), ("jsonl.zst", "zstd")):
+            with (many / kind / f"{part:02}.{kind}").open("wb") as out:
+                subprocess.run([command, "-qc", str(plain)], check=True, stdout=out)
+        pq.write_table(
+            table, many / "parquet" / f"{part:02}.parquet", compression="zstd", row_group_size=20_000
+        )
+    (many / "done").touch()
+    return many
+
+
 def processor_seconds() -> float:
     """Of this process and of those that it waited for."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -125,6 +150,16 @@ def ours(path: Path) -> Way:
     def read() -> int:
         batches = load_split(path).batches(["text"], 8192)
         return sum(int(np.diff(_offsets(batch.text)[[0, -1]])[0]) for batch in batches)
+
+    return read
+
+
+def one_after_the_other(path: Path) -> Way:
+    """As `ours`, a file at a time."""
+
+    def read() -> int:
+        with reading_within(None, threads=1):
+            return int(ours(path)())
 
     return read
 
@@ -294,6 +329,13 @@ def main() -> None:
     one = {min(os.sched_getaffinity(0))}
     halves = {"two files": scan(FOLDER / "halves"), "on one core": scan(FOLDER / "halves", cores=one)}
     show("Scan of two files of jsonl", size, halves, args.rounds)
+    many = write_many()
+    for name in ("jsonl", "jsonl.gz", "jsonl.zst", "parquet"):
+        folder = many / name
+        at_once = {"lvmfast": ours(folder), "one file after the other": one_after_the_other(folder)}
+        show(f"Reading text out of many files, {name}", size, at_once, args.rounds)
+        on_one = {"many files": scan(folder), "on one core": scan(folder, cores=one)}
+        show(f"Scan of many files, {name}", size, on_one, args.rounds)
     copied = copying(FOLDER / "zstd.parquet")
     show(
         "Text in memory",
