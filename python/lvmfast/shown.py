@@ -6,6 +6,7 @@ pages go through `visible`.
 
 from __future__ import annotations
 
+import math
 import sys
 import unicodedata
 from enum import Enum
@@ -64,6 +65,13 @@ def _shortened(text: str) -> str:
     if len(text) <= LONGEST:
         return text
     return f"{text[:_HEAD]} ... ({len(text) - _HEAD - _TAIL:,} characters) ... {text[-_TAIL:]}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 with one decimal, or as many as it takes to tell it from nothing and from all: 0.03%."""
+    least = min(share, 1 - share)
+    decimals = max(1, math.ceil(-math.log10(100 * least) - 1e-9)) if 0 < least < 0.5 else 1
+    return f"{share:.{decimals}%}"
 
 
 def say(*lines: object) -> None:

@@ -10,6 +10,7 @@ from lvmfast.calibration.threshold import Calibration
 from lvmfast.leaks.results import NearestRows
 from lvmfast.report.nearest import distribution
 from lvmfast.report.survival import Line, Mark, survival_svg
+from lvmfast.shown import percent
 
 MEANINGS = {
     "same": "the same text, in other type or punctuation",
@@ -67,7 +68,7 @@ def lines(found: Calibration) -> Iterator[str]:
             f"(95%: {low:,.0f} to {high:,.0f}), if none of them is a paraphrase"
         )
         if one.found:
-            yield "  finds " + ", ".join(f"{kind} {share:.1%}" for kind, share in one.found.items())
+            yield "  finds " + ", ".join(f"{kind} {percent(share)}" for kind, share in one.found.items())
         if not one.separate:
             yield "  does not find all edited texts that it is for, which the encoder does not tell apart"
     if not found.duplicates:

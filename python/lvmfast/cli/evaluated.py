@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lvmfast.report.eval_sentences import phase_1_sentence
-from lvmfast.report.terminal import cell, show_table
-from lvmfast.shown import say
+from lvmfast.report.terminal import Name, cell, show_table
+from lvmfast.shown import percent, say
 
 if TYPE_CHECKING:
     from lvmfast.evals.evaluation import Evaluation
@@ -81,12 +81,12 @@ def _table(evaluation: Evaluation, pool: str, context: str) -> Table:
     where = f"context {context}" + (" of the pool" if context == "out" else " the pool")
     title = f"{stamp}pool {pool} ({_candidates(first)}), {where}, {first['n_queries']:,} queries"
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    table.add_column("model", overflow="fold")
+    table.add_column("model")
     for name in SHOWN:
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        model = cell(record["model"]) + cell(" (an oracle)" if record["equals_oracle"] else "")
-        table.add_row(model, *(_cell(record, metric) for metric in SHOWN))
+        model = record["model"] + (" (an oracle)" if record["equals_oracle"] else "")
+        table.add_row(Name(model), *(_cell(record, metric) for metric in SHOWN))
     chance = first["chance"]
     table.add_row("[dim]chance[/]", *(f"[dim]{_number(name, chance.get(name))}[/]" for name in SHOWN))
     return table
@@ -96,14 +96,14 @@ def _gated(found: Sequence[Mapping[str, Any]]) -> Table:
     """What limiting candidates to the query's domain takes and gives."""
     title = "candidates of the query's domain alone: without the gate -> with it"
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    table.add_column("model", overflow="fold")
+    table.add_column("model")
     for name in ("left", "shut out", "R@5", "Contain@50", "P50 ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in found:
         pairs = [_pair(row[name], 1) for name in ("R@5", "Contain@50")] + [_pair(row["P50"], 2)]
         table.add_row(
-            cell(row["name"]),
-            f"{row['share_of_candidates']:.1%}",
+            Name(row["name"]),
+            percent(row["share_of_candidates"]),
             f"{row['shut_out']:,}",
             *pairs,
         )
@@ -114,12 +114,12 @@ def _approximate(index: str, found: Sequence[Mapping[str, Any]]) -> Table:
     """What an approximate index misses and saves."""
     title = cell(f"through the index {index}: exact -> index", "italic")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    table.add_column("model", overflow="fold")
+    table.add_column("model")
     for name in ("recall", "R@5", "Contain@50", "P50 ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in found:
         pairs = [_pair(row[name], 1) for name in ("R@5", "Contain@50")] + [_pair(row["P50"], 2)]
-        table.add_row(cell(row["model"]), f"{row['recall']:.1%}", *pairs)
+        table.add_row(Name(row["model"]), percent(row["recall"]), *pairs)
     return table
 
 

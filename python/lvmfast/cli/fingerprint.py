@@ -13,7 +13,7 @@ from lvmfast.cli.values import assignments, behind
 from lvmfast.exits import Answer
 from lvmfast.leaks.options import DEFAULT_MIN_CHARS
 from lvmfast.report.progress import progress_display
-from lvmfast.shown import say
+from lvmfast.shown import percent, say
 from lvmfast.splits.fingerprint import fingerprint as run_fingerprint
 from lvmfast.stores import holds
 
@@ -65,7 +65,7 @@ def fingerprint(
     say(f"{out}: {rows:,} rows, {written.size:,} bytes ({written.size / max(1, rows):.1f} a row)")
     say(f"columns: {', '.join(sorted(written.columns))}")
     if (grams := written.grams) is not None:
-        wrong = f"wrong about {grams.false_positive_rate:.2%} of the runs of words that it lacks"
+        wrong = f"wrong about {percent(grams.false_positive_rate)} of the runs of words that it lacks"
         say(f"overlap: a filter of {grams.blocks.nbytes:,} bytes, {wrong}")
     say(f"identity: {written.identity}")
     return Answer.YES

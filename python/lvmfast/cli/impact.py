@@ -13,7 +13,7 @@ from rich.table import Table
 from lvmfast.cli.app import app, exit_codes
 from lvmfast.exits import Answer
 from lvmfast.report.impact_sentences import figure, interval_text
-from lvmfast.report.terminal import cell, show_table
+from lvmfast.report.terminal import Name, cell, show_table
 from lvmfast.shown import say, say_json, tell
 from lvmfast.stores import holds
 
@@ -116,14 +116,14 @@ def _by_group(model: Mapping[str, Any]) -> Table:
     """A line for any level, one for each, and one for each file; where there is one, it is the first line."""
     role = ", the control" if model["control"] else ""
     table = Table(title=cell(f"{model['name']}{role}: {model['metric']}"), title_justify="left", box=None)
-    table.add_column("leaked at", overflow="fold")
+    table.add_column("leaked at")
     for name in ("leaked items", "all", "clean", "leaked", "gain, 95% interval", "z"):
         table.add_column(name, justify="right", no_wrap=name.startswith("gain"))
     groups = {"any level": model["overall"], **(model["levels"] if len(model["levels"]) > 1 else {})}
     if len(model["files"]) > 1:
         groups |= {found["file"]: found for found in model["files"]}
     for name, found in groups.items():
-        table.add_row(cell(name), *_cells(model, found))
+        table.add_row(Name(name), *_cells(model, found))
     return table
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from lvmfast.gates import Judged, Verdicts
 from lvmfast.report.checks import Check, Checked, Outcome
-from lvmfast.report.terminal import cell, show_table
+from lvmfast.report.terminal import Name, cell, show_table
 from lvmfast.shown import say
 from lvmfast.training.history import Run
 
@@ -20,11 +20,11 @@ def show_verdicts(verdicts: Verdicts) -> None:
     """A row for each gate."""
     table = Table(box=None, pad_edge=True, header_style="bold")
     for name in ("gate", "status", "found", "asked", ""):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "status")
     for judged in verdicts.gates:
         status = Text(judged.status.replace("_", " "), style=STYLES[judged.status])
         table.add_row(
-            cell(judged.gate.name), status, cell(_value(judged)), cell(judged.gate.asks), cell(judged.reason)
+            Name(judged.gate.name), status, cell(_value(judged)), cell(judged.gate.asks), cell(judged.reason)
         )
     show_table(table)
 

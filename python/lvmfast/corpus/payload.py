@@ -23,6 +23,7 @@ from lvmfast.corpus.keys import Keys, newly_inserted, pair_keys, text_bytes
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.values import TEXT_BYTES
 from lvmfast.errors import DataError
+from lvmfast.shown import percent
 
 _KEY: tuple[Column, ...] = ("doc_id", "chunk_id")
 #: Below this share of covered rows the payload belongs to another split.
@@ -229,8 +230,10 @@ def join(split: Dataset, payload: Payload) -> Dataset:
     advice = ""
     if hits[better] > hits[0]:
         rate = hits[better] / keyed
-        advice = f"; with chunk ids of the split {better:+d} it would be {rate:.2%}: are they off by one?"
-    figure = f"{coverage.rate:.2%} of the rows have a text in {payload.name} ({hits[0]} of {keyed})"
+        advice = (
+            f"; with chunk ids of the split {better:+d} it would be {percent(rate)}: are they off by one?"
+        )
+    figure = f"{percent(coverage.rate)} of the rows have a text in {payload.name} ({hits[0]} of {keyed})"
     if total and coverage.rate < _LEAST_COVERAGE:
         name = ", ".join(file.name for file in split.files[:3])
         raise DataError(f"{name}: only {figure}{advice}")

@@ -18,6 +18,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.corpus.pointers import refuse_pointer
 from lvmfast.errors import DataError
 from lvmfast.parse import Fields, parse_json, read_json
+from lvmfast.shown import percent
 from lvmfast.stores import FileInfo, Identity, Source, as_source, is_uri
 
 QUARANTINE = "LEAKED_EVAL_SETS"
@@ -285,6 +286,8 @@ def moved_away(path: str) -> str:
 def leak_sentence(entry: HasEntry) -> str:
     """At which levels the file leaked, and how much of it."""
     rates = [
-        f"{level} ({count['rate']:.1%})" for level, count in entry.entry["levels"].items() if count["matched"]
+        f"{level} ({percent(count['rate'])})"
+        for level, count in entry.entry["levels"].items()
+        if count["matched"]
     ]
     return f"seen in training at {', '.join(rates)}" if rates else "quarantined by force, with no row matched"

@@ -22,6 +22,7 @@ from lvmfast.evals.metrics import METRICS, hit_counts, query_values, retrieval_m
 from lvmfast.evals.payload import batch_keys, load_vector_payload
 from lvmfast.evals.scoring import Bootstrap, intervals
 from lvmfast.parse import parse_json
+from lvmfast.shown import percent
 
 ROWS = ("hit_indices", "retrieved_indices")
 SCORES = ("hit_scores", "scores")
@@ -130,9 +131,9 @@ def load_truth(path: str | Path, payload: str | Path | None = None, *, allow_lea
     row = table.find(keys)
     missing = np.flatnonzero(row < 0)
     if len(missing):
-        share = 100 * (1 - len(missing) / len(row))
+        share = percent(1 - len(missing) / len(row))
         raise DataError(
-            f"{payload}: holds {len(row) - len(missing)} of the {len(row)} keys of {path} ({share:.1f}%); "
+            f"{payload}: holds {len(row) - len(missing)} of the {len(row)} keys of {path} ({share}); "
             f"the first that it lacks is that of query {missing[0]}"
         )
     if "vector" in dataset.columns and "vector" in other.columns:

@@ -17,6 +17,7 @@ from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sequences import open_sequences
 from lvmfast.errors import DataError
 from lvmfast.evals.queries import integer_keys
+from lvmfast.shown import percent
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def truth_rows(dataset: Dataset, dim: int, keys: Keys | None, payload: VectorPay
             best = max(shifted, key=lambda shift: shifted[shift])
             if shifted[best] > covered:
                 rate = shifted[best] / len(keys)
-                advice = f"; with chunk ids {best:+d} it would be {rate:.1%}: are they off by one?"
+                advice = f"; with chunk ids {best:+d} it would be {percent(rate)}: are they off by one?"
         raise DataError(
-            f"{name}: {covered / len(keys):.1%} of the keys are in {payload.name} "
+            f"{name}: {percent(covered / len(keys))} of the keys are in {payload.name} "
             f"({covered} of {len(keys)}; the first that is not is row {missing[0]}){advice}"
         )
     return truth

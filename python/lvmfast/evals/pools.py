@@ -16,6 +16,7 @@ from lvmfast.evals.metrics import CONTAINS
 from lvmfast.evals.payload import VectorPayload, truth_rows
 from lvmfast.evals.queries import PRECEDING, Queries
 from lvmfast.evals.vectors import pair_scores
+from lvmfast.shown import percent
 
 PoolName = Literal["eval", "corpus", "same-doc"]
 POOLS: tuple[PoolName, ...] = ("eval", "corpus", "same-doc")
@@ -143,7 +144,7 @@ def _context_rows(
         agreement = _agreement(queries, rows, vectors)
         if agreement < AGREEMENT:
             return None, (
-                f"the windows are not the chunks before their targets ({agreement:.1%} of the vectors "
+                f"the windows are not the chunks before their targets ({percent(agreement)} of the vectors "
                 "agree), and the file does not say which they are: the query's context cannot be taken out",
             )
     own = rows == truth[:, None]

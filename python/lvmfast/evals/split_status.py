@@ -18,6 +18,7 @@ from lvmfast.evals.queries import Queries
 from lvmfast.levels import LEVELS
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import undecided_count
+from lvmfast.shown import percent
 from lvmfast.splits.fingerprint import fingerprint_identity
 
 #: `unscanned`: there was no training set to scan against; `undecided`: a fingerprint leaves rows open.
@@ -140,7 +141,7 @@ def scan_split(
     matched = [name for name in LEVELS if name in levels and levels[name].matched]
     seen = [name for name in matched if LEVELS[name].two_sided]
     if seen:
-        reasons.append("seen in training at " + ", ".join(f"{k} ({levels[k].rate:.1%})" for k in seen))
+        reasons.append("seen in training at " + ", ".join(f"{k} ({percent(levels[k].rate)})" for k in seen))
     open_ = [f"{k} ({levels[k].undecided:,} rows)" for k in levels if levels[k].undecided]
     if open_:
         reasons.append(f"the fingerprint does not decide {', '.join(open_)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from lvmfast.report import eval_sentences
 from lvmfast.report.template import template
+from lvmfast.shown import percent
 
 EVAL_PAGE = "eval.html"
 SHOWN = ("R@1", "R@5", "R@10", "R@20", "Contain@20", "Contain@50", "MRR", "Eff@5", "nDCG@10", "mean_cosine")
@@ -34,7 +35,7 @@ def draw_evaluation(records: Sequence[Mapping[str, Any]], details: Mapping[str, 
         )
 
     title, tone = eval_sentences.headline(details)
-    return template("eval.html.j2").render(
+    return template("eval.html.j2", percent=percent).render(
         records=records,
         details=details,
         places=_places(records),

@@ -8,6 +8,7 @@ import numpy as np
 
 from lvmfast.leaks.findings import LevelFinding
 from lvmfast.leaks.results import NearestRows
+from lvmfast.shown import percent
 
 BINS = 400
 #: Edge k is (k - 200) / 200, rounded once; the last bin holds 1.0 as well.
@@ -39,5 +40,5 @@ def nearest_sentence(finding: LevelFinding, nearest: NearestRows) -> str:
     share = float(np.mean(cosine >= threshold))
     return (
         f"{finding.level}: nearest training row of {len(cosine):,} eval rows: median cosine {median:.3f}, "
-        f"highest {cosine.max():.3f}; {share:.1%} at or above {threshold:g}"
+        f"highest {cosine.max():.3f}; {percent(share)} at or above {threshold:g}"
     )

@@ -20,12 +20,14 @@ from lvmfast.leaks.rules import RULES
 from lvmfast.levels import LEVELS
 from lvmfast.report.shares import share_bar, side_bar
 from lvmfast.report.template import template
+from lvmfast.shown import percent
 
 if TYPE_CHECKING:
     from lvmfast.report.carried import Carried
 
 PAGE = "report.html"
 FOLDER = Path(__file__).parent
+UNKNOWN = "not known"
 SCRIPTS = ("texts.js", "sources.js", "review.js")
 
 
@@ -52,15 +54,15 @@ def draw_page(
     def number(path: str) -> Markup:
         """A count of the summary for people, with its place for programs."""
         value = _at(summary, path)
-        shown = "–" if value is None else f"{value:,}"
+        shown = UNKNOWN if value is None else f"{value:,}"
         return Markup('<data value="{}" data-number="{}">{}</data>').format(
             "" if value is None else value, path, shown
         )
 
-    def percent(path: str) -> Markup:
+    def rate(path: str) -> Markup:
         value = _at(summary, path)
         return Markup('<data value="{}" data-number="{}">{}</data>').format(
-            "" if value is None else repr(value), path, _percent(value)
+            "" if value is None else repr(value), path, UNKNOWN if value is None else percent(value)
         )
 
     # Few pages have a chart, and what draws it takes as long to load as a small scan takes to run.
@@ -92,7 +94,7 @@ def draw_page(
 
         review = carried(summary, matches, overlaps)
     script = _script() if review else None
-    return template("page.html.j2", bytes=_bytes).render(
+    return template("page.html.j2", bytes=_bytes, percent=percent).render(
         review=review,
         config=None if review is None else Markup(_json(review.config)),
         script=None if script is None else Markup(script),
@@ -100,7 +102,7 @@ def draw_page(
         summary=summary,
         sides=[side for side in ("train", "eval") if side in summary["inputs"]],
         number=number,
-        percent=percent,
+        rate=rate,
         line_of=line_of,
         side_bar=side_bar,
         share_bar=share_bar,
@@ -141,17 +143,6 @@ def _at(summary: Mapping[str, Any], path: str) -> Any:
         path.split("."),
         summary,
     )
-
-
-def _percent(rate: float | None) -> str:
-    """A rate that reads 0% or 100% only where it is."""
-    if rate is None:
-        return "–"
-    if 0 < rate < 0.0005:
-        return "<0.1%"
-    if 0.9995 <= rate < 1:
-        return ">99.9%"
-    return f"{rate:.1%}"
 
 
 def _bytes(size: int) -> str:

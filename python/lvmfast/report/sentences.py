@@ -10,6 +10,7 @@ from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.published import rows_by_rule
 from lvmfast.leaks.rules import OWN, RULES
 from lvmfast.levels import LEVELS
+from lvmfast.shown import percent
 
 
 def closing_line(findings: Findings) -> str:
@@ -137,7 +138,7 @@ def _by_rule(finding: LevelFinding) -> str:
 
 def _percent(finding: LevelFinding) -> str:
     rate = finding.judged.rate if finding.judged else None
-    return "-" if rate is None else f"{rate:.1%}"
+    return "-" if rate is None else percent(rate)
 
 
 def _coverage(findings: Findings, what: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +18,7 @@ from lvmfast.leaks.rules import RULES
 from lvmfast.leaks.tally import FileCount, Rows, count_by_file
 from lvmfast.report.nearest import nearest_sentence
 from lvmfast.report.sentences import beside_sentences, level_name, not_checked, undecided_count
-from lvmfast.shown import line, say, tell
+from lvmfast.shown import line, percent, say, tell
 
 COLOURS: dict[Status, str] = {
     "clean": "green",
@@ -32,9 +34,46 @@ def cell(text: object, style: str = "") -> Text:
     return Text(line(text), style=style)
 
 
+class Name:
+    """A name from outside in a cell: whole, or where there is no room, its end behind a number."""
+
+    #: Characters that a column of names has at least.
+    LEAST = 16
+
+    def __init__(self, name: object) -> None:
+        """`name` as one visible line."""
+        self.name = line(name)
+        self.number = 0  #: by which `show_table` tells it whole
+        self.shortened = False  #: whether it was printed so
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Columns that it takes."""
+        width = cell_len(self.name)
+        return Measurement(min(width, self.LEAST), width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What is printed in the room that there is."""
+        room = options.max_width - len(f"[{self.number}] …")
+        if cell_len(self.name) <= options.max_width:
+            yield Text(self.name)
+            return
+        self.shortened = True
+        end = self.name
+        while cell_len(end) > room:
+            end = end[1:]
+        yield Text(f"[{self.number}] …{end}", no_wrap=True, overflow="ignore")
+
+
 def show_table(table: Table, *, on_stderr: bool = False) -> None:
-    """Prints a table, whose texts from outside are `cell`s."""
+    """Prints a table, whose texts from outside are `cell`s and `Name`s, and below it names that do not fit."""
+    names = [name for column in table.columns for name in column.cells if isinstance(name, Name)]
+    for number, name in enumerate(names, 1):
+        name.number = number
     Console(stderr=on_stderr).print(table)
+    out = tell if on_stderr else say
+    for name in names:
+        if name.shortened:
+            out(f"[{name.number}] {name.name}")
 
 
 def show(findings: Findings, *, on_stderr: bool = False) -> None:
@@ -102,7 +141,7 @@ def _ratio(finding: LevelFinding, side: Side) -> str:
     matched, rate = finding.matched(side), finding.rate(side)
     if matched is None:
         return "-"
-    share = "" if rate is None else f" ({rate:.1%})"
+    share = "" if rate is None else f" ({percent(rate)})"
     return f"{matched:,}/{finding.sides[side].checked:,}{share}"
 
 
@@ -119,25 +158,25 @@ def _by_file(findings: Findings, side: Side) -> Table:
     table = Table(
         box=SIMPLE_HEAD, pad_edge=False, title=f"{side} rows matched, by file", title_justify="left"
     )
-    table.add_column("file", overflow="fold")
+    table.add_column("file")
     for finding in checked:
-        table.add_column(finding.level, justify="right")
+        table.add_column(finding.level, justify="right", no_wrap=True)
     for place, name in enumerate(findings.sides[side].names):
         counts = [finding.sides[side].files[place] for finding in checked]
-        table.add_row(cell(name), *map(_file_ratio, counts))
+        table.add_row(Name(name), *map(_file_ratio, counts))
     return table
 
 
 def _by_rule(findings: Findings, finding: LevelFinding, by_rule: Mapping[str, Rows]) -> Table:
     title = f"eval rows that each rule calls leaked at {finding.level}, by file"
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    table.add_column("file", overflow="fold")
+    table.add_column("file")
     for rule in by_rule:
-        table.add_column(RULES[rule].name, justify="right")
+        table.add_column(RULES[rule].name, justify="right", no_wrap=True)
     info = findings.sides["eval"]
     counts = [count_by_file(rows, info.file_starts).tolist() for rows in by_rule.values()]
     for place, name in enumerate(info.names):
-        table.add_row(cell(name), *(f"{of_rule[place]:,}" for of_rule in counts))
+        table.add_row(Name(name), *(f"{of_rule[place]:,}" for of_rule in counts))
     return table
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lvmfast.shown import percent
+
 _HEAD = """# Do not evaluate on these files
 
 They were seen in training, wholly or in part. A model that was trained on the training set named below can
@@ -53,7 +55,7 @@ def _section(entry: Mapping[str, Any]) -> str:
 
 
 def _ratio(count: Mapping[str, Any]) -> str:
-    rate = "" if count["rate"] is None else f" ({count['rate']:.1%})"
+    rate = "" if count["rate"] is None else f" ({percent(count['rate'])})"
     return f"{count['matched']:,} of {count['checked']:,} checked{rate}"
 
 

@@ -10,6 +10,13 @@ const WORDS_OF_SIDE = { train: "Training text", eval: "Evaluation text" };
 const number = (value) => value.toLocaleString("en-US");
 const counted = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
 
+/** A share of 1, with as many decimals as it takes to tell it from nothing and from all (lvmfast/shown.py). */
+function percent(share) {
+  const least = Math.min(share, 1 - share);
+  const decimals = least > 0 && least < 0.5 ? Math.max(1, Math.ceil(-Math.log10(100 * least) - 1e-9)) : 1;
+  return `${(100 * share).toFixed(decimals)}%`;
+}
+
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -176,7 +183,7 @@ class Review {
 
   #badges(row, level) {
     const badge = (words, kind = "") => element("span", { class: `badge ${kind}` }, words);
-    const score = level.excerpts ? `${(100 * row.score).toFixed(1)}% covered` : level.cosine ? row.score.toFixed(6) : "";
+    const score = level.excerpts ? `${percent(row.score)} covered` : level.cosine ? row.score.toFixed(6) : "";
     const pairs = (row.train_count ?? 1) * (row.eval_count ?? 1);
     return [
       element("span", { class: "badge" }, element("b", {}, row.level), score ? ` ${score}` : ""),
