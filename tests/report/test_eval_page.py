@@ -71,6 +71,47 @@ def test_it_renders_in_a_browser(evaluation, scheme):
         assert shown == (f"{expected:.1f}%" if percent else f"{expected:.3f}"), path
 
 
+@needs_browser
+def test_no_column_is_cut_off_and_each_difference_stands_once(evaluation):
+    with opened_page(evaluation / "eval.html", "light") as page:
+        page.set_viewport_size({"width": 1200, "height": 900})
+        cut = page.evaluate(
+            "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length"
+        )
+        contexts = page.eval_on_selector_all("table.scores", "all => all.map(e => e.dataset.context)")
+        rows = page.eval_on_selector_all(
+            "table.differences tbody tr",
+            "all => all.map(e => [...e.cells].slice(0, 3).map(c => c.innerText))",
+        )
+        text = page.inner_text("body")
+    assert cut == 0
+    assert contexts == ["out", "in"] * 2
+    pairs = [(frozenset(models), place) for *models, place in rows]
+    assert len(set(pairs)) == len(pairs) > 0
+    stated = json.loads((evaluation / "evaluation.json").read_text())["differences"]
+    assert len(pairs) == len(
+        {(frozenset((d["model"], d["against"])), d["pool"], d["context"]) for d in stated}
+    )
+    assert "–" not in text.replace("\u2013 evaluation", "")
+
+
+def test_what_is_not_decided_has_its_reason(evaluation):
+    records, details = (
+        json.loads((evaluation / name).read_text("utf-8")) for name in ("metrics.json", "evaluation.json")
+    )
+    assert "Not decided, because" not in draw_evaluation(records, details)
+    open_ = {**details, "exit_code": 3, "stamp": "", "gates_asked": "minimum"}
+    page = draw_evaluation(records, open_)
+    assert "<h1>Not decided</h1>" in page
+    gates = [g for g in details["gates"][details["chief"]]["minimum"]["gates"] if g["reason"]]
+    assert gates
+    for gate in gates:
+        assert f"the gate {gate['name']} (" in page
+        assert f", as {gate['reason']}" in page
+    leaked = {**details, "exit_code": 3, "phase": 2, "phase_1": None, "gates_asked": None}
+    assert "phase 2 asks for a set that is clean, and this one is LEAKED." in draw_evaluation(records, leaked)
+
+
 def test_it_is_a_function_of_the_files(evaluation):
     """Drawn again from what is on disk it is the same page."""
     records, details = (

@@ -24,7 +24,10 @@ def show_evaluation(evaluation: Evaluation, out: Path | None, *, quiet: bool) ->
 
     details = evaluation.details
     if not quiet:
-        for pool, context in dict.fromkeys((r["pool"], r["context"]) for r in evaluation.records):
+        places = list(dict.fromkeys((r["pool"], r["context"]) for r in evaluation.records))
+        pools = [pool for pool, _ in places]
+        # What a query's own context cannot help with comes first.
+        for pool, context in sorted(places, key=lambda place: (pools.index(place[0]), place[1] != "out")):
             show_table(_table(evaluation, pool, context))
             if gated := [g for g in details["gated"] if (g["pool"], g["context"]) == (pool, context)]:
                 show_table(_gated(gated))

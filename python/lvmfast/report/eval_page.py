@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lvmfast.report import eval_sentences
@@ -35,10 +35,12 @@ def draw_evaluation(records: Sequence[Mapping[str, Any]], details: Mapping[str, 
         )
 
     title, tone = eval_sentences.headline(details)
+    places = _places(records)
     return template("eval.html.j2", percent=percent).render(
         records=records,
         details=details,
-        places=_places(records),
+        places=places,
+        differences=_differences(details["differences"], places),
         title=title,
         tone=tone,
         number=number,
@@ -90,5 +92,23 @@ def _places(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         found.setdefault((record["pool"], record["context"]), []).append(place)
     return [
         {"pool": pool, "context": context, "rows": rows, "records": [records[row] for row in rows]}
-        for (pool, context), rows in found.items()
+        for (pool, context), rows in sorted(found.items(), key=_most_honest_first(records))
     ]
+
+
+def _most_honest_first(records: Sequence[Mapping[str, Any]]) -> Callable[[tuple[tuple[str, str], Any]], Any]:
+    """The order of pools as they come, each without the query's own context first."""
+    pools = list(dict.fromkeys(record["pool"] for record in records))
+    return lambda found: (pools.index(found[0][0]), found[0][1] != "out")
+
+
+def _differences(
+    found: Sequence[Mapping[str, Any]], places: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Each pair of models once in a place, as it came first: the other direction has the other sign."""
+    once: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for difference in found:
+        models = frozenset((difference["model"], difference["against"]))
+        once.setdefault((difference["pool"], difference["context"], models), difference)
+    order = [(place["pool"], place["context"]) for place in places]
+    return sorted(once.values(), key=lambda one: order.index((one["pool"], one["context"])))

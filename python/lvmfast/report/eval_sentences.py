@@ -11,11 +11,14 @@ OUTCOMES = {
     "undecided": "no difference between {contrastive} and {ar} is shown",
 }
 
+#: What is said of a gate that decides nothing.
+OPEN = {"not_checkable": "cannot be checked", "proves_nothing": "proves nothing"}
+
 
 def figure(metric: str, value: float | None, *, signed: bool = False) -> str:
     """A metric for people: R and Contain in percent, the others as fractions."""
     if value is None:
-        return "–"
+        return "none"
     percent = metric[0] in "RC"
     return f"{value:{'+' if signed else ''}.{1 if percent else 3}f}{'%' if percent and not signed else ''}"
 
@@ -59,6 +62,29 @@ def headline(details: Mapping[str, Any]) -> tuple[str, str]:
     if status == "unscanned":
         return "Scored, on a set that was not scanned", "allowed"
     return "Scored on a clean set", "clean"
+
+
+def undecided_sentence(details: Mapping[str, Any]) -> str:
+    """Why nothing is decided; empty where something is."""
+    if details["exit_code"] != 3:
+        return ""
+    reasons = []
+    if asked := details["gates_asked"]:
+        gates = details["gates"][details["chief"]][asked]["gates"]
+        open_ = [gate for gate in gates if gate["status"] in ("not_checkable", "proves_nothing")]
+        reasons += [
+            f"the gate {gate['name']} ({gate['asks']}) {OPEN[gate['status']]}"
+            + (f", as {gate['reason']}" if gate["reason"] else "")
+            for gate in open_
+        ]
+    if details["phase_1"] and details["phase_1"]["outcome"] == "undecided":
+        reasons.append("the interval of the difference holds zero")
+    status = details["models"][details["chief"]]["split"]["status"]
+    if details["phase"] == 2 and status != "clean":
+        reasons.append(f"phase 2 asks for a set that is clean, and this one is {status}")
+    elif status == "undecided":
+        reasons.append("the scan leaves open whether the set was seen in training")
+    return f"Not decided, because {'; '.join(reasons)}." if reasons else ""
 
 
 def split_sentence(split: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ class Name:
 
 
 def show_table(table: Table, *, on_stderr: bool = False) -> None:
-    """Prints a table, whose texts from outside are `cell`s and `Name`s, and below it names that do not fit."""
+    """Prints a table, whose texts from outside are `cell`s and `Name`s, and then names that do not fit."""
     names = [name for column in table.columns for name in column.cells if isinstance(name, Name)]
     for number, name in enumerate(names, 1):
         name.number = number
