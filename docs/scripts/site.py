@@ -16,6 +16,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import lvmfast
 from lvmfast.cli.app import COMMANDS, app
 from lvmfast.cli.help import sections
 
@@ -58,8 +59,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links as the site has them."""
+    """Links as the site has them; the reference of Python also has public names that it does not list."""
     here = page.file.src_uri
+    if here == "reference/python.md":
+        markdown += _other_names(markdown)
     source = BESIDE.get(here, f"docs/{here}")
     places = {name: place for place, name in BESIDE.items()}
 
@@ -76,6 +79,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{image}[{text}]({relative}{'#' + anchor if anchor else ''})"
 
     return _LINK.sub(link, markdown)
+
+
+def _other_names(markdown: str) -> str:
+    listed = {place.rpartition(".")[2] for place in re.findall(r"^::: (\S+)$", markdown, re.M)}
+    homes = (lvmfast._HOMES.get(name, ("lvmfast.errors", name)) for name in lvmfast.__all__)
+    others = [f"::: {module}.{name}" for module, name in homes if name not in listed | {"__version__"}]
+    return "\n".join(["", "", "## More", "", *others]) if others else ""
 
 
 def _commands() -> Iterator[str]:
