@@ -1,7 +1,7 @@
 """The notebooks of `examples/` run, and print what they hold as printed.
 
-`python -m tests.docs.test_notebooks` runs them and keeps what they print. Tests run it as a process of its own, which
-takes the sockets and threads of a kernel with it.
+`python -m tests.docs.test_notebooks` runs them and keeps what they print. Tests run it as a process of its
+own, which takes the sockets and threads of a kernel with it.
 """
 
 from __future__ import annotations
