@@ -52,7 +52,7 @@ GROUPS = {
         "train": "Train a next-vector model on splits proven clean.",
         "eval": "Score models on unseen chunks.",
         "score": "Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles.",
-        "export": "Write a linear model over a payload as vectors for any index of inner products or cosines.",
+        "export": "Write a linear model and a payload as vectors for any index of inner products or cosines.",
         "rerank": "Fit and use rerankers of retrieved candidates.",
         "claims": "Say what the evidence supports, what it forbids, and what waits.",
         "gate": "Judge an epoch of a run.",

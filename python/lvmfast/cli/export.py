@@ -35,7 +35,7 @@ def export(
     threads: Threads = 0,
     ignore: Ignore = None,
 ) -> Answer:
-    """Write a linear model over a payload as vectors for any index of inner products or cosines."""
+    """Write a linear model and a payload as vectors for any index of inner products or cosines."""
     from lvmfast.evals.export import export_linear
 
     if out.suffix != ".npz":
