@@ -228,3 +228,12 @@ def test_gates_and_certificates_are_checks_too(folder):
     assert (changed.returncode, kind, where["file"]) == (1, "error", "out/clean.json")
     assert "not the bytes that were certified" in message
     jsonschema.validate(json.loads(run("verify", "out", "--format", "sarif").stdout), SARIF)
+
+
+def test_a_file_outside_the_working_folder_is_named_in_the_message(folder, monkeypatch):
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    given = ["--train", str(folder / "train.jsonl"), "--eval", str(folder / FOLDER), "--levels", "text"]
+    _, first, *_ = read_commands(run("leakscan", *given, "--format", "github").stdout)
+    assert first[1] == {"title": "lvmfast leakscan"}
+    assert first[2].startswith(f"{folder / FOLDER / 'a.jsonl'}: Row 0 matches")

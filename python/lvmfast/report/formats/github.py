@@ -51,7 +51,9 @@ def _row(kind: str, title: str, found: Sequence[tuple[Check, Place]]) -> str:
     says = [*_elsewhere(place.file), place.says]
     if others:
         says.append(f"It matches at {', '.join(others)}, too.")
-    return command(kind, " ".join(says), title=title, file=relative(place.file), line=place.line)
+    where = relative(place.file)
+    line = None if where is None else place.line
+    return command(kind, " ".join(says), title=title, file=where, line=line)
 
 
 def _check(kind: str, title: str, check: Check) -> str:
