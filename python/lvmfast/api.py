@@ -83,7 +83,7 @@ def leakscan(
     Raises:
         DataError: bad input; the message names the file, the key, what was expected and what was found.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> train = ["The cat sat on the mat.", "It was a bright cold day in April."]
         >>> report = lvmfast.leakscan(train, ["the cat  sat on the MAT."], levels=["text"])

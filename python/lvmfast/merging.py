@@ -77,7 +77,7 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
         IncompleteError: a part is missing or not finished; the message names it.
         DataError: a part is there twice, or damaged, or parts are of different scans.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> from pathlib import Path
         >>> lines = "".join(f'{{"text": "the text of row {n} and no other"}}\\n' for n in range(40))

@@ -77,7 +77,7 @@ class LeakscanOptions(ScanOptions):
         ray_address: of the cluster, as ``ray.init`` takes it (``auto``, ``host:port``); None for one of this
             machine that ends with the scan.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> strict = lvmfast.LeakscanOptions(levels=["text"], normalize="strict", min_chars=8)
         >>> lvmfast.leakscan(["The end, at last."], ["the end -- at last!"], strict)

@@ -66,7 +66,7 @@ def load_split(
         DataError: something is missing, broken, hostile or quarantined, or does not fit; one line says what
             and where.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> split = lvmfast.load_split({"doc_id": [1, 2], "text": ["one text", "another text"]})
         >>> split.rows, sorted(split.columns)

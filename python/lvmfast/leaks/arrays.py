@@ -38,7 +38,7 @@ def hash_texts(
     Raises:
         DataError: an unknown algorithm or normalisation, a null, or text that has no UTF-8 form.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> hashes = lvmfast.hash_texts(["A  text", "a text", "another"])
         >>> hashes.shape, bool((hashes[0] == hashes[1]).all()), bool((hashes[0] == hashes[2]).all())
@@ -84,7 +84,7 @@ def intersect_pairs(train: npt.ArrayLike, eval: npt.ArrayLike, *, threads: int =
     Raises:
         DataError: not integers, or shapes that do not belong together.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> train_rows, eval_rows = lvmfast.intersect_pairs([[7, 0], [7, 1], [8, 0]], [[8, 0], [7, 1]])
         >>> train_rows.tolist(), eval_rows.tolist()

@@ -94,7 +94,7 @@ def near_duplicates(
         DataError: the dimensions differ, the arrays are not 2-d floats, the threshold is no cosine, there is
             no such device, or an iterator is to be compared with itself.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> found = lvmfast.near_duplicates([[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [1.0, 1.0]], threshold=0.9)
         >>> found.train_row.tolist(), found.eval_row.tolist(), found.cosine.tolist()

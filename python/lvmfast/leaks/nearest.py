@@ -40,7 +40,7 @@ def nearest(train: Any, eval: Any, *, threads: int = 0) -> Nearest:
     Raises:
         DataError: the dimensions differ, or the arrays are not 2-d floats.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> found = lvmfast.nearest([[1.0, 0.0], [0.0, 1.0]], [[3.0, 4.0], [1.0, 0.0]])
         >>> found.train_row.tolist(), found.cosine.tolist()

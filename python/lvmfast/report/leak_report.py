@@ -37,7 +37,7 @@ class LeakReport:
 
     `matches` is the evidence (pyarrow table, one row per match; its columns are those of `matches.parquet`).
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> text = "The cat sat on the mat."
         >>> report = lvmfast.leakscan([text], [text.upper()], levels=["text"])

@@ -90,7 +90,7 @@ def clean(
         DataError: bad input; the report is of other files; nothing would be left; a folder that cannot be
             written.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> from pathlib import Path
         >>> line = '{"text": "a text of the training set"}\\n'

@@ -83,7 +83,7 @@ def fingerprint(
     Raises:
         DataError: bad input, an `out` that exists or cannot be written, or a file that changed meanwhile.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> made = lvmfast.fingerprint(["a text of the training set", "another"], "train.lvfp")
         >>> lvmfast.leakscan("train.lvfp", ["A text of the training set"], levels=["text"])
@@ -137,7 +137,7 @@ def fingerprint_identity(path: str | PathLike[str]) -> str:
     Raises:
         DataError: the file is no fingerprint, is truncated or was altered.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> made = lvmfast.fingerprint(["a text of the training set"], "train.lvfp")
         >>> lvmfast.fingerprint_identity("train.lvfp") == made.identity

@@ -68,7 +68,7 @@ def quarantine(
             file did not leak; a path is a symbolic link; another file has its name in the quarantine; or a
             folder cannot be written. A file whose move failed lies where it lay.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> from pathlib import Path
         >>> line = '{"text": "a text of the training set"}\\n'
@@ -108,7 +108,7 @@ def restore(file: str | PathLike[str]) -> Path | str:
         DataError: it is not in a manifest, its content changed, another file has taken its place, the folder
             it lay in is gone, or its move was cut off.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> from pathlib import Path
         >>> line = '{"text": "a text of the training set"}\\n'
@@ -148,7 +148,7 @@ def resume(folder: str | PathLike[str]) -> tuple[QuarantinedFile | QuarantinedOb
     Raises:
         DataError: `folder` is no quarantine, cannot be written, or a file is in neither of its two places.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> lvmfast.resume_quarantine("leaked")  # doctest: +IGNORE_EXCEPTION_DETAIL
         Traceback (most recent call last):
@@ -173,7 +173,7 @@ def quarantined(folder: str | PathLike[str] = ".") -> tuple[QuarantinedFile | Qu
     Raises:
         DataError: there is no such folder, or a manifest is broken.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> lvmfast.quarantined(".")
         ()

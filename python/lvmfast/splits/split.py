@@ -110,7 +110,7 @@ def split(
     Raises:
         DataError: bad input, a side that would be empty, or a folder that cannot be written.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> from pathlib import Path
         >>> lines = "".join(f'{{"text": "the text of row {n} and no other"}}\\n' for n in range(40))

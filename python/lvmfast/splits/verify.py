@@ -71,7 +71,7 @@ def verify(
     Raises:
         DataError: no certificate, or one of another version; or a side was named that is in the folder.
 
-    Example:
+    Examples:
         >>> import lvmfast
         >>> from pathlib import Path
         >>> lines = "".join(f'{{"text": "the text of row {n} and no other"}}\\n' for n in range(40))
