@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,13 @@ from lvmfast.leaks.progress import Clock, Progress
 from lvmfast.leaks.rules import OWN
 from lvmfast.levels import LEVELS
 from lvmfast.options import LeakscanOptions, OptionKeywords, asked
+from lvmfast.report.decisions import Decisions, match_ids
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.overlaps import overlaps
 from lvmfast.report.progress import shown
 from lvmfast.report.record import Inputs, OpenSplit, environment
+from lvmfast.report.reviewed import decided_table, groups_in, reviewed
 from lvmfast.report.summary import RunRecord, summarize, summarized_options
 from lvmfast.report.tables import matches, no_matches
 from lvmfast.report.write import PART, PARTIAL, write_summary
@@ -116,6 +119,9 @@ def _scanned(
         check_shard(*shard)
         if wanted.out is None:
             raise DataError("a shard needs a folder for what `lvmfast merge` reads")
+    if shard is not None and wanted.decisions is not None:
+        raise DataError("decisions: a shard has no verdict that they could change; give them to a whole scan")
+    decisions = None if wanted.decisions is None else Decisions.read(wanted.decisions)
     machine = {**environment(options), "engine": wanted.engine}
     clock = Clock()
     with clock.phase("open"):
@@ -154,7 +160,15 @@ def _scanned(
         documents = matched_documents(findings, judged, datasets[judged])
     with clock.phase("hash"):  # what is left of it
         inputs.check_unchanged()
-    return LeakReport(findings, options, replace(record(), records=records), evidence, stretches, documents)
+    decided = None
+    if decisions is not None:
+        with clock.phase("review"):
+            opened = {side: partial(datasets.__getitem__, side) for side in datasets}
+            known = match_ids(evidence, inputs.described(), options.normalize).to_pylist()
+            findings = reviewed(findings, known, decisions, options, groups_in(opened, options))
+            decided = decided_table(evidence, known, decisions)
+    run = replace(record(), records=records)
+    return LeakReport(findings, options, run, evidence, stretches, documents, decided)
 
 
 def _opened(train: Any, eval: Any, wanted: LeakscanOptions) -> dict[Side, OpenSplit]:

@@ -46,6 +46,8 @@ class LeakscanOptions(ScanOptions):
         allow: tolerated fraction of matched rows per level.
         nearest: also find the highest cosine of every eval row and its training row, whatever the threshold.
         max_pairs: matches kept as evidence per level, the highest scores; counts are never cut.
+        decisions: what `lvmfast review` kept of people's decisions: a match that they call boilerplate does
+            not count, and the verdict says that it was reviewed (docs/review.md).
         benchmarks: names of benchmarks, whose data in the caches of the Hugging Face hub stand behind `eval`
             or in its place; `named_benchmarks` knows those of a table of one's own, too.
         payload: texts by (doc_id, chunk_id) for both sides: parquet, Arrow, jsonl or csv.
@@ -85,6 +87,7 @@ class LeakscanOptions(ScanOptions):
     """
 
     near: Near | None = None
+    decisions: str | PathLike[str] | None = None
     benchmarks: Sequence[str] = ()
     payload: Given | Payload | None = None
     train_payload: Given | Payload | None = None
@@ -134,6 +137,7 @@ class OptionKeywords(TypedDict, total=False):
     scratch: str | None
     most_seconds: float | None
     near: Near | None
+    decisions: str | PathLike[str] | None
     benchmarks: Sequence[str]
     payload: Given | Payload | None
     train_payload: Given | Payload | None

@@ -60,7 +60,7 @@ def test_what_was_saved_is_read_back(report, saved, files):
         60,
         Path(files["eval.npz"]).stat().st_size,
     )
-    assert file.levels["text"] == {"checked": 60, "matched": 20}
+    assert file.levels["text"] == {"checked": 60, "matched": 20, "set_aside": 0}
     assert file.matched_levels == ("doc", "chunk", "text", "overlap", "vector", "context")
 
 

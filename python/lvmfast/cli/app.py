@@ -29,6 +29,7 @@ GROUPS = {
         "benchmarks": "List the benchmarks that are known by name, and which of them are at hand.",
         "merge": "Make one report of all parts of a scan.",
         "report": "Draw report.html again from a saved scan's summary.json and matches.parquet.",
+        "review": "Decide in a browser which matches are real, boilerplate or unsure.",
         "impact": "Say what a leak was worth: scores on all, clean and leaked items.",
         "demo": "Build two splits from Python's own documentation and scan them.",
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lvmfast.report.sentences import closing_line, verdict_sentence
+from lvmfast.report.sentences import closing_line, no_match_sentence, verdict_sentence
 from lvmfast.report.terminal import show
 from lvmfast.shown import say, say_json, tell
 from lvmfast.splits.certificate import ClosingScan
@@ -26,7 +26,7 @@ def show_split(result: CleanSplit, *, as_json: bool, quiet: bool) -> None:
     for scan in result.scans:
         if not quiet:
             show(scan.report.findings, on_stderr=as_json)
-            if scan is result.scans[0] or scan.report.findings.verdict != "clean":
+            if scan is result.scans[0] or scan.report.findings.outcome != "clean":
                 out(verdict_sentence(scan.report.findings))
         out(_closing(scan))
     if result.certificate is None:
@@ -57,6 +57,12 @@ def _dropped(certificate: Mapping[str, Any]) -> list[str]:
     left = certificate["sides"][side]["rows"]
     by_level = ", ".join(f"{level} {rows:,}" for level, rows in dropped["levels"].items())
     lines = [f"{side}: dropped {dropped['rows']:,} rows ({by_level or 'no match'}), {left:,} are left"]
+    if review := certificate.get("review"):
+        by_level = ", ".join(f"{level} {rows:,}" for level, rows in review["set_aside"].items())
+        lines.append(f"{side}: rows that matched and stay, set aside by review: {by_level or 'none'}")
+        lines += [f"{level}: no row set aside: {why}" for level, why in review["stays"].items()]
+        if review["of_no_match"]:
+            lines.append(no_match_sentence(review["of_no_match"]))
     if cut := certificate.get("cut"):  # those of earlier versions do not say
         lines.append(
             f"{side}: cut {cut['characters']:,} characters out of {cut['rows']:,} rows, which became "

@@ -11,6 +11,7 @@ from lvmfast.cli.certified import show_split
 from lvmfast.cli.options import (
     BenchmarkNames,
     BenchmarkTable,
+    DecisionsFile,
     EvalTexts,
     Ignore,
     Json,
@@ -53,6 +54,7 @@ def clean(
             "pieces, are dropped.",
         ),
     ] = None,
+    decisions: DecisionsFile = None,
     payload: Annotated[
         str | None, typer.Option(metavar="PATH", help="Texts of both sides, if moved since the scan.")
     ] = None,
@@ -84,6 +86,7 @@ def clean(
             out=out,
             drop=drop,  # type: ignore[arg-type]
             cut=cut,
+            decisions=decisions,
             payload=behind(payload, ignore),
             train_payload=behind(train_payload, ignore),
             eval_payload=behind(eval_payload, ignore),

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from lvmfast.cli.app import app, exit_codes
+from lvmfast.cli.options import DecisionsFile
 from lvmfast.exits import Answer
 from lvmfast.report.impact_sentences import figure, interval_text
 from lvmfast.report.terminal import Name, cell, show_table
@@ -41,6 +42,7 @@ def impact(
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="The score to read, where files have several.")
     ] = None,
+    decisions: DecisionsFile = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write impact.html, impact.json and impact.parquet there."),
@@ -61,6 +63,7 @@ def impact(
         control=_named(control or ()),
         eval=eval or (),
         metric=metric,
+        decisions=decisions,
         resamples=resamples,
         seed=seed,
     )
@@ -97,6 +100,10 @@ def _show(content: Mapping[str, Any]) -> None:
         if model["without_score"]:
             first = _first(model["first_without_score"], model["without_score"])
             say(f"{model['name']}: {model['without_score']:,} items of the scan have no score: {first}")
+    if content["review"] is not None:
+        items = content["items"]
+        aside = f"{items['set_aside']:,} more matched and were set aside"
+        say(f"Reviewed: {items['leaked']:,} items leaked; {aside}")
     tell(*content["notes"])
 
 

@@ -12,6 +12,7 @@ from lvmfast.cli.formats import Format, FormatOption, chosen_format
 from lvmfast.cli.options import (
     BenchmarkNames,
     BenchmarkTable,
+    DecisionsFile,
     EncoderName,
     EvalColumns,
     Ignore,
@@ -124,6 +125,7 @@ def leakscan(
     max_pairs: Annotated[
         int, typer.Option(help="Matches kept as evidence per level; counts are never cut.")
     ] = DEFAULT_MAX_PAIRS,
+    decisions: DecisionsFile = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder, or URI of one, for the summary and the tables.")
     ] = None,
@@ -216,6 +218,7 @@ def leakscan(
             allow=dict(assignments("--allow", allow, rate)),
             nearest=nearest,
             max_pairs=max_pairs,
+            decisions=decisions,
             columns=columns_of_sides(column, train_column, eval_column),
             ids=of_sides(train_ids, eval_ids),
             texts=of_sides(train_texts, eval_texts),

@@ -48,6 +48,14 @@ NearName = Annotated[
 ]
 Normalize = Annotated[str, typer.Option(metavar="default|none|strict", help="How texts are made comparable.")]
 MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]
+DecisionsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--decisions",
+        metavar="FILE",
+        help="Decisions of `lvmfast review`: matches that are boilerplate do not count (docs/review.md).",
+    ),
+]
 EncoderName = Annotated[
     str | None,
     typer.Option(

@@ -16,7 +16,7 @@ def render(report: LeakReport, out: str | Path | None, *, format: Format, quiet:
     if format is Format.json:
         say_json(report.summary)
         return
-    if say_checked(format, lambda: checks_of_scan(report.summary, report.matches)):
+    if say_checked(format, lambda: checks_of_scan(report.summary, report.matches, report.decided)):
         return
     if not quiet:
         from lvmfast.report.terminal import show
@@ -33,6 +33,8 @@ def render(report: LeakReport, out: str | Path | None, *, format: Format, quiet:
                 "items": report.items,
                 "nearest": report.nearest,
                 "undecided": report.undecided,
+                "set_aside": report.set_aside,
+                "decided": report.decided,
             }
             tables = "".join(f", {name}.parquet" for name, table in more.items() if table is not None)
             files = f"report.html, summary.json, matches.parquet, matched_rows.parquet{tables}"

@@ -34,7 +34,7 @@ def report(
         saved = SavedScan.open(directory)
         if format is Format.json:
             say_json(saved.summary)
-        say_checked(format, lambda: checks_of_scan(saved.summary, saved.matches))
+        say_checked(format, lambda: checks_of_scan(saved.summary, saved.matches, saved.decided))
         return Answer.YES
     page = redraw_page(directory)
     say(page)

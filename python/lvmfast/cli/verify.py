@@ -86,9 +86,11 @@ def verify(
         levels = [
             level
             for level, found in result.certificate["scans"][0]["levels"].items()
-            if found["status"] == "clean"
+            if found["status"] in ("clean", "reviewed")
         ]
-        line, code = f"VERIFIED: {directory}: clean at {', '.join(levels)}", Answer.YES
+        verdict = result.certificate["scans"][0]["verdict"]
+        said = verdict if verdict == "clean" else f"{verdict},"
+        line, code = f"VERIFIED: {directory}: {said} at {', '.join(levels)}", Answer.YES
     if (
         not say_checked(asked, lambda: _checked(result, line, joined(directory, CERTIFICATE)))
         and asked is Format.text

@@ -11,6 +11,7 @@ from lvmfast.corpus.columns import ALIASES
 from lvmfast.corpus.formats import format_of, known_formats, required_format
 from lvmfast.corpus.leftovers import (
     CERTIFICATE,
+    DECISIONS_KEPT,
     LEDGER,
     OF_REPORTS,
     REPORT,
@@ -81,7 +82,7 @@ class Contents:
             raise DataError(f"{folder}: a DatasetDict; {given}")
         if CERTIFICATE in names and _is_certificate(self._tree, joined(folder, CERTIFICATE)):
             _refuse_both_sides(self._tree, folder)
-            names = [name for name in names if name not in (CERTIFICATE, LEDGER)]
+            names = [name for name in names if name not in (CERTIFICATE, LEDGER, DECISIONS_KEPT)]
         if names and REPORT.issubset(names):
             self._notes.append(f"{folder}: a report of lvmfast, passed over")
             names = [name for name in names if name not in OF_REPORTS]

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 #: What a folder that `lvmfast clean` or `lvmfast split` wrote holds beside data.
 CERTIFICATE = "clean.json"
 LEDGER = "_dropped.parquet"
+DECISIONS_KEPT = "_decisions.jsonl"
 #: The files that make a folder a report of `lvmfast leakscan`, and all that it may have.
 REPORT = frozenset({"summary.json", "matches.parquet", "matched_rows.parquet"})
 OF_REPORTS = REPORT | {
@@ -15,6 +16,9 @@ OF_REPORTS = REPORT | {
     "undecided.parquet",
     "overlaps.parquet",
     "items.parquet",
+    "set_aside.parquet",
+    "decided.parquet",
+    "decisions.jsonl",
     "report.html",
 }
 
@@ -30,7 +34,7 @@ _PLAINLY_NONE = (
 #: Likewise, in spite of their suffix: what HF datasets, macOS and lvmfast itself put beside data.
 _MARKERS = (
     *("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json", "ingest.json"),
-    *(LEDGER, "._*"),
+    *(LEDGER, DECISIONS_KEPT, "._*"),
 )
 #: Folders of tools, whatever they hold.
 _OF_TOOLS = (

@@ -28,6 +28,7 @@ from lvmfast.evals.claim_sentences import for_colleagues, for_outside
 from lvmfast.evals.claims_of_impact import of_impact
 from lvmfast.evals.claims_of_runs import of_history
 from lvmfast.evals.write import DETAILS_FILE, METRICS_FILE
+from lvmfast.leaks.findings import outcome_of
 from lvmfast.levels import LEVELS
 from lvmfast.models.config import BASELINES
 from lvmfast.parse import read_json
@@ -235,9 +236,12 @@ def _of_scan(folder: Path) -> list[Claim]:
         verdict, sentence = summary["verdict"], summary["sentence"]
     except (KeyError, TypeError) as error:
         raise DataError(f"{file}: expected the summary of a leak scan: {error!r}") from error
-    if verdict == "clean" and not summary.get("stamp"):
-        return [Claim("valid", "the evaluation set was not seen in training", sentence, (str(file),))]
-    if verdict == "leak":
+    outcome = outcome_of(str(verdict))
+    if outcome == "clean" and not summary.get("stamp"):
+        reviewed = "" if outcome == verdict else ", as people reviewed what the scan found"
+        text = f"the evaluation set was not seen in training{reviewed}"
+        return [Claim("valid", text, sentence, (str(file),))]
+    if outcome == "leak":
         return [
             Claim("invalid", "the evaluation set was not seen in training", sentence, (str(file),)),
             Claim("invalid", "scores on this set say something about unseen data", sentence, (str(file),)),

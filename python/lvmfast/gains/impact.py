@@ -31,6 +31,7 @@ from lvmfast.gains.readers import Asked, read_scores
 from lvmfast.gains.scored import Scores
 from lvmfast.gains.write import write_impact
 from lvmfast.parse import without_nan
+from lvmfast.report.decisions import Decisions
 from lvmfast.report.impact_sentences import sentence
 from lvmfast.report.saved import SavedScan
 
@@ -79,6 +80,7 @@ def impact(
     control: Given | None = None,
     eval: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     metric: str | None = None,
+    decisions: str | PathLike[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Impact:
@@ -91,6 +93,7 @@ def impact(
         control: scores of a model that did not see the training data of the scan.
         eval: the evaluation files, where they lie elsewhere than when they were scanned.
         metric: the score to read, where a file has several.
+        decisions: of `lvmfast review`: an item that matches by boilerplate alone is none that leaked.
         resamples: samples of the bootstrap.
         seed: of the samples.
 
@@ -104,7 +107,11 @@ def impact(
         raise DataError(f"seed: expected 0 or more, got {seed}")
     sampling = Sampling(resamples, seed)
     scan = SavedScan.open(report)
-    items = scanned_items(scan, [eval] if isinstance(eval, (str, PathLike)) else list(eval))
+    items = scanned_items(
+        scan,
+        [eval] if isinstance(eval, (str, PathLike)) else list(eval),
+        None if decisions is None else Decisions.read(decisions),
+    )
     asked, joiner = Asked(metric, items.expressions), Joiner(items)
     models, notes = models_of(items, [joiner.join(each) for each in _read(scores, asked)])
     controls, of_controls = models_of(items, [joiner.join(each) for each in _read(control or (), asked)])
@@ -127,9 +134,11 @@ def impact(
             "all": len(items),
             "leaked": int(items.leaked.sum()),
             "undecided": int(items.undecided.sum()),
+            "set_aside": int(items.set_aside.sum()),
             "levels": {level: int(mask.sum()) for level, mask in items.levels.items()},
             "files": list(items.files),
         },
+        "review": None if items.review is None else items.review.to_dict(),
         "options": {
             "metric": metric,
             "resamples": resamples,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from os import PathLike, fspath
 from typing import Any
@@ -12,15 +13,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lvmfast.corpus.columns import columns_of
 from lvmfast.corpus.dataset import Column, Dataset
 from lvmfast.corpus.expressions import Expression, made_of
 from lvmfast.corpus.load import load_split
 from lvmfast.corpus.looks import LackingError
 from lvmfast.corpus.paths import expand
+from lvmfast.corpus.sides import Side
 from lvmfast.errors import DataError
 from lvmfast.gains.figures import Mask, Numbers, Values
 from lvmfast.gains.readers import IDS
+from lvmfast.report.decisions import Decisions
+from lvmfast.report.reviewed import SavedReview, groups_in, review_saved
 from lvmfast.report.saved import SavedScan, ScannedFile
+from lvmfast.report.sentences import no_match_sentence
+from lvmfast.report.summary import options_of
 from lvmfast.splits.components import Components
 from lvmfast.stores import Identity
 
@@ -43,6 +50,7 @@ class Items:
         clusters: (n,) the number of each item's cluster.
         expressions: what texts were read from, by its words.
         notes: what is not known, and why.
+        review: what decisions changed, where they were given.
     """
 
     files: tuple[str, ...]
@@ -55,6 +63,7 @@ class Items:
     clusters: Numbers
     expressions: Mapping[str, Expression]
     notes: tuple[str, ...]
+    review: SavedReview | None = None
 
     def __len__(self) -> int:
         """How many there are."""
@@ -64,6 +73,14 @@ class Items:
     def leaked(self) -> Mask:
         """Which items matched at any level."""
         return _any(self.levels, len(self))
+
+    @property
+    def set_aside(self) -> Mask:
+        """Which items matched, and are clean because a review set aside all that they matched by."""
+        found = np.zeros(len(self), np.bool_)
+        for rows in () if self.review is None else self.review.aside.values():
+            found[rows] = True
+        return found & ~self.leaked
 
     @property
     def file(self) -> Numbers:
@@ -89,13 +106,17 @@ class _Read:
     ids: dict[str, list[str | None]] = field(default_factory=dict)
     expressions: dict[str, Expression] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)  #: of the files that are at hand, in order
 
 
-def scanned_items(scan: SavedScan, eval: Sequence[str | PathLike[str]] = ()) -> Items:
+def scanned_items(
+    scan: SavedScan, eval: Sequence[str | PathLike[str]] = (), decisions: Decisions | None = None
+) -> Items:
     """The items of a saved scan.
 
     Args:
         scan: with an evaluation side.
+        decisions: an item that matches by boilerplate alone is none that leaked.
         eval: the evaluation files, where they lie elsewhere than when they were scanned.
 
     Raises:
@@ -116,6 +137,17 @@ def scanned_items(scan: SavedScan, eval: Sequence[str | PathLike[str]] = ()) -> 
         rows = of_levels.filter(pc.equal(of_levels["level"], level))
         if len(rows):
             levels[level] = _marked(scan, rows["file"], rows["row"], places, int(starts[-1]))
+    review = None
+    if decisions is not None:
+        opened: dict[Side, Callable[[], Dataset]] = {}
+        if len(read.paths) == len(files):
+            opened["eval"] = partial(_all_opened, scan, read.paths)
+        groups = groups_in(opened, options_of(scan.summary["options"]))
+        review = review_saved(scan, decisions, "eval", groups)
+        for level, rows in review.aside.items():
+            levels[level][rows] = False
+        levels = {level: mask for level, mask in levels.items() if mask.any()}
+        read.notes += review_notes(scan, review)
     undecided = np.zeros(starts[-1], np.bool_)
     if scan.undecided is not None:
         found = scan.undecided
@@ -156,7 +188,18 @@ def scanned_items(scan: SavedScan, eval: Sequence[str | PathLike[str]] = ()) -> 
         clusters,
         read.expressions,
         tuple(read.notes),
+        review,
     )
+
+
+def review_notes(scan: SavedScan, review: SavedReview) -> Iterator[str]:
+    """What decisions changed of the items of a scan, and what they did not."""
+    for level, rows in review.aside.items():
+        yield f"{level}: {len(rows):,} items that match there were set aside by review, and count as clean"
+    for level, why in review.stays.items():
+        yield f"{level}: matches that are boilerplate set no item aside: {why}"
+    if review.strange:
+        yield f"{scan.name}: {no_match_sentence(review.strange)}"
 
 
 def _numbers(
@@ -237,6 +280,7 @@ def _read(scan: SavedScan, files: Sequence[ScannedFile], starts: Numbers, eval: 
                 if column in ("doc_id", "chunk_id", "text")
             }
             _add(read, path, columns, slice(int(starts[place]), int(starts[place + 1])))
+            read.paths.append(path)
         except DataError as error:
             read.notes.append(
                 f"{error}; its texts and ids are not known, and scores join by row alone "
@@ -280,6 +324,12 @@ def _add(read: _Read, path: str, columns: Mapping[str, str], rows: slice) -> Non
             except LackingError:
                 continue
             _place(read, name, rows, list(_values(other, "doc_id")))
+
+
+def _all_opened(scan: SavedScan, paths: Sequence[str]) -> Dataset:
+    """The evaluation side as the scan read it."""
+    columns = columns_of(scan.summary["options"]["columns"], "eval")
+    return load_split(paths, columns=columns, allow_leaked=True, lenient=True, items=True)
 
 
 def _opened(path: str, columns: Mapping[str, str]) -> Dataset:

@@ -6,14 +6,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from lvmfast.corpus.sides import Side
 from lvmfast.leaks.evidence import Evidence
 from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.results import Holders, ItemsInTraining, NearestRows, Undecided
 from lvmfast.leaks.tally import Rows, SideCount, starts_of
 
-Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete"]
-Verdict = Literal["clean", "allowed", "leak", "incomplete", "part"]
+Status = Literal["clean", "leak", "allowed", "not_checkable", "incomplete", "reviewed"]
+Outcome = Literal["clean", "allowed", "leak", "incomplete", "part"]
+#: An outcome that decisions of people had a part in says so.
+Verdict = Literal[
+    "clean",
+    "allowed",
+    "leak",
+    "incomplete",
+    "part",
+    "clean, reviewed",
+    "allowed, reviewed",
+    "leak, reviewed",
+    "incomplete, reviewed",
+]
+_REVIEWED: Mapping[Outcome, Verdict] = {
+    "clean": "clean, reviewed",
+    "allowed": "allowed, reviewed",
+    "leak": "leak, reviewed",
+    "incomplete": "incomplete, reviewed",
+}
+#: What people decide of a match.
+DECISIONS = ("real", "boilerplate", "unsure")
+BOILERPLATE = DECISIONS.index("boilerplate")
+
+
+def outcome_of(verdict: str) -> str:
+    """A verdict without whether it was reviewed."""
+    return verdict.partition(",")[0]
 
 
 @dataclass(frozen=True)
@@ -22,6 +51,26 @@ class Lacking:
 
     reason: str  #: names the files
     columns: str = ""  #: the same in two or three words, where it is columns that are lacking: ``no ids``
+
+
+@dataclass(frozen=True)
+class Review:
+    """What people decided of the matches of a level."""
+
+    decided: npt.NDArray[np.int8]  #: (matches,) the place in `DECISIONS`, -1 where nothing was decided
+    pairs: int = 0  #: row pairs that do not count
+    stays: str | None = None  #: why rows with nothing but boilerplate count all the same, where any do
+
+    @property
+    def boilerplate(self) -> npt.NDArray[np.bool_]:
+        """(matches,): whether each does not count."""
+        found: npt.NDArray[np.bool_] = self.decided == BOILERPLATE
+        return found
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Matches by what was decided of them."""
+        return {name: int((self.decided == place).sum()) for place, name in enumerate(DECISIONS)}
 
 
 @dataclass(frozen=True)
@@ -48,6 +97,7 @@ class LevelFinding:
     rule: str | None = None  #: the published rule that decided, which names no training rows (overlap)
     items: ItemsInTraining | None = None  #: of every evaluation row (overlap)
     match_count: int = 0  #: matches found; more than ``len(matches)`` when the evidence was cut
+    review: Review | None = None  #: where decisions were given
 
     @property
     def judged(self) -> SideCount | None:
@@ -63,6 +113,10 @@ class LevelFinding:
     def rate(self, side: Side) -> float | None:
         """matched / checked; None where either is not known, or nothing was checked."""
         return None if self.matched(side) is None else self.sides[side].rate
+
+    def set_aside(self, side: Side) -> int:
+        """Matched rows of a side that do not count, because a review set them aside."""
+        return len(self.sides[side].set_aside) if side in self.sides else 0
 
     @property
     def cut(self) -> bool:
@@ -101,18 +155,29 @@ class Findings:
     levels: Mapping[LevelName, LevelFinding]
     sides: Mapping[Side, SideInfo]
     part: str | None = None  #: which part of a scan this is, and of how many
+    strange: int | None = None  #: decisions that are of no match of this scan, where any were given
 
     @property
-    def verdict(self) -> Verdict:
+    def outcome(self) -> Outcome:
         """``part`` of a part, else the worst: ``leak``, ``incomplete``, ``allowed``, ``clean``."""
         if self.part is not None:
             return "part"
         statuses = {finding.status for finding in self.levels.values()}
-        worst_first: tuple[Verdict, ...] = ("leak", "incomplete", "allowed")
-        for verdict in worst_first:
-            if verdict in statuses:
-                return verdict
+        worst_first: tuple[Outcome, ...] = ("leak", "incomplete", "allowed")
+        for outcome in worst_first:
+            if outcome in statuses:
+                return outcome
         return "clean"
+
+    @property
+    def decided(self) -> int:
+        """Matches that people decided on."""
+        return sum(sum(f.review.counts.values()) for f in self.levels.values() if f.review is not None)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The outcome, and whether it was reviewed: whether a decision was of any of the matches."""
+        return _REVIEWED[self.outcome] if self.decided else self.outcome
 
 
 def judge(finding: LevelFinding, allow: Mapping[LevelName, float]) -> LevelFinding:
@@ -125,7 +190,8 @@ def judge(finding: LevelFinding, allow: Mapping[LevelName, float]) -> LevelFindi
     undecided = 0 if finding.undecided is None else len(finding.undecided.rows)
     matched = any(count.matched for count in finding.sides.values())
     if not (matched or undecided):
-        return replace(finding, status="clean")
+        aside = any(len(count.set_aside) for count in finding.sides.values())
+        return replace(finding, status="reviewed" if aside else "clean")
     judged, tolerated = finding.judged, allow.get(finding.level)
     assert judged is not None
 

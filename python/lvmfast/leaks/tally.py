@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class SideCount:
     doubtful: Mapping[str, Rows]  #: reason -> dataset rows that are checked only if they match
     matched_rows: Rows  #: ascending rows of the dataset
     best: Scores  #: the highest score of each matched row
+    set_aside: Rows = field(default_factory=lambda: NO_ROWS)  #: those of them that a review does not count
 
     @property
     def rows(self) -> int:
@@ -54,9 +55,16 @@ class SideCount:
         return self.rows - sum(self.unchecked.values())
 
     @property
+    def counted_rows(self) -> Rows:
+        """The matched rows that count, ascending: all but those that a review set aside."""
+        if not len(self.set_aside):
+            return self.matched_rows
+        return np.setdiff1d(self.matched_rows, self.set_aside, assume_unique=True)
+
+    @property
     def matched(self) -> int:
-        """Rows with at least one match."""
-        return len(self.matched_rows)
+        """Rows with at least one match that counts."""
+        return len(self.matched_rows) - len(self.set_aside)
 
     @property
     def rate(self) -> float | None:
@@ -67,7 +75,7 @@ class SideCount:
     def files(self) -> tuple[FileCount, ...]:
         """The counts by file."""
         unchecked = sum(self.unchecked_by_file().values(), np.zeros_like(self.file_rows))
-        matched = count_by_file(self.matched_rows, starts_of(self.file_rows))
+        matched = count_by_file(self.counted_rows, starts_of(self.file_rows))
         return tuple(
             FileCount(int(n), int(n - u), int(m))
             for n, u, m in zip(self.file_rows, unchecked, matched, strict=True)
@@ -76,7 +84,9 @@ class SideCount:
     def at_least(self, threshold: float) -> SideCount:
         """The count of the same rows at a higher threshold."""
         keep = self.best >= threshold
-        return replace(self, matched_rows=self.matched_rows[keep], best=self.best[keep])
+        rows = self.matched_rows[keep]
+        aside = self.set_aside[np.isin(self.set_aside, rows, assume_unique=True)]
+        return replace(self, matched_rows=rows, best=self.best[keep], set_aside=aside)
 
     def unchecked_by_file(self) -> dict[str, Rows]:
         """reason -> rows of each file that were not checked."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lvmfast.corpus.dataset import Column, Dataset
+import numpy as np
+
+from lvmfast.corpus.dataset import Batch, Column, Dataset, Rows
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.leaks.keyed import KeyedLevel
-from lvmfast.leaks.keyed_by import KeyedBy
+from lvmfast.leaks.keyed_by import Comparable, KeyedBy, KeysOf
 from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import HashedRows
@@ -17,6 +19,8 @@ from lvmfast.leaks.slots import HashedRows
 if TYPE_CHECKING:
     from lvmfast.corpus.fingerprint import Fingerprint
 
+#: Batches, and which of the rows of each are meant.
+Pieces = Iterable[tuple[Batch, Rows]]
 #: Blocks of an index that are smaller make the other side go by too often.
 LEAST_BLOCK_BYTES = 32 << 20
 
@@ -75,6 +79,7 @@ class Level:
     of_chunks: bool = False  #: whether a match says that a chunk itself was seen, not its document or context
     names_texts: bool = True  #: whether the texts of the rows that a match names are what is alike
     known_by: tuple[Column, ...] = ("text",)  #: what of its rows tells a match from others, wherever they lie
+    grouped: Callable[[Pieces, Comparable], Rows] | None = None  #: as `groups`, where rows match by no keys
     excerpts: bool = False  #: whether a match is a stretch of the training text, told by its runs
     payload: bool = False  #: whether a payload may have what it needs
     phases: Mapping[str, str] = field(default_factory=dict)  #: what its phases count that do not count rows
@@ -101,6 +106,17 @@ class Level:
             return "words"
         return normalize if self.boilerplate and normalize == "strict" else "default"
 
+    @property
+    def stands_once(self) -> bool:
+        """Whether all matches of a row are those that name it, or the first row like it."""
+        return not self.windows
+
+    def groups(self, side: Side, pieces: Pieces, options: Comparable) -> Rows | None:
+        """(rows,) numbers, equal for rows behind one match; None where each row stands alone."""
+        if self.grouped is not None:
+            return None if self.excerpts and side == "train" else self.grouped(pieces, options)
+        return None if self.keys is None else groups_of_keys(self.keys.of, pieces, options)
+
     def begin(self, beginning: Beginning) -> Running:
         """The level before the first row of a two-sided scan."""
         if self.run is not None:
@@ -109,3 +125,15 @@ class Level:
         options = beginning.options
         hashed = None if beginning.fingerprint is None else HashedRows(self.keys, options)
         return KeyedLevel(self, beginning.indexed, beginning.files, options, hashed, cuts=beginning.cuts)
+
+
+def groups_of_keys(keys_of: KeysOf, pieces: Pieces, options: Comparable) -> Rows:
+    """(rows,) numbers, equal for rows of equal keys; a row without one is of no other's group."""
+    found = []
+    for batch, rows in pieces:
+        of_batch = keys_of(batch, options)
+        assert of_batch is not None
+        found.append(of_batch[0][rows])
+    keys = np.ascontiguousarray(np.concatenate(found))
+    as_one = keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel()
+    return np.unique(as_one, return_inverse=True)[1].astype(np.int64)

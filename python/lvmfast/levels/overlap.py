@@ -25,6 +25,7 @@ from lvmfast.leaks.alone import FieldAlone
 from lvmfast.leaks.chunks import ChunkJoin, Documents
 from lvmfast.leaks.cuts import AS_THEY_ARE
 from lvmfast.leaks.evidence import EVIDENCE_BYTES, NO_ROW, Named
+from lvmfast.leaks.keyed_by import Comparable
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.overlapping import (
     MATCH,
@@ -42,7 +43,7 @@ from lvmfast.leaks.running import Beginning, Running
 from lvmfast.leaks.slots import MISSING_COLUMN
 from lvmfast.leaks.tally import NO_ROWS, Rows, Scores, SideTally, Tally
 from lvmfast.leaks.trees import Tree, from_arrays, to_arrays
-from lvmfast.levels.base import IndexBytes, Level
+from lvmfast.levels.base import IndexBytes, Level, Pieces
 
 if TYPE_CHECKING:
     from lvmfast.corpus.fingerprint import Fingerprint
@@ -407,6 +408,17 @@ class FilteredOverlap(OverlapLevel):
         return LevelResult(sides, undecided=Undecided(rows, share[rows]))
 
 
+def groups(pieces: Pieces, options: Comparable) -> Rows:
+    """Items of equal tokens are one group."""
+    index = _core.OverlapIndex()
+    for batch, rows in pieces:
+        assert batch.text is not None
+        texts = without_nulls(batch.text).take(pa.array(rows))
+        index.add(*text_bytes(texts), options.threads)
+    index.end(options.threads)
+    return index.same_as()
+
+
 def begin(beginning: Beginning) -> Running:
     """The documents themselves, or the filter that a fingerprint keeps of them."""
     return OverlapLevel(beginning) if beginning.fingerprint is None else FilteredOverlap(beginning)
@@ -459,6 +471,7 @@ OVERLAP = Level(
     in_blocks=True,
     of_chunks=True,
     excerpts=True,
+    grouped=groups,
     payload=True,
     run=begin,
 )

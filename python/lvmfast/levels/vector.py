@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from lvmfast import _core
+from lvmfast.corpus.dataset import Batch, Rows
+from lvmfast.corpus.keys import Keys
+from lvmfast.leaks.keyed_by import Comparable
 from lvmfast.leaks.running import Beginning, Running
-from lvmfast.levels.base import Level
+from lvmfast.levels.base import Level, Pieces, groups_of_keys
 
 
 def begin(beginning: Beginning) -> Running:
@@ -13,6 +19,19 @@ def begin(beginning: Beginning) -> Running:
     from lvmfast.leaks.vectors import VectorLevel
 
     return VectorLevel(beginning) if beginning.fingerprint is None else SketchedLevel(VECTOR, beginning)
+
+
+def vector_keys(batch: Batch, options: Comparable) -> tuple[Keys, Rows] | None:
+    """The hash (n, 2) of the bytes of each row's vector."""
+    if batch.vector is None:
+        return None
+    _, keys = _core.describe_rows(batch.vector, options.threads)
+    return keys, np.zeros(batch.rows, np.int64)
+
+
+def groups(pieces: Pieces, options: Comparable) -> Rows:
+    """Rows of equal vectors are one group."""
+    return groups_of_keys(vector_keys, pieces, options)
 
 
 VECTOR = Level(
@@ -28,6 +47,7 @@ VECTOR = Level(
     ),
     cosine=True,
     nearest=True,
+    grouped=groups,
     within=True,
     of_chunks=True,
     phases={"join": "vectors"},

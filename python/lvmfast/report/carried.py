@@ -20,6 +20,7 @@ from lvmfast.corpus.plain import arrow_numbers, arrow_scalar, numpy_numbers
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.levels import LEVELS
 from lvmfast.report.carried_texts import CarriedTexts, packed, texts_of
+from lvmfast.report.decisions import decisions_on
 
 #: Matches that a page carries at most; of more, the strongest of each level.
 MOST_MATCHES = 100_000
@@ -49,8 +50,13 @@ class Carried:
     said: str = ""
 
 
-def carried(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table | None = None) -> Carried:
-    """What a page carries of `matches`, at least one, whose runs `overlaps` tells.
+def carried(
+    summary: Mapping[str, Any],
+    matches: pa.Table,
+    overlaps: pa.Table | None = None,
+    decided: pa.Table | None = None,
+) -> Carried:
+    """What a page carries of `matches`, at least one, with the runs of `overlaps` and what is `decided`.
 
     Deterministic. Beside the tables it holds at most `TEXT_BYTES` of texts, or `MOST_MATCHES` pairs of texts
     of the shortest cut.
@@ -72,8 +78,11 @@ def carried(summary: Mapping[str, Any], matches: pa.Table, overlaps: pa.Table | 
                 columns[side][name] = column.to_pylist()
     columns |= {"place": places.tolist(), "score": rows["score"].to_pylist()}
     columns["level"] = [levels.index(name) for name in of_rows]
+    if decided is not None and len(decided):
+        columns["decision"] = decisions_on(rows, decided)
     config = {
         "source": "block",
+        "decided": "decision" in columns,
         "carried": len(places),
         "levels": [described(name) for name in levels],
         "fields": list(texts.fields),

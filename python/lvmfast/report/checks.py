@@ -11,6 +11,7 @@ import pyarrow as pa
 from lvmfast.corpus.plain import arrow_scalar
 from lvmfast.levels import LEVELS
 from lvmfast.report.lines import Lines
+from lvmfast.report.reviewed import without_boilerplate
 from lvmfast.report.sentences import leaked_sentence
 
 #: `undecided` is what is not known yet, and is never a pass; `skipped` is what nobody could or had to check.
@@ -22,6 +23,7 @@ MOST_PLACES = 1000
 OUTCOMES: Mapping[str, Outcome] = {
     "clean": "passed",
     "allowed": "passed",
+    "reviewed": "passed",
     "leak": "failed",
     "incomplete": "undecided",
     "not_checkable": "skipped",
@@ -62,13 +64,16 @@ class Checked:
     checks: tuple[Check, ...] = field(default=())
 
 
-def checks_of_scan(summary: Mapping[str, Any], matches: pa.Table) -> Checked:
+def checks_of_scan(summary: Mapping[str, Any], matches: pa.Table, decided: pa.Table | None = None) -> Checked:
     """The checks of a scan, one for each level and file of the judged side.
 
     Args:
         summary: the contents of `summary.json`.
         matches: the evidence, as `matches.parquet`.
+        decided: as `decided.parquet`, where decisions were given: boilerplate is told of no row.
     """
+    if decided is not None:
+        matches = without_boilerplate(matches, decided)
     judged = "eval" if "eval" in summary["inputs"] else "train"
     lines = Lines(summary)
     checks: list[Check] = []
@@ -88,6 +93,8 @@ def checks_of_scan(summary: Mapping[str, Any], matches: pa.Table) -> Checked:
             of_file = "passed" if outcome == "failed" and not matched else outcome
             allowed = " This is within the allowed rate." if level["status"] == "allowed" and matched else ""
             says = f"{matched:,} of {counts['checked']:,} checked rows matched.{allowed}"
+            if aside := counts.get("set_aside"):
+                says += f" {aside:,} more matched, and a review set them aside."
             if outcome == "undecided":
                 says += f" Not decided: {level['reason'] or 'some rows may match'}."
             places = tuple(placed.get(file["file"], ()))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,12 +21,27 @@ from lvmfast import _core
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.durable import flush
 from lvmfast.errors import DataError, naming
+from lvmfast.leaks.findings import DECISIONS
 from lvmfast.levels import LEVELS
 from lvmfast.locking import locked
 from lvmfast.parse import Fields, parse_json
 
-Verdict = Literal["real", "boilerplate", "unsure"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+#: What is told of the matches of a scan that people decided on.
+DECIDED = pa.schema(
+    [
+        ("level", pa.string()),
+        ("score", pa.float64()),
+        ("match", pa.string()),
+        ("decision", pa.string()),
+        ("reviewer", pa.string()),
+        ("time", pa.string()),
+        ("note", pa.string()),
+        ("train_file", pa.string()),
+        ("train_row", pa.int64()),
+        ("eval_file", pa.string()),
+        ("eval_row", pa.int64()),
+    ]
+)
 
 #: Changes with what an identity is made of, so that no decision is taken for one of another match.
 _FORM = b"lvmfast match 1"
@@ -37,6 +52,7 @@ _BYTES = 16
 MOST_NOTE, MOST_NAME = 2000, 200
 #: How each line begins: what does not is no torn line of ours.
 _BEGINNING = b'{"match": "'
+_WORDS = re.compile(r"[0-9a-z]+")
 _IDENTITY = re.compile(f"[0-9a-f]{{{2 * _BYTES}}}")
 
 
@@ -119,7 +135,11 @@ def _plain(text: str, how: str) -> str:
     """A text with what a level passes over left out."""
     if how != "words":
         return _core.normalize_text(text, how)
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    if not folded.isascii():  # marks belong to words: most vowels of Indic scripts are some
+        folded = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in folded)
+        return " ".join(folded.split())
+    return " ".join(_WORDS.findall(folded))
 
 
 def _digest(*parts: bytes) -> bytes:
@@ -151,7 +171,7 @@ class Decision:
 
     match: str  #: the identity of the match
     level: str
-    decision: Verdict | None  #: None takes an earlier one back
+    decision: str | None  #: one of `DECISIONS`; None takes an earlier one back
     scan: str  #: `scan_digest` of the scan that it was decided in
     time: str  #: in UTC, to the second
     reviewer: str | None = None
@@ -193,8 +213,8 @@ def _decision(where: str, value: Any) -> Decision:
     if not _IDENTITY.fullmatch(match):
         raise DataError(f"{where}: match: expected {2 * _BYTES} hexadecimal digits, got {match!r:.60}")
     decided = of_line.values.get("decision")
-    if decided is not None and decided not in VERDICTS:
-        raise DataError(f"{where}: decision: expected {', '.join(VERDICTS)} or null, got {decided!r:.60}")
+    if decided is not None and decided not in DECISIONS:
+        raise DataError(f"{where}: decision: expected {', '.join(DECISIONS)} or null, got {decided!r:.60}")
     for name, most in (("reviewer", MOST_NAME), ("note", MOST_NOTE)):
         text = of_line.text(name, "")
         if len(text) > most or any("\ud800" <= character <= "\udfff" for character in text):
@@ -230,10 +250,26 @@ class Decisions:
             raise DataError(f"{log.path}: no such file; expected decisions of `lvmfast review`")
         return log.read()
 
-    def of(self, match: str | None) -> Verdict | None:
+    def copy_to(self, place: Path) -> None:
+        """Puts the last words into a file of their own.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        place.write_bytes(b"".join(decision.to_line() for decision in self.by_match.values()))
+
+    def of(self, match: str | None) -> str | None:
         """What was decided of a match."""
         found = None if match is None else self.by_match.get(match)
         return None if found is None else found.decision
+
+
+def decisions_on(matches: pa.Table, decided: pa.Table) -> list[str | None]:
+    """What was decided of each match, given the `DECIDED` of the scan."""
+    places = ("level", "train_file", "train_row", "eval_file", "eval_row")
+    keys = zip(*(decided[name].to_pylist() for name in places), strict=True)
+    found = dict(zip(keys, decided["decision"].to_pylist(), strict=True))
+    return [found.get(key) for key in zip(*(matches[name].to_pylist() for name in places), strict=True)]
 
 
 @dataclass

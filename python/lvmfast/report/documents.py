@@ -38,7 +38,7 @@ class MatchedDocuments:
         matched = np.zeros(len(self.rows), np.bool_)
         for level, finding in findings.levels.items():
             if finding.status != "not_checkable" and self.side in finding.sides:
-                places = np.searchsorted(self.rows, finding.sides[self.side].matched_rows)
+                places = np.searchsorted(self.rows, finding.sides[self.side].counted_rows)
                 matched[places] = True
                 by_level[level] = np.bincount(self.document[places], minlength=counts)
         rows = np.bincount(self.document[matched], minlength=counts)

@@ -62,6 +62,9 @@ def _counts(finding: LevelFinding, side: Side, starts: Rows) -> list[dict[str, A
         }
         for place, file in enumerate(count.files)
     ]
+    if finding.review is not None:
+        for of_file, n in zip(told, count_by_file(count.set_aside, starts), strict=True):
+            of_file["set_aside"] = int(n)
     if side == "train":
         return told
     for name, beside in finding.beside.items():

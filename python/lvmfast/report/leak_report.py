@@ -19,11 +19,22 @@ from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.files import items_table
+from lvmfast.report.reviewed import set_aside_table
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.summary_types import Summary
 from lvmfast.report.tables import matched_row_groups, matched_rows, nearest_rows, undecided_rows
-from lvmfast.report.write import ITEMS, NEAREST, OVERLAPS, PARTIAL, UNDECIDED, write_scan, write_summary
+from lvmfast.report.write import (
+    DECIDED,
+    ITEMS,
+    NEAREST,
+    OVERLAPS,
+    PARTIAL,
+    SET_ASIDE,
+    UNDECIDED,
+    write_scan,
+    write_summary,
+)
 from lvmfast.stores import folder, holding
 
 if TYPE_CHECKING:
@@ -56,6 +67,7 @@ class LeakReport:
     matches: pa.Table
     overlaps: pa.Table | None = None  #: as `overlaps.parquet`; None where that level was not scanned
     documents: MatchedDocuments | None = None  #: None where the judged side has no document ids
+    decided: pa.Table | None = None  #: the matches that people decided on; None where no decisions were given
 
     def __repr__(self) -> str:
         """The closing line: the verdict, and for each level the matched of the checked rows."""
@@ -74,8 +86,8 @@ class LeakReport:
 
     @property
     def passed(self) -> bool:
-        """Whether no level leaks (or only as much as `allow` tolerates)."""
-        return self.verdict in ("clean", "allowed")
+        """Whether no level leaks (or only as much as `allow` tolerates, or as a review set aside)."""
+        return self.findings.outcome in ("clean", "allowed")
 
     @property
     def levels(self) -> Mapping[LevelName, LevelFinding]:
@@ -119,8 +131,13 @@ class LeakReport:
 
     @property
     def matched_rows(self) -> pa.Table:
-        """Every matched row of both sides: level, side, file, row. Never cut."""
+        """Every matched row of both sides, set aside or not: level, side, file, row. Never cut."""
         return matched_rows(self.findings)
+
+    @property
+    def set_aside(self) -> pa.Table | None:
+        """The matched rows that a review set aside: level, side, file, row. None without decisions."""
+        return None if self.decided is None else set_aside_table(self.findings)
 
     @property
     def nearest(self) -> pa.Table | None:
@@ -171,6 +188,8 @@ class LeakReport:
                 UNDECIDED: self.undecided,
                 OVERLAPS: self.overlaps,
                 ITEMS: self.items,
+                SET_ASIDE: self.set_aside,
+                DECIDED: self.decided,
             }
             tables = {name: table for name, table in extra.items() if table is not None}
             write_scan(directory, self.summary, matched_row_groups(self.findings), self.matches, tables)
@@ -198,10 +217,18 @@ class LeakReport:
             for level, finding in self.levels.items()
         }
         by_cosine = [name for name, level in LEVELS.items() if level.cosine]
-        cosine = pc.is_in(self.matches["level"], pa.array(by_cosine))
-        keep = pc.or_(pc.invert(cosine), pc.greater_equal(self.matches["score"], threshold))
-        findings = replace(self.findings, levels=levels)
-        return replace(self, findings=findings, options=options, matches=self.matches.filter(keep))
+
+        def raised(table: pa.Table) -> pa.Table:
+            cosine = pc.is_in(table["level"], pa.array(by_cosine))
+            return table.filter(pc.or_(pc.invert(cosine), pc.greater_equal(table["score"], threshold)))
+
+        findings, decided = replace(self.findings, levels=levels), self.decided
+        if decided is not None and findings.strange is not None:
+            before, decided = decided, raised(decided)
+            gone = len(pc.unique(before["match"])) - len(pc.unique(decided["match"]))
+            findings = replace(findings, strange=findings.strange + gone)
+        matches = raised(self.matches)
+        return replace(self, findings=findings, options=options, matches=matches, decided=decided)
 
     def _raised(self, finding: LevelFinding, threshold: float) -> LevelFinding:
         if finding.cut and (len(finding.matches) == 0 or finding.matches.score.min() >= threshold):
@@ -209,11 +236,17 @@ class LeakReport:
                 f"rethreshold: {finding.level}: the evidence was cut at {len(finding.matches)} matches, "
                 f"all of them at or above {threshold}; scan again with a higher threshold or max_pairs"
             )
-        matches = finding.matches.take(np.flatnonzero(finding.matches.score >= threshold))
+        kept = np.flatnonzero(finding.matches.score >= threshold)
+        matches, pairs, review = finding.matches.take(kept), int(finding.matches.pairs[kept].sum()), None
+        if finding.review is not None:
+            review = replace(finding.review, decided=finding.review.decided[kept])
+            review = replace(review, pairs=int(matches.pairs[review.boilerplate].sum()))
+            pairs -= review.pairs
         return replace(
             finding,
             threshold=threshold,
-            pairs=int(matches.pairs.sum()),
+            pairs=pairs,
+            review=review,
             pairs_at={edge: n for edge, n in finding.pairs_at.items() if edge >= threshold},
             matches=matches,
             match_count=len(matches),

@@ -35,6 +35,7 @@ def draw_page(
     summary: Mapping[str, Any],
     matches: pa.Table,
     overlaps: pa.Table | None = None,
+    decided: pa.Table | None = None,
     *,
     served: Carried | None = None,
 ) -> str:
@@ -92,7 +93,7 @@ def draw_page(
     if review is None and len(matches):
         from lvmfast.report.carried import carried
 
-        review = carried(summary, matches, overlaps)
+        review = carried(summary, matches, overlaps, decided)
     script = _script() if review else None
     return template("page.html.j2", bytes=_bytes, percent=percent).render(
         review=review,

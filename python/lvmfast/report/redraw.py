@@ -21,9 +21,9 @@ def redraw_page(directory: str | PathLike[str]) -> str:
     from jinja2 import TemplateError
 
     saved = SavedScan.open(directory)
-    matches, overlaps = saved.matches, saved.overlaps
+    matches, overlaps, decided = saved.matches, saved.overlaps, saved.decided
     try:
-        html = draw_page(saved.summary, matches, overlaps)
+        html = draw_page(saved.summary, matches, overlaps, decided)
     except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The tables are known to be whole: what the page does not find is missing in the summary.
         raise DataError(f"{joined(saved.name, SUMMARY)}: not held to its schema: {error}") from error

@@ -17,15 +17,27 @@ from lvmfast import _core
 from lvmfast.corpus.failures import reading
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.errors import DataError
+from lvmfast.leaks.findings import outcome_of
 from lvmfast.leaks.journal import RUN
 from lvmfast.parse import Fields, as_documented, parse_json
+from lvmfast.report.decisions import DECIDED as DECIDED_SCHEMA
 from lvmfast.report.files import ITEMS as ITEMS_SCHEMA
 from lvmfast.report.overlaps import OVERLAPS as OVERLAPS_SCHEMA
 from lvmfast.report.summary import SCHEMA_VERSION
 from lvmfast.report.tables import MATCHED_ROWS as MATCHED_ROWS_SCHEMA
 from lvmfast.report.tables import MATCHES as MATCHES_SCHEMA
 from lvmfast.report.tables import UNDECIDED as UNDECIDED_SCHEMA
-from lvmfast.report.write import ITEMS, MATCHED_ROWS, MATCHES, OVERLAPS, PARTIAL, SUMMARY, TABLES, UNDECIDED
+from lvmfast.report.write import (
+    DECIDED,
+    ITEMS,
+    MATCHED_ROWS,
+    MATCHES,
+    OVERLAPS,
+    PARTIAL,
+    SUMMARY,
+    TABLES,
+    UNDECIDED,
+)
 from lvmfast.stores import Folder, Identity, folder, is_uri, joined
 
 _REQUIRED: Mapping[str, type] = {"verdict": str, "levels": dict, "files": list, "inputs": dict}
@@ -39,7 +51,7 @@ class ScannedFile:
     name: str  #: the path as it was given to the scan
     identity: Identity  #: neither BLAKE3 nor ETag for arrays in memory
     rows: int
-    levels: Mapping[str, Mapping[str, int]]  #: level -> {"checked": rows, "matched": known rows}
+    levels: Mapping[str, Mapping[str, int]]  #: level -> {"checked", "matched" and "set_aside": rows}
 
     @property
     def matched_levels(self) -> tuple[str, ...]:
@@ -85,7 +97,7 @@ class SavedScan:
                 raise DataError(f"{file}: {field}: expected {kind.__name__}, got {summary.get(field)!r:.60}")
         if summary["verdict"] == "part":
             raise DataError(f"{path}: one part of a scan; `lvmfast merge` of all parts makes the report")
-        if summary["verdict"] == "incomplete" and place.names(PARTIAL + RUN):
+        if outcome_of(summary["verdict"]) == "incomplete" and place.names(PARTIAL + RUN):
             raise DataError(f"{path}: the scan is not at its end; the same command with --resume goes on")
         scan = SavedScan(place, summary)
         try:
@@ -102,7 +114,7 @@ class SavedScan:
     @property
     def complete(self) -> bool:
         """Whether the scan saw every row of all of its inputs."""
-        return self.summary["verdict"] not in ("incomplete", "part")
+        return outcome_of(self.summary["verdict"]) not in ("incomplete", "part")
 
     def files(self, side: Side) -> tuple[ScannedFile, ...]:
         """The input files of one side, in reading order; none if the side was not scanned."""
@@ -117,7 +129,7 @@ class SavedScan:
                 Identity.stated(file),
                 int(counts["rows"]),
                 {
-                    level: {key: int(count[key] or 0) for key in ("checked", "matched")}
+                    level: {key: int(count.get(key) or 0) for key in ("checked", "matched", "set_aside")}
                     for level, count in counts["levels"].items()
                 },
             )
@@ -170,8 +182,9 @@ class SavedScan:
         found = {(row["level"], row["side"]): row["count_all"] for row in counts.to_pylist()}
         with as_documented(joined(self.name, SUMMARY)):
             for level, finding in self.summary["levels"].items():
+                aside = finding.get("review", {}).get("set_aside", {})
                 for side in SIDES:
-                    expected = finding[f"{side}_rows_matched"] or 0
+                    expected = (finding[f"{side}_rows_matched"] or 0) + aside.get(f"{side}_rows", 0)
                     if found.get((level, side), 0) != expected:
                         raise DataError(
                             f"{joined(self.name, MATCHED_ROWS)}: {level}: expected {expected:,} {side} rows "
@@ -214,6 +227,15 @@ class SavedScan:
             DataError: it is missing or broken, or is not the table of this summary.
         """
         return self._table_if_there(ITEMS, ITEMS_SCHEMA)
+
+    @cached_property
+    def decided(self) -> pa.Table | None:
+        """`decided.parquet`: what people decided of the matches; None where no decisions were given.
+
+        Raises:
+            DataError: it is missing or broken, or is not the table of this summary.
+        """
+        return self._table_if_there(DECIDED, DECIDED_SCHEMA)
 
     @cached_property
     def undecided(self) -> pa.Table | None:

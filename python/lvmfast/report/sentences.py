@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lvmfast.corpus.sides import SIDES
-from lvmfast.leaks.findings import Findings, LevelFinding
+from lvmfast.leaks.findings import DECISIONS, Findings, LevelFinding
 from lvmfast.leaks.options import LevelName
 from lvmfast.leaks.published import rows_by_rule
 from lvmfast.leaks.rules import OWN, RULES
@@ -23,10 +23,53 @@ def closing_line(findings: Findings) -> str:
         return f"PART: {findings.part}: {train.rows:,} training rows of {len(train.names):,} files"
     ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
     parts = [f"{finding.level}={_ratio(finding)}" for finding in ran]
-    lacking = not_checked(findings, left_out=findings.verdict != "leak")  # a leak needs no proportion
+    lacking = not_checked(findings, left_out=findings.outcome != "leak")  # a leak needs no proportion
     groups = "; ".join(f"{', '.join(names)} ({why})" for why, names in lacking.items())
     rest = f"; not checked: {groups}" if groups else ""
+    if aside := [f"{f.level} {n}" for f in ran if (n := set_aside_count(f))]:
+        rest += f"; set aside by review: {', '.join(aside)}"
+    elif findings.strange is not None and not findings.decided:
+        rest += "; no decision is of a match here"
     return f"{findings.verdict.upper()}: {' '.join(parts)}{rest}"
+
+
+def set_aside_count(finding: LevelFinding) -> int:
+    """Rows of the judged side that matched and do not count, because a review set them aside."""
+    return 0 if finding.judged is None else len(finding.judged.set_aside)
+
+
+def review_sentences(findings: Findings) -> list[str]:
+    """What decisions of people changed, and what they did not."""
+    if findings.strange is None:
+        return []
+    if not findings.decided:
+        if not findings.strange:
+            return ["No decision was given: the file of decisions has none that stands."]
+        return [f"{no_match_sentence(findings.strange)} Is the file that of another scan?"]
+    reviews = [f for f in findings.levels.values() if f.review is not None]
+    counts = {name: sum(f.review.counts[name] for f in reviews if f.review) for name in DECISIONS}
+    found = sum(len(f.matches) for f in reviews)
+    said = ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
+    sentences = [f"People decided on {findings.decided:,} of {found:,} matches: {said}."]
+    what = "evaluation" if "eval" in findings.sides else "matched"
+    if aside := [f"{n:,} {what} rows at {f.level}" for f in reviews if (n := set_aside_count(f))]:
+        sentences.append(
+            f"Set aside by review, and not counted: {', '.join(aside)}, whose every match is decided to be "
+            "boilerplate."
+        )
+    sentences += [
+        f"{f.level}: matches that are boilerplate set no row aside: {f.review.stays}."
+        for f in reviews
+        if f.review is not None and f.review.stays
+    ]
+    if findings.strange:
+        sentences.append(no_match_sentence(findings.strange))
+    return sentences
+
+
+def no_match_sentence(decisions: int) -> str:
+    """What is said of decisions that are of another scan, or of matches that are no longer found."""
+    return f"{decisions:,} {'decision is' if decisions == 1 else 'decisions are'} of no match of this scan."
 
 
 def not_checked(findings: Findings, *, left_out: bool) -> dict[str, list[LevelName]]:
@@ -100,7 +143,11 @@ def leaked_sentence(leaked: Sequence[str]) -> str:
 
 
 def verdict_sentence(findings: Findings) -> str:
-    """What the verdict says, what it covers, and what its levels cannot see."""
+    """What the verdict says, what it covers, what its levels cannot see, and what people decided."""
+    return " ".join([sentence for sentence in (_found(findings), *review_sentences(findings)) if sentence])
+
+
+def _found(findings: Findings) -> str:
     ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
     if findings.part is not None:
         return f"This is part {findings.part}, no answer: `lvmfast merge` of all parts gives it."
@@ -108,14 +155,14 @@ def verdict_sentence(findings: Findings) -> str:
     if unfinished:
         return f"Not decided: {unfinished[0]}."
     what = "evaluation set" if "eval" in findings.sides else "split"
-    if findings.verdict == "leak":
+    if findings.outcome == "leak":
         leaky = [f"{_by_rule(f)} ({_percent(f)})" for f in ran if f.status == "leak"]
         seen = "was seen in training" if what == "evaluation set" else "holds duplicates"
         return f"This {what} {seen}: rows matched at {', '.join(leaky)}."
-    if findings.verdict == "allowed":
+    if findings.outcome == "allowed":
         allowed = [f"{_by_rule(f)} ({_percent(f)})" for f in ran if f.status == "allowed"]
         return f"Matches within the allowed rates at {', '.join(allowed)}. {_coverage(findings, what)}"
-    if findings.verdict == "incomplete":
+    if findings.outcome == "incomplete":
         decides = "a scan of the training set itself decides"
         return f"Not decided: {_undecided(ran)}; {decides}. {_coverage(findings, what)}"
     return _coverage(findings, what)
@@ -143,14 +190,15 @@ def _percent(finding: LevelFinding) -> str:
 
 def _coverage(findings: Findings, what: str) -> str:
     ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
-    clean = [f for f in ran if f.status == "clean"]
+    clean = [f for f in ran if f.status in ("clean", "reviewed")]
     if not clean:
         return ""
     found = "leak" if what == "evaluation set" else "duplicate"
     possible = _possible(findings)
     of = f" ({len(clean)} of {len(possible)})" if len(clean) < len(possible) else ""
     levels = "level" if len(clean) == 1 else "levels"
-    sentence = f"No {found} found at {levels} {', '.join(map(_by_rule, clean))}{of}"
+    names = [f"{_by_rule(f)}{' (reviewed)' if f.status == 'reviewed' else ''}" for f in clean]
+    sentence = f"No {found} found at {levels} {', '.join(names)}{of}"
     unchecked = []
     for finding in ran:
         for side in SIDES:

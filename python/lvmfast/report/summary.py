@@ -22,7 +22,17 @@ SCHEMA_VERSION = 1
 #: On whatever was made from a quarantined file.
 STAMP = "LEAKED"
 
-EXIT_CODES: Mapping[Verdict, int] = {"clean": 0, "allowed": 0, "part": 0, "leak": 1, "incomplete": 3}
+EXIT_CODES: Mapping[Verdict, int] = {
+    "clean": 0,
+    "clean, reviewed": 0,
+    "allowed": 0,
+    "allowed, reviewed": 0,
+    "part": 0,
+    "leak": 1,
+    "leak, reviewed": 1,
+    "incomplete": 3,
+    "incomplete, reviewed": 3,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ def summarize(
 ) -> Summary:
     """The summary as plain JSON values."""
     verdict = findings.verdict
-    return {
+    summary: Summary = {
         "schema_version": SCHEMA_VERSION,
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],
@@ -57,6 +67,9 @@ def summarize(
         "environment": dict(run.environment),
         "timings": {phase: round(seconds, 6) for phase, seconds in run.timings.items()},
     }
+    if findings.strange is not None:
+        summary["review"] = {"decided": findings.decided, "of_no_match": findings.strange}
+    return summary
 
 
 def _level(finding: LevelFinding) -> LevelSummary:
@@ -91,6 +104,15 @@ def _level(finding: LevelFinding) -> LevelSummary:
     if finding.nearest is not None:
         level["nearest"] = distribution(finding.nearest)
     level["evidence"] = {"found": finding.match_count, "kept": len(finding.matches)}
+    if finding.review is not None:
+        level["review"] = {
+            **finding.review.counts,
+            "set_aside": {
+                "pairs": finding.review.pairs,
+                **{f"{side}_rows": finding.set_aside(side) for side in finding.sides},
+            },
+            "stays": finding.review.stays,
+        }
     return cast(LevelSummary, level)
 
 

@@ -52,6 +52,7 @@ class LevelSummary(_LevelOfAll, total=False):
     eval_rows_undecided: int
     padding: Mapping[Side, int]
     nearest: Mapping[str, Any]
+    review: Mapping[str, Any]
 
 
 class FileSummary(TypedDict):
@@ -63,7 +64,13 @@ class FileSummary(TypedDict):
     levels: Mapping[LevelName, Mapping[str, Any]]
 
 
-class Summary(TypedDict):
+class _SummaryReviewed(TypedDict, total=False):
+    """What a summary says where decisions were given."""
+
+    review: Mapping[str, int]
+
+
+class Summary(_SummaryReviewed):
     """What `summary.json` says. It is a plain dict of JSON values (docs/summary.schema.json)."""
 
     schema_version: int

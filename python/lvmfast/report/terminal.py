@@ -17,7 +17,13 @@ from lvmfast.leaks.published import rows_by_rule
 from lvmfast.leaks.rules import RULES
 from lvmfast.leaks.tally import FileCount, Rows, count_by_file
 from lvmfast.report.nearest import nearest_sentence
-from lvmfast.report.sentences import beside_sentences, level_name, not_checked, undecided_count
+from lvmfast.report.sentences import (
+    beside_sentences,
+    level_name,
+    not_checked,
+    set_aside_count,
+    undecided_count,
+)
 from lvmfast.shown import line, percent, say, tell
 
 COLOURS: dict[Status, str] = {
@@ -26,6 +32,7 @@ COLOURS: dict[Status, str] = {
     "leak": "red",
     "not_checkable": "dim",
     "incomplete": "yellow",
+    "reviewed": "yellow",
 }
 
 
@@ -123,6 +130,9 @@ def _by_level(findings: Findings) -> Table:
     for side in sides:
         table.add_column(f"{side} rows matched", justify="right")
     table.add_column("pairs", justify="right")
+    reviewed = findings.strange is not None
+    if reviewed:
+        table.add_column("set aside", justify="right")
     for finding in findings.levels.values():
         if finding.lacks:
             continue  # one line says so of all of them
@@ -133,6 +143,7 @@ def _by_level(findings: Findings) -> Table:
             f"[{COLOURS[finding.status]}]{finding.status.replace('_', ' ')}[/]",
             *(_ratio(finding, side) if ran else "-" for side in sides),
             f"{finding.pairs:,}" if ran else "-",
+            *([_set_aside(finding) if ran else "-"] if reviewed else []),
         )
     return table
 
@@ -143,6 +154,12 @@ def _ratio(finding: LevelFinding, side: Side) -> str:
         return "-"
     share = "" if rate is None else f" ({percent(rate)})"
     return f"{matched:,}/{finding.sides[side].checked:,}{share}"
+
+
+def _set_aside(finding: LevelFinding) -> str:
+    """Matched rows that do not count, of the side that decides."""
+    count = set_aside_count(finding)
+    return f"{count:,} rows" if count != 1 else "1 row"
 
 
 def _unchecked(finding: LevelFinding) -> str:

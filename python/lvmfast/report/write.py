@@ -27,6 +27,10 @@ NEAREST = "nearest.parquet"
 UNDECIDED = "undecided.parquet"
 OVERLAPS = "overlaps.parquet"
 ITEMS = "items.parquet"
+SET_ASIDE = "set_aside.parquet"
+DECIDED = "decided.parquet"
+#: Tables that not every scan has.
+EXTRA = frozenset({NEAREST, UNDECIDED, OVERLAPS, ITEMS, SET_ASIDE, DECIDED})
 #: The field of a summary that has the BLAKE3 of each table that belongs to it.
 TABLES = "tables"
 #: Where a scan keeps what it needs to go on after it was stopped, and a part what a merge needs.
@@ -69,7 +73,7 @@ def write_scan(
         name: [table] for name, table in extra.items()
     }
     if is_uri(place.path):
-        _put(place, summary, tables, matches, extra.get(OVERLAPS))
+        _put(place, summary, tables, matches, extra)
         return
     path = Path(place.path)
     with naming(path, "cannot write the report"):
@@ -81,12 +85,14 @@ def write_scan(
             text = _as_text({**summary, TABLES: digests})
             (staging / SUMMARY).write_text(text, "utf-8")
             # Drawn from the text and not from `summary`, as it is when it is drawn again.
-            (staging / PAGE).write_text(draw_page(json.loads(text), matches, extra.get(OVERLAPS)), "utf-8")
+            (staging / PAGE).write_text(
+                draw_page(json.loads(text), matches, extra.get(OVERLAPS), extra.get(DECIDED)), "utf-8"
+            )
             names = (*tables, PAGE, SUMMARY)
             for name in names:
                 flush(staging / name)
             (path / SUMMARY).unlink(missing_ok=True)
-            for name in {NEAREST, UNDECIDED, OVERLAPS, ITEMS} - tables.keys():
+            for name in EXTRA - tables.keys():
                 (path / name).unlink(missing_ok=True)  # an earlier scan's
             for name in names:
                 os.replace(staging / name, path / name)
@@ -117,7 +123,7 @@ def _put(
     summary: Mapping[str, Any],
     tables: Mapping[str, Iterable[pa.Table]],
     matches: pa.Table,
-    overlaps: pa.Table | None,
+    extra: Mapping[str, pa.Table],
 ) -> None:
     files: dict[str, bytes] = {}
     for name, parts in tables.items():
@@ -126,9 +132,9 @@ def _put(
         files[name] = sink.getvalue().to_pybytes()
     digests = {name: _core.blake3_bytes(content, 0) for name, content in files.items()}
     text = _as_text({**summary, TABLES: digests})
-    files[PAGE] = draw_page(json.loads(text), matches, overlaps).encode()
+    files[PAGE] = draw_page(json.loads(text), matches, extra.get(OVERLAPS), extra.get(DECIDED)).encode()
     files[SUMMARY] = text.encode()
-    for name in [SUMMARY, *({NEAREST, UNDECIDED, OVERLAPS, ITEMS} - tables.keys())]:
+    for name in [SUMMARY, *(EXTRA - tables.keys())]:
         place.remove(name)
     done: list[str] = []
     try:

@@ -15,13 +15,15 @@ from lvmfast.corpus.leftovers import CERTIFICATE
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.durable import write_text
 from lvmfast.errors import DataError
+from lvmfast.leaks.findings import outcome_of
 from lvmfast.parse import Fields, as_documented, parse_json
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.stores import Folder, Identity, joined
 
 CERTIFICATE_VERSION = 1
 
-#: What the certificate repeats of a level of the closing scan; all its counts of matches are zero.
+#: What the certificate repeats of a level of the closing scan; all its counts of matches are zero, but for
+#: those that a review set aside, which are told beside them.
 LEVEL_FIELDS = ("status", "reason", "threshold", *(f"{side}_rows_checked" for side in SIDES), "unchecked")
 
 
@@ -105,7 +107,9 @@ def stated_levels(report: LeakReport, folder: str | PathLike[str]) -> dict[str, 
     """What a certificate repeats of a scan, level by level; files of `folder` without it."""
     levels: Mapping[str, Mapping[str, Any]] = report.summary["levels"]
     stated = {level: {name: found[name] for name in LEVEL_FIELDS} for level, found in levels.items()}
-    for level in stated.values():
+    for name, level in stated.items():
+        if "review" in levels[name]:
+            level["set_aside"] = levels[name]["review"]["set_aside"]
         level["reason"] = level["reason"] and level["reason"].replace(f"{fspath(folder).rstrip('/')}/", "")
     return stated
 
@@ -174,7 +178,7 @@ def _check_scans(path: str, content: Mapping[str, Any]) -> None:
         stated = Fields(f"{path}: scans: {place}", scan)
         levels = stated.fields("levels")
         states = [levels.fields(level).text("status") for level in levels.values]
-        if stated.text("verdict") == "clean" and "clean" not in states:
+        if outcome_of(stated.text("verdict")) == "clean" and not {"clean", "reviewed"}.intersection(states):
             raise DataError(f"{levels.where}: expected a level that is clean, as the verdict is")
     if not scans:
         raise DataError(f"{path}: scans: expected the scans that were certified, got none")

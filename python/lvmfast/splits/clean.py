@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from os import PathLike
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from lvmfast.corpus import Dataset, load_split
 from lvmfast.corpus.beside import IN_ONE_FILE
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.columns import ColumnsOfSides, columns_of
-from lvmfast.corpus.leftovers import CERTIFICATE, LEDGER
+from lvmfast.corpus.leftovers import CERTIFICATE, DECISIONS_KEPT, LEDGER
 from lvmfast.corpus.paths import Expansion, Paths, expanded, given_paths
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.engines.cluster import on_ray
@@ -23,8 +24,10 @@ from lvmfast.errors import DataError, reason
 from lvmfast.leaks.progress import Clock, Progress
 from lvmfast.leaks.rules import OWN
 from lvmfast.levels import LEVELS
+from lvmfast.report.decisions import Decisions
 from lvmfast.report.progress import shows_progress
 from lvmfast.report.record import Inputs, OpenSplit
+from lvmfast.report.reviewed import SavedReview, groups_in, review_saved
 from lvmfast.report.saved import SavedScan
 from lvmfast.report.summary import options_of
 from lvmfast.splits.certificate import ClosingScan, certificate_of, told_of, write_certificate
@@ -32,7 +35,7 @@ from lvmfast.splits.closing import closing_scan
 from lvmfast.splits.cut import Cut, Cutter
 from lvmfast.splits.cut_rows import check_cut, cut_rows, in_pieces, stated_cuts, without
 from lvmfast.splits.layout import check_destination, names_below, stored_files, write_saved_datasets
-from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, write_ledger
+from lvmfast.splits.ledger import Leaked, leaked_rows, ledger, without_set_aside, write_ledger
 from lvmfast.splits.result import CleanSplit, place_of
 from lvmfast.splits.rewrite import rewrite_each
 from lvmfast.stores import Identity, holds, is_uri, staging
@@ -49,6 +52,7 @@ def clean(
     out: str | PathLike[str],
     drop: Side = "eval",
     cut: int | None = None,
+    decisions: str | PathLike[str] | None = None,
     payload: Paths | None = None,
     train_payload: Paths | None = None,
     eval_payload: Paths | None = None,
@@ -74,6 +78,8 @@ def clean(
         cut: characters. Of train, a row that matched by a stretch of its text alone is not dropped: the
             stretch goes, with so many characters on either side, and what is left becomes rows of its own
             (docs/overlap.md). None drops it.
+        decisions: of `lvmfast review`: rows that match by boilerplate alone stay, the closing scan does not
+            count them, and the certificate says that it was reviewed. A copy is kept as `_decisions.jsonl`.
         payload: texts for both sides, where they were moved since the scan.
         train_payload: texts for `train` alone, likewise.
         eval_payload: texts for `eval` alone, likewise.
@@ -111,6 +117,7 @@ def clean(
     on_cluster = on_ray(engine, ray_address)
     clock = Clock()
     with clock.phase("open"):
+        decided = None if decisions is None else Decisions.read(decisions)
         saved = SavedScan.open(report)
         saved.require_complete()
         if saved.sides != SIDES:
@@ -157,6 +164,22 @@ def clean(
     )
     _check_side(leaked, saved)
     closing_options = replace(options_of(options), threads=threads, memory_limit=memory_limit)
+    review: SavedReview | None = None
+    if decided is not None:
+        with clock.phase("review"):
+            read_again = {
+                side: partial(
+                    load_split,
+                    _again(given[side], files_of[side]),
+                    columns=columns_of(columns, side),
+                    payload=payloads[side],
+                    lenient=True,
+                    items=side == "eval",
+                )
+                for side in SIDES
+            }
+            review = review_saved(saved, decided, drop, groups_in(read_again, closing_options))
+            leaked = without_set_aside(leaked, review.aside)
     cuts: Mapping[int, Cut] = {}
     if cut is not None and len(leaked.by_excerpts):
         with clock.phase("cut"):
@@ -197,6 +220,9 @@ def clean(
                 written = {s: n if left else "" for s, n, left in zip(sources, names, kept, strict=True)}
                 beside = write_saved_datasets(stage.folder, written)
                 write_ledger(stage.folder / LEDGER, ledger(leaked, splits[drop], saved.matches, cuts))
+                if decided is not None:
+                    decided.copy_to(stage.folder / DECISIONS_KEPT)
+                    beside = [*beside, DECISIONS_KEPT]
                 inputs.check_unchanged()
                 stage.flush()
             with clock.phase("scan"):
@@ -209,12 +235,13 @@ def clean(
                     (payloads["train"], payloads["eval"]),
                     closing_options,
                     columns,
+                    decisions=None if decided is None else str(stage.folder / DECISIONS_KEPT),
                     progress=progress,
                     engine=engine,
                     ray_address=ray_address,
                 )
             scans = (ClosingScan({"train": "train", "eval": "eval"}, closing),)
-            if closing.findings.verdict != "clean":
+            if closing.findings.outcome != "clean":
                 return CleanSplit(place_of(out), told_of(scans, stage.folder, out), None, clock.seconds)
             details = {
                 "dropped": {
@@ -225,6 +252,7 @@ def clean(
                     "from": described[drop]["files"],
                 },
                 "cut": None if cut is None else stated_cuts(cuts, cut),
+                **({} if review is None else {"review": review.to_dict()}),
             }
             certificate = certificate_of("clean", scans, stage.folder, [LEDGER, *beside], details, threads)
             write_certificate(stage.folder, certificate)

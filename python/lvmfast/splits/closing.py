@@ -22,6 +22,7 @@ def closing_scan(
     options: ScanOptions,
     columns: ColumnsOfSides,
     *,
+    decisions: str | None = None,
     progress: Progress,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
@@ -33,6 +34,7 @@ def closing_scan(
         payloads: the texts of train and of eval; read once where they are the same.
         options: those of the command, or of the scan that is proven again.
         columns: as for a scan.
+        decisions: as for a scan: what is decided to be boilerplate may stand on both sides.
         progress: as for a scan.
         engine: likewise.
         ray_address: likewise.
@@ -47,6 +49,7 @@ def closing_scan(
         train_payload=None if one else payloads[0],
         eval_payload=None if one else payloads[1],
         columns=columns,
+        decisions=decisions,
         engine=engine,
         ray_address=ray_address,
         progress=progress,

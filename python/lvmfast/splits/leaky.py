@@ -40,7 +40,8 @@ def leaked_levels(scan: SavedScan, file: ScannedFile) -> list[str]:
 
 def _not_leaky(file: ScannedFile) -> str:
     if not file.matched_levels:
-        return "clean"
+        aside = [level for level, count in file.levels.items() if count["set_aside"]]
+        return f"clean, reviewed (rows set aside at {', '.join(aside)})" if aside else "clean"
     return f"to match within the allowed rates ({', '.join(file.matched_levels)})"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lvmfast.corpus.rewriters.rows import Stretch
 from lvmfast.corpus.sides import Side, other_side
 from lvmfast.errors import DataError
 from lvmfast.leaks.options import LevelName
-from lvmfast.leaks.tally import Rows
+from lvmfast.leaks.tally import NO_ROWS, Rows
 from lvmfast.levels import LEVELS
 from lvmfast.splits.cut import Cut
 
@@ -73,6 +73,14 @@ class Leaked:
         """Rows per level, no zeros; a row counts at each level that it matched at."""
         counts = {level: int(np.count_nonzero(self.at & (1 << i))) for i, level in enumerate(LEVELS)}
         return {level: n for level, n in counts.items() if n}
+
+
+def without_set_aside(leaked: Leaked, aside: Mapping[LevelName, Rows]) -> Leaked:
+    """Without the rows, by level, that a review set aside."""
+    at = leaked.at.copy()
+    for bit, level in enumerate(LEVELS):
+        at[aside.get(level, NO_ROWS)] &= ~at.dtype.type(1 << bit)
+    return replace(leaked, at=at)
 
 
 def leaked_rows(matched: pa.Table, side: Side, files: tuple[str, ...], file_rows: Rows, where: str) -> Leaked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from lvmfast.corpus.budget import limited
 from lvmfast.corpus.formats import format_of
-from lvmfast.corpus.leftovers import CERTIFICATE
+from lvmfast.corpus.leftovers import CERTIFICATE, DECISIONS_KEPT
 from lvmfast.corpus.paths import Expansion, Paths, expanded
 from lvmfast.errors import DataError
 from lvmfast.leaks.progress import Progress
@@ -23,6 +24,7 @@ from lvmfast.splits.certificate import intact, read_certificate, stated_levels
 from lvmfast.splits.closing import closing_scan
 from lvmfast.stores import Folder, Identity, is_uri, joined, objects_under
 from lvmfast.stores import folder as folder_at
+from lvmfast.stores.staging import local_copy
 
 
 @dataclass(frozen=True)
@@ -102,17 +104,19 @@ def verify(
         failures += [failure for side in found.values() for failure in side.failures]
         missing = [reason for side in found.values() for reason in side.missing]
         if not failures and not missing:
+            options = options_of(certificate["options"])
+            options = replace(options, threads=threads, memory_limit=memory_limit)
             for scan in certificate["scans"]:
                 sides = found[scan["train"]], found[scan["eval"]]
-                options = options_of(certificate["options"])
-                options = replace(options, threads=threads, memory_limit=memory_limit)
-                report = closing_scan(
-                    (sides[0].source, sides[1].source),
-                    (sides[0].payload, sides[1].payload),
-                    options,
-                    certificate["options"]["columns"],
-                    progress=progress,
-                )
+                with _decisions(folder, certificate) as decisions:
+                    report = closing_scan(
+                        (sides[0].source, sides[1].source),
+                        (sides[0].payload, sides[1].payload),
+                        options,
+                        certificate["options"]["columns"],
+                        decisions=decisions,
+                        progress=progress,
+                    )
                 failures += _differences(report, scan, folder.path)
     return Verification(certificate, tuple(failures), tuple(missing))
 
@@ -125,6 +129,16 @@ class _Side:
     payload: list[str] | None
     failures: list[str]
     missing: list[str]
+
+
+@contextmanager
+def _decisions(folder: Folder, certificate: Mapping[str, Any]) -> Iterator[str | None]:
+    """Where the decisions lie that were applied; None where there were none."""
+    if DECISIONS_KEPT not in certificate["beside"]:
+        yield None
+        return
+    with local_copy(joined(folder.path, DECISIONS_KEPT)) as copy:
+        yield copy
 
 
 def _inside(side: Mapping[str, Any]) -> bool:
