@@ -60,6 +60,7 @@ def test_the_whole_from_the_command_line(world, report, samples, tmp_path, pytes
         "all": 300,
         "leaked": 100,
         "undecided": 0,
+        "set_aside": 0,
         "levels": None,
         "files": [world.eval],
     }
