@@ -114,7 +114,7 @@ def test_payload_files_of_every_format(tmp_path, name):
     split = load_split(tmp_path / "a.npz", payload=path)
     assert split.columns == {"doc_id", "chunk_id", "text"}
     assert (split.coverage.rate, split.coverage.payload) == (1.0, str(path))
-    assert split.notes == (f"payload: 100.00% of the rows have a text in {path} ({n} of {n})",)
+    assert split.notes == (f"payload: 100.0% of the rows have a text in {path} ({n} of {n})",)
     assert read_all(split)["text"] == [f"text {doc}/{chunk}" for doc, chunk in keys]
     (batch,) = split.batches(("text",), n)
     assert batch.doc_id is None
@@ -143,7 +143,7 @@ def test_different_texts_of_one_key_are_refused(rows):
 
 def test_a_payload_of_other_keys_is_refused():
     with pytest.raises(
-        DataError, match=r"^<table>: only 0\.00% of the rows have a text in <table> \(0 of 500\)$"
+        DataError, match=r"^<table>: only 0\.0% of the rows have a text in <table> \(0 of 500\)$"
     ):
         load_split(keyed(range(500), [0] * 500), payload=keyed(range(600, 900), [0] * 300, ["t"] * 300))
     split = load_split(keyed(range(500), [0] * 500), payload=keyed(range(495, 900), [0] * 405, ["t"] * 405))
@@ -159,7 +159,7 @@ def test_chunk_ids_that_are_off_by_one_are_told(shift, as_text):
     with pytest.raises(DataError, match="only"):
         load_split(keyed(docs, chunks - 5000), payload=payload)
     split = load_split(keyed(docs, [str(i) for i in ids] if as_text else ids), payload=payload)
-    advice = rf"with chunk ids of the split \{'+' if shift > 0 else '-'}1 it would be 100.00%: are they off"
+    advice = rf"with chunk ids of the split \{'+' if shift > 0 else '-'}1 it would be 100.0%: are they off"
     assert advice.replace("\\", "") in split.notes[0]
     one = keyed([1], [7 + shift], ["t"])
     with pytest.raises(DataError, match=advice.replace("?", r"\?")):
@@ -172,7 +172,7 @@ def test_splits_without_keys_are_refused():
         load_split({"doc_id": [1]}, payload=payload)
     with pytest.raises(DataError, match="<table>: a payload needs doc_id, chunk_id and text; no text"):
         load_split(keyed([1], [1]), payload=keyed([1], [1]))
-    with pytest.raises(DataError, match=r"only 0\.00% of the rows .* \(0 of 0\)"):
+    with pytest.raises(DataError, match=r"only 0\.0% of the rows .* \(0 of 0\)"):
         load_split({"doc_id": [None, "a"], "chunk_id": ["b", None]}, payload=payload)
     assert load_split(keyed(pa.array([], pa.int64()), pa.array([], pa.int64())), payload=payload).rows == 0
 

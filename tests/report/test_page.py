@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -222,10 +223,13 @@ def test_one_split_and_a_clean_scan_have_a_page(tmp_path):
     clean = lvmfast.leakscan({"text": data.texts(rng, 20)}, {"text": data.texts(rng, 20)})
     clean.save(tmp_path / "clean")
     html = (tmp_path / "clean" / "report.html").read_text("utf-8")
-    for said in ("No leak found at 2 of 7 levels", "Nothing matched.", "no document ids"):
+    for said in ("No leak found at 2 of 7 levels", "Every row was checked at every level that ran."):
         assert said in html
     assert "Not checked: doc, chunk: no ids; vector, context, oracle: no vectors." in html
     assert 'data-level="doc"' not in html
+    for empty in ("<script", 'id="worst"', 'id="documents"', 'id="nearest"', 'id="unchecked"', "–"):
+        assert empty not in html
+    assert all(f'id="{place}"' in html for place in re.findall('href="#([^"]+)"', html))
 
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c ", "\n", " d", "é"]), max_size=40).map(" ".join)

@@ -165,6 +165,77 @@ def test_it_is_worked_by_keyboard(report):
 
 
 @needs_browser
+@pytest.mark.parametrize("width", [390, 768, 1200])
+def test_nothing_is_cut_off_without_a_hint(report, width):
+    with opened_page(report / "report.html", "light") as page:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_selector(SHOWN)
+        put(page, "search", "needle7")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        hidden = page.evaluate(
+            """() => [...document.querySelectorAll("body *")].filter((e) => {
+                const style = getComputedStyle(e), shown = e.checkVisibility() && !e.closest("svg");
+                return shown && e.scrollWidth > e.clientWidth + 1 && style.overflowX === "hidden";
+            }).length"""
+        )
+        assert hidden == 0
+        # What is wider than the page can be scrolled by keyboard, and its edge is shaded.
+        wide = page.eval_on_selector_all(
+            ".scroll",
+            """all => all.filter(e => e.scrollWidth > e.clientWidth)
+                .map(e => [e.tabIndex, getComputedStyle(e).backgroundImage.split("gradient").length])""",
+        )
+        assert all(row == [0, 5] for row in wide)
+        card = page.locator("#review .pair").first
+        assert card.locator(".gap").count() == 0  # the item is short enough to be shown whole
+
+
+@needs_browser
+def test_printed_it_says_what_it_has(report, tmp_path):
+    with opened_page(report / "report.html", "light") as page:
+        page.wait_for_selector(SHOWN)
+        page.emulate_media(media="print")
+        assert page.is_visible("#review [role=status]")
+        for control in (".filters", ".pages button", ".pair footer button"):
+            assert page.locator(f"#review {control}:visible").count() == 0
+        clipped = page.eval_on_selector_all(
+            "#review .text", "all => all.filter(e => e.scrollHeight > e.clientHeight + 1).length"
+        )
+        assert clipped == 0
+        assert len(page.pdf(format="A4")) > 20_000
+
+
+@needs_browser
+def test_a_long_text_is_shown_around_what_matches_and_whole_when_asked(report, tmp_path):
+    summary = json.loads((report / "summary.json").read_text())
+    words = " ".join(f"w{n}" for n in range(20_000))
+    table = many(1)
+    texts = {
+        "train_text": f"{words} here it differs {words}",
+        "eval_text": f"{words} there it differs {words}",
+    }
+    for name, text in texts.items():
+        table = table.set_column(
+            table.schema.get_field_index(name), name, pa.array([text], pa.large_string())
+        )
+    (tmp_path / "report.html").write_text(draw_page(summary, table), "utf-8")
+    with opened_page(tmp_path / "report.html", "light") as page:
+        page.wait_for_selector(SHOWN)
+        card = page.locator("#review .pair").first
+        assert len(card.locator(".text").first.inner_text()) < 5_000
+        assert card.locator("mark.differs").count() == 0, "the page has the beginning alone"
+        footer = card.locator("footer").inner_text()
+        whole = len(texts["train_text"])
+        assert f"characters 1 to 65,536 of {whole:,} in train" in footer
+        assert "row 0 of matches.parquet has all" in footer
+        card.locator("footer button").click()
+        assert len(card.locator(".text").first.inner_text()) > 65_000
+        assert card.locator("footer button").get_attribute("aria-expanded") == "true"
+        card.locator("footer button").click()
+        assert len(card.locator(".text").first.inner_text()) < 5_000
+
+
+@needs_browser
 def test_without_scripts_the_page_is_complete(report):
     from playwright.sync_api import sync_playwright
 
