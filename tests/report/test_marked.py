@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lvmfast
+from lvmfast.report.carried_texts import texts_of
 from lvmfast.report.marked import MOST_CHARS, marked
 from lvmfast.report.redraw import redraw_page
 
@@ -67,6 +69,12 @@ def test_each_character_has_its_mark_or_is_counted(spans, answer, wide):
         assert shown <= MOST_CHARS + 2400
 
 
+def _surrounded(report):
+    """The texts of its matches as the page carries them."""
+    matches, overlaps = (pq.read_table(report / f"{name}.parquet") for name in ("matches", "overlaps"))
+    return list(texts_of(matches, overlaps, np.flatnonzero(np.array(matches["level"]) == "overlap")))
+
+
 def test_the_page_marks_runs_answer_and_says_what_stands_there(tmp_path):
     question = "Which <b>river</b> crosses the old town of Ñandú before it reaches the salted harbour at last"
     passage = " ".join(f"passage{n} word" for n in range(30))
@@ -86,11 +94,24 @@ def test_the_page_marks_runs_answer_and_says_what_stands_there(tmp_path):
     (tmp_path / "eval.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     report = lvmfast.leakscan(tmp_path / "train.jsonl", tmp_path / "eval.jsonl")
     report.save(tmp_path / "report")
-    first, _, second = pq.read_table(tmp_path / "report" / "overlaps.parquet").to_pylist()
+    first, other, second = pq.read_table(tmp_path / "report" / "overlaps.parquet").to_pylist()
     assert first["fields"] == ["question", "passage", "answer"]
     assert train[0][first["answer_start"] : first["answer_end"]] == "The  VLTAVA"
     assert train[0][first["train_start"] : first["answer_end"]] == first["train_text_with_answer"]
     assert second["answer_start"] is second["answer_end"] is second["train_text_with_answer"] is None
+    for row, alike in zip((first, other, second), _surrounded(tmp_path / "report"), strict=True):
+        text, wide = train[row["train_row"]], row["answer_start"] is not None
+        begin = min(row["train_start"], row["answer_start"]) if wide else row["train_start"]
+        end = max(row["train_end"], row["answer_end"]) if wide else row["train_end"]
+        assert (row["train_before"], row["train_after"]) == (
+            text[max(begin - 200, 0) : begin],
+            text[end : end + 200],
+        )
+        assert alike.train == text[max(begin - 200, 0) : end + 200]
+        moved = max(begin - 200, 0)
+        places = [(run["train_start"] - moved, run["train_end"] - moved) for run in row["runs"]]
+        assert [tuple(run[:2]) for run in alike.runs] == places
+        assert alike.answer == ((row["answer_start"] - moved, row["answer_end"] - moved) if wide else None)
     html = (tmp_path / "report" / "report.html").read_text("utf-8")
     cards = re.findall(r'<article class="pair" data-pair="worst">.*?</article>', html, re.S)
     assert len(cards) == 3

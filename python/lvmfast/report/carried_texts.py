@@ -28,6 +28,7 @@ COMPRESSION = 4  #: more takes twice as long and saves a twentieth
 #: What is read of `overlaps.parquet`, and whole texts one at a time.
 _OF_TOLD = (*ROWS, "train_start", "answer_start", "answer_end", "fields")
 _TEXTS = ("train_text", "train_text_with_answer", "eval_text")
+_AROUND = ("train_before", "train_after")
 
 
 def texts_of(matches: pa.Table, overlaps: pa.Table | None, places: npt.NDArray[np.int64]) -> Iterator[Alike]:
@@ -51,9 +52,12 @@ def _told(overlaps: pa.Table, rows: npt.NDArray[np.int64]) -> Iterator[Alike]:
     """What rows of `overlaps.parquet`, which ascend, tell."""
     taken = arrow_numbers(rows)
     narrow = overlaps.select(_OF_TOLD).take(taken).to_pylist()
-    each = zip(*(_each(overlaps[name], rows) for name in _TEXTS), strict=True)
-    for of_row, texts, runs in zip(narrow, each, _runs(overlaps["runs"].take(taken)), strict=True):
-        yield alike(of_row | dict(zip(_TEXTS, texts, strict=True)), runs)
+    each, around = (
+        zip(*(_each(overlaps[name], rows) for name in names), strict=True) for names in (_TEXTS, _AROUND)
+    )
+    runs = _runs(overlaps["runs"].take(taken))
+    for of_row, texts, beside, of_match in zip(narrow, each, around, runs, strict=True):
+        yield alike(of_row | dict(zip(_TEXTS, texts, strict=True)), of_match).within(*beside)
 
 
 def _runs(lists: pa.ChunkedArray) -> Iterator[list[Run]]:

@@ -58,6 +58,15 @@ class Alike(NamedTuple):
     answer: Span | None = None  #: where the answer stands in `train`
     fields: tuple[str, ...] = ()  #: what of the item stands there
 
+    def within(self, before: str | None, after: str | None) -> Alike:
+        """The same with what stands around the training text."""
+        if self.train is None:
+            return self
+        text, moved = f"{before or ''}{self.train}{after or ''}", len(before or "")
+        runs = [(a + moved, b + moved, c, d) for a, b, c, d in self.runs]
+        answer = None if self.answer is None else (self.answer[0] + moved, self.answer[1] + moved)
+        return self._replace(train=text, runs=runs, answer=answer)
+
 
 def alike(told: Mapping[str, Any], runs: Iterable[Run]) -> Alike:
     """What a row of `overlaps.parquet` tells, given its runs as they stand there."""

@@ -27,7 +27,9 @@ ENDS = ("start", "end")
 #: Where an answer stands: in characters of the texts of these rows.
 ANSWER = ("answer_start", "answer_end", "answer_start_row", "answer_end_row")
 #: What both sides have there.
-TEXTS = ("train_text", "train_text_with_answer", "eval_text")
+TEXTS = ("train_text", "train_text_with_answer", "train_before", "train_after", "eval_text")
+#: Characters that are kept before and behind what stands in a training text.
+AROUND = 200
 #: Where a run of equal tokens stands: in characters of both texts, and in bytes of their UTF-8.
 RUN = pa.struct(
     [
@@ -58,6 +60,8 @@ OVERLAPS = pa.schema(
         ("runs", pa.list_(RUN)),
         ("train_text", pa.large_string()),
         ("train_text_with_answer", pa.large_string()),
+        ("train_before", pa.large_string()),
+        ("train_after", pa.large_string()),
         ("eval_text", pa.large_string()),
     ]
 )
@@ -164,10 +168,11 @@ def _stretches(
             near[here] = _core.overlap_answers(document, asked, within)
         for item, spans, (first, last) in zip(shown, found, near[here].tolist(), strict=True):
             low, high = int(spans[:, 0].min()), int(spans[:, 1].max())
+            begin, end = (min(low, first), max(high, last)) if last else (low, high)
             texts["train_text"].append(document[low:high])
-            texts["train_text_with_answer"].append(
-                document[min(low, first) : max(high, last)] if last else None
-            )
+            texts["train_text_with_answer"].append(document[begin:end] if last else None)
+            texts["train_before"].append(document[max(begin - AROUND, 0) : begin])
+            texts["train_after"].append(document[end : end + AROUND])
             texts["eval_text"].append(item)
         runs += found
     told = {name: pa.array(of_matches, OVERLAPS.field(name).type) for name, of_matches in texts.items()}

@@ -346,7 +346,7 @@ class Evidence:
         runs = [
             (run["train_start"], run["train_end"], run["eval_start"], run["eval_end"]) for run in told["runs"]
         ]
-        return alike(told, runs)
+        return alike(told, runs).within(told["train_before"], told["train_after"])
 
     def close(self) -> None:
         """Ends the work of the engine."""

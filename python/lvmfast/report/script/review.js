@@ -325,7 +325,7 @@ function legend({ by, answer, train, eval: eval_, rough }, row) {
   const parts = ["Marked: ", mark("common", "runs of words that both texts have"), told];
   if (differs) parts.push(", ", mark("differs", "words between them that differ"));
   if (answer) parts.push(", ", mark("answer", "the answer"));
-  return [...parts, ". Of the training text, the evidence has what lies between the first run and the last."];
+  return [...parts, ". Of the training text, the evidence has what lies between the first run and the last, and up to 200 characters before and behind."];
 }
 
 function drawn({ text, mark, left }) {
