@@ -391,3 +391,34 @@ def test_inside_one_split_a_row_stays_while_another_match_of_it_counts(tmp_path)
         report = lvmfast.leakscan(split, threshold=0.999, decisions=tmp_path / "d.jsonl")
         assert aside(report, "vector", "train") == expected
     assert report.findings.verdict == "clean, reviewed"
+
+
+def test_a_chunk_that_holds_a_part_of_a_match_that_counts_is_not_set_aside(tmp_path):
+    """The middle chunk begins one item, which is boilerplate, and ends another, undecided one."""
+    boilerplate, leaked = (" ".join(f"{name}{n}" for n in range(40)) for name in "ab")
+    texts = [
+        f"before {' '.join(leaked.split()[:20])}",
+        " ".join([*leaked.split()[20:], *boilerplate.split()[:20]]),
+        f"{' '.join(boilerplate.split()[20:])} behind",
+    ]
+    rows = [{"doc_id": "d", "chunk_id": n, "text": text} for n, text in enumerate(texts)]
+    items = [{"text": boilerplate}, {"text": leaked}, {"text": "nothing that any of the chunks would hold"}]
+    paths = []
+    for name, of_side in (("train", rows), ("eval", items)):
+        paths.append(str(tmp_path / f"{name}.jsonl"))
+        Path(paths[-1]).write_text("".join(f"{json.dumps(row)}\n" for row in of_side))
+    asked = {"levels": ["overlap"], "join_chunks": True}
+    plain = lvmfast.leakscan(*paths, **asked)
+    plain.save(tmp_path / "report")
+    decisions = decide(tmp_path / "d.jsonl", plain, "boilerplate", "a7 a8 a9")
+    report = lvmfast.leakscan(*paths, **asked, decisions=decisions)
+    assert report.levels["overlap"].sides["train"].matched_rows.tolist() == [0, 1, 2]
+    assert (aside(report, "overlap"), aside(report, "overlap", "train")) == ([0], [])
+    with pytest.raises(lvmfast.DataError, match="all 3 train rows leak"):
+        lvmfast.clean(*paths, tmp_path / "report", out=tmp_path / "left", drop="train", decisions=decisions)
+    made = lvmfast.clean(*paths, tmp_path / "report", out=tmp_path / "clean", decisions=decisions)
+    assert made.certificate["scans"][0]["verdict"] == "clean, reviewed"
+    decide(tmp_path / "d.jsonl", plain, "boilerplate")
+    report = lvmfast.leakscan(*paths, **asked, decisions=decisions)
+    assert aside(report, "overlap", "train") == [0, 1, 2]
+    assert report.findings.verdict == "clean, reviewed"

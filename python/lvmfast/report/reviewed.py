@@ -92,7 +92,9 @@ def _judged(
                 ),
             )
             for side, count in finding.sides.items()
+            if names_all_rows(finding.level, side, review.boilerplate, options.join_chunks)
         }
+        sides = {**finding.sides, **sides}
     pairs = int(matches.pairs[review.boilerplate].sum())
     review = replace(review, pairs=pairs, stays=stays)
     return judge(replace(finding, sides=sides, review=review, pairs=finding.pairs - pairs), options.allow)
@@ -120,6 +122,16 @@ def why_all_stay(level: str, boilerplate: Mask, found: int, rule: str | None) ->
     if not of.stands_once:
         return "a row stands behind many matches there, and none is set aside before all of them are decided"
     return None
+
+
+def names_all_rows(level: LevelName, side: Side, boilerplate: Mask, join_chunks: bool) -> bool:
+    """Whether it is known of which matches a row of a side is a part.
+
+    A match in joined chunks names the first row of its stretch; of those that follow it is known alone where
+    all matches are boilerplate.
+    """
+    joined = join_chunks and LEVELS[level].excerpts and side == "train"
+    return not joined or bool(boilerplate.all())
 
 
 def set_aside(
@@ -214,6 +226,8 @@ def review_saved(saved: SavedScan, decisions: Decisions, side: Side, groups: Gro
         why = why_all_stay(level, boilerplate, told["evidence"]["found"], told.get("rule"))
         if why is not None:
             stays[level] = why
+            continue
+        if not names_all_rows(level, side, boilerplate, bool(saved.summary["options"].get("join_chunks"))):
             continue
         evidence = saved.matches.filter(pa.array(here))
         matched = rows_at(saved.matched_rows, level, side)
