@@ -128,6 +128,22 @@ def test_levels_of_vectors_go_by_ids_or_by_the_place_in_the_bytes_of_a_file(tmp_
     assert in_memory == [None] * 20, "of rows of which nothing but a number is known there is no identity"
 
 
+@pytest.mark.parametrize("empty", ["", " \n", "\u00a0"])
+def test_rows_in_whose_texts_nothing_stands_are_told_apart_by_their_ids(tmp_path, empty):
+    vectors = np.random.default_rng(5).normal(size=(4, 8)).astype(np.float32)
+    texts = [empty, empty, "a caption", empty]
+    train, eval_ = (
+        {"vector": vectors, "text": texts, "doc_id": [f"{side}{n}" for n in range(4)], "chunk_id": [0] * 4}
+        for side in ("t", "e")
+    )
+    ids = ids_of(lvmfast.leakscan(train, eval_, levels=["vector"]))
+    assert len(set(ids)) == 4
+    bare = [{"vector": vectors, "text": texts}] * 2
+    assert [match is None for match in ids_of(lvmfast.leakscan(*bare, levels=["vector"]))] == [
+        True, True, False, True,
+    ]  # fmt: skip
+
+
 def test_inside_one_split_it_does_not_matter_which_row_comes_first(tmp_path):
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(6, 8)).astype(np.float32)

@@ -78,7 +78,7 @@ def match_ids(matches: pa.Table, inputs: Mapping[str, Any], normalize: str) -> p
         side: _contents(inputs["train" if within else side]) for side in SIDES
     }
     ids: list[str | None] = []
-    texts: dict[tuple[str, str], bytes] = {}
+    texts: dict[tuple[str, str], bytes | None] = {}
     for batch in matches.to_batches(max_chunksize=1 << 16):
         columns = [[batch.column(f"{side}_{name}").to_pylist() for name in _TOLD] for side in SIDES]
         of_rows = zip(*(zip(*of_side, strict=True) for of_side in columns), strict=True)
@@ -100,7 +100,7 @@ def _side(
     how: str,
     row: tuple[Any, ...],
     places: Mapping[str, str],
-    texts: dict[tuple[str, str], bytes],
+    texts: dict[tuple[str, str], bytes | None],
 ) -> bytes | None:
     """What one side of a match is known by; None where by nothing that lasts."""
     file, number, doc_id, chunk_id, position, text = row
@@ -114,13 +114,9 @@ def _side(
     for name, value in of_ids:
         if name in known_by and value is not None:
             parts += [name.encode(), value.encode()]
-    if "text" in known_by and text is not None:
-        key = (how, text)
-        if key not in texts:
-            if len(texts) >= 1 << 16:
-                texts.clear()
-            texts[key] = _digest(_plain(text, how).encode())
-        parts += [b"text", texts[key]]
+    plain = None if text is None or "text" not in known_by else _known_text(text, how, texts)
+    if plain is not None:
+        parts += [b"text", plain]
     elif known_by == ("text",):
         if doc_id is not None and chunk_id is not None:
             parts += [part for name, value in of_ids for part in (name.encode(), value.encode())]
@@ -129,6 +125,17 @@ def _side(
         else:
             return None
     return _digest(*parts)
+
+
+def _known_text(text: str, how: str, texts: dict[tuple[str, str], bytes | None]) -> bytes | None:
+    """What a text is known by; None of one in which nothing stands, which tells no row from another."""
+    key = (how, text)
+    if key not in texts:
+        if len(texts) >= 1 << 16:
+            texts.clear()
+        plain = _plain(text, how)
+        texts[key] = _digest(plain.encode()) if plain and not plain.isspace() else None
+    return texts[key]
 
 
 def _plain(text: str, how: str) -> str:
