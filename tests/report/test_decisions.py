@@ -144,6 +144,24 @@ def test_rows_in_whose_texts_nothing_stands_are_told_apart_by_their_ids(tmp_path
     ]  # fmt: skip
 
 
+def test_texts_in_letters_that_this_python_does_not_know_are_told_apart():
+    """The tokens of a scan are by the Unicode of the core, which is newer than that of Python."""
+    texts = [
+        f"what does it say in this line {''.join(chr(first + n) for n in range(30))}"
+        for first in (0x31350, 0x31400)  # Han of Unicode 15
+    ]
+    report = lvmfast.leakscan({"text": texts}, {"text": texts}, levels=["overlap"])
+    assert len(set(ids_of(report))) == len(report.matches) == 2
+
+
+def test_at_text_two_texts_are_one_where_they_are_to_the_scan():
+    texts = ["Who wrote this, and when?", "who wrote  this, and when?", "who wrote this and when"]
+    sides = {"text": texts}, {"text": texts}
+    for normalize, matches in (("none", 3), ("default", 2), ("strict", 1)):
+        ids = ids_of(lvmfast.leakscan(*sides, levels=["text"], normalize=normalize))
+        assert len(set(ids)) == len(ids) == matches
+
+
 def test_inside_one_split_it_does_not_matter_which_row_comes_first(tmp_path):
     rng = np.random.default_rng(3)
     vectors = rng.normal(size=(6, 8)).astype(np.float32)

@@ -101,10 +101,10 @@ class Level:
         return self.keys is not None and self.keys.texts
 
     def texts_alike(self, normalize: str) -> str:
-        """When two texts are the same one to it: ``default`` or ``strict``, or of the same ``words``."""
+        """When two texts are the same one to it: as ``normalize`` has it, or of the same ``words``."""
         if self.excerpts:
             return "words"
-        return normalize if self.boilerplate and normalize == "strict" else "default"
+        return normalize if self.boilerplate else "default"
 
     @property
     def stands_once(self) -> bool:

@@ -53,6 +53,9 @@ MOST_NOTE, MOST_NAME = 2000, 200
 #: How each line begins: what does not is no torn line of ours.
 _BEGINNING = b'{"match": "'
 _WORDS = re.compile(r"[0-9a-z]+")
+#: Marks are of words: most vowels of Indic scripts are some. So is what this Python does not know yet, and
+#: scans by a newer Unicode do: letters of a new block are no white space.
+_IN_WORDS = frozenset(("Mn", "Mc", "Me", "Cn"))
 _IDENTITY = re.compile(f"[0-9a-f]{{{2 * _BYTES}}}")
 
 
@@ -143,8 +146,8 @@ def _plain(text: str, how: str) -> str:
     if how != "words":
         return _core.normalize_text(text, how)
     folded = unicodedata.normalize("NFKC", text).casefold()
-    if not folded.isascii():  # marks belong to words: most vowels of Indic scripts are some
-        folded = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in folded)
+    if not folded.isascii():
+        folded = "".join(c if c.isalnum() or unicodedata.category(c) in _IN_WORDS else " " for c in folded)
         return " ".join(folded.split())
     return " ".join(_WORDS.findall(folded))
 
