@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
-from lvmfast.report.decisions import Decision, DecisionLog, match_ids, scan_digest
+from lvmfast.report.decisions import Decision, DecisionLog, decisions_on, match_ids, scan_digest
+from lvmfast.report.reviewed import without_boilerplate
 from lvmfast.report.saved import SavedScan
 from tests.support import data
 from tests.support.command import refused, run
@@ -370,6 +371,30 @@ def test_levels_of_vectors(tmp_path):
     raised = report.rethreshold(0.999)
     assert raised.findings.verdict == "clean, reviewed"
     assert raised.decided.num_rows == report.decided.num_rows
+
+
+def test_at_context_a_match_at_another_place_of_the_same_rows_is_not_decided(tmp_path):
+    rng = np.random.default_rng(6)
+    train, eval_ = (
+        {
+            "vector": rng.normal(size=(3, 16)).astype(np.float32),
+            "context": rng.normal(size=(3, 4, 16)).astype(np.float32),
+            "doc_id": [f"{side}{n}" for n in range(3)],
+            "chunk_id": [0, 1, 2],
+        }
+        for side in ("t", "e")
+    )
+    eval_["context"][0, 1] = train["vector"][0]
+    eval_["context"][0, 3] = train["vector"][0] + np.float32(1e-3)
+    plain = lvmfast.leakscan(train, eval_, levels=["context"])
+    first, second = known(plain)
+    assert first != second
+    decided = Decision.now(first, "context", "boilerplate", scan="0" * 32)
+    DecisionLog(tmp_path / "d.jsonl").append([decided])
+    report = lvmfast.leakscan(train, eval_, levels=["context"], decisions=tmp_path / "d.jsonl")
+    assert decisions_on(report.matches, report.decided) == ["boilerplate", None]
+    left = without_boilerplate(report.matches, report.decided)
+    assert left["eval_position"].to_pylist() == [3], "it is told of"
 
 
 def test_inside_one_split_a_row_stays_while_another_match_of_it_counts(tmp_path):

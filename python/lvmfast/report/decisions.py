@@ -38,8 +38,10 @@ DECIDED = pa.schema(
         ("note", pa.string()),
         ("train_file", pa.string()),
         ("train_row", pa.int64()),
+        ("train_position", pa.int64()),
         ("eval_file", pa.string()),
         ("eval_row", pa.int64()),
+        ("eval_position", pa.int64()),
     ]
 )
 
@@ -276,7 +278,7 @@ class Decisions:
 
 def decisions_on(matches: pa.Table, decided: pa.Table) -> list[str | None]:
     """What was decided of each match, given the `DECIDED` of the scan."""
-    places = ("level", "train_file", "train_row", "eval_file", "eval_row")
+    places = ("level", *(f"{side}_{name}" for side in SIDES for name in ("file", "row", "position")))
     keys = zip(*(decided[name].to_pylist() for name in places), strict=True)
     found = dict(zip(keys, decided["decision"].to_pylist(), strict=True))
     return [found.get(key) for key in zip(*(matches[name].to_pylist() for name in places), strict=True)]

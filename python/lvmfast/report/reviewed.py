@@ -295,8 +295,7 @@ def decided_table(matches: pa.Table, ids: Sequence[str | None], decisions: Decis
         name: pa.array([getattr(one, name) for one in found], pa.string())
         for name in ("match", "decision", "reviewer", "time", "note")
     }
-    told = ("level", "score", "train_file", "train_row", "eval_file", "eval_row")
-    columns |= {name: rows[name] for name in told}
+    columns |= {name: rows[name] for name in DECIDED.names if name not in columns}
     return pa.table([columns[name] for name in DECIDED.names], DECIDED)
 
 
