@@ -335,3 +335,35 @@ def test_what_others_wrote_meanwhile_is_read_without_the_rest(tmp_path):
     assert mine.read().of(IDS[1]) == "unsure"
     path.write_bytes(decide(IDS[3], "real").to_line())  # another file by now, which is shorter
     assert set(mine.read().by_match) == {IDS[3]}
+
+
+def test_a_file_that_took_the_place_of_another_is_read_from_its_beginning(tmp_path):
+    place = tmp_path / "decisions.jsonl"
+    log = DecisionLog(place)
+    log.append([decide(IDS[0], "real"), decide(IDS[1], "real")])
+    assert set(log.read().by_match) == {IDS[0], IDS[1]}
+    others = b"".join(decide(match, "unsure", note="another file").to_line() for match in IDS[1:3])
+    for written in (others, others * 20, others):  # longer than the one before it, and shorter
+        place.write_bytes(written)
+        assert {match: one.decision for match, one in log.read().by_match.items()} == {
+            IDS[1]: "unsure",
+            IDS[2]: "unsure",
+        }
+    place.unlink()
+    assert log.read().by_match == {}
+    log.append([decide(IDS[3], "real")])
+    assert set(log.read().by_match) == {IDS[3]}
+
+
+def test_a_line_that_is_no_decision_has_its_number_however_often_it_is_read(tmp_path):
+    place = tmp_path / "decisions.jsonl"
+    log = DecisionLog(place)
+    log.append([decide(IDS[0], "real"), decide(IDS[1], "real")])
+    log.read()
+    whole = place.read_bytes()
+    place.write_bytes(whole + b"\nsomething else\n")
+    for _ in range(3):
+        with pytest.raises(lvmfast.DataError, match="line 4: "):
+            log.read()
+    place.write_bytes(whole)
+    assert set(log.read().by_match) == {IDS[0], IDS[1]}

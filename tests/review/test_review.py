@@ -181,9 +181,10 @@ def test_decisions_are_kept_shown_and_taken_back(served, tmp_path):
         ({"id": "ab" * 16, "decision": "real"}, "no such match"),
         ({"id": None, "decision": "real"}, "nothing is known of this match"),
         ({"id": first, "decision": "real", "note": "n" * 3000}, "at most 2,000"),
+        ({"id": first}, "expected one, or null"),
         ([], "expected an object"),
         (b"{", "cut off"),
-        (b'{"id": 1}', "expected text"),
+        (b'{"id": 1, "decision": null}', "expected text"),
     ):
         status, told, _ = served.ask("/api/decisions", wrong)
         assert status == 400, told
@@ -201,6 +202,11 @@ def test_decisions_are_kept_shown_and_taken_back(served, tmp_path):
     ):
         status, told, _ = served.ask(f"/api/matches?{wrong}")
         assert (status, list(told)) == (400, ["error"])
+    written = (tmp_path / "d.jsonl").read_bytes()
+    (tmp_path / "d.jsonl").write_bytes(written + b"something else\n")
+    status, told, _ = served.ask("/api/decisions", {"id": first, "decision": "real"})
+    assert (status, "expected JSON" in told["error"]) == (400, True)
+    assert (tmp_path / "d.jsonl").read_bytes() == written + b"something else\n", "what is refused is not kept"
     code, told = served.stop()
     assert code == 130
     assert f"decisions were kept in {tmp_path / 'd.jsonl'}" in told

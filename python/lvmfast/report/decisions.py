@@ -52,6 +52,8 @@ _TOLD = ("file", "row", "doc_id", "chunk_id", "position", "text")
 _BYTES = 16
 #: Characters of a note or a name that are kept.
 MOST_NOTE, MOST_NAME = 2000, 200
+#: Bytes by which a file of decisions is told from one that took its place.
+_TOLD_APART = 1 << 10
 #: How each line begins: what does not is no torn line of ours.
 _BEGINNING = b'{"match": "'
 _WORDS = re.compile(r"[0-9a-z]+")
@@ -292,6 +294,7 @@ class DecisionLog:
     _by_match: dict[str, Decision] = field(default_factory=dict)
     _read: int = 0  #: bytes, up to the end of a line
     _lines: int = 0
+    _last: bytes = b""  #: the last of these bytes: where others stand there, it is another file by now
 
     def __post_init__(self) -> None:
         """Reads nothing yet."""
@@ -306,16 +309,20 @@ class DecisionLog:
         with naming(self.path, "cannot be read"):
             try:
                 with open(self.path, "rb") as file:
-                    if os.fstat(file.fileno()).st_size < self._read:  # another file by now
-                        self._by_match, self._read, self._lines = {}, 0, 0
-                    file.seek(self._read)
+                    file.seek(self._read - len(self._last))
                     new = file.read()
+                    if not new.startswith(self._last):
+                        self._by_match, self._read, self._lines, self._last = {}, 0, 0, b""
+                        file.seek(0)
+                        new = file.read()
             except FileNotFoundError:
                 return Decisions(str(self.path), {})
-        whole, newline, rest = new.rpartition(b"\n")
-        for line in whole.split(b"\n") if newline else ():
-            self._add(line)
+        whole, newline, rest = new[len(self._last) :].rpartition(b"\n")
+        new_lines = whole.split(b"\n") if newline else []
+        self._by_match |= self._decided(new_lines)
+        self._lines += len(new_lines)
         self._read += len(whole) + len(newline)
+        self._last = (self._last + whole + newline)[-_TOLD_APART:]
         by_match, torn = dict(self._by_match), False
         if rest.strip():
             last = _finished(rest, str(self.path))
@@ -325,12 +332,15 @@ class DecisionLog:
         decided = {match: found for match, found in by_match.items() if found.decision is not None}
         return Decisions(str(self.path), decided, torn)
 
-    def _add(self, line: bytes) -> None:
-        self._lines += 1
-        if line.strip():
-            where = f"{self.path}: line {self._lines}"
-            found = _decision(where, parse_json(where, line, nan=False))
-            self._by_match[found.match] = found
+    def _decided(self, lines: Sequence[bytes]) -> dict[str, Decision]:
+        """The last word of each match in the lines behind those that were read."""
+        found: dict[str, Decision] = {}
+        for number, line in enumerate(lines, self._lines + 1):
+            if line.strip():
+                where = f"{self.path}: line {number}"
+                one = _decision(where, parse_json(where, line, nan=False))
+                found[one.match] = one
+        return found
 
     def append(self, decisions: Sequence[Decision]) -> None:
         """Adds decisions behind all others; they are on disk when it returns.

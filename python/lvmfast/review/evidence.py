@@ -301,6 +301,7 @@ class Evidence:
         row = found.fetchone()
         if row is None:
             raise DataError("there is no such match in this report")
+        self.read()  # nothing is written behind what is no decision
         one = Decision.now(match, row[0], decision, scan=self.scan, reviewer=reviewer, note=note)
         with self._lock:
             self._log.append([one])

@@ -136,6 +136,8 @@ def application(
             if len(body) > MOST_BYTES:
                 return answer({"error": f"expected at most {MOST_BYTES:,} bytes"}, 413)
         said = Fields("decision", parse_json("decision", body, nan=False))
+        if "decision" not in said.values:
+            raise DataError("decision: expected one, or null to take it back, got nothing")
         match, decision, note = (_text(said, name) for name in ("id", "decision", "note"))
         await run_in_threadpool(evidence.decide, match, decision, note, reviewer)
         return {"id": match, "decision": decision}
