@@ -196,6 +196,15 @@ def test_a_scan_by_decisions_end_to_end(given_files):
     assert not (folder / "again" / "set_aside.parquet").exists(), "an earlier scan's"
 
 
+def test_what_is_left_may_be_allowed_and_the_sentence_says_both(given_files):
+    paths, folder = given_files
+    decisions = decide(folder / "d.jsonl", SavedScan.open(folder / "report"), "boilerplate", "reserved")
+    report = lvmfast.leakscan(paths[1], paths[3], levels=["text"], allow={"text": 0.1}, decisions=decisions)
+    assert (report.verdict, report.passed) == ("allowed, reviewed", True)
+    assert "at text (7.5%). People decided on 1 of 4 matches: 1 boilerplate." in report.summary["sentence"]
+    assert not report.summary["sentence"].endswith(" ")
+
+
 @pytest.mark.parametrize("decision", ["real", "unsure"])
 def test_what_is_real_or_unsure_counts(given_files, decision):
     paths, folder = given_files

@@ -144,7 +144,7 @@ def leaked_sentence(leaked: Sequence[str]) -> str:
 
 def verdict_sentence(findings: Findings) -> str:
     """What the verdict says, what it covers, what its levels cannot see, and what people decided."""
-    return " ".join([sentence for sentence in (_found(findings), *review_sentences(findings)) if sentence])
+    return " ".join([said for said in (_found(findings).rstrip(), *review_sentences(findings)) if said])
 
 
 def _found(findings: Findings) -> str:

@@ -296,7 +296,10 @@ class Evidence:
             DataError: there is no such match or decision, or it cannot be written.
         """
         if match is None:
-            raise DataError("nothing is known of this match that would last: its rows were arrays in memory")
+            raise DataError(
+                "nothing is known of this match that would last: a row of it was an array in memory, or is known "
+                "by a fingerprint alone"
+            )
         found = self._base.cursor().execute("SELECT level FROM matches WHERE id = $id LIMIT 1", {"id": match})
         row = found.fetchone()
         if row is None:
