@@ -34,6 +34,8 @@ class _AtOnce(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **named))
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
             future.set_exception(error)
         return future

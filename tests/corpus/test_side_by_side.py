@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextvars import copy_context
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lvmfast.corpus import load_split
+from lvmfast.corpus import load_split, side_by_side
 from lvmfast.corpus.budget import Budget, reading_within
 from lvmfast.corpus.codecs import CODECS
 from lvmfast.corpus.looks import begins_again
@@ -194,3 +196,81 @@ def test_an_interrupt_ends_it_within_a_second(tmp_path):
     assert time.monotonic() - started < 5  # of a busy machine
     assert process.returncode == -signal.SIGINT
     assert b"KeyboardInterrupt" in said
+
+
+class One:
+    """A batch of one row."""
+
+    rows = 1
+    nbytes = 10
+
+    def sliced(self, start, stop):
+        return self
+
+
+def ones(count):
+    """The generator of so many batches."""
+    for _ in range(count):
+        yield One()
+
+
+def taken(counts, at_once, *more, room=25):
+    """How many batches come of each reading, three of which fill the room."""
+    readings = [*(partial(ones, count) for count in counts), *more]
+    return [sum(1 for _ in part) for part in side_by_side._side_by_side(readings, at_once, room)]
+
+
+class SlowlyLeft:
+    """A context that its thread is in for a while after the work, as a thread is that others keep waiting."""
+
+    def __init__(self):
+        self._context, self._entered = copy_context(), False
+
+    def run(self, *work):
+        if self._entered:
+            raise RuntimeError("cannot enter context: it is already entered")
+        self._entered = True
+        try:
+            return self._context.run(*work)
+        finally:
+            time.sleep(0.002)
+            self._entered = False
+
+
+@pytest.mark.timeout(60)
+def test_a_reading_that_paused_goes_on_though_the_thread_that_paused_it_is_still_leaving(monkeypatch):
+    monkeypatch.setattr(side_by_side, "copy_context", SlowlyLeft)
+    assert taken([20] * 4, 3) == [20] * 4
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("can_start", [0, 1, 2])
+def test_where_no_more_threads_can_start_those_that_did_read_or_the_asker(monkeypatch, can_start):
+    started, start = [], threading.Thread.start
+
+    def bounded(thread):
+        if len(started) == can_start:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", bounded)
+    assert taken([20, 0, 7, 30], 4) == [20, 0, 7, 30]
+    assert len(started) == can_start
+    assert threading.active_count() == before
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupt_is_not_taken_for_a_fault_of_a_file_where_no_thread_reads(monkeypatch):
+    monkeypatch.setattr("lvmfast.threads._has_room", lambda: False)
+    calls = []
+
+    def interrupted():
+        calls.append(1)
+        yield One()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        taken([3], 2, interrupted, room=1000)
+    assert len(calls) == 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextvars import copy_context
 from itertools import islice
-from threading import Condition
+from threading import Condition, Lock
 from typing import Any, Generic, Protocol, TypeVar
 
 from lvmfast.corpus.budget import Budget, reading_beside
@@ -115,6 +115,7 @@ class _Waiting(Generic[Batch]):
         self._ready: deque[Batch] = deque()
         self._held = 0
         self._at_work = self._turn = self._failed = False
+        self._claim = Lock()  #: of whoever does the work that was asked for last, or has it not done
         self.ended = False  #: nothing more is read of it, for one reason or another
 
     def read_on(self, pool: Executor) -> None:
@@ -122,20 +123,26 @@ class _Waiting(Generic[Batch]):
         with self._shared.changed:
             if self._at_work or not self._may_go_on():
                 return
-            self._at_work = True
-        pool.submit(self._context.run, self._work)
+            self._at_work, self._claim = True, Lock()
+        try:
+            pool.submit(self._work, self._claim)
+        except RuntimeError:  # no other thread can start: one that is there does it, or the asker
+            self._work(self._claim)
 
     def _may_go_on(self) -> bool:
         held = self._held if self._turn else self._shared.held
         return not self.ended and held < self._shared.room
 
-    def _work(self) -> None:
-        more = True
+    def _work(self, claim: Lock) -> None:
+        more = claim.acquire(blocking=False)
         while more:
             batch, failed = None, False
-            try:
-                batch = next(self._batches, None)
-            except BaseException:  # of whatever kind: it comes again in its turn
+            try:  # the context is left before anybody else is let in
+                batch = self._context.run(next, self._batches, None)
+            except KeyboardInterrupt:  # in the thread of the asker
+                claim.release()
+                raise
+            except BaseException:  # of whatever other kind: it comes again in its turn
                 failed = True
             with self._shared.changed:
                 if batch is not None:
@@ -175,6 +182,8 @@ class _Waiting(Generic[Batch]):
             self._ready.clear()
             self._shared.held -= self._held
             self._held = 0
+            if self._claim.acquire(blocking=False):  # it was asked for, and nobody has begun
+                self._at_work = False
             self._shared.changed.wait_for(lambda: not self._at_work)
         if close := getattr(self._batches, "close", None):
             self._context.run(close)
