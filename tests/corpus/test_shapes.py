@@ -58,7 +58,11 @@ KNOWN = [
 def forms(row, folder):
     path = folder / "rows.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    return path, pa.Table.from_pylist([row])
+    if not all(isinstance(value, str) for value in row.values()):
+        return path, pa.Table.from_pylist([row])
+    cells = folder / "rows.csv"
+    cells.write_text("".join(",".join(line) + "\n" for line in (row, row.values())))
+    return path, cells, pa.Table.from_pylist([row])
 
 
 def read(split, column):
@@ -113,3 +117,12 @@ def test_what_is_called_like_a_shape_and_is_no_text_is_none(tmp_path):
         split = load_split(source)
         assert split.columns == {"doc_id"}
         assert [batch.rows for batch in split.batches(("doc_id",))] == [1]
+
+
+def test_a_passage_that_a_csv_calls_context_is_no_vectors(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("context,question,answer\n,Why?,So.\nA passage.,Who?,He.\n")
+    split = load_split(path, items=True)
+    assert split.columns == {"text", "answer"}
+    assert split.files[0].notes == ("context: large_string, not read as context windows",)
+    assert load_split(path, columns={"text": "{question} {context}"}).columns == {"text"}

@@ -15,7 +15,9 @@ from lvmfast.corpus.budget import Budget
 from lvmfast.corpus.codecs import without_codec
 from lvmfast.corpus.columns import resolve
 from lvmfast.corpus.dataset import Column, Rows
+from lvmfast.corpus.expressions import expressions, makes_text
 from lvmfast.corpus.failures import one_line
+from lvmfast.corpus.shapes import shaped
 from lvmfast.corpus.streams import Head, decompressed, head
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.errors import DataError
@@ -46,7 +48,13 @@ def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = T
     start = head(source)
     _check_separator(path, start, mapping)
     names = _header(source, start)
-    columns = {field: column for column, field in resolve(path, names, mapping, strict=strict).items()}
+    texts = pa.schema(dict.fromkeys(names, pa.large_string()))
+    known, _ = shaped(mapping, names, lambda field: makes_text(field, texts))
+    found = resolve(path, [*names, *expressions(known, names)], known, strict=strict)
+    columns = {field: column for column, field in found.items()}
+    context = found.get("context")
+    if context is not None and "context" not in mapping and not _may_be_windows(source, start, context):
+        columns[context] = "text"
     schema = pa.schema([(name, _VECTORS.get(columns.get(name, "text"), pa.large_string())) for name in names])
     guess = start.scaled(max(0, start.block.count(b"\n") - 1))
 
@@ -54,7 +62,10 @@ def open_csv(path: str | Source, mapping: dict[Column, str], *, strict: bool = T
         row, records = 0, Records(source, fields)
         for block in records.blocks():
             rows, texts = records.feed(block)
-            arrays = [_cells(path, columns[f], f, text, row) for f, text in zip(fields, texts, strict=True)]
+            arrays = [
+                _cells(path, columns.get(field, "text"), field, text, row)
+                for field, text in zip(fields, texts, strict=True)
+            ]
             counted = pa.record_batch([*arrays, pa.nulls(rows)], [*fields, ""])
             yield row, counted.select(list(range(len(fields))))
             row += rows
@@ -177,6 +188,13 @@ def _header(source: Source, start: Head) -> list[str]:
             if records.header is not None:
                 break
     return records.header or []
+
+
+def _may_be_windows(source: Source, start: Head, field: str) -> bool:
+    """Whether the first cell that has something in it can be a JSON list."""
+    _, (cells,) = Records(source, [field]).feed(start.block)
+    first = next((cell for cell in cells.to_pylist() if cell.strip()), "[")
+    return bool(first.lstrip().startswith("["))
 
 
 def _cells(path: str, column: Column, field: str, array: pa.Array, first_row: int) -> pa.Array:
