@@ -341,6 +341,13 @@ def read_column(path, column):
     return found
 
 
+@pytest.mark.parametrize("id_", ["2.0", "[2]", "true"])
+def test_an_id_that_nobody_asked_for_stops_nothing_in_a_last_line_without_an_end(id_, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"doc_id": 1, "text": "a"}\n{"doc_id": ' + id_ + ', "text": "b"}')
+    assert read_column(path, "text") == ["a", "b"]
+
+
 def _filled(value, shape):
     if not shape:
         return np.nan if value is None else value

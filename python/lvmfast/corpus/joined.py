@@ -16,14 +16,19 @@ _Numbered = tuple[int, pa.RecordBatch]
 
 
 def joined(scanned: Iterator[_Numbered], most: int) -> Iterator[_Numbered]:
-    """The (first row, batch)es of `scanned`, runs of small ones as one of at most `most` rows."""
+    """The (first row, batch)es of `scanned`, runs of small ones as one of at most `most` rows.
+
+    Batches of one file can differ: a line of JSON that the core leaves to Python comes without the fields
+    that nobody asked for.
+    """
     held: list[_Numbered] = []
     rows = nbytes = 0
     for first, batch in scanned:
         small = batch.num_rows < _SMALL_ROWS and all(map(_joins, batch.schema.types))
         size = batch.nbytes if small else 0
         fits = rows + batch.num_rows <= min(most, _ROWS) and nbytes + size <= _BYTES
-        if held and not (small and size < _SMALL_BYTES and fits and first == held[0][0] + rows):
+        follows = bool(held) and first == held[0][0] + rows and batch.schema.equals(held[0][1].schema)
+        if held and not (small and size < _SMALL_BYTES and fits and follows):
             yield from _as_one(held)
             held, rows, nbytes = [], 0, 0
         if small and size < _SMALL_BYTES:
