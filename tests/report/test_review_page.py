@@ -117,7 +117,7 @@ def test_filters_search_and_sorting_find_what_the_table_has(report, matches):
             put(page, "search", search)
             texts = [f"{m['train_text']}\0{m['eval_text']}".lower() for m in matches]
             assert total(page) == sum(search.lower() in text for text in texts), search
-        assert page.inner_text("#review [role=status]").startswith("No match is as you ask")
+        assert page.inner_text("#review [role=status]").startswith("No match fits these filters")
         press(page, "[type=reset]")
         put(page, "sort", "eval")
         rows = page.locator("#review .pair .texts > div:last-child .where").all_inner_texts()
@@ -157,8 +157,9 @@ def test_it_is_worked_by_keyboard(report):
         page.focus("#review [name=search]")
         page.keyboard.type("number 1")
         page.get_by_text(re.compile(r"matches of \d+;")).wait_for()
-        page.focus("#review .pair")
-        page.keyboard.press("j")
+        page.evaluate("document.activeElement.blur()")
+        for _ in range(2):
+            page.keyboard.press("j")
         assert page.evaluate("document.activeElement.querySelector('h3').innerText") == "2."
         page.keyboard.press("k")
         assert page.evaluate("document.activeElement.querySelector('h3').innerText") == "1."

@@ -85,7 +85,7 @@ class Review {
       if (step) this.#turn(step);
     });
     this.pages.querySelector("input").addEventListener("change", (event) => this.#turn(event.target.value));
-    this.list.addEventListener("keydown", (event) => this.#key(event));
+    document.addEventListener("keydown", (event) => this.#key(event));
   }
 
   #asks() {
@@ -139,7 +139,7 @@ class Review {
   }
 
   #counted({ total, rows }) {
-    if (!total) return "No match is as you ask. Take a filter away to see more.";
+    if (!total) return "No match fits these filters. Clear one of them to see more.";
     const all = this.config.carried;
     const of = total === all || this.source.decide ? counted(total, "match", "matches") : `${counted(total, "match", "matches")} of ${number(all)}`;
     return rows.length < total ? `${of}; shown: ${number(this.offset + 1)} to ${number(this.offset + rows.length)}` : of;
@@ -156,11 +156,12 @@ class Review {
   }
 
   #key(event) {
-    const card = event.target.closest("article");
-    if (!card || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
-    const next = { j: card.nextElementSibling, k: card.previousElementSibling }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+    const card = event.target.closest("#review article");
+    const first = this.list.firstElementChild;
+    const next = { j: card ? card.nextElementSibling : first, k: card?.previousElementSibling }[event.key];
     if (next) next.focus();
-    else if (this.source.decide && /^[0-3]$/.test(event.key)) card.querySelectorAll(".decide button")[(Number(event.key) + 3) % 4].click();
+    else if (card && this.source.decide && /^[0-3]$/.test(event.key)) card.querySelectorAll(".decide button")[(Number(event.key) + 3) % 4].click();
     else return;
     event.preventDefault();
   }
