@@ -284,7 +284,7 @@ def test_clean_keeps_what_was_set_aside_and_its_certificate_says_reviewed(given_
 
 
 def test_impact_counts_what_was_set_aside_as_clean(given_files):
-    _, folder = given_files
+    paths, folder = given_files
     decisions = decide(folder / "d.jsonl", SavedScan.open(folder / "report"), "boilerplate", "reserved")
     scores = [{"id": n, "score": float(n % 2)} for n in range(40)]
     (folder / "scores.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in scores))
@@ -305,6 +305,10 @@ def test_impact_counts_what_was_set_aside_as_clean(given_files):
     assert done.returncode == 0, done.stderr
     assert "Reviewed: 3 items leaked; 2 more matched and were set aside" in done.stdout
     assert "reviewed: 2 more matched and were set aside" in (folder / "impact" / "impact.html").read_text()
+    again = str(folder / "again")
+    run("leakscan", *paths, "--levels", "text,overlap", "--decisions", decisions, "--out", again)
+    (note,) = (n for n in lvmfast.impact(again, folder / "scores.jsonl").content["notes"] if "decided" in n)
+    assert note == f"{again}: people decided on matches of this scan; without --decisions all matches count"
 
 
 def test_a_file_whose_matches_were_all_set_aside_is_not_quarantined(given_files):

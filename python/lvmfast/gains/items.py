@@ -148,6 +148,10 @@ def scanned_items(
             levels[level][rows] = False
         levels = {level: mask for level, mask in levels.items() if mask.any()}
         read.notes += review_notes(scan, review)
+    elif scan.summary.get("review") is not None:
+        read.notes.append(
+            f"{scan.name}: people decided on matches of this scan; without --decisions all matches count"
+        )
     undecided = np.zeros(starts[-1], np.bool_)
     if scan.undecided is not None:
         found = scan.undecided
