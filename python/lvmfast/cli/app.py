@@ -44,8 +44,8 @@ GROUPS = {
     },
     "Vectors of texts": {
         "embed": "Write a vector for the text of every row.",
-        "threshold": "Measure from which cosine on texts are the same, or say the same, "
-        "for these sets and their encoder.",
+        "threshold": "Measure which cosine means that two texts are the same, or say the same, "
+        "for these sets and encoder.",
     },
     "Next-vector models": {
         "ingest": "Make fresh evaluation data of a Wikipedia dump: articles, chunks, embeddings and "

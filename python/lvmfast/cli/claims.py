@@ -26,7 +26,7 @@ def claims(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them there, as Markdown.")] = None,
     as_json: Json = False,
 ) -> Answer:
-    """Say what the evidence supports, what it forbids, and what waits. Exit 0: said, 2: bad input."""
+    """Say what the evidence supports, what it forbids, and what waits. Exit 0, or 2: bad input."""
     from lvmfast.evals.claims import claims as read_claims
     from lvmfast.report.claims_text import claims_text
 

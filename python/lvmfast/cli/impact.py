@@ -51,7 +51,7 @@ def impact(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap samples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result on stdout alone.")] = False,
 ) -> Answer:
-    """Say what a leak was worth: scores on all, clean and leaked items. Exit 0: said, 2: bad input."""
+    """Say what a leak was worth: scores on all, clean and leaked items. Exit 0, or 2: bad input."""
     from lvmfast.evals.write import check_place
     from lvmfast.gains.impact import impact as find
 

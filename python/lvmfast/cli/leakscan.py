@@ -93,7 +93,8 @@ def leakscan(
     normalize: Normalize = "default",
     min_chars: MinChars = DEFAULT_MIN_CHARS,
     max_df: Annotated[
-        int | None, typer.Option(help="Set texts apart that stand in more documents than this.")
+        int | None,
+        typer.Option(help="Texts that stand in more documents than this are no leak, but boilerplate."),
     ] = None,
     overlap_rule: Annotated[
         str,

@@ -129,7 +129,7 @@ def restore(file: Annotated[str, typer.Argument(help="The quarantined file.")]) 
 def list_files(
     folder: Annotated[str, typer.Argument(help="Whose quarantines: its own, and those above it.")] = ".",
 ) -> Answer:
-    """List the quarantined files that lvmfast would refuse in a folder, under whatever name."""
+    """List the quarantined files of a folder. lvmfast refuses them there, also under another name."""
     entries = quarantined(folder)
     for entry in entries:
         say(_line(entry))

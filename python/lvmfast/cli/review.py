@@ -18,7 +18,12 @@ from lvmfast.shown import say
 @exit_codes
 def review(
     report: Annotated[str, typer.Argument(metavar="REPORT", help="What `leakscan --out` wrote.")],
-    port: Annotated[int, typer.Option(help="To listen on, on this machine alone. Default: a free one.")] = 0,
+    port: Annotated[
+        int,
+        typer.Option(
+            help="Port of the page, on this machine alone. Default: a free one.", show_default=False
+        ),
+    ] = 0,
     decisions: Annotated[
         Path | None,
         typer.Option(

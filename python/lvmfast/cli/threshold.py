@@ -53,7 +53,7 @@ def threshold(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> Answer:
-    """Measure from which cosine on texts are the same, or say the same, for these sets and their encoder."""
+    """Measure which cosine means that two texts are the same, or say the same, for these sets and encoder."""
     # Here and not above: what draws is loaded where something is drawn.
     from lvmfast.calibration.shown import as_json as plain
     from lvmfast.calibration.shown import lines, picture

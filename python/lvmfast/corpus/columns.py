@@ -39,7 +39,7 @@ PAIR_FIELD = "truth_keys"
 
 _EXPECTED = {True: "a mapping of columns to fields, as it is a side", False: "the name of a field"}
 _ONE_SIDE = "a scan takes names of one side by --train-column and --eval-column"
-_MAP = "map one of them: --column NAME=FIELD (in Python columns={...})"
+_MAP = "map one of them: --column NAME=FIELD, such as text=FIELD (in Python columns={...})"
 
 
 #: What a field of an evaluation item is made of.
