@@ -297,8 +297,8 @@ class Evidence:
         """
         if match is None:
             raise DataError(
-                "nothing is known of this match that would last: a row of it was an array in memory, or is known "
-                "by a fingerprint alone"
+                "nothing is known of this match that would last: a row of it was an array in memory, or is "
+                "known by a fingerprint alone"
             )
         found = self._base.cursor().execute("SELECT level FROM matches WHERE id = $id LIMIT 1", {"id": match})
         row = found.fetchone()
