@@ -109,6 +109,15 @@ def test_options_from_the_environment_stand_between_the_command_line_and_the_fil
     assert (limited.returncode, "of --memory-limit" in limited.stderr) == (2, True)
 
 
+def test_an_address_of_ray_in_the_environment_is_of_no_account_where_ray_is_not_asked_for(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a text that is long enough to be one"}\n')
+    call = ("leakscan", "--train", str(tmp_path / "a.jsonl"))
+    environment = os.environ | {"LVMFAST_RAY_ADDRESS": "127.0.0.1:1"}
+    assert run(*call, env=environment).returncode == 0
+    refused(run(*call, "--engine", "ray", env=environment), "ray")
+    refused(run(*call, "--ray-address", "127.0.0.1:1"), "ray_address: is for the engine ray")
+
+
 @pytest.mark.parametrize(
     ("asked", "kind"),
     [("plain", progress.Lines), ("rich", "Bars"), ("none", progress.silent), ("auto", progress.Lines)],

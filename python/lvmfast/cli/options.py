@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+
+def _address_of_ray(context: typer.Context, given: str | None) -> str | None:
+    """The address, unless it stands in the environment and Ray was not asked for: that is no fault."""
+    source = context.get_parameter_source("ray_address")
+    of_environment = source is not None and source.name == "ENVIRONMENT"
+    return None if of_environment and context.params.get("engine") != "ray" else given
+
+
 Ignore = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Pass over files and folders of such names. Repeat for many."),
@@ -82,6 +90,7 @@ RayAddress = Annotated[
     typer.Option(
         metavar="ADDRESS",
         envvar="LVMFAST_RAY_ADDRESS",
+        callback=_address_of_ray,
         help="Address of the Ray cluster: auto, or HOST:PORT. By default, this machine.",
     ),
 ]
