@@ -15,6 +15,7 @@ from lxml import etree
 
 import lvmfast
 from lvmfast.report.checks import Check, Checked, Place, checks_of_scan
+from lvmfast.report.formats import places
 from lvmfast.report.formats.github import MOST_SHOWN, command, github
 from lvmfast.report.formats.junit import junit
 from lvmfast.report.formats.sarif import sarif
@@ -237,3 +238,11 @@ def test_a_file_outside_the_working_folder_is_named_in_the_message(folder, monke
     _, first, *_ = read_commands(run("leakscan", *given, "--format", "github").stdout)
     assert first[1] == {"title": "lvmfast leakscan"}
     assert first[2].startswith(f"{folder / FOLDER / 'a.jsonl'}: Row 0 matches")
+
+
+def test_a_file_beside_the_working_folder_is_not_told_as_one_in_it(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert places.relative("../there/a.jsonl") is None
+    assert places.uri("../there/a b.jsonl") == f"{tmp_path.as_uri()}/there/a%20b.jsonl"
+    assert (places.relative("x/../a b.jsonl"), places.uri("x/../a b.jsonl")) == ("a b.jsonl", "a%20b.jsonl")

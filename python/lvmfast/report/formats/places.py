@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ def relative(file: str) -> str | None:
     """The path of a file below the working folder, with slashes; None where it lies elsewhere."""
     if is_uri(file):
         return None
-    path, here = Path(file).absolute(), Path.cwd()
+    path, here = _absolute(file), Path.cwd()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else None
 
 
@@ -21,4 +22,9 @@ def uri(file: str) -> str:
     below = relative(file)
     if below is not None:
         return quote(below)
-    return quote(file, safe="/:?#[]@!$&'()*+,;=%~") if is_uri(file) else Path(file).absolute().as_uri()
+    return quote(file, safe="/:?#[]@!$&'()*+,;=%~") if is_uri(file) else _absolute(file).as_uri()
+
+
+def _absolute(file: str) -> Path:
+    """Without any ``..``, behind which a file can lie outside the folder that its path begins with."""
+    return Path(os.path.abspath(file))
