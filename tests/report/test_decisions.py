@@ -267,13 +267,15 @@ def test_a_line_that_was_cut_off_is_told_and_goes_with_the_next_decision(tmp_pat
     path = tmp_path / "decisions.jsonl"
     whole = decide(IDS[0], "real").to_line()
     path.write_bytes(whole + decide(IDS[1], "boilerplate").to_line()[:kept])
-    read = Decisions.read(path)
-    assert read.torn
-    assert set(read.by_match) == {IDS[0]}
-    DecisionLog(path).append([decide(IDS[2], "unsure")])
+    with pytest.raises(lvmfast.DataError, match=r"decisions\.jsonl: the last line was cut off"):
+        Decisions.read(path)
+    log = DecisionLog(path)
+    assert set(log.read().by_match) == {IDS[0]}
+    assert log.torn
+    log.append([decide(IDS[2], "unsure")])
     assert path.read_bytes().startswith(whole)
-    assert set(Decisions.read(path).by_match) == {IDS[0], IDS[2]}
-    assert not Decisions.read(path).torn
+    assert set(Decisions.read(path).by_match) == set(log.read().by_match) == {IDS[0], IDS[2]}
+    assert not log.torn
 
 
 def test_a_last_line_that_only_lacks_its_end_counts(tmp_path):

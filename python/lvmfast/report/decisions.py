@@ -250,19 +250,25 @@ class Decisions:
 
     path: str
     by_match: Mapping[str, Decision]  #: without those that were taken back
-    torn: bool = False  #: whether the last line was cut off, and so counts for nothing
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Decisions:
         """All of a file.
 
         Raises:
-            DataError: it cannot be read, or a line is no decision; the message has its number.
+            DataError: it cannot be read; a line is no decision (the message has its number); or the last
+                line was cut off, which may have taken an earlier decision back.
         """
         log = DecisionLog(path)
         if not Path(log.path).is_file():
             raise DataError(f"{log.path}: no such file; expected decisions of `lvmfast review`")
-        return log.read()
+        read = log.read()
+        if log.torn:
+            raise DataError(
+                f"{log.path}: the last line was cut off, and what it decided is lost: delete that line, "
+                "and decide again in `lvmfast review`"
+            )
+        return read
 
     def copy_to(self, place: Path) -> None:
         """Puts the last words into a file of their own.
@@ -291,6 +297,7 @@ class DecisionLog:
     """A file of decisions, a line each, that several people write to; it need not be there yet."""
 
     path: str | os.PathLike[str]
+    torn: bool = False  #: whether the last line that was read was cut off, and so counts for nothing
     _by_match: dict[str, Decision] = field(default_factory=dict)
     _read: int = 0  #: bytes, up to the end of a line
     _lines: int = 0
@@ -323,14 +330,14 @@ class DecisionLog:
         self._lines += len(new_lines)
         self._read += len(whole) + len(newline)
         self._last = (self._last + whole + newline)[-_TOLD_APART:]
-        by_match, torn = dict(self._by_match), False
+        by_match, self.torn = dict(self._by_match), False
         if rest.strip():
             last = _finished(rest, str(self.path))
-            torn = last is None
+            self.torn = last is None
             if last is not None:
                 by_match[last.match] = last
         decided = {match: found for match, found in by_match.items() if found.decision is not None}
-        return Decisions(str(self.path), decided, torn)
+        return Decisions(str(self.path), decided)
 
     def _decided(self, lines: Sequence[bytes]) -> dict[str, Decision]:
         """The last word of each match in the lines behind those that were read."""
