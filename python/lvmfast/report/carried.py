@@ -21,6 +21,7 @@ from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.levels import LEVELS
 from lvmfast.report.carried_texts import CarriedTexts, packed, texts_of
 from lvmfast.report.decisions import decisions_on
+from lvmfast.report.lines import Lines
 
 #: Matches that a page carries at most; of more, the strongest of each level.
 MOST_MATCHES = 100_000
@@ -111,11 +112,7 @@ class _Files:
 
     def __init__(self, summary: Mapping[str, Any]) -> None:
         self._sides = summary["inputs"]
-        self._first_lines = {
-            (side, file["path"]): file.get("first_line")
-            for side, of_side in self._sides.items()
-            for file in of_side["files"]
-        }
+        self._lines = Lines(summary)
         self._numbers: dict[tuple[str, str], int] = {}
         self.described: list[dict[str, Any]] = []
 
@@ -127,7 +124,7 @@ class _Files:
     def _number(self, side: Side, name: str) -> int:
         number = self._numbers.setdefault((side, name), len(self._numbers))
         if number == len(self.described):
-            told = {"name": name, "first_line": self._first_lines.get((side, name))}
+            told = {"name": name, "first_line": self._lines.first(side, name)}
             self.described.append(told | {"benchmark": benchmark_of(name) if side == "eval" else None})
         return number
 

@@ -18,10 +18,14 @@ class Lines:
             for file in of_side["files"]
         }
 
+    def first(self, side: str, file: str) -> int | None:
+        """The line (from 1) of the first row of a file; None where rows do not stand one a line."""
+        return self._first.get((side, file))
+
     def of(self, match: Mapping[str, Any], side: str) -> int | None:
         """The line (from 1) of a match's row on a side; None where rows do not stand one a line."""
         of_file = side if side in self._sides else "train"  # inside one split
-        first = self._first.get((of_file, match[f"{side}_file"]))
+        first = self.first(of_file, match[f"{side}_file"])
         return None if first is None else int(match[f"{side}_row"]) + int(first)
 
     def named(self, match: Mapping[str, Any], side: str) -> str:

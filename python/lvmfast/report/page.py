@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from lvmfast.leaks.rules import RULES
 from lvmfast.levels import LEVELS
+from lvmfast.report.lines import Lines
 from lvmfast.report.shares import share_bar, side_bar
 from lvmfast.report.template import template
 from lvmfast.shown import percent
@@ -77,18 +78,6 @@ def draw_page(
 
         return charts.nearest_histogram(nearest, threshold)
 
-    first_lines = {
-        (side, file["path"]): file.get("first_line")
-        for side, of_side in summary["inputs"].items()
-        for file in of_side["files"]
-    }
-
-    def line_of(match: Mapping[str, Any], side: str) -> int | None:
-        """The line of a row in its file, where that is known."""
-        of_file = side if side in summary["inputs"] else "train"  # inside one split
-        first = first_lines.get((of_file, match[f"{side}_file"]))
-        return None if first is None else int(match[f"{side}_row"]) + int(first)
-
     review = served
     if review is None and len(matches):
         from lvmfast.report.carried import carried
@@ -104,7 +93,7 @@ def draw_page(
         sides=[side for side in ("train", "eval") if side in summary["inputs"]],
         number=number,
         rate=rate,
-        line_of=line_of,
+        line_of=Lines(summary).of,
         side_bar=side_bar,
         share_bar=share_bar,
         tenths=tenths,
