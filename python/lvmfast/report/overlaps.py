@@ -153,7 +153,7 @@ def _stretches(
     windows = np.stack([matches.details["window_start"], matches.details["window_end"]], axis=1)
     texts: dict[str, list[str | None]] = {name: [] for name in TEXTS}
     runs: list[Numbers] = []
-    documents = _Documents()
+    documents = _Joined()
     near = np.zeros((len(matches), 2), np.int64)  # of the answer, in characters; 0 is the end of none
     for row, before, tokens, of_rows in _documents(datasets["train"], matches):
         here = slice(*np.searchsorted(matches.train_row, (row, row + 1)))
@@ -179,7 +179,7 @@ def _stretches(
     return {**told, **_places(documents, runs, near)}
 
 
-def _places(documents: _Documents, runs: Sequence[Numbers], near: Numbers) -> dict[str, pa.Array]:
+def _places(documents: _Joined, runs: Sequence[Numbers], near: Numbers) -> dict[str, pa.Array]:
     """Where the runs of n matches, and the answers near them (n, 2), stand, by column of the table."""
     counts = np.array([len(spans) for spans in runs])
     ends = np.concatenate([[0], np.cumsum(counts)])
@@ -234,7 +234,7 @@ def _answers(matches: Evidence, items: LooksUp) -> list[str]:
     return answers
 
 
-class _Documents:
+class _Joined:
     """Documents, each the texts of consecutive rows with a line break between: in which row a place is."""
 
     def __init__(self) -> None:
