@@ -8,7 +8,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-rust test-python test-slow test-gpu test-arm test-avx512 fuzz lint format bench docs pages pictures wheel clean
+.PHONY: help setup demo test test-rust test-python test-heavy test-slow test-gpu test-arm test-avx512 fuzz lint format bench docs pages pictures wheel clean
 .PHONY: audit version
 
 help:  ## show this list
@@ -28,7 +28,7 @@ $(VENV)/.%: $(VENV)/.venv pyproject.toml
 	@touch $@
 
 # Where it cannot be had (no Triton for the platform, say), the tests that need it skip, and fail in CI.
-$(VENV)/.mamba-reference: $(VENV)/.test
+$(VENV)/.mamba-reference: $(VENV)/.heavy
 	@if MAMBA_SKIP_CUDA_BUILD=TRUE MAMBA_FORCE_BUILD=TRUE $(BIN)/python -m pip install --quiet --no-deps \
 		--no-build-isolation --group mamba-reference; then touch $@; \
 	else echo "mamba-ssm cannot be installed: the tests against it will be skipped" >&2; fi
@@ -38,15 +38,18 @@ setup: $(VENV)/.built  ## a virtual environment with lvmfast built into it
 demo: $(VENV)/.built  ## scan two leaky splits of Python's own documentation
 	@$(BIN)/lvmfast demo --out demo-out; test $$? -eq 1
 
-test: test-rust test-python  ## every test that takes seconds
+test: test-rust test-python  ## the tests that take seconds and need neither torch, ray nor datasets
 
 test-rust:  ## the Rust tests alone
 	cargo test --quiet
 
-test-python: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the Python tests alone, JOBS (2) files at a time
-	$(PYTEST) $(SIDE_BY_SIDE)
+test-python: $(VENV)/.built $(VENV)/.test  ## the Python tests of these alone, JOBS (2) files at a time
+	$(PYTEST) -m 'not slow and not heavy' $(SIDE_BY_SIDE)
 
-test-slow: $(VENV)/.built $(VENV)/.test $(VENV)/.harness $(VENV)/.notebooks  ## the tests that take minutes: wheel, large inputs; JOBS (2) files at a time
+test-heavy: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the tests that take seconds and need torch, ray or datasets (gigabytes)
+	$(PYTEST) -m 'heavy and not slow' $(SIDE_BY_SIDE)
+
+test-slow: $(VENV)/.built $(VENV)/.test $(VENV)/.heavy $(VENV)/.harness $(VENV)/.notebooks $(VENV)/.loggers  ## the tests that take minutes: wheel, large inputs; JOBS (2) files at a time
 	$(PYTEST) -m slow --timeout 1200 $(SIDE_BY_SIDE)
 
 test-gpu: $(VENV)/.built $(VENV)/.test $(VENV)/.mamba-reference  ## the tests that need a GPU, skipped where there is none
@@ -72,11 +75,11 @@ test-avx512:  ## the tests of the kernels for AVX-512, interpreted
 	PROPTEST_CASES=4 cargo +nightly miri test --quiet --lib kernel::
 
 SECONDS ?= 600
-fuzz: $(VENV)/.built $(VENV)/.test  ## spoiled files for SECONDS each (600): readers in process, then commands; findings in .fuzz
+fuzz: $(VENV)/.built $(VENV)/.test $(VENV)/.heavy  ## spoiled files for SECONDS each (600): readers in process, then commands; findings in .fuzz
 	$(BIN)/python -m tests.fuzz readers --seconds $(SECONDS)
 	$(BIN)/python -m tests.fuzz commands --seconds $(SECONDS)
 
-lint: $(VENV)/.built $(VENV)/.test $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules, workflows
+lint: $(VENV)/.built $(VENV)/.test $(VENV)/.heavy $(VENV)/.lint  ## formatters, clippy, ruff, mypy, stubtest, import rules, workflows
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --features python -- -D warnings
@@ -94,14 +97,14 @@ format: $(VENV)/.lint  ## let the formatters write
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.built $(VENV)/.bench  ## measure, each figure beside its peer
-	for bench in text corpora ids near leakscan 'leakscan --vectors' splits fingerprint overlap eval quality rerank train start stores gpu; do \
+	for bench in text corpora ids near leakscan 'leakscan --vectors' splits fingerprint overlap eval quality rerank train contexts start stores gpu; do \
 		set -- $$bench; $(BIN)/python benches/$$1.py $$2 || exit 1; \
 	done
 
 docs: $(VENV)/.built $(VENV)/.docs  ## build README and docs/ as a site into site/; a link to nothing is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-pages: $(VENV)/.built $(VENV)/.test $(VENV)/.notebooks  ## write into README, docs and notebooks what their commands print now
+pages: $(VENV)/.built $(VENV)/.test $(VENV)/.heavy $(VENV)/.notebooks  ## write into README, docs and notebooks what their commands print now
 	$(BIN)/python -m tests.docs.test_pages
 	$(BIN)/python -m tests.docs.test_notebooks
 

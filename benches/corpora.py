@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,30 @@ def write_many(files: int = 16) -> Path:
     return many
 
 
+def write_larger(folder: Path, times: int = 4) -> Path:
+    """The files of a folder so many times over, as links, in two folders of one."""
+    larger = folder.with_name(f"{folder.name} larger")
+    for time_ in range(times):
+        half = larger / str(2 * time_ // times)
+        half.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            link = half / f"{time_}-{file.name}"
+            if not link.exists():
+                os.link(file, link)
+    return larger
+
+
+def write_short_streams(megabytes: int = 4) -> list[Path]:
+    """The corpus in gzip members and zstd frames that hold so much each."""
+    paths = [FOLDER / f"short.jsonl.{suffix}" for suffix in ("gz", "zst")]
+    if not paths[-1].exists():
+        for path, codec in zip(paths, ("gzip", "zstd"), strict=True):
+            with (FOLDER / "train.jsonl").open("rb") as plain, path.open("wb") as out:
+                while data := plain.read(megabytes << 20):
+                    out.write(pa.compress(data, codec=codec, asbytes=True))
+    return paths
+
+
 def processor_seconds() -> float:
     """Of this process and of those that it waited for."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -154,11 +179,11 @@ def ours(path: Path) -> Way:
     return read
 
 
-def one_after_the_other(path: Path) -> Way:
-    """As `ours`, a file at a time."""
+def on_threads(path: Path, count: int) -> Way:
+    """As `ours`, with so many threads."""
 
     def read() -> int:
-        with reading_within(None, threads=1):
+        with reading_within(None, threads=count):
             return int(ours(path)())
 
     return read
@@ -238,6 +263,17 @@ def scan(
                 os.sched_setaffinity(0, everywhere)
             if done.returncode not in (0, 1):
                 sys.exit(done.stderr)
+
+    return run
+
+
+def side_by_side(*ways: Way) -> Way:
+    """Ways at once, a thread each."""
+
+    def run() -> None:
+        with ThreadPoolExecutor(len(ways)) as pool:
+            for done in [pool.submit(way) for way in ways]:
+                done.result()
 
     return run
 
@@ -332,10 +368,14 @@ def main() -> None:
     many = write_many()
     for name in ("jsonl", "jsonl.gz", "jsonl.zst", "parquet"):
         folder = many / name
-        at_once = {"lvmfast": ours(folder), "one file after the other": one_after_the_other(folder)}
+        at_once = {"lvmfast": ours(folder), "one file after the other": on_threads(folder, 1)}
         show(f"Reading text out of many files, {name}", size, at_once, args.rounds)
         on_one = {"many files": scan(folder), "on one core": scan(folder, cores=one)}
         show(f"Scan of many files, {name}", size, on_one, args.rounds)
+        larger = write_larger(folder)
+        ways = {"many files": scan(larger), "on one core": scan(larger, cores=one)}
+        ways["two processes, half of them each"] = side_by_side(*map(scan, sorted(larger.iterdir())))
+        show(f"Scan of four times as many files, {name}", 4 * size, ways, 2)
     copied = copying(FOLDER / "zstd.parquet")
     show(
         "Text in memory",
@@ -349,6 +389,9 @@ def main() -> None:
     packed = plain.with_suffix(".jsonl.zst")
     peers = {"zstd -dc": command("zstd", "-dc", str(packed)), "scan of plain jsonl": scan(plain)}
     show("Scan of jsonl.zst", size, {"scan": scan(packed), **peers}, args.rounds)
+    for path in write_short_streams():
+        at_once = {"four threads": on_threads(path, 4), "one thread": on_threads(path, 1)}
+        show(f"Reading text out of {path.name}, in short streams", size, at_once, args.rounds)
     for codec in ("zstd", "snappy"):
         path = FOLDER / f"{codec}.parquet"
         peers = {"polars": lambda path=path: by_polars(path), "duckdb": lambda path=path: by_duckdb(path)}

@@ -2,7 +2,8 @@
 
 Each is given in seconds and as a share of what a large bfloat16 product reaches on the same GPU; n rows of d
 components count as n^2 d operations, each pair once. Before that, some of the rows are compared on the CPU as
-well, and the two answers must be the same bits. Where torch is missing or sees no GPU, it says so and ends.
+well, and the two answers must be the same bits. After it, training on whole documents (`contexts.py`). Where
+torch is missing or sees no GPU, it says so and ends.
 """
 
 from __future__ import annotations
@@ -126,6 +127,9 @@ def main() -> None:
             share = n * n * DIM / took / best
             print(f"  {name}: {took:.2f} s, {share:.0%} of the bf16 peak, {pairs:,} pairs", flush=True)
         del rows
+    import contexts
+
+    contexts.main(["--device", "cuda", "--documents", "400"])
 
 
 if __name__ == "__main__":

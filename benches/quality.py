@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,6 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import silent
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
 from lvmfast.models.config import BASELINES, LAG_MIX_DENSITY
-from lvmfast.models.registry import MODELS
 from lvmfast.splits.components import relate_documents
 from lvmfast.splits.documents import read_documents
 
@@ -46,7 +46,7 @@ CACHE = Path(__file__).resolve().parent.parent / ".bench"
 DATA, OUT = CACHE / "enwiki", CACHE / "quality"
 DUMP = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 FOLDS, SEED = 5, 0
-#: What the presets' figures for 300,000 sequences become for 3,000, alike in every recipe: an effective batch
+#: What the recipes' figures for 300,000 sequences become for 3,000, alike in every recipe: an effective batch
 #: of 1,024 would leave three steps an epoch, and a warmup of 1,000 steps would outlast the run.
 SMALL: dict[str, Any] = {
     "batch": 128,
@@ -59,18 +59,20 @@ SMALL: dict[str, Any] = {
 MAMBA: dict[str, Any] = {"n_layers": 2, "d_state": 32, "headdim": 32}
 #: name: model, figures, folds
 RECIPES: dict[str, tuple[str, dict[str, Any], int]] = {
-    "amn-ar": ("amn", {"preset": "ar"}, FOLDS),
-    "amn-seed": ("amn", {"preset": "seed"}, FOLDS),
-    "amn-bank": ("amn", {"preset": "bank"}, FOLDS),
-    "amn-bank-lag-mix": ("amn", {"preset": "bank", "residual": "lag-mix"}, FOLDS),
-    "amn-bank-last": ("amn", {"preset": "bank", "residual": "last"}, FOLDS),
+    "amn-ar": ("amn", {"recipe": "ar"}, FOLDS),
+    "amn-seed": ("amn", {"recipe": "seed"}, FOLDS),
+    "amn-bank": ("amn", {"recipe": "bank"}, FOLDS),
+    "amn-bank-lag-mix": ("amn", {"recipe": "bank", "residual": "lag-mix"}, FOLDS),
+    "amn-bank-last": ("amn", {"recipe": "bank", "residual": "last"}, FOLDS),
     "linear": ("linear", {}, FOLDS),
-    "gru-ar": ("gru", {"preset": "ar"}, 1),
-    "gru-bank": ("gru", {"preset": "bank"}, 1),
-    "mamba_s-ar": ("mamba_s", {"preset": "ar", **MAMBA}, 1),
-    "mamba_s-seed": ("mamba_s", {"preset": "seed", **MAMBA}, 1),
-    "mamba_s-bank": ("mamba_s", {"preset": "bank", **MAMBA}, 1),
-    "mamba_s-bank-lag-mix": ("mamba_s", {"preset": "bank", "residual": "lag-mix", **MAMBA}, 1),
+    "amn-on-linear": ("amn", {}, FOLDS),
+    "gru-on-linear": ("gru", {}, FOLDS),
+    "gru-ar": ("gru", {"recipe": "ar"}, 1),
+    "gru-bank": ("gru", {"recipe": "bank"}, 1),
+    "mamba_s-ar": ("mamba_s", {"recipe": "ar", **MAMBA}, 1),
+    "mamba_s-seed": ("mamba_s", {"recipe": "seed", **MAMBA}, 1),
+    "mamba_s-bank": ("mamba_s", {"recipe": "bank", **MAMBA}, 1),
+    "mamba_s-bank-lag-mix": ("mamba_s", {"recipe": "bank", "residual": "lag-mix", **MAMBA}, 1),
 }
 #: Trained on a random share of all windows, and asked about the others: what a leak looks like.
 LEAKED = ("amn-seed", "amn-bank")
@@ -81,7 +83,15 @@ PAIRS = (
     ("lag-mix-density", "copy-last"),
     ("linear", "copy-last"),
     ("linear", "lag-mix-density"),
+    *(
+        (f"{name}-on-linear{kept}", "linear")
+        for name in ("amn", "gru")
+        for kept in ("", "-nearest", "-start")
+    ),
+    *((f"{name}-on-linear-nearest", f"{name}-on-linear-start") for name in ("amn", "gru")),
 )
+#: What of a run that began as a baseline is asked as well: its highest epoch, whatever is shown, and epoch 0.
+BESIDE = ("-nearest", "-start")
 COLUMNS = ("R@5", "Contain@50", "MRR")
 
 
@@ -178,8 +188,10 @@ def judge(
 
 def trained(
     corpus: Corpus, name: str, folder: Path, train_rows: Any, rows: Any, seed: int
-) -> tuple[Any, Any]:
-    """Predictions for the windows `rows` of a recipe trained on `train_rows`, and what the run says."""
+) -> dict[str, tuple[Any, Any, Any]]:
+    """Predictions for the windows `rows` of a recipe trained on `train_rows`, the densities they take off,
+    and what the run says: of its best epoch, under "", and of those of `BESIDE` by their names.
+    """
     import torch
 
     from lvmfast.models.checkpoint import load_model
@@ -187,7 +199,7 @@ def trained(
     shutil.rmtree(folder, ignore_errors=True)
     corpus.write(folder / "train.npz", train_rows)
     model, figures, _ = RECIPES[name]
-    shared = {"threads": 1} if model == "linear" else SMALL  # it has a preset of its own
+    shared = {"threads": 1} if model == "linear" else SMALL  # it has a recipe of its own
     run = lvmfast.train(
         folder / "train.npz",
         out=folder / "run",
@@ -198,11 +210,19 @@ def trained(
     )
     if not run.trained:
         raise SystemExit(f"{name}: {run.leak}")
-    network, info = load_model(folder / "run")
-    with torch.inference_mode():
-        predicted = network.queries(torch.from_numpy(corpus.contexts(rows))).numpy()
+    epochs = {"": run.best_epoch}
+    if run.conclusion is not None:
+        print(f"{name}: {run.conclusion}", file=sys.stderr, flush=True)
+        best = json.loads((folder / "run" / "best.json").read_text())
+        epochs |= dict(zip(BESIDE, (best["over_start"]["epoch"], 0), strict=True))
+    found = {}
+    for kept, epoch in epochs.items():
+        network, info = load_model(folder / "run" / "checkpoints" / f"epoch-{epoch:04d}.safetensors")
+        with torch.inference_mode():
+            predicted = network.queries(torch.from_numpy(corpus.contexts(rows))).numpy()
+        found[kept] = predicted, network.neighbours, {"best_epoch": info.epoch, "epochs": len(run.history)}
     shutil.rmtree(folder)
-    return predicted, {"best_epoch": info.epoch, "epochs": len(run.history)}
+    return found
 
 
 def part(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
@@ -212,8 +232,7 @@ def part(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
         return dict(np.load(path))
     test = corpus.fold[corpus.truth] == fold
     rows, train_rows = np.flatnonzero(test), np.flatnonzero(~test)
-    start, said = time.perf_counter(), {}
-    neighbours = MODELS[RECIPES[name][0]].neighbours if name in RECIPES else ()
+    start = time.perf_counter()
     if name in BASELINES:
         mix = fit_lag_mix(corpus.contexts(train_rows), corpus.vectors[corpus.truth[train_rows]])
         dense = name == LAG_MIX_DENSITY
@@ -222,14 +241,16 @@ def part(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
             if dense
             else predict_baseline(name, corpus.contexts(rows), mix)
         )
-        neighbours = (NEIGHBOURS,) if dense else ()
+        answers = {"": (predicted, (NEIGHBOURS,) if dense else (), {})}
     else:
-        predicted, said = trained(corpus, name, OUT / f"{name}-fold{fold}", train_rows, rows, SEED)
+        answers = trained(corpus, name, OUT / f"{name}-fold{fold}", train_rows, rows, SEED)
     pools = {"eval": np.flatnonzero(corpus.fold == fold), "corpus": np.arange(len(corpus.vectors))}
-    found = (
-        judge(corpus, rows, predicted, pools, neighbours) | {"seconds": time.perf_counter() - start} | said
-    )
-    return keep(path, found)
+    seconds = {"seconds": time.perf_counter() - start}
+    kept = {}
+    for beside, (predicted, neighbours, said) in answers.items():
+        found = judge(corpus, rows, predicted, pools, neighbours) | seconds | said
+        kept[beside] = keep(OUT / f"{name}{beside}-fold{fold}.npz", found)
+    return kept[""]
 
 
 def leaked(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
@@ -240,7 +261,8 @@ def leaked(corpus: Corpus, name: str, fold: int) -> dict[str, Any]:
     start = time.perf_counter()
     drawn = np.random.default_rng(SEED).permutation(len(corpus.windows)) % FOLDS == fold
     rows, train_rows = np.flatnonzero(drawn), np.flatnonzero(~drawn)
-    predicted, said = trained(corpus, name, OUT / f"{name}-leaked{fold}", train_rows, rows, SEED)
+    answers = trained(corpus, name, OUT / f"{name}-leaked{fold}", train_rows, rows, SEED)
+    predicted, _, said = answers[""]
     found = judge(corpus, rows, predicted, {"corpus": np.arange(len(corpus.vectors))})
     return keep(path, found | {"seconds": time.perf_counter() - start} | said)
 
@@ -253,7 +275,7 @@ def keep(path: Path, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def folds_of(name: str) -> int:
-    return FOLDS if name in BASELINES else RECIPES[name][2]
+    return FOLDS if name in BASELINES or name.endswith(BESIDE) else RECIPES[name][2]
 
 
 def stored(name: str, kind: str = "fold", folds: int | None = None) -> dict[str, Any] | None:
@@ -283,7 +305,8 @@ def table(corpus: Corpus) -> None:
         print(f"{'Five folds' if folds == FOLDS else 'Fold 0'}, every window of the unseen articles\n")
         columns = " | ".join([f"eval pool {c}" for c in COLUMNS] + [f"corpus pool {c}" for c in COLUMNS])
         print(f"| | cosine | {columns} | s a fold |\n|{' --- |' * (2 * len(COLUMNS) + 3)}")
-        names = [*BASELINES, *(n for n in RECIPES if folds == 1 or folds_of(n) == FOLDS)]
+        recipes = [f"{name}{kept}" for name in RECIPES for kept in ("", *BESIDE)]
+        names = [*BASELINES, *(n for n in recipes if folds == 1 or folds_of(n) == FOLDS)]
         for name in names:
             found = stored(name, folds=folds)
             if found is not None:

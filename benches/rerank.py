@@ -98,9 +98,12 @@ def main() -> None:
         articles = np.concatenate(clusters)
         for pool, of_model in ranks.items():
             joined = {model: np.concatenate(parts) for model, parts in of_model.items()}
+            # a list that was put in another order holds what copy-last retrieved; lag-mix-density retrieves
+            retrieved = dict.fromkeys(joined, joined["copy-last"])
+            retrieved["lag-mix-density"] = joined["lag-mix-density"]
             baselines = {name: query_values(joined[name])["R@5"] for name in ("copy-last", "lag-mix-density")}
             for model, found in joined.items():
-                metrics = retrieval_metrics(found, retrieved=joined["copy-last"])
+                metrics = retrieval_metrics(found, retrieved=retrieved[model])
                 values = query_values(found)["R@5"]
                 low, high = cluster_interval(values, articles)
                 line = (

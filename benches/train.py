@@ -33,7 +33,7 @@ DIM, LENGTH, EPOCH = 768, 5, 317_007
 ASKED = 10.0  # times the plain scan, in training
 
 
-def recurrence(x: Any, step: Any, log_decay: Any, b: Any, c: Any, skip: Any) -> Any:
+def recurrence(x: Any, step: Any, log_decay: Any, b: Any, c: Any, skip: Any, since: None = None) -> Any:
     """What `mamba2.state_space_dual` computes, by rows over a state of (batch, heads, headdim, d_state)."""
     state, out = 0, []
     for row in range(x.shape[1]):
@@ -43,7 +43,7 @@ def recurrence(x: Any, step: Any, log_decay: Any, b: Any, c: Any, skip: Any) -> 
     return torch.stack(out, 1) + skip[:, None] * x
 
 
-def plain_scan(x: Any, step: Any, decay_rate: Any, b: Any, c: Any) -> Any:
+def plain_scan(x: Any, step: Any, decay_rate: Any, b: Any, c: Any, since: None = None) -> Any:
     """What `mamba.selective_scan` computes, as public code does: (batch, length, inner, d_state) first."""
     kept = torch.exp(step[..., None] * decay_rate)
     given = (step * x)[..., None] * b[:, :, None, :]

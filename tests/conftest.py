@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 import lvmfast
 from tests.support.bucket import bucket, proxy
 from tests.support.shards import OPTIONS, random_table
 
 __all__ = ["bucket", "proxy"]
+
+# On a busy machine no test case has a time of its own to keep to; pytest-timeout sees to those that hang.
+settings.register_profile("no deadline", settings(deadline=None))
+settings.load_profile("no deadline")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it runs in the background deaf to Ctrl-C, and every process it starts inherits that.

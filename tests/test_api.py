@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lvmfast
+from lvmfast.corpus.budget import Budget
 from tests.support import data
 
 
@@ -65,6 +66,7 @@ def test_a_report_is_a_frozen_value_that_says_whether_it_passed(files, tmp_path,
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.heavy
 def test_arrays_tables_and_datasets_give_what_files_give(files):
     import datasets
 
@@ -185,7 +187,7 @@ def in_child(queue):
 """
 
 
-@pytest.mark.parametrize("others", ["blas", "torch"])
+@pytest.mark.parametrize("others", ["blas", pytest.param("torch", marks=pytest.mark.heavy)])
 def test_pools_of_others_in_the_same_process_are_no_matter(others):
     # Scans beside products of BLAS and torch, from several threads at once, and in forks of such a process.
     if others == "torch":
@@ -354,6 +356,7 @@ def test_near_duplicates_take_any_float_in_any_layout():
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.heavy
 def test_near_duplicates_take_tensors():
     torch = pytest.importorskip("torch")
     rows = np.random.default_rng(4).integers(-3, 4, (300, 4)).astype(np.float32)
@@ -361,3 +364,8 @@ def test_near_duplicates_take_tensors():
     for dtype in (torch.float32, torch.bfloat16):
         found = lvmfast.near_duplicates(torch.from_numpy(rows).to(dtype), threshold=0.9).expand()
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_no_more_files_are_read_at_once_than_there_are_threads(monkeypatch):
+    monkeypatch.setattr("lvmfast.api._scanned", lambda *given, **more: Budget().files_at_once)
+    assert [lvmfast.leakscan(["a"], threads=threads) for threads in (1, 3)] == [1, 3]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvmfast.cli.verdicts import show_verdicts
 from lvmfast.errors import DataError
-from lvmfast.gates import SETS, TRAINING, Gate, at_epoch, judge, read_gates
+from lvmfast.gates import SETS, TRAINING, Gate, at_epoch, judge, latency_gate, read_gates
 from lvmfast.training.history import read_history, read_run
 
 PUBLIC = [0.412, 0.472, 0.494, 0.507, 0.512, 0.513, 0.515, 0.515, 0.515, 0.515]
@@ -114,10 +115,14 @@ def test_the_sets_of_an_evaluation():
     }
     assert judge(SETS["production"], evidence).verdict == "passed"
     assert judge(SETS["honest"], evidence).verdict == "passed"
-    assert judge(SETS["production"], {**evidence, "P95": 1.5}).exit_code == 1
+    fast = (*SETS["production"], latency_gate(1.3))
+    assert judge(fast, evidence).verdict == "passed"
+    assert judge(fast, {**evidence, "P95": 1.5}).exit_code == 1
     assert judge(SETS["target"], {**evidence, "split_status": "LEAKED"}).exit_code == 1
     without = {key: value for key, value in evidence.items() if key != "P95"}
-    assert judge(SETS["production"], without).exit_code == 3
+    assert judge(SETS["production"], without).verdict == "passed", "no set asks for a latency"
+    assert judge(fast, without).exit_code == 3
+    assert not any(gate.metric in ("P50", "P95", "P99") for gates in SETS.values() for gate in gates)
     assert judge(SETS["honest"], {**evidence, "model": "copy-last"}).exit_code == 3
     # as an evaluation has it: no difference of copy-last to itself is measured, and it is none
     itself = judge(SETS["honest"], {"split_status": "clean", "model": "copy-last", "differences": {}})
@@ -238,3 +243,15 @@ def test_a_folder_that_is_no_run_is_refused_and_a_young_run_is_not(tmp_path):
     run = read_run(tmp_path)
     assert (run.history.epochs, run.evidence["same_document_masked"]) == ({}, True)
     assert statuses(run.evidence)[1] == 3
+
+
+def test_the_table_breaks_no_word_at_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    show_verdicts(judge(at_epoch(TRAINING, 2), {"epochs": {}}))
+    printed = capsys.readouterr().out
+    rows = printed.splitlines()
+    assert max(map(len, rows[:-1])) <= 80
+    for gate in at_epoch(TRAINING, 2):
+        assert any(row.startswith(f"{gate.name}  ") for row in rows)
+        assert set(gate.asks.split()) <= set(printed.split())
+    assert rows[-1] == f"{', '.join(gate.name for gate in TRAINING)}: epoch 2 is not there"

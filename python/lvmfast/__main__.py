@@ -4,6 +4,8 @@ Nothing large is imported before the guard stands: Ctrl-C while libraries load, 
 that cannot be loaded are one line and an exit code that is no verdict.
 """
 
+import gc
+
 from lvmfast.interrupts import INTERRUPTS
 
 TYPE_CHECKING = False
@@ -27,6 +29,7 @@ def _command() -> "Answer":
 
     open_streams()
     guard_threads()
+    gc.disable()  # what is loaded stays: to look through it for garbage, again and again, finds none
     INTERRUPTS.loading = True
     from lvmfast.cli.app import run
 

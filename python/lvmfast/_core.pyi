@@ -18,6 +18,7 @@ __all__ = [
     "GramFilter",
     "GzipDecoder",
     "KeyTable",
+    "KnownFields",
     "LineReader",
     "NearIndex",
     "OverlapAnswers",
@@ -212,6 +213,16 @@ class KeyTable:
     def __len__(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
+
+@final
+class KnownFields:
+    """The fields of JSON objects that were met, each with whether it had a value that is not null."""
+
+    def __new__(cls) -> KnownFields: ...
+    def add(self, name: str, valued: bool) -> None: ...
+    def lead(self, lines: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+        """Of whole lines those before the first one that has a new field, the first value of one, or anything
+        out of the ordinary: their bytes, number and objects; and the bytes to the end of that line."""
 
 @final
 class LineReader:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from lvmfast.corpus.columns import CUSTOMARY, check_mapping, columns_of
 from lvmfast.corpus.dead_ends import NOTHING
 from lvmfast.corpus.load import Given, as_fingerprint
 from lvmfast.corpus.looks import begins_again
-from lvmfast.corpus.paths import expanded, given_paths
+from lvmfast.corpus.paths import Expansion, expanded, given_paths
 from lvmfast.corpus.payload import Payload
 from lvmfast.corpus.sides import Side
 from lvmfast.engines.cluster import on_ray
@@ -35,13 +35,11 @@ from lvmfast.leaks.progress import Clock, Progress
 from lvmfast.leaks.rules import OWN
 from lvmfast.levels import LEVELS
 from lvmfast.options import LeakscanOptions, OptionKeywords, asked
-from lvmfast.report.decisions import Decisions, match_ids
 from lvmfast.report.documents import matched_documents
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.overlaps import overlaps
 from lvmfast.report.progress import shown
 from lvmfast.report.record import Inputs, OpenSplit, environment
-from lvmfast.report.reviewed import decided_table, groups_in, reviewed
 from lvmfast.report.summary import RunRecord, summarize, summarized_options
 from lvmfast.report.tables import matches, no_matches
 from lvmfast.report.write import PART, PARTIAL, write_summary
@@ -53,6 +51,7 @@ from lvmfast.stores import folder, holding
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+Source = TypeVar("Source", bound="Given | Payload | None")
 #: A shard of large files is made of about so many pieces, so that shards are even.
 SPANS_PER_SHARD = 4
 
@@ -96,7 +95,8 @@ def leakscan(
         [{'train_row': 0, 'eval_row': 0}]
     """
     wanted = asked(options, keywords)
-    with holding(wanted.out), reading_within(wanted.memory_limit), shown(progress) as told:
+    limits = reading_within(wanted.memory_limit, wanted.scan.threads or None)
+    with holding(wanted.out), limits, shown(progress) as told:
         return _scanned(train, eval, wanted=wanted, progress=told, announce=announce)
 
 
@@ -108,7 +108,7 @@ def _looks_through(asked: Mapping[str, Any]) -> bool:
 
 @begins_again(unless=_looks_through)
 def _scanned(
-    train: Any, eval: Any, *, wanted: LeakscanOptions, progress: Progress, announce: Announce
+    train: Given, eval: Given | None, *, wanted: LeakscanOptions, progress: Progress, announce: Announce
 ) -> LeakReport:
     options, shard = wanted.scan, wanted.shard
     if wanted.near is not None:
@@ -121,7 +121,11 @@ def _scanned(
             raise DataError("a shard needs a folder for what `lvmfast merge` reads")
     if shard is not None and wanted.decisions is not None:
         raise DataError("decisions: a shard has no verdict that they could change; give them to a whole scan")
-    decisions = None if wanted.decisions is None else Decisions.read(wanted.decisions)
+    decisions = None
+    if wanted.decisions is not None:
+        from lvmfast.report.decisions import Decisions
+
+        decisions = Decisions.read(wanted.decisions)
     machine = {**environment(options), "engine": wanted.engine}
     clock = Clock()
     with clock.phase("open"):
@@ -153,7 +157,7 @@ def _scanned(
     if findings.part is not None:
         inputs.check_unchanged()
         return LeakReport(findings, options, record(), no_matches())
-    with clock.phase("evidence"):
+    with clock.phase("evidence"), context.resumable():
         stretches = overlaps(findings, datasets)
         evidence = matches(findings, datasets, stretches)
         judged: Side = "eval" if "eval" in datasets else "train"
@@ -162,6 +166,9 @@ def _scanned(
         inputs.check_unchanged()
     decided = None
     if decisions is not None:
+        from lvmfast.report.decisions import match_ids
+        from lvmfast.report.reviewed import decided_table, groups_in, reviewed
+
         with clock.phase("review"):
             opened = {side: partial(datasets.__getitem__, side) for side in datasets}
             known = match_ids(evidence, inputs.described(), options.normalize).to_pylist()
@@ -171,11 +178,12 @@ def _scanned(
     return LeakReport(findings, options, run, evidence, stretches, documents, decided)
 
 
-def _opened(train: Any, eval: Any, wanted: LeakscanOptions) -> dict[Side, OpenSplit]:
+def _opened(train: Given, eval: Given | None, wanted: LeakscanOptions) -> dict[Side, OpenSplit]:
     """The sides, with the texts and ids that stand beside them."""
-    train, eval, payload, train_payload, eval_payload = (
+    train, eval = _ignoring(train, wanted.ignore), _ignoring(eval, wanted.ignore)
+    payload, train_payload, eval_payload = (
         _ignoring(source, wanted.ignore)
-        for source in (train, eval, wanted.payload, wanted.train_payload, wanted.eval_payload)
+        for source in (wanted.payload, wanted.train_payload, wanted.eval_payload)
     )
     if wanted.benchmarks:
         from lvmfast.corpus.benchmarks import named_benchmarks
@@ -288,7 +296,7 @@ def _journal(
         return Journal(place, PART, identity=identity, resume=resume, share=shard, span_bytes=size)
 
     def told(how_far: str) -> None:
-        reason = f"{how_far}; the same command with --resume goes on"
+        reason = f"{how_far}; the same command with --resume continues"
         write_summary(out, summarize(_unfinished(splits, reason), options, record(), None))
 
     identity["stamps"] = inputs.stamps
@@ -351,7 +359,7 @@ def _findings(datasets: Mapping[Side, Dataset], context: ScanContext) -> Finding
         )
     if context.options.nearest:
         raise DataError(
-            f"{fingerprint.path}: a fingerprint holds no vectors, so no nearest cosines can be told"
+            f"{fingerprint.path}: a fingerprint holds no vectors, so the nearest cosines cannot be computed"
         )
     if context.options.join_chunks:
         raise DataError(f"{fingerprint.path}: a fingerprint holds no texts that could be joined: join_chunks")
@@ -369,7 +377,7 @@ def _findings(datasets: Mapping[Side, Dataset], context: ScanContext) -> Finding
     return scan_fingerprint(fingerprint, eval, context)
 
 
-def _ignoring(source: Any, ignore: Sequence[str]) -> Any:
+def _ignoring(source: Source, ignore: Sequence[str]) -> Source | Expansion:
     if not ignore or any(map(is_fingerprint, given_paths(source))):
         return source
     return expanded(source, ignore) or source
@@ -377,8 +385,8 @@ def _ignoring(source: Any, ignore: Sequence[str]) -> Any:
 
 def _open(
     side: Side,
-    split: Any,
-    own: Any,
+    split: Given,
+    own: Given | Payload | None,
     common: Payload | None,
     wanted: LeakscanOptions,
     beside: Sequence[tuple[Beside, str]],

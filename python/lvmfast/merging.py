@@ -102,7 +102,8 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
     for part, _, header in cuts:
         if header["index"] != digest:
             raise DataError(
-                f"{part.path}: its evaluation set has other rows than that of {first.path}, by the same names"
+                f"{part.path}: its evaluation set has the same file names as that of "
+                f"{first.path}, but other rows"
             )
     headers = [header for *_, header in cuts]
     _check_blocks(ordered)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from lvmfast.corpus.columns import ColumnsOfSides
 from lvmfast.corpus.sides import Side
+from lvmfast.errors import DataError
 from lvmfast.leaks.options import LevelName, Normalization, ScanOptions, Short
 from lvmfast.levels import check_allowed, parse_levels
 
@@ -159,8 +161,24 @@ def asked(options: ScanOptions | None, keywords: Mapping[str, Any]) -> LeakscanO
 
     Raises:
         TypeError: there is no such option.
-        DataError: an option has a value that it cannot have.
+        DataError: `options` is something else, or a list of names is one string.
     """
+    if options is not None and not isinstance(options, ScanOptions):
+        raise DataError(
+            f"options: expected a LeakscanOptions, got a {type(options).__name__}; one option is given by "
+            'its name: leakscan(train, eval, levels=["text"])'
+        )
+    known = [each.name for each in fields(LeakscanOptions)]
+    for name in keywords:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else " (LeakscanOptions documents all options)"
+            raise TypeError(f"leakscan has no option {name}{hint}")
     if isinstance(options, LeakscanOptions):
-        return replace(options, **keywords)
-    return LeakscanOptions(**{**({} if options is None else vars(options)), **keywords})
+        wanted = replace(options, **keywords)
+    else:
+        wanted = LeakscanOptions(**{**({} if options is None else vars(options)), **keywords})
+    for name in ("levels", "benchmarks", "ignore"):
+        if isinstance(given := getattr(wanted, name), str):  # its characters would be taken one by one
+            raise DataError(f"{name}: expected a list, got {given!r}: write [{given!r}]")
+    return wanted

@@ -67,6 +67,11 @@ def _shortened(text: str) -> str:
     return f"{text[:_HEAD]} ... ({len(text) - _HEAD - _TAIL:,} characters) ... {text[-_TAIL:]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """1 document, 2,000 documents."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(share: float) -> str:
     """A share of 1 with one decimal, or as many as it takes to tell it from nothing and from all: 0.03%."""
     least = min(share, 1 - share)

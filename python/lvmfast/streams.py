@@ -45,7 +45,7 @@ class _Output(io.RawIOBase):
 
 
 def _unwritten(why: str) -> str:
-    return f"stdout: cannot be written: {why}; what is missing there is the answer, so this is none"
+    return f"stdout: cannot be written: {why}; the answer is incomplete, so it counts as none"
 
 
 def open_streams() -> None:

@@ -233,8 +233,37 @@ impl CsvReader {
 }
 
 #[pyfunction]
-fn line_ends(block: PyReadonlyArray1<'_, u8>) -> PyResult<(usize, usize, usize)> {
-    Ok(lines::line_ends(slice("block", &block)?))
+fn line_ends(py: Python<'_>, block: PyReadonlyArray1<'_, u8>) -> PyResult<(usize, usize, usize)> {
+    let block = slice("block", &block)?;
+    Ok(py.detach(|| lines::line_ends(block)))
+}
+
+#[pyclass(module = "lvmfast._core")]
+#[derive(Default)]
+struct KnownFields {
+    known: lines::Known,
+}
+
+#[pymethods]
+impl KnownFields {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn add(&mut self, name: String, valued: bool) {
+        self.known.add(name, valued);
+    }
+
+    fn lead(
+        &self,
+        py: Python<'_>,
+        lines: PyReadonlyArray1<'_, u8>,
+    ) -> PyResult<(usize, usize, usize, usize)> {
+        let lines = slice("lines", &lines)?;
+        let lead = py.detach(|| self.known.lead(lines));
+        Ok((lead.bytes, lead.lines, lead.objects, lead.behind))
+    }
 }
 
 #[pyclass(module = "lvmfast._core")]
@@ -959,7 +988,7 @@ impl OverlapIndex {
         py.detach(|| index.watch_grams());
     }
 
-    fn take_seen<'py>(&mut self, py: Python<'py>) -> [Bound<'py, PyArray1<u32>>; 3] {
+    fn take_seen<'py>(&self, py: Python<'py>) -> [Bound<'py, PyArray1<u32>>; 3] {
         self.index.take_seen().map(|places| places.into_pyarray(py))
     }
 
@@ -1361,6 +1390,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(line_ends, m)?)?;
     m.add_class::<GzipDecoder>()?;
     m.add_class::<KeyTable>()?;
+    m.add_class::<KnownFields>()?;
     m.add_class::<LineReader>()?;
     m.add_class::<TextIndex>()?;
     m.add_class::<Sketcher>()?;

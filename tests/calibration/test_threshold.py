@@ -122,7 +122,7 @@ def test_near_is_the_measured_threshold_of_the_encoder(tmp_path, monkeypatch):
         assert report.options.threshold == expected
         assert report.matches.equals(lvmfast.leakscan(*sides, threshold=expected).matches)
         assert f"threshold {expected}: measured for {near} with crc" in told
-    with pytest.raises(DataError, match=r"near: same stands for a threshold; leave out the threshold 0\.9"):
+    with pytest.raises(DataError, match=r"near: same chooses the threshold; leave out the threshold 0\.9"):
         lvmfast.leakscan(*sides, near="same", threshold=0.9)
     with pytest.raises(DataError, match="near: expected same or paraphrase, got 'alike'"):
         lvmfast.leakscan(*sides, near="alike")

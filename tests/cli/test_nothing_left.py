@@ -17,6 +17,8 @@ import lvmfast
 from lvmfast.cli import app
 from tests.support import data, walks
 
+pytestmark = pytest.mark.heavy
+
 #: Takes the place of an input, under its suffix.
 BAD = {
     "gone": None,

@@ -97,10 +97,15 @@ def test_a_scan_of_vectors_loads_neither_pandas_nor_the_compute_functions(tmp_pa
 #: What a scan of texts has no need of, whatever it finds, and what is for those that match.
 IDLE = {
     *("pandas", "drawsvg", "xml.sax", "http.client", "tomllib", "lvmfast.corpus.fingerprint"),
+    *("pydantic", "tarfile", "lvmfast.corpus.npz", "lvmfast.corpus.parquet", "lvmfast.corpus.webdataset"),
+    *("lvmfast.corpus.frames", "lvmfast.corpus.rewriters.rows", "lvmfast.corpus.csv", "lvmfast.corpus.arrow"),
+    *("lvmfast.report.checks", "lvmfast.report.reviewed"),
     *("lvmfast.corpus.guises", "lvmfast.leaks.near", "lvmfast.leaks.cells", "lvmfast.leaks.vectors"),
     *("lvmfast.scan.beyond_memory", "lvmfast.scan.fingerprinted", "lvmfast.engines.ray"),
 }
-OF_MATCHES = {"pyarrow.compute", "lvmfast.report.differences", "lvmfast.report.marked"}
+OF_MATCHES = {
+    *("pyarrow.compute", "lvmfast.report.decisions", "lvmfast.report.differences", "lvmfast.report.marked")
+}
 
 
 @pytest.mark.parametrize(("matched", "unloaded"), [(0, IDLE | OF_MATCHES), (3, IDLE)])
@@ -122,6 +127,28 @@ def test_a_scan_of_texts_loads_what_it_uses_and_starts_no_process(tmp_path, matc
     assert not loaded & (unloaded | {"process"})
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     assert summary["levels"]["text"]["eval_rows_matched"] == matched
+
+
+def test_garbage_is_collected_once_a_command_works(tmp_path):
+    (tmp_path / "few.jsonl").write_text('{"text": "a text of more than sixteen characters"}')
+    script = (
+        "import gc, os, sys, lvmfast.exits\n"
+        "def leave(code):\n"
+        "    print(gc.isenabled(), gc.get_freeze_count() > 10_000, file=sys.stderr, flush=True)\n"
+        "    os._exit(code)\n"
+        "lvmfast.exits.leave = leave\n"
+        "from lvmfast.__main__ import main\n"
+        "main()"
+    )
+
+    def told(*arguments):
+        command = [sys.executable, "-c", script, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        return done.returncode, done.stderr.splitlines()[-1]
+
+    assert told("leakscan", "--train", "few.jsonl", "--levels", "text") == (0, "True True")
+    assert told("leakscan", "--train", "none.jsonl") == (2, "True True")
+    assert told("--version") == (0, "False False")
 
 
 def test_pages_are_compiled_once(tmp_path):

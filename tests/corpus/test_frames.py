@@ -95,6 +95,7 @@ def test_it_is_what_the_table_is(name):
     assert columns_of(SOURCES[name]()) == columns_of(TABLE)
 
 
+@pytest.mark.heavy
 def test_hugging_face_streams_are_what_the_table_is():
     datasets = pytest.importorskip("datasets")
     stream = datasets.Dataset(TABLE).to_iterable_dataset()

@@ -3,7 +3,6 @@
 import json
 import re
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,6 +63,11 @@ NUMBERS = [
 NUMBERS += [" 7", "7 ", "\t-7\n", " 7.0 "]
 
 
+def as_dataset(ids):
+    datasets = pytest.importorskip("datasets")
+    return datasets.Dataset.from_dict({"doc_id": ids})
+
+
 def as_csv(path, ids):
     path.write_text("doc_id,text\n" + "".join(f'"{one}",x\n' for one in ids))
     return path
@@ -105,9 +109,12 @@ FORMS = {
     "array": lambda _, ids: {"doc_id": np.array(ids)},
     "objects": lambda _, ids: {"doc_id": np.array(ids, object)},
     "table": lambda _, ids: pa.table({"doc_id": ids}),
-    "dataset": lambda _, ids: datasets.Dataset.from_dict({"doc_id": list(ids)}),
+    "dataset": lambda _, ids: as_dataset(list(ids)),
 }
-EACH_FORM = pytest.mark.parametrize("form", FORMS)
+HEAVY = {"dataset"}
+EACH_FORM = pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.heavy) if form in HEAVY else form for form in FORMS]
+)
 
 
 @EACH_FORM
@@ -126,7 +133,17 @@ def test_a_number_in_another_spelling_is_refused_by_field_and_row(tmp_path, form
         read(source, rows=2)
 
 
-@pytest.mark.parametrize("floats", [[7.0, 8.0], [7.0, None], [7, 8.5], [np.float32(7), 8]])
+FLOATS = pytest.mark.parametrize("floats", [[7.0, 8.0], [7.0, None], [7, 8.5], [np.float32(7), 8]])
+
+
+@pytest.mark.heavy
+@FLOATS
+def test_floats_of_a_dataset_are_no_ids(floats):
+    with pytest.raises(DataError, match=r"doc_id: .*expected"):
+        read(as_dataset([None if value is None else float(value) for value in floats]))
+
+
+@FLOATS
 def test_floats_are_no_ids(tmp_path, floats):
     plain = [None if value is None else float(value) for value in floats]
     sources = [
@@ -134,7 +151,6 @@ def test_floats_are_no_ids(tmp_path, floats):
         as_parquet(tmp_path / "a.parquet", plain),
         as_arrow(tmp_path / "a.arrow", plain),
         pa.table({"doc_id": plain}),
-        datasets.Dataset.from_dict({"doc_id": plain}),
         as_npz(tmp_path / "a.npz", np.array(floats, float)),
         {"doc_id": floats},
         {"doc_id": np.array(floats, float)},

@@ -119,6 +119,7 @@ def test_tensors_move_in_blocks_without_their_gradients(dtype):
     assert np.array_equal(read(Tensor(values, dtype), 7)["vector"], values.astype(np.float32))
 
 
+@pytest.mark.heavy
 def test_torch_itself():
     torch = pytest.importorskip("torch")
     values = torch.randn(20, 3, requires_grad=True)

@@ -138,3 +138,22 @@ def test_reading_helpers_agree_on_a_selection(files):
     whole = load_split(str(files["seed"]))
     keep = np.arange(whole.rows) % 3 == 0
     assert len(read_all(select_rows(whole, keep), rows=5)["doc_id"]) == keep.sum()
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 40])
+def test_up_to_so_many_chunks_before_each_target(files, most, tmp_path):
+    """From a matrix the chunks of the whole document, from copies no more than the windows."""
+    vectors, keys, windows = walks.walks()
+    rows = np.array([30, 0, 11, 12, 100, 167])
+    other = walks.write(tmp_path / "again.npz", documents=3)  # holds chunks a second time
+    for source in (str(files["chunks"]), [str(other), str(files["chunks"])]):
+        sequences = open_sequences(source)
+        shift = len(sequences) - len(windows)
+        found = sequences.before(rows + shift, most)
+        for window, row in zip(found, rows.tolist(), strict=True):
+            target = int(windows[row, -1])
+            expected = vectors[max(target - int(keys[target, 1]), target - most) : target]
+            np.testing.assert_array_equal(window[len(window) - len(expected) :], expected)
+            assert not window[: len(window) - len(expected)].any()
+    copied = open_sequences(str(files["seed"])).before(rows, most)
+    np.testing.assert_array_equal(copied, vectors[windows[rows, :-1]][:, -most:])

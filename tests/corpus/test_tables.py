@@ -282,6 +282,7 @@ def hf_dataset():
     return datasets.Dataset.from_dict(columns, features=features), vectors, windows
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("shards", [1, 3])
 def test_hf_folders(tmp_path, shards):
     dataset, vectors, windows = hf_dataset()
@@ -296,6 +297,7 @@ def test_hf_folders(tmp_path, shards):
     assert np.array_equal(got["context"], windows)
 
 
+@pytest.mark.heavy
 def test_hf_dataset_dicts_list_their_splits(tmp_path):
     import datasets
 
@@ -314,6 +316,7 @@ def test_hf_dataset_dicts_list_their_splits(tmp_path):
         load_split(tmp_path / "one")
 
 
+@pytest.mark.heavy
 def test_hf_state_that_names_files_elsewhere_is_refused(tmp_path):
     dataset, _, _ = hf_dataset()
     dataset.save_to_disk(tmp_path / "hf")
@@ -326,6 +329,7 @@ def test_hf_state_that_names_files_elsewhere_is_refused(tmp_path):
         load_split(tmp_path / "hf")
 
 
+@pytest.mark.heavy
 def test_hf_datasets_in_memory_know_of_selections_and_shuffles():
     dataset, vectors, windows = hf_dataset()
     order = [4, 49, 7, 7, 0, 12]

@@ -22,6 +22,8 @@ from lvmfast.errors import DataError
 from tests.support.command import refused, run
 from tests.support.letter_encoder import LetterEncoder
 
+pytestmark = pytest.mark.heavy
+
 WORDS = "river stone cloud lamp copper garden violin winter letter harbour meadow engine".split()
 
 

@@ -187,7 +187,7 @@ def test_a_split_takes_the_threshold_that_was_measured_for_its_encoder(tmp_path,
         assert done.scans[0].report.options.threshold == given.scans[0].report.options.threshold == expected
         names = [tmp_path / folder / "eval.jsonl" for folder in (near, f"{near}-given")]
         assert names[0].read_bytes() == names[1].read_bytes()
-    with pytest.raises(DataError, match="near: same stands for a threshold"):
+    with pytest.raises(DataError, match="near: same chooses the threshold"):
         lvmfast.split(source, out=tmp_path / "both", near="same", threshold=0.9, **options)
     split = ["split", str(source), "--out", str(tmp_path / "cli"), "--eval-docs", "4", "--near"]
     refused(run(*split, "alike"), "near: expected same or paraphrase, got 'alike'")

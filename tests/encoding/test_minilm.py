@@ -13,7 +13,7 @@ import pytest
 
 import lvmfast
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 #: A question that was trained on, and the same in other words.
 PARAPHRASED = [

@@ -20,7 +20,7 @@ from tests.support.places import ROOT
 from tests.support.shards import OPTIONS, assert_same, assert_same_within, random_table
 from tests.support.tiny_encoder import make_tiny_encoder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
 #: Beside other tests a node may take a while to start, where Ray itself gives up after 30 seconds, and its
 #: workers are to have as much of the machine as those tests.
 PATIENT = {**os.environ, "RAY_raylet_start_wait_time_s": "120", "RAY_worker_niceness": "0"}

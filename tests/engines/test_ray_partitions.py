@@ -24,6 +24,8 @@ from lvmfast.levels import LEVELS
 from lvmfast.scan.context import ScanContext
 from tests.support.large import COLUMNS, same, splits
 
+pytestmark = pytest.mark.heavy
+
 
 def naive_group_by(
     ray: Any, items: list[pa.Table], part: Any, join: Any, of: Any, groups: int, parted: Any

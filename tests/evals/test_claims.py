@@ -50,7 +50,7 @@ def write(
     models = {
         r["model"]: {
             "kind": r["kind"],
-            "model": "gru",
+            "model": "amn" if r["model"] == "amn" else "gru",
             "train_hash": "00",
             "split": {"reasons": ["seen in training at doc (91.5%)"], "levels": levels or {}},
         }
@@ -135,11 +135,21 @@ def test_what_a_leak_leaves(tmp_path):
     assert standing(said, "con is better than copy-last") == ["invalid"]
     assert standing(said, "ar is worse than con") == ["valid"]
     assert standing(said, "con generalises within documents") == ["valid"]
+    assert said.of("pending") == (), "nobody asked about other models or gates"
+    assert "91.5%" in said.for_colleagues
+    assert "no figure to quote" in said.for_outside.lower()
+    found[1]["model"] = "amn"
+    said = claims([write(tmp_path / "e", found, stamp="LEAKED", levels=counts, gates="production")])
     assert standing(said, "attention mixture") == ["pending"]
     assert standing(said, "the production gates") == ["pending"]
     assert standing(said, "deployment") == ["pending"]
-    assert "91.5%" in said.for_colleagues
-    assert "no figure to quote" in said.for_outside.lower()
+    alone = [found[1], found[2] | {"kind": "baseline"}]
+    said = claims([write(tmp_path / "alone", alone, stamp="LEAKED", levels=counts)])
+    assert standing(said, "attention mixture") == [], "the only model is one"
+    found[1]["model"] = "ar"
+    said = claims([write(tmp_path / "e", found, stamp="LEAKED", levels=counts, gates="stretch")])
+    assert standing(said, "attention mixture") == ["pending"]
+    assert standing(said, "deployment") == []
     counts["text"] = {"matched": 3}
     said = claims([write(tmp_path / "e", found, stamp="LEAKED", levels=counts)])
     assert standing(said, "con generalises within documents") == ["invalid"]
@@ -186,7 +196,7 @@ def test_an_untrained_model_is_not_sold(tmp_path):
     said = claims([place])
     assert standing(said, "con learned something from its training") == ["invalid"]
     (absolute,) = [claim for claim in said.claims if claim.text.startswith("con: R@5 58.9%")]
-    assert "of the model as it starts, untrained, which repeats its baseline (last)" in absolute.text
+    assert "of the model before any training, which repeats its baseline (last)" in absolute.text
     assert not absolute.outside
     assert "58.9" not in said.for_outside
     assert "a model before any training" in said.for_outside
@@ -216,11 +226,13 @@ def test_what_is_said_follows_from_every_baseline(tmp_path, low, high, worse, na
 
 
 def test_a_run_whose_best_epoch_is_before_training(tmp_path):
-    (tmp_path / "history.json").write_text(json.dumps([{"epoch": 1, "val_cosine": 0.4}]))
+    rows = [{"epoch": epoch, "val_cosine": cosine} for epoch, cosine in ((1, 0.4), (2, 0.5))]
+    (tmp_path / "history.json").write_text(json.dumps(rows))
     (tmp_path / "best.json").write_text(json.dumps({"epoch": 0, "by": "val_mrr"}))
     said = claims([tmp_path])
     assert standing(said, "learned something from its training") == ["invalid"]
-    assert "by val_mrr" in said.of("invalid")[0].why
+    assert standing(said, "training improves by epoch 2") == ["invalid"]
+    assert "no epoch is shown to have a better val_mrr" in said.of("invalid")[0].why
 
 
 def test_scans_and_histories(tmp_path):
@@ -246,7 +258,7 @@ def test_the_command(tmp_path):
     done = CliRunner().invoke(app, ["claims", str(place), "--out", str(tmp_path / "claims.md")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "claims.md").read_text() == done.output
-    for heading in ("What can be said", "What cannot be said", "What waits", "For the outside"):
+    for heading in ("What can be said", "What cannot be said", "What cannot be said yet", "For the public"):
         assert f"## {heading}" in done.output
     as_json = CliRunner().invoke(app, ["claims", str(place), "--json"])
     assert {"valid", "invalid", "pending", "for_outside"} <= json.loads(as_json.output).keys()

@@ -37,6 +37,8 @@ from tests.support.eval_world import (
     world,
 )
 
+pytestmark = pytest.mark.heavy
+
 FAST = {"resamples": 50}
 
 
@@ -148,11 +150,12 @@ def test_what_is_written(files, trained, tmp_path):
     assert "not empty" in again.output
 
 
-def test_the_default_set_must_be_there(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_set_must_be_named():
     result = cli("--checkpoint", "copy-last")
     assert result.exit_code == 2
-    assert "artifacts/lvm/eval_clean_disjoint.npz: no such file" in result.output
+    assert "--eval-npz" in result.output
+    with pytest.raises(TypeError, match="eval_npz"):
+        lvmfast.evaluate("copy-last")
 
 
 def test_a_leak_that_nobody_scanned_for_is_refused(files, trained, tmp_path):
@@ -263,6 +266,40 @@ def test_a_pool_too_small_to_rank(files, tmp_path):
         lvmfast.evaluate("copy-last", path, **FAST)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(("column", "what"), [("targets", "vector"), ("contexts", "context")])
+def test_vectors_that_are_not_finite(files, tmp_path, column, what, value):
+    with np.load(files.eval) as stored:
+        columns = dict(stored)
+    columns[column] = columns[column].copy()
+    columns[column][4, ..., 1] = value
+    np.savez(tmp_path / "odd.npz", **columns)
+    said = rf"odd\.npz: row 4 \(.*\): its {what} has values that are NaN or infinite \(such rows: 1 of"
+    with pytest.raises(DataError, match=said):
+        lvmfast.evaluate("copy-last", tmp_path / "odd.npz", **FAST)
+    with np.load(files.train) as stored:
+        columns = dict(stored)
+    columns[column] = columns[column].copy()
+    columns[column][4, ..., 1] = value
+    np.savez(tmp_path / "odd-train.npz", **columns)
+    found = lvmfast.evaluate("copy-last", files.eval, train=tmp_path / "odd-train.npz", **FAST)
+    reason = "nan" if np.isnan(value) else "infinite"
+    level = {"vector": "vector", "context": "context"}[what]
+    assert f"{level}: rows not checked: train 1 {reason}" in found.statuses["copy-last"].sentence
+
+
+def test_a_truth_that_is_not_finite_is_named(files, tmp_path):
+    odd = payload([*TRAIN_DOCS, *EVAL_DOCS])
+    vectors = next(name for name, values in odd.items() if values.ndim == 2 and values.dtype == np.float32)
+    odd[vectors] = odd[vectors].copy()
+    odd[vectors][-1, 3] = np.nan  # the last chunk of a document, which is no query's context
+    path = save(tmp_path / "payload.npz", odd)
+    with pytest.raises(
+        DataError, match=r"pool corpus: the vector that query \d+ is to find, row \d+ of the pool"
+    ):
+        lvmfast.evaluate("copy-last", files.eval, payload=path, pools=["corpus"], **FAST)
+
+
 def test_corpus_without_payload(files):
     with pytest.raises(DataError, match="pool corpus: expected --payload"):
         lvmfast.evaluate("copy-last", files.eval, pools=["corpus"], **FAST)
@@ -279,7 +316,9 @@ def test_broken_checkpoints(files, tmp_path):
     whole.write_bytes(whole.read_bytes()[:-100])
     with pytest.raises(DataError, match="epoch-0002"):
         lvmfast.evaluate(tmp_path / "cut", files.eval, **FAST)
-    with pytest.raises(DataError, match="lag-mix needs training windows"):
+    with pytest.raises(
+        DataError, match=r"lag-mix needs a weight for each of the 3 .*: --train with the training"
+    ):
         lvmfast.evaluate("lag-mix", files.eval, **FAST)
 
 
@@ -322,24 +361,39 @@ def test_gates_decide(files, trained):
     by_name = {gate["name"]: gate for gate in verdict["gates"]}
     record = found.find("run-a", "eval", "out")
     assert by_name["R@5"]["value"] == record["R@5"]
-    assert by_name["P95"]["value"] == found.details["latency"]["run-a"]["P95"]
+    assert "P95" not in by_name
     assert by_name["clean"]["value"] == "clean"
+    slow, fast = (
+        lvmfast.evaluate(trained, files.eval, gates="production", max_p95=limit, **FAST)
+        for limit in (1e-9, 1e9)
+    )
+    for found, status in ((slow, "failed"), (fast, "passed")):
+        (speed,) = (g for g in found.details["gates"]["run-a"]["production"]["gates"] if g["name"] == "P95")
+        assert (speed["status"], speed["value"]) == (status, found.details["latency"]["run-a"]["P95"])
+    assert slow.exit_code == 1
+    refused = cli("--checkpoint", trained, "--eval-npz", files.eval, "--max-p95", "2")
+    assert (refused.exit_code, "it needs --gates" in refused.output) == (2, True)
+    with pytest.raises(DataError, match=r"max-p95: expected milliseconds above 0, got -1"):
+        lvmfast.evaluate(trained, files.eval, gates="production", max_p95=-1, **FAST)
     with pytest.raises(DataError, match="expected a file of gates"):
         lvmfast.evaluate("copy-last", files.eval, gates="nothing", **FAST)
 
 
-def test_an_amn_beside_the_run_joins(files, tmp_path):
+def test_an_amn_beside_the_run_joins_where_a_gate_asks_about_it(files, tmp_path):
     first = run(tmp_path / "runs" / "first", files.train)
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "best.json").write_text("{")
     run(tmp_path / "runs" / "elsewhere", files.leaky, model="amn")
-    alone = lvmfast.evaluate(first, files.eval, train=files.train, **FAST)
-    assert {r["model"] for r in alone.records} == {"first", *BASELINES}
-    assert any("/runs/broken: beside a run" in note for note in alone.details["notes"])
+    asked = lvmfast.evaluate(first, files.eval, train=files.train, gates="stretch", **FAST)
+    assert {r["model"] for r in asked.records} == {"first", *BASELINES}
+    assert any("/runs/broken: in the folder beside a run" in note for note in asked.details["notes"])
     run(tmp_path / "runs" / "other", files.train, model="amn")
+    alone = lvmfast.evaluate(first, files.eval, train=files.train, gates="target", **FAST)
+    assert {r["model"] for r in alone.records} == {"first", *BASELINES}, "no gate asks about an AMN"
+    assert not any("AMN" in note for note in alone.details["notes"])
     found = lvmfast.evaluate(first, files.eval, train=files.train, gates="stretch", **FAST)
     assert {r["model"] for r in found.records} == {"first", "other", *BASELINES}
-    assert any("other: not named, but found at" in note for note in found.details["notes"])
+    assert any("other: was not named, but was found at" in note for note in found.details["notes"])
     assert any(d["model"] == "first" and d["against"] == "other" for d in found.details["differences"])
     asked = {g["name"]: g for g in found.details["gates"]["first"]["stretch"]["gates"]}
     assert asked["no worse than AMN"]["status"] != "not_checkable"
@@ -657,6 +711,39 @@ def test_a_reranker_stands_in_the_table(files, tmp_path):
     assert elsewhere.find("copy-last + rerank")["split_status"] == "unscanned"
     assert elsewhere.find("copy-last")["split_status"] == "clean"
     assert any("the reranker was fitted to" in note for note in elsewhere.details["notes"])
+
+
+def test_a_reranker_of_a_run_needs_no_train(files, tmp_path):
+    """The files of the run are those that it was fitted to, with what the run held out of them."""
+    from lvmfast.evals.fit import fit_on
+    from lvmfast.evals.rerank import save_reranker
+
+    train = save(tmp_path / "train.npz", matrix(TRAIN_DOCS))
+    seen = save(tmp_path / "seen.npz", matrix(list(TRAIN_DOCS)[2:]))
+    folder = run(tmp_path / "run", seen)  # whose fingerprint lacks two documents
+    stated = {"files": {"train": [{"path": train, "blake3": _core.blake3_file(train, 0)}]}}
+    (Path(folder) / "run.json").write_text(json.dumps(stated))
+    path = tmp_path / "reranker.safetensors"
+    save_reranker(path, fit_on(None, model=folder).reranker)
+    found = lvmfast.evaluate(folder, files.eval, rerank=str(path), **FAST)
+    assert found.find("run + rerank")["split_status"] == "clean"
+    held_out = save(tmp_path / "held-out.npz", copies([*list(TRAIN_DOCS)[:2], *EVAL_DOCS]))
+    assert lvmfast.evaluate(folder, held_out, **FAST).find("run")["split_status"] == "clean"
+    with pytest.raises(LeakError, match=r"seen in training at doc .*against .*train\.npz"):
+        lvmfast.evaluate(folder, held_out, rerank=str(path), **FAST)
+    save(tmp_path / "train.npz", matrix(list(TRAIN_DOCS)[1:]))
+    found = lvmfast.evaluate(folder, files.eval, rerank=str(path), **FAST)
+    assert found.find("run + rerank")["split_status"] == "unscanned", "other chunks than it was fitted to"
+
+
+def test_training_chunks_without_windows_are_scanned(files):
+    found = lvmfast.evaluate("copy-last", files.eval, train=files.payload, allow_leaked=True, **FAST)
+    assert found.status.status == "LEAKED", "the payload has the chunks of both sides"
+    assert any("--train has no windows to fit them to" in note for note in found.details["notes"])
+    with pytest.raises(
+        DataError, match="lag-mix needs a weight for each of the 3 vectors of a window, and --tr"
+    ):
+        lvmfast.evaluate("lag-mix", files.eval, train=files.payload, allow_leaked=True, **FAST)
 
 
 def test_a_reranker_is_fitted_to_windows_with_a_payload(files, tmp_path):

@@ -12,6 +12,8 @@ import lvmfast
 from lvmfast.cli import app
 from tests.support import walks
 
+pytestmark = pytest.mark.heavy
+
 QUICK = {"model": "linear", "batch": 16, "epochs": 2, "device": "cpu", "val_docs": 3, "threads": 1}
 
 
@@ -78,6 +80,27 @@ def test_every_index_finds_what_an_evaluation_finds(trained, tmp_path):
     assert np.array_equal(arrays["payload_row"], np.arange(90))
 
 
+def test_a_network_on_the_scorer_is_exported_likewise(tmp_path):
+    figures = {**QUICK, "model": "amn", "d_model": 16, "lr": 3e-2}
+    run = lvmfast.train(walks.write(tmp_path / "walks.npz"), out=tmp_path / "run", **figures).path
+    unseen = walks.write(tmp_path / "unseen.npz", documents=6, seed=7, first_doc=100)
+    place, out = payload(tmp_path / "payload.npz"), tmp_path / "index.npz"
+    trained = run / "checkpoints" / "epoch-0002.safetensors"
+    result = export(trained, "--payload", place, "--out", out, "--queries", unseen)
+    assert result.exit_code == 0, result.output
+    found = lvmfast.evaluate(trained, unseen, payload=place, pools=["corpus"], resamples=20)
+    (name,) = {r["model"] for r in found.records if r["kind"] == "run"}
+    hits = [r["hit_indices"] for r in found.hits.to_pylist() if (r["model"], r["context"]) == (name, "in")]
+    with np.load(out, allow_pickle=False) as file:
+        vectors, queries = file["vectors"].astype(np.float64), file["queries"].astype(np.float64)
+        linear = file["lags"], file["weights"]
+    np.testing.assert_array_equal(np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :50], hits)
+    raw, _, windows = walks.walks(documents=6, seed=7, first_doc=100)
+    alone = np.einsum("l,qld->qd", linear[0], raw[windows[:, :-1]])
+    assert np.abs(queries[:, :16] - alone).max() > 1e-3, "the network adds something"
+    np.testing.assert_allclose(queries[:, 16:-1], np.broadcast_to(-linear[1], (len(queries), 7)), rtol=1e-6)
+
+
 def test_rows_without_a_direction_are_left_out_and_told(trained, tmp_path):
     place, out = payload(tmp_path / "payload.npz", zero=True, names=True), tmp_path / "index.npz"
     result = export(trained, "--payload", place, "--out", out)
@@ -99,7 +122,10 @@ def test_what_does_not_fit_is_one_line(trained, tmp_path):
     short = tmp_path / "short.npz"
     np.savez(short, truth_keys=np.array([[1, 1], [1, 2]]), embeddings=np.eye(2, 8, dtype=np.float32))
     cases = [
-        ((other.path, "--payload", place, "--out", out), "expected a run of model linear, got amn"),
+        (
+            (other.path, "--payload", place, "--out", out),
+            "expected a run of model linear or of residual linear, got amn",
+        ),
         ((trained, "--payload", short, "--out", out), "expected vectors of 16 values as the run has, got 8"),
         ((trained, "--payload", place, "--out", tmp_path / "index.bin"), "a name that ends in .npz"),
         ((trained, "--payload", payload(tmp_path / "o.npz", encoder="x"), "--out", out), "encoder"),

@@ -27,6 +27,8 @@ from tests.support.eval_world import (
     world,
 )
 
+pytestmark = pytest.mark.heavy
+
 ALL = [*TRAIN_DOCS, *EVAL_DOCS]
 FAST = {"resamples": 50}
 

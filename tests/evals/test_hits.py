@@ -135,7 +135,7 @@ def test_ties_are_against_the_model(tmp_path):
         ({"hit_indices": [7, 7, *range(10, 68)]}, "row 7 is in the list 2 times"),
         ({"hit_scores": [float("nan")] * 60}, "expected finite scores, got nan"),
         ({"hit_scores": [0.1] * 59}, "hit_scores or scores: expected 60 numbers, one per row, got 59"),
-        ({"hit_scores": list(range(60))}, "scores must not ascend: 0.0 stands before 1.0"),
+        ({"hit_scores": list(range(60))}, "scores must not ascend: 0.0 comes before 1.0"),
         ({"hit_indices": []}, "expected a list of rows"),
         ({"hit_indices": [-1]}, "expected rows, integers from 0, got -1"),
         ({"hit_indices": ["3"]}, "expected rows, integers from 0, got '3'"),
@@ -166,7 +166,7 @@ def test_missing_and_repeated_queries_and_other_files_are_refused(retrieved):
     gone = [r for r in records if r["query_idx"] != 17]
     with pytest.raises(DataError, match="1 of 80 queries have no line; the first is 17"):
         score_hits(load_hits(write(folder / "hits.jsonl", gone)), truth)
-    with pytest.raises(DataError, match=f"query_idx {records[0]['query_idx']} stands in line 1 already"):
+    with pytest.raises(DataError, match=f"query_idx {records[0]['query_idx']} is already in line 1"):
         load_hits(write(folder / "hits.jsonl", [*records, records[0]]))
     (folder / "hits.jsonl").write_text('{"query_idx": 0,\n')
     with pytest.raises(DataError, match="line 1: expected JSON"):
@@ -182,7 +182,7 @@ def test_missing_and_repeated_queries_and_other_files_are_refused(retrieved):
     with pytest.raises(DataError, match=r"holds \d+ of the 80 keys of .*eval.npz \("):
         load_truth(folder / "eval.npz", folder / "half.npz")
     np.savez(folder / "twice.npz", truth_keys=keys[[0, 1, 0]], targets=targets[[0, 1, 0]])
-    with pytest.raises(DataError, match=r"row 2: its .* stands in row 0 already"):
+    with pytest.raises(DataError, match=r"row 2: its .* is already in row 0"):
         load_truth(folder / "eval.npz", folder / "twice.npz")
 
 
@@ -206,3 +206,12 @@ def test_a_reranker_is_fitted_from_the_command_line(tmp_path):
     )
     assert result.exit_code == 2
     assert "fewer than k = 119" in result.output
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"), [(b"PAR1", "parquet"), (b"PK\x03\x04", "a zip archive"), (b"\x1f\x8b", "gzip data")]
+)
+def test_another_format_is_told(tmp_path, start, kind):
+    (tmp_path / "hits").write_bytes(start + bytes(range(200)))
+    with pytest.raises(DataError, match=rf"hits: expected JSON lines \(\.jsonl\), .* begins as {kind}$"):
+        load_hits(tmp_path / "hits")

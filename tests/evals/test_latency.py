@@ -38,7 +38,7 @@ def test_a_process_that_waits_is_called_so(queries):
     assert found["parted"]
     assert found["P50"] >= 5 > found["cpu_P50"]
     (note,) = parted_note({"a model": found})
-    assert "other work held the processor" in note
+    assert "other work kept the processor busy" in note
     assert parted_note({"a model": found | {"parted": False}}) == []
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from lvmfast.evals import torch_search
 from lvmfast.evals.search import CorePool, open_pool
-from lvmfast.evals.torch_search import TorchPool
+
+torch = pytest.importorskip("torch")
+
+from lvmfast.evals import torch_search  # noqa: E402
+from lvmfast.evals.torch_search import TorchPool  # noqa: E402
+
+pytestmark = pytest.mark.heavy
 
 
 def make(seed, rows, queries, dim):

@@ -179,7 +179,7 @@ def test_one_who_decontaminates(example, monkeypatch, tmp_path):
     where = [tmp_path / name for name in ("train.jsonl", "report", "clean")]
     found = example("decontaminator.sh", where[0], "gsm8k", *where[1:])
     assert found.returncode == 0, found.stderr
-    assert "train: dropped 1 rows" in found.stdout
+    assert "train: dropped 1 row (" in found.stdout
     left = (tmp_path / "clean" / "train.jsonl").read_text().splitlines()
     assert [json.loads(line)["text"] for line in left] == rows[:20]
     report = json.loads((tmp_path / "report" / "summary.json").read_text())

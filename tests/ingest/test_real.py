@@ -18,7 +18,7 @@ import lvmfast
 from lvmfast.ingest.articles import write_articles
 from lvmfast.ingest.selection import Selection
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def installed(package: str) -> Path:
@@ -64,7 +64,8 @@ def against(train: Path) -> list[object]:
 
 def test_fresh_articles_are_proven_clean(dump, encoder, train, tmp_path):
     out = tmp_path / "fresh"
-    done = ingest(dump, "--articles", "64:106", "--encoder", encoder, "--out", out, *against(train))
+    wanted = ["--min-sequences", 5000]
+    done = ingest(dump, "--articles", "64:106", "--encoder", encoder, "--out", out, *against(train), *wanted)
     assert done.returncode == 0, done.stderr
     assert "Proven clean" in done.stdout
     assert "more articles are needed" in done.stdout

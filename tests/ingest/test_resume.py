@@ -173,7 +173,7 @@ def test_sequences_hold_the_vectors_of_their_chunks(source, tmp_path):
 def test_a_run_is_resumed_only_as_it_was_begun(source, tmp_path):
     out = tmp_path / "out"
     pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)))
-    with pytest.raises(DataError, match="--resume goes on with it"):
+    with pytest.raises(DataError, match="continue it with --resume"):
         pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)))
     again = pipeline.ingest(source, out, encoder="x", selection=Selection(((0, 3),)), resume=True)
     assert again.stages["articles"]["kept"] == 3

@@ -109,7 +109,7 @@ def scanned(bench, out, *more):
 
 def test_what_stands_is_told_and_counted_and_parts_add_up_to_it(bench, tmp_path):
     said = " ".join(scanned(bench, tmp_path / "whole").split())
-    assert "overlap: 7 stand with their answer nearby, of 22 evaluation rows that match" in said
+    assert "overlap: of 22 matching evaluation rows, 7 have their answers near the match in training" in said
     level = json.loads((tmp_path / "whole" / "summary.json").read_text())["levels"]["overlap"]
     assert level["answered"] == {"train_rows": 7, "eval_rows": 7}
     table = pq.read_table(tmp_path / "whole" / "overlaps.parquet")

@@ -179,7 +179,7 @@ def test_a_scan_that_was_stopped_in_any_block_goes_on(
         add(journal, *given, **more)
 
     monkeypatch.setattr(Journal, "add", stopping)
-    with pytest.raises(KeyboardInterrupt, match="--resume goes on"):
+    with pytest.raises(KeyboardInterrupt, match="--resume continues"):
         scan(corpus, out, kept=True)
     assert added[0] == cuts
     monkeypatch.setattr(Journal, "add", add)

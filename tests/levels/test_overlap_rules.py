@@ -145,7 +145,7 @@ def test_a_scan_that_was_stopped_goes_on_to_the_same_bytes(
     options = {"levels": ["overlap"], "overlap_rule": rule, "out": tmp_path}
     for limit in (2, 6):
         options["resume"] = limit > 2
-        with pytest.raises(KeyboardInterrupt, match="--resume goes on"):
+        with pytest.raises(KeyboardInterrupt, match="--resume continues"):
             lvmfast.leakscan(corpus / "train", corpus / "eval.parquet", **options, progress=stopped)
     options["resume"] = True
     other = {**options, "overlap_rule": "palm"}

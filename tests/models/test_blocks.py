@@ -15,6 +15,8 @@ torch = pytest.importorskip("torch")
 from lvmfast.models import forms, mamba2  # noqa: E402
 from lvmfast.models.build import build  # noqa: E402
 
+pytestmark = pytest.mark.heavy
+
 BLOCKS = ["mamba2", "mamba"]
 #: Largest difference allowed in outputs and in gradients, as a share of a tensor's largest magnitude. What
 #: docs/models.md states.

@@ -17,6 +17,8 @@ torch = pytest.importorskip("torch")
 
 from lvmfast.models.build import build  # noqa: E402
 
+pytestmark = pytest.mark.heavy
+
 WIDTHS = {"d_model": 32, "d_state": 8, "headdim": 8}
 ALL = [
     (model, block)
@@ -53,10 +55,20 @@ def test_config_comes_back_from_its_dict():
 
 
 @pytest.mark.parametrize(
+    ("dim", "headdim", "width"), [(384, 64, 384), (100, 64, 128), (1, 64, 64), (100, 8, 104)]
+)
+def test_a_model_is_as_wide_as_the_vectors_unless_a_width_is_given(dim, headdim, width):
+    for model in MODELS:
+        assert ModelConfig(model, dim, 5, headdim=headdim).d_model == width
+        assert ModelConfig(model, dim, 5, headdim=headdim, d_model=256).d_model == 256
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"model": "lstm"}, r"model: expected mamba_s or .*, got 'lstm'"),
-        ({"d_model": 0}, r"d_model: expected a whole number above 0, got 0"),
+        ({"d_model": -1}, r"d_model: expected a whole number above 0, got -1"),
+        ({"d_model": False}, r"d_model: expected a whole number above 0, got False"),
         ({"d_model": True}, r"d_model: expected a whole number above 0, got True"),
         ({"n_layers": -1}, r"n_layers: expected a whole number above 0, got -1"),
         ({"length": 2.5}, r"length: expected a whole number above 0, got 2.5"),
@@ -64,7 +76,7 @@ def test_config_comes_back_from_its_dict():
         ({"dropout": "much"}, r"dropout: expected a number in \[0, 1\), got 'much'"),
         ({"block": "mamba3"}, r"block: expected mamba2 or mamba, got 'mamba3'"),
         ({"form": "fast"}, r"form: expected auto or kernels or reference, got 'fast'"),
-        ({"residual": "copy-last"}, r"residual: expected last or mean or lag-mix, got 'copy-last'"),
+        ({"residual": "copy-last"}, r"residual: expected last or mean or lag-mix or linear, got 'copy-last'"),
         ({"model": "linear", "residual": "mean"}, r"residual: linear corrects no baseline, got 'mean'"),
         ({"headdim": 60}, r"headdim: expected a divisor of expand \* d_model = 1536, got 60"),
         ({"model": "gru", "form": "kernels"}, r"form: gru has one form only, got 'kernels'"),

@@ -19,6 +19,8 @@ torch = pytest.importorskip("torch")
 from lvmfast.models.build import build  # noqa: E402
 from lvmfast.models.checkpoint import load_model  # noqa: E402
 
+pytestmark = pytest.mark.heavy
+
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
@@ -51,7 +53,15 @@ def sequences(path: Path, docs: range) -> str:
 def test_a_registered_model_is_built_trained_saved_loaded_and_evaluated(toy, tmp_path):
     train = sequences(tmp_path / "train.npz", range(10))
     unseen = sequences(tmp_path / "eval.npz", range(100, 110))
-    figures = {"model": toy, "d_model": 4, "batch": 8, "epochs": 1, "device": "cpu", "threads": 1}
+    figures = {
+        "recipe": "bank",
+        "model": toy,
+        "d_model": 4,
+        "batch": 8,
+        "epochs": 1,
+        "device": "cpu",
+        "threads": 1,
+    }
     done = lvmfast.train(train, out=tmp_path / "run", **figures)
     assert (done.run["model"]["model"], done.run["model"]["n_layers"], done.run["form"]) == (toy, 3, None)
     model, info = load_model(tmp_path / "run")

@@ -62,6 +62,7 @@ assert torch.get_num_threads() == before
 """
 
 
+@pytest.mark.heavy
 def test_a_small_run_takes_one_thread_and_says_so(tmp_path):
     pytest.importorskip("torch")
     data = walks.write(tmp_path / "walks.npz")

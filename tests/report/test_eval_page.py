@@ -13,6 +13,7 @@ from lvmfast.report.eval_page import draw_evaluation
 from tests.support.browser import needs_browser, opened_page
 from tests.support.eval_world import run, world
 
+pytestmark = pytest.mark.heavy
 HOSTILE = "<b onmouseover=alert(1)>run\u202e {{ 7 * 7 }}"
 
 

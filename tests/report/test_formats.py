@@ -15,10 +15,12 @@ from lxml import etree
 
 import lvmfast
 from lvmfast.report.checks import Check, Checked, Place, checks_of_scan
+from lvmfast.report.decisions import match_ids
 from lvmfast.report.formats import places
 from lvmfast.report.formats.github import MOST_SHOWN, command, github
 from lvmfast.report.formats.junit import junit
 from lvmfast.report.formats.sarif import sarif
+from lvmfast.report.saved import SavedScan
 from tests.support.command import refused, run
 from tests.support.places import ROOT
 
@@ -100,6 +102,11 @@ def test_workflow_commands_can_be_read_back(message, file):
     assert unescaped(rest) == message
 
 
+def identities(report):
+    saved = SavedScan.open(report)
+    return match_ids(saved.matches, saved.summary["inputs"], "default").to_pylist()
+
+
 def test_sarif_has_a_result_for_each_row_of_the_evidence(folder):
     done = scan("--format", "sarif", "--out", "report")
     log = json.loads(done.stdout)
@@ -119,6 +126,20 @@ def test_sarif_has_a_result_for_each_row_of_the_evidence(folder):
             assert result["message"]["text"].startswith("24 of 30 checked rows matched.")
     assert found == expected
     assert len(found) == 23
+    told = [
+        result["partialFingerprints"] for result in sarif_run["results"] if "partialFingerprints" in result
+    ]
+    assert sorted(each["lvmfast/match/v1"] for each in told) == sorted(identities(folder / "report"))
+    # The same texts in other files and another order: every match is known again.
+    lines = [
+        line for file in sorted((folder / FOLDER).iterdir()) for line in file.read_text().splitlines(True)
+    ]
+    (folder / "other.jsonl").write_text("".join(reversed(lines)))
+    later = run(
+        "leakscan", "--train", "train.jsonl", "--eval", "other.jsonl", "--levels", "text", "--format", "sarif"
+    )
+    moved = [result.get("partialFingerprints") for result in json.loads(later.stdout)["runs"][0]["results"]]
+    assert {each["lvmfast/match/v1"] for each in moved if each} == set(identities(folder / "report"))
     again = run("report", "report", "--format", "sarif")
     assert (again.returncode, again.stdout) == (0, done.stdout)
 

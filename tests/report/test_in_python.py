@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import types
+from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 import lvmfast
 from lvmfast.report import notebook, progress, summary_types
+from tests.support import walks
 from tests.support.places import ROOT
 
 HOSTILE = "<script>alert('in a notebook, it runs')</script> & \u202e reversed"
@@ -141,3 +143,48 @@ def test_progress_of_a_script_is_told_where_it_is_asked_for(monkeypatch, capsys)
     phases = []
     lvmfast.leakscan(vectors, vectors, progress=lambda phase, done, total: phases.append(phase))
     assert phases
+
+
+@pytest.mark.parametrize("given", ["x", 1, None])
+def test_a_progress_that_is_none_is_one_sentence(given, tmp_path):
+    calls = (
+        partial(lvmfast.leakscan, ["a text"], ["another text"]),
+        partial(lvmfast.evaluate, "copy-last", "eval.npz"),
+        partial(lvmfast.split, "a.jsonl", out=tmp_path / "split", eval_docs=1),
+    )
+    for call in calls:
+        with pytest.raises(lvmfast.DataError, match=rf"^progress: expected True, False or .* got {given!r}$"):
+            call(progress=given)
+
+
+def test_options_that_are_none_are_one_sentence():
+    with pytest.raises(
+        lvmfast.DataError, match=r"^options: expected a LeakscanOptions, got a dict; one option"
+    ):
+        lvmfast.leakscan(["a text"], ["another text"], {"levels": ["text"]})
+    with pytest.raises(TypeError, match=r"^leakscan has no option treshold; did you mean threshold\?$"):
+        lvmfast.leakscan(["a text"], ["another text"], treshold=0.9)
+    with pytest.raises(TypeError, match=r"^leakscan has no option qqq \(LeakscanOptions documents"):
+        lvmfast.leakscan(["a text"], ["another text"], qqq=0.9)
+
+
+@pytest.mark.parametrize("name", ["levels", "benchmarks", "ignore"])
+def test_one_string_is_no_list_of_its_characters(name):
+    message = rf"^{name}: expected a list, got 'text': write \['text'\]$"
+    with pytest.raises(lvmfast.DataError, match=message):
+        lvmfast.leakscan(["a b"], ["a b"], **{name: "text"})
+    with pytest.raises(lvmfast.DataError, match=message):
+        lvmfast.leakscan(["a b"], ["a b"], lvmfast.LeakscanOptions(**{name: "text"}))
+
+
+def test_training_and_evaluation_show_progress_where_it_is_asked_for(monkeypatch, tmp_path, capfd):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 1e-6)
+    data = walks.write(tmp_path / "walks.npz")
+    done = lvmfast.train(data, out=tmp_path / "run", **{**walks.QUICK, "epochs": 1}, progress=True)
+    assert "sequences/s" in capfd.readouterr().err
+    fresh = walks.write(tmp_path / "fresh.npz", seed=9, first_doc=100)
+    lvmfast.evaluate(done.path, fresh, progress=True, allow_leaked=True, resamples=20)
+    assert "rows/s" in capfd.readouterr().err
+    lvmfast.evaluate(done.path, fresh, allow_leaked=True, resamples=20)
+    assert capfd.readouterr().err == ""

@@ -219,7 +219,14 @@ def test_one_split_and_a_clean_scan_have_a_page(tmp_path):
     rng = np.random.default_rng(5)
     one = {"text": data.texts(rng, 20) * 2}
     lvmfast.leakscan(one).save(tmp_path / "one")
-    assert "Duplicates found" in (tmp_path / "one" / "report.html").read_text("utf-8")
+    html = (tmp_path / "one" / "report.html").read_text("utf-8")
+    assert "Duplicates found" in html
+    assert "row pairs" not in html, "two equal texts are one pair"
+    lvmfast.leakscan({"text": data.texts(rng, 20) * 3}).save(tmp_path / "thrice")
+    assert "3 row pairs" in (tmp_path / "thrice" / "report.html").read_text("utf-8")
+    vectors = np.repeat(np.eye(8, dtype=np.float32), 3, axis=0)
+    lvmfast.leakscan({"vector": vectors}).save(tmp_path / "vectors")
+    assert "3 equal rows" in (tmp_path / "vectors" / "report.html").read_text("utf-8")
     clean = lvmfast.leakscan({"text": data.texts(rng, 20)}, {"text": data.texts(rng, 20)})
     clean.save(tmp_path / "clean")
     html = (tmp_path / "clean" / "report.html").read_text("utf-8")

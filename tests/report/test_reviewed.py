@@ -224,7 +224,8 @@ def test_decisions_of_another_scan_are_told_and_change_nothing(given_files):
     assert done.returncode == 1
     assert "LEAK: text=5/40" in done.stdout
     assert "no decision is of a match here" in done.stdout
-    assert "1 decision is of no match of this scan. Is the file that of another scan?" in done.stdout
+    assert "1 decision is of no match in the evidence of this scan." in done.stdout
+    assert "Is the file that of another scan?" in done.stdout
     refused(run("leakscan", *paths, "--decisions", str(folder / "gone.jsonl")), "gone.jsonl", "no such file")
     (folder / "bad.jsonl").write_text("{}\n")
     refused(run("leakscan", *paths, "--decisions", str(folder / "bad.jsonl")), "bad.jsonl: line 1: match")
@@ -280,7 +281,50 @@ def test_clean_keeps_what_was_set_aside_and_its_certificate_says_reviewed(given_
     assert run("verify", str(folder / "eval")).returncode == 1, "the decisions belong to what is certified"
     plain = run("clean", *paths, "--report", str(folder / "report"), "--out", str(folder / "plain"))
     assert plain.returncode == 0
-    assert json.loads((folder / "plain" / "clean.json").read_text())["sides"]["eval"]["rows"] == 35
+    certificate = json.loads((folder / "plain" / "clean.json").read_text())
+    assert certificate["sides"]["eval"]["rows"] == 35
+    assert "review_not_applied" not in certificate, "that report was not reviewed"
+
+
+@pytest.mark.parametrize(("drop", "dropped"), [("eval", 2), ("train", 3)])
+def test_clean_of_a_reviewed_report_without_decisions_says_what_it_drops(given_files, drop, dropped):
+    paths, folder = given_files
+    decisions = decide(folder / "d.jsonl", SavedScan.open(folder / "report"), "boilerplate", "reserved")
+    report = str(folder / "reviewed")
+    scanned = run("leakscan", *paths, "--levels", "text,overlap", "--decisions", decisions, "--out", report)
+    assert "LEAK, REVIEWED" in scanned.stdout
+    out = folder / "out"
+    done = run("clean", *paths, "--report", report, "--drop", drop, "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = (
+        f"{drop}: rows that a review had set aside in the report were dropped, too (text {dropped}, overlap"
+    )
+    assert told in done.stdout
+    assert "--decisions FILE keeps them" in done.stdout
+    ignored = json.loads((out / "clean.json").read_text())["review_not_applied"]
+    assert ignored == {"text": dropped, "overlap": dropped}
+    assert run("verify", str(out)).returncode == 0
+    with_them = run(
+        "clean", *paths, "--report", report, "--drop", drop, "--decisions", decisions, "--out", f"{out}-2"
+    )
+    assert "were dropped, too" not in with_them.stdout
+
+
+def test_rules_count_no_row_that_was_set_aside(given_files):
+    paths, folder = given_files
+    decisions = decide(folder / "d.jsonl", SavedScan.open(folder / "report"), "boilerplate", "reserved")
+    before, after = (
+        lvmfast.leakscan(paths[1], paths[3], levels=["overlap"], **given)
+        for given in ({}, {"decisions": decisions})
+    )
+    own, reviewed_own = (report.summary["levels"]["overlap"]["rules"] for report in (before, after))
+    assert reviewed_own == own | {"lvmfast": own["lvmfast"] - 2}
+    assert [
+        file.get("rules", {}).get("lvmfast") for file in after.summary["files"][1]["levels"].values()
+    ] == [3]
+    done = run("leakscan", *paths, "--levels", "overlap", "--decisions", decisions)
+    assert "evaluation rows by each rule: lvmfast 3," in done.stdout
+    assert "(rule lvmfast: without the 2 that review set aside)" in done.stdout
 
 
 def test_impact_counts_what_was_set_aside_as_clean(given_files):
@@ -337,6 +381,9 @@ def test_where_evidence_was_cut_rows_stay_and_the_scan_says_so(given_files):
     assert len(report.levels["text"].matches) == 2
     assert 2 <= len(aside(report, "text")) < 5
     assert report.findings.verdict == "leak, reviewed"
+    assert report.findings.strange
+    assert "Evidence was cut (--max-pairs): they may be of matches that were left out." in str(report)
+    assert "Is the file that of another scan" not in str(report)
     report.save(folder / "cut")
     assert SavedScan.open(folder / "cut").matched_rows.num_rows == report.matched_rows.num_rows
 
@@ -375,7 +422,7 @@ def test_levels_of_vectors(tmp_path):
     log.append([Decision.now(match, "context", "boilerplate", scan="0" * 32) for match in some])
     report = lvmfast.leakscan(*sides, levels=["vector", "context"], decisions=tmp_path / "d.jsonl")
     assert aside(report, "context") == []
-    assert "stands behind many matches" in report.summary["levels"]["context"]["review"]["stays"]
+    assert "has many matches" in report.summary["levels"]["context"]["review"]["stays"]
     decide(tmp_path / "d.jsonl", plain, "boilerplate")
     report = lvmfast.leakscan(*sides, levels=["vector", "context"], decisions=tmp_path / "d.jsonl")
     assert report.findings.verdict == "clean, reviewed"

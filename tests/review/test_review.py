@@ -63,8 +63,8 @@ class Served:
         assert status == 200, found
         return found["total"], found["rows"]
 
-    def stop(self) -> tuple[int, str]:
-        self.process.send_signal(signal.SIGINT)
+    def stop(self, by: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        self.process.send_signal(by)
         _, told = self.process.communicate(timeout=30)
         return self.process.returncode, told
 
@@ -241,6 +241,18 @@ def test_it_answers_its_own_page_on_this_machine_alone(served):
         other = socket.gethostbyname(socket.gethostname())
         if not other.startswith("127."):
             assert listening.connect_ex((other, served.port)) != 0
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_behind_where_it_is_ended(report, tmp_path, monkeypatch, by):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    served = serve(report, "--decisions", str(tmp_path / "d.jsonl"))
+    assert list(temporary.iterdir()), "it works in a folder there"
+    code, told = served.stop(by)
+    assert (code, "no decision was made" in told) == (130, True), told
+    assert list(temporary.iterdir()) == []
 
 
 def test_what_cannot_be_served_is_one_sentence(served, report, tmp_path):

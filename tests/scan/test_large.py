@@ -333,12 +333,12 @@ def test_a_long_comparison_is_asked_for_twice(tmp_path, monkeypatch):
         str(tmp_path / "a.npy"), str(tmp_path / "a.npy"), announce=said.append, **more
     )
     assert scan().levels["vector"].pairs == 300
-    with pytest.raises(lvmfast.DataError, match=r"vectors: 9e\+04 pairs at .* say --yes to go on"):
+    with pytest.raises(lvmfast.DataError, match=r"vectors: 9e\+04 pairs at .* confirm with --yes"):
         scan(most_seconds=1e-9)
     asked = ["leakscan", "--train", f"{tmp_path}/a.npy", "--eval", f"{tmp_path}/a.npy"]
     refused = forced("long", *asked)
     assert refused.returncode == 2
-    assert refused.stderr.endswith("say --yes to go on\n")
+    assert refused.stderr.endswith("confirm with --yes\n")
     assert forced("long", *asked, "--yes").returncode == 1
     assert len(said) == 2
     assert all(line.startswith("vectors: 9e+04 pairs at ") for line in said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -203,3 +204,36 @@ def test_a_join_counts_slots_like_loops(sides, block, limit):
         counted = tally.part()
         assert counted.matched.tolist() == sorted(matched[side])
         assert sorted(counted.doubtful.get("boilerplate", rows([])).tolist()) == sorted(common[side])
+
+
+@dataclass
+class Went:
+    """Rows of a file that went by."""
+
+    file: int
+    rows: int
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    cuts=st.lists(
+        st.lists(st.tuples(st.integers(0, FILES - 1), st.integers(0, 5), st.booleans()), max_size=4),
+        max_size=5,
+    )
+)
+def test_a_tally_that_begins_anew_knows_nothing_of_what_was_before(cuts):
+    again = SideTally(FILES)
+    for cut in cuts:
+        first = SideTally(FILES)
+        for tally in (again, first):
+            for file, count, checked in cut:
+                batch: Any = Went(file, count)
+                tally.see(batch)
+                if not checked:
+                    tally.uncheck_all(batch, "empty")
+        parts = [tally.part() for tally in (again, first)]
+        assert parts[0].files.tolist() == parts[1].files.tolist()
+        assert parts[0].rows.tolist() == parts[1].rows.tolist()
+        unchecked = [tally.count().unchecked for tally in (again, first)]
+        assert unchecked[0] == unchecked[1]
+        again.forget()

@@ -253,7 +253,7 @@ def test_resuming_another_scan_is_refused(corpus: Path, tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lvmfast.leaks.journal.SECONDS", 0.0)
-        with pytest.raises(KeyboardInterrupt, match="--resume goes on"):
+        with pytest.raises(KeyboardInterrupt, match="--resume continues"):
             scan(progress=stopped)
     with pytest.raises(DataError, match="not at its end; the same command with --resume"):
         SavedScan.open(out)

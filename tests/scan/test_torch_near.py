@@ -18,6 +18,8 @@ from tests.support.cosine import beside, sides
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.heavy
+
 CPU = torch.device("cpu")
 THRESHOLDS = [1.0, 0.995, 0.98, 0.9, 0.5, 0.0, -0.5, -1.0]
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")

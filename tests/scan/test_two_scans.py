@@ -21,6 +21,7 @@ import pytest
 import lvmfast
 from lvmfast.errors import DataError
 from lvmfast.leaks import journal
+from lvmfast.report import tables
 from lvmfast.report.saved import SavedScan
 from lvmfast.stores import holding
 
@@ -253,6 +254,37 @@ def test_a_part_holds_the_files_of_one_scan(corpus: Path, file: str) -> None:
     shutil.copy(taken, place)
     with pytest.raises(DataError, match=r"part-a-1(: holds files of several|/part/run-\w+: cannot be)"):
         lvmfast.merge(parts["a"])
+
+
+def test_of_files_that_changed_the_first_is_told(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted((corpus / "a").iterdir())
+    matches = tables.matches
+
+    def changing(*given: Any) -> Any:
+        found = matches(*given)
+        for file in files[1:]:
+            file.write_bytes(file.read_bytes() + b"\n")
+        return found
+
+    monkeypatch.setattr("lvmfast.api.matches", changing)
+    with pytest.raises(DataError, match=rf"{re.escape(files[1].name)}: changed while it was read"):
+        lvmfast.leakscan(corpus / "a", corpus / "eval.parquet")
+
+
+def test_an_interrupt_after_the_last_record_says_what_is_kept(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SECONDS", 0.0)
+
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lvmfast.api.matches", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="what was done is kept; the same command with --resume"):
+            lvmfast.leakscan(corpus / "a", corpus / "eval.parquet", out=corpus / "out")
+    report = lvmfast.leakscan(corpus / "a", corpus / "eval.parquet", out=corpus / "out", resume=True)
+    assert not report.passed
 
 
 def test_an_error_says_what_is_kept(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -191,7 +190,10 @@ def test_files_in_folders_keep_their_places(tmp_path):
     assert failures == (f"{tmp_path}/out/b/z.npz: data that the certificate does not know",)
 
 
+@pytest.mark.heavy
 def test_a_saved_dataset_stays_one(tmp_path):
+    import datasets
+
     rng = np.random.default_rng(0)
     text = data.texts(rng, 40)
     whole = datasets.Dataset.from_dict({"doc_id": list(range(40)), "text": text, "label": [1, 2] * 20})
@@ -385,7 +387,7 @@ def test_verify_says_what_does_not_hold(leaky, tmp_path):
     moved = Path(leaky["train.npz"]).rename(tmp_path / "elsewhere.npz")
     missing = run("verify", str(out))
     assert missing.returncode == 3
-    assert "train is not at hand" in missing.stdout
+    assert "train cannot be found" in missing.stdout
     assert missing.stdout.splitlines()[-1].startswith("INCOMPLETE:")
     assert run("verify", str(out), "--train", str(moved)).returncode == 0
     wrong = run("verify", str(out), "--train", leaky["eval.npz"])

@@ -228,6 +228,14 @@ def test_tables_keep_their_schema_and_other_values(tmp_path, name, text, chunk_i
     assert found.to_pylist() == typed(EXPECTED).to_pylist()
 
 
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "t.arrows"])
+def test_a_table_of_texts_alone_is_cut(tmp_path, name):
+    write_table(pa.table({"text": [row["text"] for row in ROWS]}), tmp_path / name)
+    (tmp_path / "eval.jsonl").write_text(json.dumps({"text": ITEM}))
+    cleaned(tmp_path, tmp_path / name, tmp_path / "eval.jsonl", 0)
+    assert read_table(tmp_path / "out" / name).to_pydict() == {"text": [row["text"] for row in EXPECTED]}
+
+
 @st.composite
 def rows_and_pieces(draw):
     """Rows, and of some where their pieces stand."""
@@ -373,7 +381,7 @@ def test_the_command_says_what_was_cut_and_verify_proves_it(world, tmp_path):
     left = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
     gone = len(rows[0]["text"]) - sum(len(row["text"]) for row in left if row["doc_id"] == 1)
     assert "train: dropped 2 rows (doc 1, overlap 2), 3 are left" in said
-    assert f"train: cut {gone} characters out of 1 rows, which became 2 pieces; of 1 of the dropped" in said
+    assert f"train: cut {gone} characters out of 1 rows, which became 2 pieces; 1 row was dropped" in said
     assert (tmp_path / "out" / "train.jsonl").read_text().endswith(json.dumps(rows[3]) + "\n")
     ledger = pq.read_table(tmp_path / "out" / "_dropped.parquet").to_pylist()
     assert [(row["fate"], row["doc_id"]) for row in ledger] == [

@@ -360,7 +360,7 @@ def test_what_cannot_be_asked_of_a_fingerprint(tmp_path):
     train, eval_ = ("--train", path), ("--eval", files["eval.npz"])
     refused(run("leakscan", *train), path, "none was given")
     refused(run("leakscan", "--train", files["train.npz"], "--eval", path), path, "only be the training side")
-    refused(run("leakscan", *train, "--train", files["train.npz"], *eval_), path, "stands alone")
+    refused(run("leakscan", *train, "--train", files["train.npz"], *eval_), path, "only path of its side")
     refused(run("leakscan", *train, *eval_, "--levels", "context"), path, "no context windows")
     refused(run("leakscan", *train, *eval_, "--train-payload", files["train_payload"]), path, "no payload")
     more = ("--eval-payload", files["eval_payload"])

@@ -207,7 +207,7 @@ def test_a_component_too_large_goes_to_training_and_is_named(tmp_path):
     stated = result.certificate["split"]
     assert stated["too_large"] == [{"documents": 21, "rows": 21 * 12, "examples": ["0", "5", "6"]}]
     with pytest.raises(
-        DataError, match=r"--eval-docs: expected 20 documents, only 19 can be held out: .*21 are"
+        DataError, match=r"--eval-docs: 20 documents asked for, 19 can be held out: .*keeps 21 documents in"
     ):
         lvmfast.split(tmp_path / "all.npz", out=tmp_path / "no", eval_docs=20)
 
@@ -221,7 +221,9 @@ def test_one_document_with_most_of_the_rows(tmp_path):
     assert result.certificate["split"]["too_large"] == [{"documents": 1, "rows": 648, "examples": ["7"]}]
     rows["truth_keys"][:, 0] = 7
     np.savez(tmp_path / "one.npz", **rows)
-    with pytest.raises(DataError, match=r"expected 1 documents, only 0 can be held out: 1 are in components"):
+    with pytest.raises(
+        DataError, match=r"1 document asked for, 0 can be held out: training keeps 1 document in"
+    ):
         lvmfast.split(tmp_path / "one.npz", out=tmp_path / "no", eval_docs=1)
     assert not (tmp_path / "no").exists()
 

@@ -167,6 +167,7 @@ def test_what_cannot_be_put_whole_is_taken_away(bucket, proxy, tmp_path):
     assert command("verify", f"{bucket}/killed").exit_code == 2
 
 
+@pytest.mark.heavy
 def test_a_dataset_that_was_saved_to_a_store_is_one_again(bucket, tmp_path):
     datasets = pytest.importorskip("datasets")
     train, evaluation = rows(0, 40), [*rows(0, 40)[:5], *rows(9000, 20)]

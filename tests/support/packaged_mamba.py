@@ -21,7 +21,7 @@ def import_packaged() -> types.SimpleNamespace:
     pytest.importorskip("torch")
     spec = importlib.util.find_spec("mamba_ssm") if "mamba_ssm" not in sys.modules else True
     if spec is None or importlib.util.find_spec("triton") is None:
-        reason = "mamba-ssm or triton is missing: make test-python installs them where they can be had"
+        reason = "mamba-ssm or triton is missing: make test-heavy installs them where they can be had"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)

@@ -10,6 +10,7 @@ import numpy as np
 LENGTH, DIM = 3, 16
 #: Figures that make a run of a second or two.
 QUICK = {
+    "recipe": "bank",
     "model": "amn",
     "d_model": 16,
     "dropout": 0.1,

@@ -17,11 +17,13 @@ from lvmfast.training.history import read_run  # noqa: E402
 from lvmfast.training.triage import triage  # noqa: E402
 from tests.support import walks  # noqa: E402
 
+pytestmark = pytest.mark.heavy
+
 TAU, NEAR = 0.07, 0.995
 #: Seven documents on either side: the sample of training is all of it, and a step holds 14 sequences.
 FIGURES = {
     **walks.QUICK,
-    "preset": "bank",
+    "recipe": "bank",
     "val_docs": 7,
     "epochs": 2,
     "max_per_document": 2,
@@ -102,15 +104,15 @@ def test_recall_on_training_documents(trained):
 
 def test_the_sample_of_training_is_as_large_as_validation(tmp_path):
     data = walks.write(tmp_path / "walks.npz")
-    for preset in ("bank", "ar"):  # with the names of all vectors at hand, and without
-        done = lvmfast.train(data, out=tmp_path / preset, **{**walks.QUICK, "preset": preset, "epochs": 1})
+    for recipe in ("bank", "ar"):  # with the names of all vectors at hand, and without
+        done = lvmfast.train(data, out=tmp_path / recipe, **{**walks.QUICK, "recipe": recipe, "epochs": 1})
         assert done.run["train_sample"] == {"sequences": 36, "documents": 3, "candidates": 36}
         row = done.history[0]
-        assert (row["val_below_chance"] is None) == (preset == "ar")
+        assert (row["val_below_chance"] is None) == (recipe == "ar")
         # validation hangs on no figure of the steps
-        other = {**walks.QUICK, "preset": preset, "epochs": 1, "lr": 1e-12, "warmup": 0.0}
+        other = {**walks.QUICK, "recipe": recipe, "epochs": 1, "lr": 1e-12, "warmup": 0.0}
         found = [
-            lvmfast.train(data, out=tmp_path / f"{preset}-{batch}", **other, max_per_document=limit).history[
+            lvmfast.train(data, out=tmp_path / f"{recipe}-{batch}", **other, max_per_document=limit).history[
                 0
             ]
             for batch, limit in ((1, 0), (2, 1))

@@ -16,6 +16,8 @@ from lvmfast.models.checkpoint import load_model  # noqa: E402
 from tests.support import walks  # noqa: E402
 from tests.support.walks import QUICK  # noqa: E402
 
+pytestmark = pytest.mark.heavy
+
 SMALL = {**QUICK, "device": "cuda", "d_model": 64, "n_layers": 2, "d_state": 16, "headdim": 16}
 GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
 SCRIPT = """
@@ -38,6 +40,24 @@ def test_a_run_in_bfloat16_compiled(tmp_path, model):
     assert done.history[-1]["train_loss"] < done.history[0]["train_loss"]
     loaded, _ = load_model(done.path, "cpu", form="reference")
     assert loaded.form == ("reference" if model == "mamba_s" else None)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(GPUS < 1, reason="torch sees no GPU")
+@pytest.mark.parametrize("model", ["mamba_s", "amn", "gru"])
+def test_a_run_on_documents_in_bfloat16(tmp_path, model):
+    """The kernels where they can run; the reference, on the processor, predicts the same from the weights."""
+    figures = {**SMALL, "model": model, "layout": "documents", "context": 10}
+    done = lvmfast.train(walks.write(tmp_path / "walks.npz"), out=tmp_path / "run", **figures)
+    assert (done.run["precision"], done.run["compiled"]) == ("bf16", False)
+    assert done.history[-1]["train_loss"] < done.history[0]["train_loss"]
+    rows, since = torch.randn(2, 10, walks.DIM), torch.arange(10).expand(2, 10).contiguous()
+    on_gpu, on_cpu = (
+        load_model(done.path, device, form)[0] for device, form in (("cuda", None), ("cpu", "reference"))
+    )
+    with torch.inference_mode():
+        found = on_gpu.every(rows.cuda(), since.cuda()).cpu()
+        torch.testing.assert_close(found, on_cpu.every(rows, since), rtol=3e-2, atol=3e-2)
 
 
 @pytest.mark.gpu

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 torch = pytest.importorskip("torch")
 
 import lvmfast  # noqa: E402
 from lvmfast.errors import DataError  # noqa: E402
-from lvmfast.models.checkpoint import load_model, read_tensors  # noqa: E402
-from lvmfast.models.registry import ALL, MODELS  # noqa: E402
-from lvmfast.training import learner, lists  # noqa: E402
-from lvmfast.training.interrupts import Interrupted  # noqa: E402
-from lvmfast.training.state import KIND as STATE_KIND  # noqa: E402
+from lvmfast.models.checkpoint import load_model  # noqa: E402
+from lvmfast.models.registry import ALL  # noqa: E402
+from lvmfast.training import lists  # noqa: E402
 from tests.support import walks  # noqa: E402
+from tests.support.linear import NEIGHBOURS, QUICK, scored, side  # noqa: E402
+from tests.support.runs import same_run, stopped_at, timeless  # noqa: E402
 
-#: With few documents and 36 candidates of validation; a list of 100 then holds all that is no context.
-QUICK = {
-    "model": "linear",
-    "batch": 16,
-    "epochs": 3,
-    "device": "cpu",
-    "val_docs": 3,
-    "patience": 0,
-    "threads": 1,
-}
-NEIGHBOURS = MODELS["linear"].neighbours
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +44,6 @@ def weights(run, epoch):
         for tensor in (model.state_dict()["lags"], model.state_dict()["crowding"])
     )
     return a, b
-
-
-def scored(windows, pool, vectors, a, b):
-    """Scores of each window by candidate, by the formula, without the window's own vectors."""
-    units = {c: v.astype(np.float64) / np.linalg.norm(v.astype(np.float64)) for c, v in enumerate(vectors)}
-    dense = {}
-    for c in pool:
-        others = sorted((units[c] @ units[o] for o in pool if o != c), reverse=True)
-        dense[c] = np.array([np.mean(others if k == ALL else others[:k]) for k in NEIGHBOURS])
-    return [
-        {
-            c: sum(weight * units[x] @ units[c] for weight, x in zip(a, window, strict=False)) - b @ dense[c]
-            for c in pool
-            if c not in window[:-1]
-        }
-        for window in windows
-    ]
-
-
-def side(run, part):
-    documents = pq.read_table(run / "split" / "documents.parquet").to_pydict()
-    held = {int(d) for d, p in zip(documents["doc_id"], documents["part"], strict=True) if p == part}
-    vectors, keys, windows = walks.walks()
-    return vectors, [window for window in windows if keys[window[-1], 0] in held]
 
 
 def test_validation_figures_are_those_of_the_formula(whole):
@@ -129,56 +95,56 @@ def test_each_document_is_in_one_pool_of_a_dealing_and_the_target_comes_first(da
 
     def made(self, reader):
         found = real(self, reader)
-        seen.append((reader, found.clone(), list(lists._dealings(reader))))
+        seen.append((reader, found, list(lists._dealings(reader))))
         return found
 
     monkeypatch.setattr(lists.ListCompute, "_made", made)
     lvmfast.train(data, out=tmp_path / "run", **{**QUICK, "epochs": 1})
     (reader, found, dealings), (_, of_val, _) = seen
-    assert found.shape == (132, 2, 10, walks.LENGTH + len(NEIGHBOURS) + 1)
-    assert of_val.shape[:3] == (36, 1, 10)
+    assert found.chosen.shape == (132, 2, 10)
+    assert of_val.chosen.shape == (36, 1, 10)
+    vectors, dense = found.of(torch.arange(132))
+    there = found.chosen >= 0
+    assert there.all()
     for number, pools in enumerate(dealings):
         assert len(pools) == 4
         assert np.array_equal(np.sort(np.concatenate(pools)), np.arange(132))
         documents = [set(reader.document[places].tolist()) for places in pools]
         assert sum(map(len, documents)) == 11
-        for place in range(132):
-            row = reader.side.rows[place]
-            context = reader.side.sequences.contexts(np.array([row]))[0].astype(np.float64)
-            own = reader.side.sequences.targets(np.array([row]))[0].astype(np.float64)
-            figures = found[place, number].numpy()
-            np.testing.assert_allclose(figures[0, : walks.LENGTH], context @ own, atol=1e-6)
-            assert np.isfinite(figures).all()
-            assert figures[1:, : walks.LENGTH].max() < 1 - 1e-6, "a window's own vector is no candidate"
+        for pool in pools:
+            targets = reader.targets(pool).astype(np.float64)
+            cosines = targets @ targets.T
+            for place, own in zip(pool, targets, strict=True):
+                assert set(found.chosen[place, number].tolist()) <= set(pool.tolist())
+                context = reader.side.sequences.contexts(reader.side.rows[[place]])[0].astype(np.float64)
+                candidates = vectors[place, number].double().numpy()
+                np.testing.assert_allclose(candidates[0], own, atol=1e-6)
+                assert (candidates[1:] @ context.T).max() < 1 - 1e-6, "its own vector is no candidate"
+                nearest = np.sort(cosines[np.flatnonzero(pool == place)[0]])[::-1][1:]
+                wanted = [nearest.mean() if k == ALL else nearest[:k].mean() for k in NEIGHBOURS]
+                np.testing.assert_allclose(dense[place, number, 0], wanted, atol=1e-6)
     assert not np.array_equal(dealings[0][0], dealings[1][0])
 
 
-def same_run(a, b):
-    left, right = (json.loads((run / "history.json").read_text()) for run in (a, b))
-    for row in (*left, *right):
-        row.pop("time")
-    assert left == right
-    for name in ("epoch-0003", "last"):
-        kind = STATE_KIND if name == "last" else "lvmfast checkpoint"
-        one, other = (read_tensors(run / "checkpoints" / f"{name}.safetensors", kind)[0] for run in (a, b))
-        assert all(torch.equal(one[key], other[key]) for key in {*one, *other})
-    assert (a / "best.json").read_bytes() == (b / "best.json").read_bytes()
-
-
-def test_a_run_that_is_stopped_goes_on_bit_for_bit(data, whole, tmp_path, monkeypatch):
-    seen, real = [], learner.Learner.step
-    with monkeypatch.context() as patch:
-
-        def stepping(self, part, bank, position, stop):
-            seen.append(1)
-            stop.raised = len(seen) == 12
-            return real(self, part, bank, position, stop)
-
-        patch.setattr(learner.Learner, "step", stepping)
-        with pytest.raises(Interrupted, match="saved in epoch 2"):
-            lvmfast.train(data, out=tmp_path / "run", **QUICK)
+def test_a_run_that_is_stopped_goes_on_bit_for_bit(data, whole, tmp_path):
+    with stopped_at(12, "saved in epoch 2"):
+        lvmfast.train(data, out=tmp_path / "run", **QUICK)
     lvmfast.train(out=tmp_path / "run", resume=True)
     same_run(whole.path, tmp_path / "run")
+
+
+def test_a_run_of_an_older_version_goes_on(whole, tmp_path):
+    """Its file states a width, which the model has none of."""
+    run = shutil.copytree(whole.path, tmp_path / "run")
+    text = (run / "config.toml").read_text()
+    old = text.replace("recipe = ", "preset = ").replace("d_model = 0", "d_model = 768")
+    assert old != text
+    (run / "config.toml").write_text(old)
+    again = lvmfast.train(out=run, resume=True)
+    assert timeless(again.history) == timeless(whole.history)
+    (run / "config.toml").write_text(old.replace("768", "640"))
+    with pytest.raises(DataError, match="d_model: not used with model linear"):
+        lvmfast.train(out=run, resume=True)
 
 
 KILLED = """
@@ -192,7 +158,7 @@ def step(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, *arguments)
 learner.Learner.step = step
-from tests.training.test_linear import QUICK
+from tests.support.linear import QUICK
 lvmfast.train(sys.argv[1], out=sys.argv[2], **QUICK)
 """
 
@@ -229,12 +195,12 @@ def test_an_evaluation_ranks_by_the_formula(whole, tmp_path):
 @pytest.mark.parametrize(
     ("figures", "message"),
     [
-        ({"preset": "bank"}, "preset: model linear is trained by preset linear alone"),
-        ({"preset": "linear", "model": "gru"}, "preset: linear is for model linear alone, got gru"),
-        ({"tau": 0.1}, "tau: model linear has no use for it"),
-        ({"d_model": 8}, "d_model: model linear has no use for it"),
-        ({"residual": "last"}, "residual: model linear has no use for it"),
-        ({"span_corruption": 0.5}, "span_corruption: model linear has no use for it"),
+        ({"recipe": "bank"}, "recipe: model linear is trained by recipe linear alone"),
+        ({"recipe": "linear", "model": "gru"}, "recipe: linear is for model linear alone, got gru"),
+        ({"tau": 0.1}, "tau: not used with model linear; leave it out"),
+        ({"d_model": 8}, "d_model: not used with model linear; leave it out"),
+        ({"residual": "last"}, "residual: not used with model linear; leave it out"),
+        ({"span_corruption": 0.5}, "span_corruption: not used with model linear; leave it out"),
     ],
 )
 def test_figures_of_networks_are_refused(data, tmp_path, figures, message):
@@ -251,3 +217,15 @@ def test_weights_are_learned_from_whole_documents_up_to_a_number(data, monkeypat
         "the weights are learned from 30 of 132 sequences, in 3 documents drawn by the seed"
     )
     assert (done.run["n_train"], done.run["train_documents"], done.run["steps_per_epoch"]) == (132, 11, 2)
+
+
+def test_figures_that_are_too_many_to_hold_are_made_again(data, whole, tmp_path, monkeypatch):
+    def held(*arguments):
+        raise AssertionError("they are more than may be held")
+
+    monkeypatch.setattr(lists, "HELD", 0)
+    monkeypatch.setattr(lists.ListCompute, "_figures", held)
+    again = lvmfast.train(data, out=tmp_path / "run", **QUICK)
+    for row, before in zip(again.history, whole.history, strict=True):
+        for name in ("train_loss", "val_loss", "val_mrr"):
+            assert row[name] == pytest.approx(before[name], abs=1e-4), name

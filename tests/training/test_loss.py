@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,9 @@ from lvmfast.training.identities import Identities  # noqa: E402
 from lvmfast.training.loss import Negatives, Objective  # noqa: E402
 from lvmfast.training.negatives import NegativeMasks  # noqa: E402
 from lvmfast.training.optimiser import learning_rate, make_optimiser  # noqa: E402
-from lvmfast.training.presets import PRESETS, settle  # noqa: E402
+from lvmfast.training.recipes import RECIPES, settle  # noqa: E402
+
+pytestmark = pytest.mark.heavy
 
 DIM, LENGTH, ROWS = 6, 3, 40
 
@@ -100,12 +102,12 @@ def losses_by_micro(world, config, objective, batch, bank, micro, weights):
 
 
 CONFIGS = {
-    "seed": settle("test", {"preset": "seed", "head_hidden": 5, "head_dim": 4}),
-    "bank": settle("test", {"preset": "bank", "bank": 30}),
+    "seed": settle("test", {"recipe": "seed", "head_hidden": 5, "head_dim": 4}),
+    "bank": settle("test", {"recipe": "bank", "bank": 30}),
     "all masks": settle(
-        "test", {"preset": "bank", "bank": 30, "mask_same_document": True, "mask_near": 0.99, "cosine": 0.5}
+        "test", {"recipe": "bank", "bank": 30, "mask_same_document": True, "mask_near": 0.99, "cosine": 0.5}
     ),
-    "no masks": settle("test", {"preset": "bank", "bank": 0, "mask_context": False, "mask_near": 0.0}),
+    "no masks": settle("test", {"recipe": "bank", "bank": 0, "mask_context": False, "mask_near": 0.0}),
 }
 
 
@@ -187,7 +189,7 @@ def test_same_document_negatives_are_counted_as_they_are_met(masked):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=60),
     step_rows=st.integers(1, 20),
     limit=st.integers(0, 3),
     epoch=st.integers(1, 3),
@@ -201,12 +203,24 @@ def test_an_epoch_holds_each_sequence_once_and_keeps_the_limit(sizes, step_rows,
     assert max(map(len, steps)) <= step_rows
     assert min(map(len, steps)) >= 1
     if limit:
-        assert max(np.bincount(document[rows]).max() for rows in steps) <= limit
+        held = batching.limit(document)
+        assert max(np.bincount(document[rows]).max() for rows in steps) <= held
+        assert held == limit or len(document) // (len(steps) + 1) < batching.fewest
         assert max(map(len, steps)) - min(map(len, steps)) <= 1
     else:  # the last partial step is not dropped, and no other is partial
         assert [len(rows) for rows in steps[:-1]] == [step_rows] * (len(steps) - 1)
     again = Batching(step_rows, limit, seed=5).epoch(document, epoch)
     assert all(np.array_equal(a, b) for a, b in zip(steps, again, strict=True))
+
+
+def test_a_limit_does_not_make_hundreds_of_steps_of_two():
+    """Where one document is nearly all there is; and where others are there, it holds."""
+    alone, among = np.zeros(272, np.int64), np.arange(2720) % 10
+    batching = Batching(1024, 2, seed=0)
+    assert [len(rows) for rows in batching.epoch(alone, 1)] == [34] * 8
+    assert batching.limit(alone) == 34
+    steps = Batching(64, 2, seed=0).epoch(np.sort(among), 1)
+    assert max(np.bincount(np.sort(among)[rows]).max() for rows in steps) == 2
 
 
 def test_epochs_and_seeds_differ():
@@ -238,7 +252,7 @@ def test_corruption_zeroes_the_share_and_the_places_that_it_says():
 
 
 def test_the_learning_rate_rises_and_falls_to_a_hundredth():
-    config = settle("test", {"preset": "seed", "warmup": 10.0, "lr": 2.0})
+    config = settle("test", {"recipe": "seed", "warmup": 10.0, "lr": 2.0})
     rates = [learning_rate(config, step, 110) for step in range(110)]
     assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
     assert max(rates) == pytest.approx(2.0)
@@ -258,10 +272,10 @@ def test_decay_is_for_matrices_alone():
     assert {p.ndim for p in plain["params"]} == {1}
 
 
-def test_presets_are_what_the_recipes_say():
-    seed = settle("test", {"preset": "seed"})
+def test_figures_are_what_the_recipes_say():
+    seed = settle("test", {"recipe": "seed"})
     assert (seed.infonce, seed.cosine, seed.tau, seed.head) == (0.7, 0.3, 0.07, True)
-    assert (seed.head_hidden, seed.head_dim) == (512, 256)
+    assert (seed.head_hidden, seed.head_dim, seed.d_model) == (512, 256, 768)
     assert (seed.article_dropout, seed.article_dropout_positions, seed.span_corruption) == (0.2, 3, 0.1)
     assert (seed.batch, seed.accumulate, seed.lr, seed.weight_decay, seed.warmup) == (
         256,
@@ -271,13 +285,18 @@ def test_presets_are_what_the_recipes_say():
         1000,
     )
     assert (seed.final_lr, seed.clip, seed.epochs, seed.patience) == (0.01, 1.0, 20, 3)
-    ar = settle("test", {"preset": "ar"})
+    ar = settle("test", {"recipe": "ar"})
     assert (ar.infonce, ar.cosine, ar.bank, ar.head) == (0, 1, 0, False)
-    bank = settle("test", {})
-    assert bank.preset == "bank"
+    plain = settle("test", {})
+    assert (plain.recipe, plain.residual) == ("residual", "linear")
+    bank = settle("test", {"recipe": "bank"})
+    assert bank.residual == "none"
     assert bank.bank > 0
     assert (bank.head, bank.mask_context, bank.max_per_document) == (False, True, 2)
-    assert set(PRESETS) == {"seed", "ar", "bank", "linear"}
+    assert set(RECIPES) == {"seed", "ar", "bank", "linear", "residual"}
+    (meaning,) = (field.metadata["meaning"] for field in fields(TrainConfig) if field.name == "recipe")
+    assert all(name in meaning for name in RECIPES)
+    assert settle("test", {"preset": "seed"}) == seed, "what older runs called a recipe"
     assert seed.model == TrainConfig().model == "mamba_s"
     head = Objective(seed, 768).head
     shapes = {name: tuple(p.shape) for name, p in head.named_parameters()}

@@ -247,6 +247,7 @@ def look(run, *options):
     return printed.exit_code, printed.output
 
 
+@pytest.mark.heavy
 def test_monitor_and_trainer(lvmfast_trainer, tmp_path):
     """The two commands as they meet: at work, passed, failed in each way, stalled, stopped, gone on with."""
     process, run = lvmfast_trainer
@@ -276,15 +277,17 @@ def test_monitor_and_trainer(lvmfast_trainer, tmp_path):
     assert (code, "stopped at epoch" in said) == (3, True), said
 
 
+@pytest.mark.heavy
 def test_monitor_and_a_trainer_that_is_killed(lvmfast_trainer):
     process, run = lvmfast_trainer
     process.kill()
     process.wait()
     code, said = look(run, "--epoch", "99999", "--on-fail", "stop")
     assert (code, "died" in said, "stalled" in said) == (3, True, False), said
-    assert f"lvmfast train --resume --out {run} goes on" in said
+    assert f"lvmfast train --resume --out {run} continues" in said
 
 
+@pytest.mark.heavy
 def test_monitor_and_a_finished_run(tmp_path):
     pytest.importorskip("torch")
     import lvmfast

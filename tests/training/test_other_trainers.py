@@ -14,6 +14,8 @@ from lvmfast.training.foreign import usual_name
 from lvmfast.training.history import read_run
 from tests.support.command import refused, run
 
+pytestmark = pytest.mark.heavy
+
 GATES = '[[gate]]\nname = "loss"\nmetric = "val_loss"\nat_most = 0.6\n'
 
 

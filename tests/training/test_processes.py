@@ -15,6 +15,8 @@ pytest.importorskip("torch")
 
 from tests.support import walks
 
+pytestmark = pytest.mark.heavy
+
 #: A run in which one process has an error of its own, or dies, in its fourth step.
 ALONE = """
 import os, signal, sys

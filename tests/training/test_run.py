@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -24,13 +25,15 @@ import lvmfast  # noqa: E402
 from lvmfast import durable  # noqa: E402
 from lvmfast.cli import app  # noqa: E402
 from lvmfast.errors import DataError  # noqa: E402
-from lvmfast.models.checkpoint import load_model, read_tensors  # noqa: E402
+from lvmfast.models.checkpoint import load_model, read_tensors, write_tensors  # noqa: E402
 from lvmfast.training import compute, learner, trainer  # noqa: E402
-from lvmfast.training.interrupts import Interrupted  # noqa: E402
 from lvmfast.training.state import KIND as STATE_KIND  # noqa: E402
 from lvmfast.training.toml import config_text, read_config  # noqa: E402
 from tests.support import walks  # noqa: E402
+from tests.support.runs import by_one_and_two, digests, same_run, stopped_at, timeless  # noqa: E402
 from tests.support.walks import QUICK  # noqa: E402
+
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture(scope="module")
@@ -43,42 +46,6 @@ def whole(data, tmp_path_factory):
     """A run that nothing disturbed."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     return lvmfast.train(data, out=out, **QUICK)
-
-
-def weights(run, epoch):
-    return read_tensors(run / "checkpoints" / f"epoch-{epoch:04d}.safetensors", "lvmfast checkpoint")[0]
-
-
-def timeless(history):
-    return [{key: value for key, value in row.items() if key != "time"} for row in history]
-
-
-def digests(run):
-    """SHA-256 of every file of a run but those that tell of times and machines."""
-    apart = {"history.json", "times.json", "run.json", "heartbeat.json"}
-    return {
-        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(run.rglob("*"))
-        if path.is_file() and path.name not in apart and "leakscan" not in path.parts
-    }
-
-
-def same_run(a, b, epochs=3, files=True):
-    """Bit for bit: weights of each epoch, weights and moments of the last state, figures but the time.
-
-    And the files themselves, where the data and the machine's settings are the same.
-    """
-    left, right = (json.loads((run / "history.json").read_text()) for run in (a, b))
-    assert timeless(left) == timeless(right)
-    for epoch in range(1, epochs + 1):
-        one, other = weights(a, epoch), weights(b, epoch)
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    one, other = (read_tensors(run / "checkpoints" / "last.safetensors", STATE_KIND)[0] for run in (a, b))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    if files:
-        assert digests(a) == digests(b)
 
 
 def test_what_a_run_leaves(whole, data):
@@ -207,10 +174,10 @@ def test_the_layouts_train_alike(whole, tmp_path):
     same_run(whole.path, lvmfast.train(seed, out=tmp_path / "run", **QUICK).path, files=False)
 
 
-@pytest.mark.parametrize("preset", ["seed", "ar", "bank"])
-def test_accumulation_changes_nothing_but_rounding(data, tmp_path, preset):
+@pytest.mark.parametrize("recipe", ["seed", "ar", "bank"])
+def test_accumulation_changes_nothing_but_rounding(data, tmp_path, recipe):
     """11 x 12 = 132 sequences in steps of 32: the last one is partial, and so is its last microbatch."""
-    common = {**QUICK, "preset": preset, "dropout": 0.0, "epochs": 2, "max_per_document": 0}
+    common = {**QUICK, "recipe": recipe, "dropout": 0.0, "epochs": 2, "max_per_document": 0}
     histories = []
     for batch, accumulate in ((32, 1), (16, 2), (8, 4)):
         common |= {"batch": batch, "accumulate": accumulate}
@@ -247,13 +214,47 @@ def test_the_residual_starts_as_its_baseline(data, tmp_path):
     assert [row["epoch"] for row in done.history] == [1]
 
 
+@pytest.mark.parametrize("rate", [1e-9, 3e-3])
+def test_the_command_says_which_baselines_its_best_epoch_does_not_pass(data, tmp_path, rate):
+    figures = {**QUICK, "epochs": 8, "lr": rate, "residual": "none"}
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in figures.items()]
+    out = tmp_path / "run"
+    printed = CliRunner().invoke(app, ["train", "--train", str(data), "--out", str(out), *options]).output
+    best = json.loads((out / "best.json").read_text())["epoch"]
+    (row,) = (row for row in json.loads((out / "history.json").read_text()) if row["epoch"] == best)
+    as_good = {n for n, figures in row["baselines"].items() if figures["val_mrr"] >= row["val_mrr"]}
+    assert ("is no better than what needs no training" in printed) == bool(as_good)
+    assert {
+        n for n in row["baselines"] if f"{row['baselines'][n]['val_mrr']:.3f} of {n}" in printed
+    } == as_good
+    if rate < 1e-6:
+        assert as_good
+
+
+def test_nats_are_above_or_below_chance():
+    from lvmfast.cli.train import _losses
+
+    said = [
+        _losses({"val_below_chance": val, "train_below_chance": train})
+        for val, train in ((0.5, 1), (-0.5, 1), (-0.5, -1))
+    ]
+    assert said == [
+        "0.50 nats below chance (training 1.00)",
+        "0.50 nats above chance (training 1.00 below)",
+        "0.50 nats above chance (training 1.00)",
+    ]
+
+
 def test_patience_ends_a_run(data, tmp_path):
     figures = {**QUICK, "epochs": 30, "patience": 2, "lr": 1e-9, "warmup": 0.0}
     done = lvmfast.train(data, out=tmp_path / "run", **figures)
-    assert done.stopped.startswith("no epoch was better by val_mrr than epoch")
+    assert done.stopped.startswith("no epoch had a better val_mrr than epoch")
     assert len(done.history) < 30
     again = lvmfast.train(out=tmp_path / "run", resume=True)
     assert timeless(again.history) == timeless(done.history)
+    figures["epochs"] = len(done.history)
+    whole = lvmfast.train(data, out=tmp_path / "whole", **figures)
+    assert (whole.stopped, len(whole.history)) == (None, len(done.history)), "its last epoch is no early end"
 
 
 class Killed(BaseException):
@@ -290,25 +291,70 @@ def test_a_run_that_dies_between_its_files_goes_on_bit_for_bit(
 
 
 @pytest.mark.parametrize("step", [2, 6, 12, 13])
-def test_a_run_that_is_stopped_in_an_epoch_goes_on_bit_for_bit(data, whole, tmp_path, monkeypatch, step):
+def test_a_run_that_is_stopped_in_an_epoch_goes_on_bit_for_bit(data, whole, tmp_path, step):
     """Stopped as by Ctrl-C, saved, and gone on with: also from the last step of an epoch."""
-    seen = []
-    with monkeypatch.context() as patch:
-        real = learner.Learner.step
-
-        def stepping(self, part, bank, position, stop):
-            seen.append(1)
-            stop.raised = len(seen) == step
-            return real(self, part, bank, position, stop)
-
-        patch.setattr(learner.Learner, "step", stepping)
-        with pytest.raises(Interrupted, match="saved"):
-            lvmfast.train(data, out=tmp_path / "run", **QUICK)
-    assert len(seen) == step
+    with stopped_at(step, "saved"):
+        lvmfast.train(data, out=tmp_path / "run", **QUICK)
     lvmfast.train(out=tmp_path / "run", resume=True, save_every=7.0)  # the machine's: no other run
     same_run(whole.path, tmp_path / "run")
     times = [row["time"] for row in json.loads((tmp_path / "run" / "history.json").read_text())]
     assert all(isinstance(time, float) and time > 0 for time in times)
+
+
+def aged(run, hashed):
+    """Makes of `run` what an older version left: its spelling, and its state with a hash of that."""
+    text = (run / "config.toml").read_text().replace('recipe = "bank"', 'preset = "bank"')
+    text = re.sub(r"(?m)^(ignore|layout|context|log) = .*\n", "", text)
+    (run / "config.toml").write_text(text)
+    if hashed:
+        place = run / "checkpoints" / "last.safetensors"
+        tensors, stated = read_tensors(place, STATE_KIND)
+        del stated["figures"]
+        plain = re.sub(r"(?m)^threads = 1$", "threads = 0", text)
+        plain = re.sub(r'(?m)^device = "cpu"$', 'device = "auto"', plain)
+        write_tensors(place, tensors, {**stated, "config": lvmfast._core.blake3_bytes(plain.encode(), 1)})
+
+
+@pytest.fixture(scope="module")
+def cut_off(data, tmp_path_factory):
+    """The run `whole`, stopped in its second epoch."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    with stopped_at(7, "saved in epoch 2"):
+        lvmfast.train(data, out=out, **QUICK)
+    return out
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_run_of_an_older_version_goes_on(whole, cut_off, tmp_path, hashed):
+    run = shutil.copytree(cut_off, tmp_path / "run")
+    aged(run, hashed)
+    lvmfast.train(out=run, resume=True, preset="bank", save_every=7.0)
+    same_run(whole.path, run, files=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "hashed", "said"),
+    [
+        (
+            "tau = 0.07",
+            "tau = 0.2",
+            False,
+            r"^[^:]*config\.toml: tau: 0\.2, but the state .* was saved with 0\.07; other sett",
+        ),
+        ("tau = 0.07\n", "", False, None),  # its default
+        ("epochs = 3\n", "", False, r"config\.toml: epochs: 20, but the state .* was saved with 3"),
+        ("tau = 0.07", "tau = 0.2", True, r"config\.toml: not as it was when .*last\.safetensors was saved"),
+        ("threads = 1", "threads = 2", True, None),
+    ],
+)
+def test_a_run_whose_settings_were_edited_does_not_go_on(cut_off, tmp_path, line, other, hashed, said):
+    run = shutil.copytree(cut_off, tmp_path / "run")
+    aged(run, hashed)
+    text = (run / "config.toml").read_text()
+    assert line in text
+    (run / "config.toml").write_text(text.replace(line, other))
+    with nullcontext() if said is None else pytest.raises(DataError, match=said):
+        lvmfast.train(out=run, resume=True)
 
 
 SCRIPT = """
@@ -413,8 +459,8 @@ TWO = textwrap.dedent(
     import pathlib, sys, time, torch, lvmfast
     from tests.support.walks import QUICK
     torch.set_num_threads(1)
-    lvmfast.train(sys.argv[1], out=sys.argv[2], preset=sys.argv[3],
-                  **{**QUICK, "dropout": 0.0, "epochs": 2, "batch": 15, "max_per_document": 0})
+    figures = {"dropout": 0.0, "epochs": 2, "batch": 15, "max_per_document": 0, "recipe": sys.argv[3]}
+    lvmfast.train(sys.argv[1], out=sys.argv[2], **{**QUICK, **figures})
     for _ in range(100):  # the last of them ends a moment after the group, on a busy machine
         threads = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
         if not [name for name in threads if "gloo" in name]:
@@ -425,23 +471,9 @@ TWO = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize("preset", ["seed", pytest.param("bank", marks=pytest.mark.slow)])
-def test_two_processes_give_the_loss_of_one(data, tmp_path, preset):
-    script = tmp_path / "run.py"
-    script.write_text(TWO)
-    histories = []
-    for count in (1, 2):
-        out = tmp_path / f"run-{count}"
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        done = subprocess.run(
-            [*command, str(script), str(data), str(out), preset],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
-        histories.append(timeless(json.loads((out / "history.json").read_text())))
-        assert json.loads((out / "run.json").read_text())["processes"] == count
+@pytest.mark.parametrize("recipe", ["seed", pytest.param("bank", marks=pytest.mark.slow)])
+def test_two_processes_give_the_loss_of_one(data, tmp_path, recipe):
+    histories = [timeless(history) for history in by_one_and_two(TWO, tmp_path, data, recipe)]
     assert len(histories[0]) == 2
     for one, two in zip(*histories, strict=True):
         assert one["negatives_same_document"] == two["negatives_same_document"]
@@ -509,14 +541,17 @@ def test_bad_input_is_one_line(data, whole, tmp_path, monkeypatch):
         assert "\n" not in str(caught.value)
         shutil.rmtree(tmp_path / "refused", ignore_errors=True)
 
-    refuses(r"train: taw: no such figure", taw=0.1)
+    refuses(r"train: taw: there is no such setting", taw=0.1)
     refuses(r"tau: expected above 0, got -1\.0", tau=-1)
     refuses(r"tau: expected float, got 'hot'", tau="hot")
-    refuses(r"preset: expected one of seed, ar, bank, linear, got 'best'", preset="best")
-    refuses(r"132 sequences to train on, fewer than a batch of 512", batch=512)
+    refuses(r"log: expected one of tensorboard, wandb, mlflow, got 'comet'$", log="comet")
+    refuses(r"recipe: expected one of seed, ar, bank, linear, residual, got 'best'", recipe="best")
+    refuses(r"132 sequences to train on, fewer than a batch of 512: choose a smaller batch", batch=512)
     refuses(r"device: cuda:7: torch .* sees 0 GPUs", device="cuda:7")
     refuses(r"device: expected auto, cpu", device="tpu")
-    refuses(r"--val-docs: expected 14 documents, only", val_docs=14)
+    refuses(
+        r"--val-docs 14: 14 documents asked for, \d+ can be held out: .*; hold out fewer, or", val_docs=14
+    )
     refuses(r"nothing to train on", train=[])
     refuses(r"none\.npz: no such file", train=str(tmp_path / "none.npz"))
     one = walks.write(tmp_path / "one.npz", documents=1, chunks=40)
@@ -526,20 +561,26 @@ def test_bad_input_is_one_line(data, whole, tmp_path, monkeypatch):
 
     config = tmp_path / "run.toml"
     for text, match in [
-        ("[objective]\ntaw = 1", r"run\.toml: objective: taw: no such figure"),
+        ("[objective]\ntaw = 1", r"run\.toml: objective: taw: there is no such setting"),
         ("[model]\ntau = 1.0", r"run\.toml: model\.tau: belongs into \[objective\]"),
         ("[colour]\nx = 1", r"run\.toml: colour: expected tables named"),
         ("tau = 1.0", r"run\.toml: tau: expected tables named"),
+        (
+            '[recipe]\npreset = "bank"\nrecipe = "seed"',
+            r"recipe\.recipe: stated twice: preset is its former name",
+        ),
         ("[objective]\ntau = true", r"tau: expected float, got True"),
         ("[objective", r"run\.toml: expected TOML"),
     ]:
         config.write_text(text)
         refuses(match, config=config)
 
-    with pytest.raises(DataError, match="not empty; --resume goes on with this run"):
+    with pytest.raises(DataError, match="not empty; continue this run with --resume"):
         lvmfast.train(data, out=whole.path, **QUICK)
     with pytest.raises(DataError, match=r"config\.toml: tau: the run has 0\.07, --resume was asked for 0\.2"):
         lvmfast.train(out=whole.path, resume=True, tau=0.2)
+    with pytest.raises(DataError, match=r"layout: the run has 'windows', --resume was asked for 'documents'"):
+        lvmfast.train(out=whole.path, resume=True, layout="documents")
     (tmp_path / "stray").mkdir()
     (tmp_path / "stray" / "x").touch()
     with pytest.raises(DataError, match="not the folder of a run"):
@@ -599,6 +640,58 @@ def test_a_loss_that_is_no_number_names_the_batch_and_keeps_the_checkpoint(data,
     assert info.epoch == 1
     assert all(torch.isfinite(p).all() for p in model.parameters())
     assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 1
+
+
+def spoiled(path, chunk, value):
+    with np.load(path) as stored:
+        columns = dict(stored)
+    columns["chunk_vectors"][chunk, 2] = value
+    np.savez(path, **columns)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("side", "chunk", "said"),
+    [
+        ("train", 7, r"walks\.npz: row 4 \(doc_id 0, chunk_id 7\): its vector .*\(such rows: 4 of 168\)"),
+        ("val", 7, r"val\.npz: row 4 \(doc_id 50, chunk_id 7\): its vector .*\(such rows: 4 of 48\)"),
+        ("val", 0, r"val\.npz: row 0 \(doc_id 50, chunk_id 3\): its context .*\(such rows: 1 of 48\)"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["windows", "documents"])
+def test_a_vector_that_is_not_finite_is_named_before_anything_is_trained(
+    tmp_path, side, chunk, said, value, layout
+):
+    paths = {"train": walks.write(tmp_path / "walks.npz")}
+    paths["val"] = walks.write(tmp_path / "val.npz", documents=4, seed=8, first_doc=50)
+    spoiled(paths[side], chunk, value)
+    figures = QUICK | {"layout": layout}
+    if layout == "documents":  # every chunk but the first is a target there
+        figures |= {"context": 3}
+        said = r"(walks|val)\.npz: row \d+ \(doc_id \d+, chunk_id \d+\): its (vector|context) .*NaN or inf"
+    with pytest.raises(DataError, match=said):
+        lvmfast.train(paths["train"], out=tmp_path / "run", val=str(paths["val"]), **figures)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_leaked_vector_that_is_not_finite_is_named_as_well(tmp_path):
+    """Rows that match by what is left of them are not counted as unchecked."""
+    path = walks.write(tmp_path / "walks.npz")
+    spoiled(path, 0, np.nan)
+    with pytest.raises(
+        DataError, match=r"row 0 \(doc_id 0, chunk_id 3\): its context has values that are NaN"
+    ):
+        lvmfast.train(path, out=tmp_path / "run", val=str(path), allow_leaked=True, **QUICK)
+
+
+def test_a_context_that_is_not_finite_is_named_though_its_target_says_nothing(tmp_path):
+    path = walks.write(tmp_path / "walks.npz", layout="seed")
+    with np.load(path) as stored:
+        columns = dict(stored)
+    columns["contexts"][7, 1, 2], columns["targets"][7] = np.nan, 0
+    np.savez(path, **columns)
+    with pytest.raises(DataError, match=r"row 7 \(.*\): its context has values that are NaN"):
+        lvmfast.train(path, out=tmp_path / "run", **QUICK)
 
 
 def test_a_full_disk_keeps_what_stood_there(data, whole, tmp_path):
@@ -695,7 +788,7 @@ def test_what_saved_nothing_blocks_nothing(data, tmp_path):
     assert lvmfast.train(data, out=run, **quick).trained
     assert not list(run.glob(".*"))
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(DataError, match="not empty; --resume goes on with this run"):
+    with pytest.raises(DataError, match="not empty; continue this run with --resume"):
         lvmfast.train(data, out=run, **{**quick, "tau": 0.2})
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     other = tmp_path / "other"

@@ -72,7 +72,10 @@ def lines(found: Calibration) -> Iterator[str]:
         if not one.separate:
             yield "  does not find all edited texts that it is for, which the encoder does not tell apart"
     if not found.duplicates:
-        yield "No duplicates are known, so that nobody can say how many are found: --encoder edits texts"
+        yield (
+            "No duplicates are known, so it is not known how many would be found: with --encoder, edited "
+            "texts show it"
+        )
     yield "The nearest unrelated pairs. Texts that say the same here are leaks, and no false positives:"
     for cosine, train, eval in found.closest:
         yield f"  {cosine:.3f}  {_short(eval)}  |  {_short(train)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 
 from lvmfast import __version__, _core
 from lvmfast.cli.configuration import CONFIGURATION
+from lvmfast.cli.conversion import converting_at_once
 from lvmfast.cli.help import App
 from lvmfast.errors import DataError
 from lvmfast.exits import Answer, exit_code
@@ -26,7 +28,7 @@ from lvmfast.shown import Display, say, show_progress, tell
 GROUPS = {
     "Leaks": {
         "leakscan": "Find eval rows that were seen in training.",
-        "benchmarks": "List the benchmarks that are known by name, and which of them are at hand.",
+        "benchmarks": "List the benchmarks that are known by name, and which are on this machine.",
         "merge": "Make one report of all parts of a scan.",
         "report": "Draw report.html again from a saved scan's summary.json and matches.parquet.",
         "review": "Decide in a browser which matches are real, boilerplate or unsure.",
@@ -48,14 +50,14 @@ GROUPS = {
         "for these sets and encoder.",
     },
     "Next-vector models": {
-        "ingest": "Make fresh evaluation data of a Wikipedia dump: articles, chunks, embeddings and "
+        "ingest": "Make fresh evaluation data from a Wikipedia dump: articles, chunks, embeddings and "
         "sequences.",
         "train": "Train a next-vector model on splits proven clean.",
         "eval": "Score models on unseen chunks.",
         "score": "Score hits that were made elsewhere: recall, MRR and nDCG with intervals over articles.",
-        "export": "Write a linear model and a payload as vectors for any index of inner products or cosines.",
+        "export": "Write a run and a payload as vectors for any index of inner products or cosines.",
         "rerank": "Fit and use rerankers of retrieved candidates.",
-        "claims": "Say what the evidence supports, what it forbids, and what waits.",
+        "claims": "Say which claims the evidence supports, which it refutes, and which are open.",
         "gate": "Judge an epoch of a run.",
         "monitor": "Follow a run until its gates are decided, and act once.",
         "triage": "Say what to try next after a failed gate: commands, with the evidence for each.",
@@ -73,6 +75,9 @@ def exit_codes(command: Command) -> Command:
     @wraps(command)
     def run(*args: Any, **options: Any) -> Answer:
         with INTERRUPTS.working():
+            if INTERRUPTS.loading:  # until here, without the collector (`__main__`), which passes over it now
+                gc.freeze()
+                gc.enable()
             CONFIGURATION.tell()
             _check_kernel()
             _check_numbers(options)
@@ -102,6 +107,10 @@ def _check_kernel() -> None:
 
 class Commands(TyperGroup):
     """Imports the module of a command when it is asked for: one command does not wait for the others."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As of typer; values that need no library to be converted load none."""
+        return converting_at_once(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All commands, in order."""
@@ -202,7 +211,7 @@ def _usage(error: Any) -> str:
     found = " ".join(error.format_message().split()).rstrip(".")
     if getattr(error, "option_name", "") == "--config":
         found += "; a file of options goes before the command: `lvmfast --config FILE ...`"
-    return f"{found}{CONFIGURATION.blamed(found)}; `{path} --help` says what there is"
+    return f"{found}{CONFIGURATION.blamed(found)}; `{path} --help` lists the options"
 
 
 def _version(asked: bool) -> None:

@@ -19,11 +19,13 @@ def benchmarks(
     benchmark_table: BenchmarkTable = None,
     fetch: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAMES", help="Fetch these from the hub first, as far as they are not at hand."),
+        typer.Option(
+            metavar="NAMES", help="First fetch those of them that are not on this machine from the hub."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> Answer:
-    """List the benchmarks that are known by name, and which of them are at hand. Exit 0, or 2: bad input."""
+    """List the benchmarks that are known by name, and which are on this machine. Exit 0, or 2: bad input."""
     from lvmfast.corpus.benchmarks import benchmarks_named, known_benchmarks
 
     for benchmark in benchmarks_named(listed("--fetch", fetch), benchmark_table):
@@ -33,7 +35,7 @@ def benchmarks(
     if as_json:
         say_json([benchmark.told() for benchmark in known])
         return Answer.YES
-    rows = [("benchmark", "data set", "split", "licence", "at hand")]
+    rows = [("benchmark", "data set", "split", "licence", "on this machine")]
     rows += [
         (
             each.name,

@@ -56,20 +56,28 @@ def _dropped(certificate: Mapping[str, Any]) -> list[str]:
     side = dropped["side"]
     left = certificate["sides"][side]["rows"]
     by_level = ", ".join(f"{level} {rows:,}" for level, rows in dropped["levels"].items())
-    lines = [f"{side}: dropped {dropped['rows']:,} rows ({by_level or 'no match'}), {left:,} are left"]
+    rows = "1 row" if dropped["rows"] == 1 else f"{dropped['rows']:,} rows"
+    lines = [f"{side}: dropped {rows} ({by_level or 'no match'}), {left:,} are left"]
     if review := certificate.get("review"):
         by_level = ", ".join(f"{level} {rows:,}" for level, rows in review["set_aside"].items())
         lines.append(f"{side}: rows that matched and stay, set aside by review: {by_level or 'none'}")
         lines += [f"{level}: no row set aside: {why}" for level, why in review["stays"].items()]
         if review["of_no_match"]:
             lines.append(no_match_sentence(review["of_no_match"]))
+    if ignored := certificate.get("review_not_applied"):
+        by_level = ", ".join(f"{level} {rows:,}" for level, rows in ignored.items())
+        lines.append(
+            f"{side}: rows that a review had set aside in the report were dropped, too ({by_level}); "
+            "--decisions FILE keeps them"
+        )
     if cut := certificate.get("cut"):  # those of earlier versions do not say
         lines.append(
             f"{side}: cut {cut['characters']:,} characters out of {cut['rows']:,} rows, which became "
             f"{cut['pieces']:,} pieces"
         )
         if lost := sum(cut["dropped"].values()):
-            lines[-1] += f"; of {lost:,} of the dropped rows too little was left, or too many pieces"
+            whole = "1 row was" if lost == 1 else f"{lost:,} rows were"
+            lines[-1] += f"; {whole} dropped because too little was left, or too many pieces"
     lines += [f"{name}: nothing is left of it, so it was not written" for name in dropped["empty_files"]]
     return lines
 

@@ -21,12 +21,16 @@ from lvmfast.stores import holds
 def claims(
     directories: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR...", help="What eval, leakscan, train and impact wrote to --out."),
+        typer.Argument(
+            metavar="DIR...", help="Folders that eval, leakscan, train and impact wrote to --out."
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them there, as Markdown.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the claims to this file, as Markdown.")
+    ] = None,
     as_json: Json = False,
 ) -> Answer:
-    """Say what the evidence supports, what it forbids, and what waits. Exit 0, or 2: bad input."""
+    """Say which claims the evidence supports, which it refutes, and which are open. Exit 2: bad input."""
     from lvmfast.evals.claims import claims as read_claims
     from lvmfast.report.claims_text import claims_text
 

@@ -29,7 +29,7 @@ def embed(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The .npz file to write.")],
     items: Annotated[
-        bool, typer.Option("--items", help="The rows are evaluation items: their text is what is asked.")
+        bool, typer.Option("--items", help="The rows are evaluation items: the question is their text.")
     ] = False,
     payload: Texts = None,
     column: Columns = None,
@@ -37,7 +37,7 @@ def embed(
     device: Annotated[
         str | None,
         typer.Option(
-            metavar="DEVICE", help="cpu, cuda, ...: where the encoder runs; a GPU where there is one."
+            metavar="DEVICE", help="Where the encoder runs: cpu, cuda, ... Default: a GPU if there is one."
         ),
     ] = None,
     bf16: Bf16 = False,
@@ -48,7 +48,7 @@ def embed(
     ray_address: RayAddress = None,
     quiet: Quiet = False,
 ) -> Answer:
-    """Write a vector for the text of every row. A command that was cut off goes on when it is given again."""
+    """Write a vector for the text of every row. If it was interrupted, the same command continues."""
     with progress_display(quiet) as progress:
         done = run_embed(
             behind(data, ignore),
@@ -80,6 +80,6 @@ def _lines(done: EmbeddedTexts) -> Iterator[str]:
         texts = "text is" if done.truncated == 1 else "texts are"
         yield (
             f"{done.truncated:,} {texts} longer than the {done.window} tokens that the encoder reads: "
-            "their vectors do not know the rest"
+            "their vectors do not cover the rest"
         )
     yield from done.notes

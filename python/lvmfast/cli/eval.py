@@ -18,8 +18,6 @@ from lvmfast.report.progress import progress_display
 from lvmfast.shown import tell
 from lvmfast.stores import holds
 
-DEFAULT_EVAL = "artifacts/lvm/eval_clean_disjoint.npz"
-
 
 class Form(str, Enum):
     """How a Mamba block is computed."""
@@ -32,6 +30,9 @@ class Form(str, Enum):
 @exit_codes
 @holds("out")
 def evaluate(
+    eval_npz: Annotated[
+        str, typer.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
+    ],
     more: Annotated[
         list[str] | None,
         typer.Argument(metavar="[RUN]...", help="Further runs of --compare.", show_default=False),
@@ -43,62 +44,83 @@ def evaluate(
             help="A run's folder, a checkpoint, or a baseline: copy-last, mean, lag-mix, lag-mix-density.",
         ),
     ] = None,
-    eval_npz: Annotated[
-        str, typer.Option(metavar="PATH", help="The evaluation set: doc_id, vector and context.")
-    ] = DEFAULT_EVAL,
     payload: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id), for the pool corpus.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Vectors by (doc_id, chunk_id): the candidates of the pool corpus."
+        ),
     ] = None,
     pool: Annotated[
         list[str] | None,
-        typer.Option(metavar="POOL", help="eval (the default), corpus, same-doc. Repeat for many."),
+        typer.Option(
+            metavar="POOL", help="Candidates: eval (the default), corpus or same-doc. Repeat for many."
+        ),
     ] = None,
     compare: Annotated[
-        list[str] | None, typer.Option(metavar="RUN...", help="More runs, with paired differences.")
+        list[str] | None,
+        typer.Option(metavar="RUN...", help="Compare with these runs; paired differences are shown."),
     ] = None,
     train: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Training set or fingerprint, where no run carries one."),
+        typer.Option(metavar="PATH", help="Training set or fingerprint, if the run has none of its own."),
     ] = None,
     domains: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Parquet of doc_id and domain: is the set of other domains?"),
+        typer.Option(
+            metavar="PATH",
+            help="Parquet with doc_id and domain, to see whether the set has other domains than training.",
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where models and searches run: cpu, cuda, cuda:N.")
     ] = "cpu",
     form: Annotated[
         Form | None,
-        typer.Option(help="Form of Mamba blocks; by default the one that a checkpoint asks for."),
+        typer.Option(help="How Mamba blocks are computed. Default: as the checkpoint says."),
     ] = None,
     density: Annotated[
         float | None,
-        typer.Option(metavar="W", help="Also rerank by cosine - W * density of the candidate, such as 1."),
+        typer.Option(
+            metavar="W", help="Also rerank by cosine - W * density of the candidate; W is 1, for example."
+        ),
     ] = None,
     rerank: Annotated[
         str | None,
-        typer.Option(metavar="RERANKER", help="Also rerank by what `lvmfast rerank fit` wrote."),
+        typer.Option(metavar="RERANKER", help="Also rerank with the file that `lvmfast rerank fit` wrote."),
     ] = None,
     gate_domains: Annotated[
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="Also limit candidates to the query's domain: clusters:K of --train, or parquet of domains.",
+            help="Also limit candidates to the query's domain: K clusters of --train (clusters:K), or "
+            "a parquet table of domains.",
         ),
     ] = None,
     approximate: Annotated[
         str | None,
         typer.Option(
-            metavar="FACTORY", help="Also retrieve through a FAISS index, such as IVF256,Flat or HNSW32."
+            metavar="FACTORY", help="Also retrieve through this FAISS index, such as IVF256,Flat or HNSW32."
         ),
     ] = None,
     gates: Annotated[
         str | None,
-        typer.Option(metavar="SET", help="minimum, target, production, stretch, honest, or a file."),
+        typer.Option(
+            metavar="SET", help="Gates that decide: minimum, target, production, stretch, honest, or a file."
+        ),
+    ] = None,
+    max_p95: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS",
+            help="With --gates, also require that 95% of queries take at most so many milliseconds.",
+        ),
     ] = None,
     phase: Annotated[
         int | None,
-        typer.Option(help="1: --compare AR CONTRASTIVE, their difference alone; 2: clean split only."),
+        typer.Option(
+            help="1: judge only the difference of two runs (--compare AR CONTRASTIVE); 2: accept only a "
+            "clean set."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write: new, or empty.")] = None,
     column: Annotated[
@@ -124,7 +146,7 @@ def evaluate(
         with progress_display(quiet) as progress:
             evaluation = run_evaluate(
                 checkpoint,
-                eval_npz if eval_npz == DEFAULT_EVAL else behind(eval_npz, ignore),
+                behind(eval_npz, ignore),
                 payload=behind(payload, ignore),
                 pools=pool or ["eval"],
                 compare=[*(compare or ()), *(more or ())],
@@ -135,6 +157,7 @@ def evaluate(
                 gate_domains=gate_domains,
                 approximate=approximate,
                 gates=gates,
+                max_p95=max_p95,
                 phase=phase,
                 device=device,
                 form=None if form is None else form.value,

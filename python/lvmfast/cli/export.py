@@ -20,7 +20,7 @@ from lvmfast.stores import holds
 @exit_codes
 @holds("out", parents=False)
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of model linear.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that takes densities off.")],
     payload: Annotated[
         str, typer.Option(metavar="PATH", help="What is searched: vectors by (doc_id, chunk_id).")
     ],
@@ -35,7 +35,7 @@ def export(
     threads: Threads = 0,
     ignore: Ignore = None,
 ) -> Answer:
-    """Write a linear model and a payload as vectors for any index of inner products or cosines."""
+    """Write a run and a payload as vectors for any index of inner products or cosines."""
     from lvmfast.evals.export import export_linear
 
     if out.suffix != ".npz":

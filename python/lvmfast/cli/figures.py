@@ -14,12 +14,12 @@ from lvmfast.exits import Answer
 Command = TypeVar("Command", bound=Callable[..., Answer])
 
 
-def figure_options(figures: type, presets: Collection[str]) -> Callable[[Command], Command]:
+def figure_options(figures: type, recipes: Collection[str]) -> Callable[[Command], Command]:
     """Gives a command that takes `**figures` an option for each field; those not given are None.
 
     Args:
         figures: a dataclass whose fields have `group` and `meaning` in their metadata.
-        presets: fields whose default hangs on the preset.
+        recipes: fields whose default hangs on the recipe.
     """
     types = get_type_hints(figures)
 
@@ -30,7 +30,10 @@ def figure_options(figures: type, presets: Collection[str]) -> Callable[[Command
         for field in fields(figures):
             plain = list[str] if types[field.name] == tuple[str, ...] else types[field.name]
             option = typer.Option(
-                help=_help(field, presets), rich_help_panel=field.metadata["group"], show_default=False
+                metavar=_metavar(field),
+                help=_help(field, recipes),
+                rich_help_panel=field.metadata["group"],
+                show_default=False,
             )
             annotation = Annotated[plain | None, option]  # type: ignore[valid-type]
             made.append(
@@ -48,9 +51,26 @@ def figure_options(figures: type, presets: Collection[str]) -> Callable[[Command
     return with_options
 
 
-def _help(field: Field[Any], presets: Collection[str]) -> str:
-    if field.name in presets:
-        return f"{field.metadata['meaning']}  [preset's]"
+#: What texts are that are no words of a list.
+_METAVARS = {
+    **dict.fromkeys(("train", "val", "payload"), "PATH"),
+    "ignore": "GLOB",
+    "columns": "NAME=FIELD",
+    "gates": "SET",
+    "recipe": "RECIPE",
+    "device": "DEVICE",
+}
+
+
+def _metavar(field: Field[Any]) -> str | None:
+    """What stands behind an option: one of some words, a path, ...; None where its type says it."""
+    known = getattr((field.metadata["check"] or (None,))[-1], "known", None)
+    return "|".join(known) if known is not None else _METAVARS.get(field.name)
+
+
+def _help(field: Field[Any], recipes: Collection[str]) -> str:
+    if field.name in recipes:
+        return f"{field.metadata['meaning']}  [from the recipe]"
     shown = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
     return str(field.metadata["meaning"]) + ("" if shown in ((), "") else f"  [{shown}]")
 

@@ -34,7 +34,7 @@ def fingerprint(
         typer.Option(
             "--overlap",
             help="Also keep a filter of all runs of five words: it proves that a text stands in none of "
-            "the training texts. Much of them can be rebuilt from it.",
+            "the training texts. Much of these texts can be reconstructed from it.",
         ),
     ] = False,
     column: Columns = None,

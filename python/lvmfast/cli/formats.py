@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lvmfast.errors import DataError
-from lvmfast.report.checks import Checked
 from lvmfast.shown import say, say_json, say_text, tell
+
+if TYPE_CHECKING:
+    from lvmfast.report.checks import Checked
 
 
 class Format(str, Enum):

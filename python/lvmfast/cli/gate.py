@@ -24,9 +24,9 @@ def gate(
     gates: Gates = None,
     as_json: Json = False,
     format: FormatOption = Format.text,
-    quiet: Annotated[bool, typer.Option("--quiet", help="The closing line alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the closing line.")] = False,
 ) -> Answer:
-    """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not there yet."""
+    """Judge an epoch of a run. Exit 0: passed, 1: failed, 3: the epoch is not finished yet."""
     asked = at_epoch(TRAINING if gates is None else read_gates(gates), epoch)
     found = read_run(run)
     found.history.refuse_ambiguous(gate.metric for gate in asked)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
+from lvmfast.cli.conversion import converting_at_once
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: What stands in a help for a value of a type, where an option has no word of its own for it.
@@ -19,6 +21,10 @@ _CHOICES = re.compile(r"<((?:[\w-]+\|)+[\w-]+)>")
 
 class Command(TyperCommand):
     """A command whose help names values by what they are, and not by the types of Python."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As of typer; values that need no library to be converted load none."""
+        return converting_at_once(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """``[OPTIONS] TRAIN...``: arguments by their names, those that may be left out in brackets."""

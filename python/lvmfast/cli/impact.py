@@ -40,7 +40,7 @@ def impact(
         typer.Option(metavar="PATH", help="The evaluation files, if they are no longer where they were."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The score to read, where files have several.")
+        str | None, typer.Option(metavar="NAME", help="The score to read, if files have several.")
     ] = None,
     decisions: DecisionsFile = None,
     out: Annotated[

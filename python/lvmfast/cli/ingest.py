@@ -35,7 +35,7 @@ from lvmfast.stores import holds
 UNITS = {"articles": "articles", "chunks": "articles", "embeddings": "chunks"}
 
 commands = App(
-    help="Make fresh evaluation data of a Wikipedia dump: articles, chunks, embeddings and sequences.",
+    help="Make fresh evaluation data from a Wikipedia dump: articles, chunks, embeddings and sequences.",
     no_args_is_help=True,
 )
 app.add_typer(commands, name="ingest")
@@ -50,7 +50,7 @@ Articles = Annotated[
 ]
 PageIds = Annotated[str | None, typer.Option(metavar="IDS", help="Page ids, separated by commas.")]
 Titles = Annotated[list[str] | None, typer.Option(metavar="TITLE", help="A title. Repeat for many.")]
-Random = Annotated[int | None, typer.Option(metavar="N", help="So many of these at random.")]
+Random = Annotated[int | None, typer.Option(metavar="N", help="Take this many of these at random.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random draw.")]
 DomainFile = Annotated[
     Path | None,
@@ -58,31 +58,37 @@ DomainFile = Annotated[
         metavar="JSON", help='Domain by parts of category names: {"science": ["physics", "biolog"]}.'
     ),
 ]
-Target = Annotated[int, typer.Option(help="Length of a chunk that is aimed at.")]
-Minimum = Annotated[int, typer.Option(help="Least length of a chunk.")]
-Maximum = Annotated[int, typer.Option(help="Greatest length of a chunk.")]
-Unit = Annotated[LengthUnit, typer.Option(help="What lengths count: words, or tokens of the encoder.")]
+Target = Annotated[int, typer.Option(help="Desired length of a chunk.")]
+Minimum = Annotated[int, typer.Option(help="Smallest length of a chunk.")]
+Maximum = Annotated[int, typer.Option(help="Largest length of a chunk.")]
+Unit = Annotated[LengthUnit, typer.Option(help="Unit of lengths: words, or tokens of the encoder.")]
 Boilerplate = Annotated[
-    bool, typer.Option("--drop-boilerplate/--keep-boilerplate", help="Leave references and links out.")
+    bool, typer.Option("--drop-boilerplate/--keep-boilerplate", help="Leave out references and links.")
 ]
-Language = Annotated[str, typer.Option(help="For the ends of sentences.")]
+Language = Annotated[str, typer.Option(help="Language of the text, to find the ends of sentences.")]
 EncoderName = Annotated[
     str,
     typer.Option("--encoder", metavar="MODEL", help="A sentence-transformers folder, or name on the hub."),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...: the encoder's; a GPU where there is one.")]
+Device = Annotated[
+    str | None, typer.Option(help="Where the encoder runs: cpu, cuda, ... Default: a GPU if there is one.")
+]
 Context = Annotated[int, typer.Option(help="Chunks before the target.")]
 LayoutName = Annotated[
     Layout, typer.Option(help="chunks: every vector once; seed: copied contexts, as older scripts read them.")
 ]
 Against = Annotated[
     list[str] | None,
-    typer.Option(metavar="TRAIN", help="Training data to be fresh against. Repeat for many."),
+    typer.Option(
+        metavar="TRAIN", help="Training data that must not have seen the sequences. Repeat for many."
+    ),
 ]
-AgainstPayload = Annotated[str | None, typer.Option(metavar="PATH", help="The training data's texts.")]
-MinSequences = Annotated[int, typer.Option(help="Say how many articles are missing below this.")]
+AgainstPayload = Annotated[str | None, typer.Option(metavar="PATH", help="Texts of the training data.")]
+MinSequences = Annotated[
+    int, typer.Option(help="If fewer sequences are left, say how many more articles are needed.")
+]
 Engine = Annotated[str, typer.Option(help="Where chunks are embedded: local, or ray for a cluster.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 
@@ -113,7 +119,7 @@ def wikipedia(
     against: Against = None,
     against_payload: AgainstPayload = None,
     ignore: Ignore = None,
-    min_sequences: MinSequences = 5000,
+    min_sequences: MinSequences = 0,
     engine: Engine = "local",
     ray_address: RayAddress = None,
     resume: Resume = False,
@@ -252,13 +258,14 @@ def prove_command(
     against_payload: AgainstPayload = None,
     ignore: Ignore = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the scan that says what was dropped.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the report of the scan that decided what was dropped."),
     ] = None,
     layout: LayoutName = "chunks",
-    min_sequences: MinSequences = 5000,
+    min_sequences: MinSequences = 0,
     quiet: Quiet = False,
 ) -> Answer:
-    """Stage 5: the sequences that training has not seen, and the certificate that says so."""
+    """Stage 5: keep the sequences that training has not seen, and certify them."""
     training = _training(against, against_payload, ignore)
     with progress_display(quiet, UNITS) as progress:
         done = prove(sequences, chunks, out, training, report=report, layout=layout, progress=progress)

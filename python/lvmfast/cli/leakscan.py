@@ -69,7 +69,7 @@ def leakscan(
         Paths | None,
         typer.Option(
             metavar="PATH",
-            help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train.",
+            help="Evaluation file, folder or quoted glob. Without it, duplicates inside --train are found.",
         ),
     ] = None,
     benchmark: BenchmarkNames = None,
@@ -85,7 +85,7 @@ def leakscan(
     levels: Annotated[
         str | None,
         typer.Option(
-            metavar="LEVELS", help=f"Some of {','.join(LEVELS)}. Default: all whose columns are there."
+            metavar="LEVELS", help=f"Some of {','.join(LEVELS)}. Default: all whose columns the data have."
         ),
     ] = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
@@ -94,7 +94,7 @@ def leakscan(
     min_chars: MinChars = DEFAULT_MIN_CHARS,
     max_df: Annotated[
         int | None,
-        typer.Option(help="Texts that stand in more documents than this are no leak, but boilerplate."),
+        typer.Option(help="Texts in more documents than this count as boilerplate and not as a leak."),
     ] = None,
     overlap_rule: Annotated[
         str,
@@ -135,7 +135,7 @@ def leakscan(
         typer.Option(metavar="I/N", help="Scan the I-th of N pieces of --train alone, for `lvmfast merge`."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from what a stopped scan left in --out.")
+        bool, typer.Option("--resume", help="Continue a scan that was stopped, from what it left in --out.")
     ] = False,
     engine: Annotated[
         str,
@@ -178,7 +178,7 @@ def leakscan(
         ),
     ] = "cpu",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Go on where comparing the vectors will take more than an hour.")
+        bool, typer.Option("--yes", help="Run even if comparing the vectors will take more than an hour.")
     ] = False,
     quiet: Quiet = False,
 ) -> Answer:

@@ -32,7 +32,7 @@ class OnFail(str, Enum):
 def monitor(
     run: RunFolder,
     epoch: Epoch = 2,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 120.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two checks.")] = 120.0,
     on_fail: Annotated[
         OnFail, typer.Option(help="stop: the trainer saves and ends; triage: what to try next; warn: say so.")
     ] = OnFail.warn,
@@ -55,7 +55,7 @@ def monitor(
     if outcome.verdicts.awaited or outcome.state.life in ("died", "stalled"):
         say(outcome.state.sentence)
     if outcome.state.life == "died" and outcome.run.config:
-        say(f"{shlex.join(['lvmfast', 'train', '--resume', '--out', str(run)])} goes on from what it saved")
+        say(f"{shlex.join(['lvmfast', 'train', '--resume', '--out', str(run)])} continues from what it saved")
     say(verdict_line(outcome.verdicts, outcome.run))
     if outcome.stopped is not None:
         say(outcome.stopped)

@@ -17,7 +17,7 @@ def _address_of_ray(context: typer.Context, given: str | None) -> str | None:
 
 Ignore = Annotated[
     list[str] | None,
-    typer.Option(metavar="GLOB", help="Pass over files and folders of such names. Repeat for many."),
+    typer.Option(metavar="GLOB", help="Skip files and folders with such names. Repeat for many."),
 ]
 Texts = Annotated[
     str | None, typer.Option(metavar="PATH", help="Texts by (doc_id, chunk_id): parquet or jsonl.")
@@ -51,11 +51,13 @@ NearName = Annotated[
     typer.Option(
         "--near",
         metavar="same|paraphrase",
-        help="Instead of --threshold: what was measured for the encoder: same, or paraphrase.",
+        help="Instead of --threshold: the one measured for the encoder, for the same text or a paraphrase.",
     ),
 ]
 Normalize = Annotated[str, typer.Option(metavar="default|none|strict", help="How texts are made comparable.")]
-MinChars = Annotated[int, typer.Option(help="Shorter texts are unchecked, counted after normalisation.")]
+MinChars = Annotated[
+    int, typer.Option(help="Texts with fewer characters after normalisation are not checked.")
+]
 DecisionsFile = Annotated[
     str | None,
     typer.Option(
@@ -98,12 +100,14 @@ NewFolder = Annotated[
     str, typer.Option(metavar="DIR", help="Folder, or URI of one, to write to: empty, or not there yet.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, on stdout alone.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no tables; the closing line stays.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", help="Print no progress and no tables, only the closing line.")
+]
 RunFolder = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Folder of a run, or the history of any trainer (docs/gates.md)."),
 ]
-Epoch = Annotated[int, typer.Option(min=0, help="Epoch to judge, where a gate names none.")]
+Epoch = Annotated[int, typer.Option(min=0, help="Epoch to judge, for gates that name none.")]
 Gates = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Gates of your own, TOML or JSON (docs/gates.md).")
 ]

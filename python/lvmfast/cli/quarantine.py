@@ -117,7 +117,7 @@ def _resume(near: Iterable[str], into: str) -> None:
 @commands.command()
 @exit_codes
 def restore(file: Annotated[str, typer.Argument(help="The quarantined file.")]) -> Answer:
-    """Move a quarantined file back to where it lay."""
+    """Move a quarantined file back to its former place."""
     with _moving():
         place = put_back(file)
     say(f"{file} -> {place}")

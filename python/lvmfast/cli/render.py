@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lvmfast.cli.formats import Format, say_checked
-from lvmfast.report.checks import checks_of_scan
 from lvmfast.report.leak_report import LeakReport
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.shown import say, say_json
+
+if TYPE_CHECKING:
+    from lvmfast.report.checks import Checked
 
 
 def render(report: LeakReport, out: str | Path | None, *, format: Format, quiet: bool) -> None:
@@ -16,7 +19,7 @@ def render(report: LeakReport, out: str | Path | None, *, format: Format, quiet:
     if format is Format.json:
         say_json(report.summary)
         return
-    if say_checked(format, lambda: checks_of_scan(report.summary, report.matches, report.decided)):
+    if say_checked(format, lambda: _checked(report)):
         return
     if not quiet:
         from lvmfast.report.terminal import show
@@ -42,3 +45,9 @@ def render(report: LeakReport, out: str | Path | None, *, format: Format, quiet:
     if report.run.leaked:
         say(leaked_sentence(report.run.leaked))
     say(closing_line(report.findings))
+
+
+def _checked(report: LeakReport) -> Checked:
+    from lvmfast.report.checks import checks_of_scan
+
+    return checks_of_scan(report.summary, report.matches, report.decided)

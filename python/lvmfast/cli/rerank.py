@@ -23,13 +23,18 @@ app.add_typer(commands, name="rerank")
 @exit_codes
 @holds("out", parents=False)
 def fit(
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help="Training sequences, in any layout.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the reranker goes.")],
+    train: Annotated[
+        str | None,
+        typer.Argument(metavar="TRAIN", help="Training sequences, in any layout; else those of the run."),
+    ] = None,
     payload: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="Vectors by (doc_id, chunk_id) to retrieve from."),
     ] = None,
-    model: Annotated[str, typer.Option(help="Who predicts: copy-last, mean or lag-mix.")] = "copy-last",
+    model: Annotated[
+        str, typer.Option(help="Who predicts: a run's folder, copy-last, mean, lag-mix or lag-mix-density.")
+    ] = "copy-last",
     depth: Annotated[int, typer.Option(help="Candidates that are put in order.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the fit.")] = 0,
     threads: Threads = 0,
@@ -55,7 +60,7 @@ def fit(
         f"{fitted.documents:,} documents"
     )
     say(
-        f"On these documents R@5 goes from {fitted.before['R@5']:.1f}% to {fitted.after['R@5']:.1f}%; "
-        "what it is worth only unseen documents can show."
+        f"On these documents R@5 goes from {fitted.before['R@5']:.1f}% to {fitted.after['R@5']:.1f}%, where "
+        f"lag-mix-density has {fitted.beside['R@5']:.1f}%; what it is worth only unseen documents can show."
     )
     return Answer.YES

@@ -42,8 +42,8 @@ def split(
         str,
         typer.Option(
             metavar="COLUMN",
-            help="Column or field by which rows belong together; without one and without "
-            "doc_id each row is on its own.",
+            help="Column or field that says which rows belong together. Without it and without "
+            "doc_id, each row is a document.",
         ),
     ] = DOC_ID,
     eval_docs: Annotated[int | None, typer.Option(help="Documents to hold out for evaluation.")] = None,
@@ -63,13 +63,15 @@ def split(
             f"Default: {DEFAULT_MIN_CHUNKS}, or 1 where rows are documents."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the lots: another seed, another split.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the random division: another seed gives another split.")
+    ] = 0,
     payload: Texts = None,
     threshold: Threshold = DEFAULT_THRESHOLD,
     near: NearName = None,
     normalize: Normalize = "default",
     min_chars: Annotated[
-        int, typer.Option(help="Shorter texts are not compared, counted after normalisation.")
+        int, typer.Option(help="Texts with fewer characters after normalisation are not compared.")
     ] = DEFAULT_MIN_CHARS,
     encoder: EncoderName = None,
     column: Columns = None,

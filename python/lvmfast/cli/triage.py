@@ -34,6 +34,9 @@ def show_triage(run: Run) -> None:
     found = run_triage(run)
     for symptom in found.symptoms:
         say(f"symptom: {symptom}")
+    if not found.steps:
+        say("Nothing to suggest: a run of this recipe has no other objective to try.")
+        return
     for order, title in (
         ("customary", "The customary order"),
         ("measured", "What measurements suggest instead"),

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from lvmfast.gates import Judged, Verdicts
 from lvmfast.report.checks import Check, Checked, Outcome
-from lvmfast.report.terminal import Name, cell, show_table
+from lvmfast.report.terminal import cell, show_table
 from lvmfast.shown import say
 from lvmfast.training.history import Run
 
@@ -17,16 +17,19 @@ STYLES = {"passed": "green", "failed": "bold red", "proves_nothing": "yellow", "
 
 
 def show_verdicts(verdicts: Verdicts) -> None:
-    """A row for each gate."""
-    table = Table(box=None, pad_edge=True, header_style="bold")
-    for name in ("gate", "status", "found", "asked", ""):
+    """A row for each gate, and below them what there is to say of some."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("gate", "status", "found", "asked"):
         table.add_column(name, overflow="fold", no_wrap=name == "status")
+    reasons: dict[str, list[str]] = {}
     for judged in verdicts.gates:
         status = Text(judged.status.replace("_", " "), style=STYLES[judged.status])
-        table.add_row(
-            Name(judged.gate.name), status, cell(_value(judged)), cell(judged.gate.asks), cell(judged.reason)
-        )
+        table.add_row(cell(judged.gate.name), status, cell(_value(judged)), cell(judged.gate.asks))
+        if judged.reason:
+            reasons.setdefault(judged.reason, []).append(judged.gate.name)
     show_table(table)
+    for reason, gates in reasons.items():
+        say(f"{', '.join(gates)}: {reason}")
 
 
 def checks_of_gates(verdicts: Verdicts, line: str, history: str) -> Checked:

@@ -207,7 +207,9 @@ def named_benchmarks(
         raise DataError("benchmarks: expected the name of one, got none")
     side = Expansion() if beside is None else expanded(beside)
     if side is None:
-        raise DataError(f"benchmarks stand beside files; this evaluation set is a {type(beside).__name__}")
+        raise DataError(
+            f"benchmarks can be added to files only; this evaluation set is a {type(beside).__name__}"
+        )
     for benchmark in benchmarks_named(names, table):
         side = side.and_then(benchmark.expanded())
     return side

@@ -31,6 +31,9 @@ MOST_FILES_AT_ONCE = 8
 _FILE_BYTES = 96 << 20
 #: Batches of files that wait for their turn, all files together.
 _WAITING_BYTES = 16 << 20
+#: Runs of short compressed streams that are decompressed at a time, and what is worth while as room for one.
+_MOST_STREAMS_AT_ONCE = 4
+_LEAST_RUN_BYTES = 4 << 20
 #: Blocks take a third of what the base leaves.
 _BLOCKS_IN_ROOM = 3 * BLOCKS_HELD
 
@@ -127,6 +130,21 @@ class Budget:
         if self._limit is None:
             return most
         return max(1, min(most, 1 + (self._limit - BASE_BYTES) // 8 // _FILE_BYTES))
+
+    @property
+    def streams_at_once(self) -> int:
+        """How many threads may decompress one file: those that other files, and the parser, leave."""
+        most = min(_MOST_STREAMS_AT_ONCE, (_threads.get() or cores()) // _beside.get() - 1)
+        return max(1, min(most, self._ahead_bytes // _LEAST_RUN_BYTES - 1))
+
+    @property
+    def run_bytes(self) -> int:
+        """What each may take: with the run that is passed on, they take a block, all files together."""
+        return self._ahead_bytes // (self.streams_at_once + 1)
+
+    @property
+    def _ahead_bytes(self) -> int:
+        return self.block_bytes // _beside.get()
 
     @property
     def waiting_bytes(self) -> int:

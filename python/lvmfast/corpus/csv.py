@@ -172,7 +172,7 @@ def _check_separator(path: str, start: Head, mapping: dict[Column, str]) -> None
         return
     raise DataError(
         f"{path}: line 1: expected {_NAMES[expected]} between the fields, found {_NAMES[other]}; "
-        f"commas stand in .csv, and tabs in .tsv"
+        f"a .csv file is read with commas, and a .tsv file with tabs"
     )
 
 

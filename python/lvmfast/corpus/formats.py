@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lvmfast.corpus.arrow import open_arrow
 from lvmfast.corpus.codecs import CODECS, codec_of, without_codec
-from lvmfast.corpus.csv import open_csv
 from lvmfast.corpus.dataset import Column, SplitFile
-from lvmfast.corpus.jsonl import open_jsonl
-from lvmfast.corpus.npy import open_npy
-from lvmfast.corpus.npz import open_npz
-from lvmfast.corpus.parquet import open_parquet
-from lvmfast.corpus.rewriters.archives import rewrite_webdataset
-from lvmfast.corpus.rewriters.array_files import rewrite_npy, rewrite_npz
-from lvmfast.corpus.rewriters.line_files import rewrite_csv, rewrite_jsonl, rewrite_txt
-from lvmfast.corpus.rewriters.rows import InPieces, Parts
-from lvmfast.corpus.rewriters.table_files import rewrite_arrow, rewrite_parquet
-from lvmfast.corpus.txt import open_txt
-from lvmfast.corpus.webdataset import open_webdataset
 from lvmfast.errors import DataError
 from lvmfast.stores import Source
+
+if TYPE_CHECKING:
+    from lvmfast.corpus.rewriters.rows import InPieces, Parts
 
 
 class Opener(Protocol):
@@ -39,8 +31,32 @@ class Opener(Protocol):
         ...
 
 
-#: Writes the rows of sources to targets, some in pieces, as `splits.rewrite.rewrite` says.
-Rewriter = Callable[[Sequence[str], Sequence[Parts], Sequence[Path], Sequence[InPieces]], None]
+class Rewriter(Protocol):
+    """Writes the rows of sources to targets, some in pieces, as `splits.rewrite.rewrite` says."""
+
+    def __call__(
+        self,
+        sources: Sequence[str],
+        parts: Sequence[Parts],
+        targets: Sequence[Path],
+        pieces: Sequence[InPieces],
+        /,
+    ) -> None:
+        """The rows of each source that `parts` name, at its target."""
+        ...
+
+
+def _opener(name: str) -> Opener:
+    """Of a format, which is imported once a file is opened: a scan waits for no format but its own."""
+    return partial(_call, f"lvmfast.corpus.{name}", f"open_{name}")
+
+
+def _rewriter(module: str, name: str) -> Rewriter:
+    return partial(_call, f"lvmfast.corpus.rewriters.{module}", f"rewrite_{name}")
+
+
+def _call(module: str, function: str, *args: Any, **how: Any) -> Any:
+    return getattr(import_module(module), function)(*args, **how)
 
 
 @dataclass(frozen=True)
@@ -57,34 +73,59 @@ class Format:
     commonplace: bool = False  #: whether what is no data has such names, too
 
 
-NPZ = Format("npz", (".npz",), "a zip archive", open_npz, rewrite_npz)
-NPY = Format("npy", (".npy",), "an npy array", open_npy, rewrite_npy)
+NPZ = Format("npz", (".npz",), "a zip archive", _opener("npz"), _rewriter("array_files", "npz"))
+NPY = Format("npy", (".npy",), "an npy array", _opener("npy"), _rewriter("array_files", "npy"))
 PARQUET = Format(
-    "parquet", (".parquet", ".pq", ".parq"), "parquet", open_parquet, rewrite_parquet, cuttable=True
+    "parquet",
+    (".parquet", ".pq", ".parq"),
+    "parquet",
+    _opener("parquet"),
+    _rewriter("table_files", "parquet"),
+    cuttable=True,
 )
 ARROW = Format(
     "arrow",
     (".arrow", ".arrows", ".ipc", ".feather"),
     "Arrow IPC",
-    open_arrow,
-    rewrite_arrow,
+    _opener("arrow"),
+    _rewriter("table_files", "arrow"),
     cuttable=True,
 )
 JSONL = Format(
     "jsonl",
     (".jsonl", ".ndjson", ".jl", ".json"),
     "plain text",
-    open_jsonl,
-    rewrite_jsonl,
+    _opener("jsonl"),
+    _rewriter("line_files", "jsonl"),
     streamed=True,
     cuttable=True,
 )
-CSV = Format("csv", (".csv", ".tsv"), "plain text", open_csv, rewrite_csv, streamed=True, cuttable=True)
-TXT = Format("txt", (".txt",), "plain text", open_txt, rewrite_txt, streamed=True, commonplace=True)
-
+CSV = Format(
+    "csv",
+    (".csv", ".tsv"),
+    "plain text",
+    _opener("csv"),
+    _rewriter("line_files", "csv"),
+    streamed=True,
+    cuttable=True,
+)
+TXT = Format(
+    "txt",
+    (".txt",),
+    "plain text",
+    _opener("txt"),
+    _rewriter("line_files", "txt"),
+    streamed=True,
+    commonplace=True,
+)
 WEBDATASET = Format(
-    "webdataset", (".tar",), "plain text", open_webdataset, rewrite_webdataset, streamed=True
-)  # which begins with the name of a member
+    "webdataset",
+    (".tar",),
+    "plain text",  # the name of a member
+    _opener("webdataset"),
+    _rewriter("archives", "webdataset"),
+    streamed=True,
+)
 
 #: Every format there is. Whatever asks what a file is asks here.
 FORMATS = (NPZ, NPY, PARQUET, ARROW, JSONL, CSV, TXT, WEBDATASET)

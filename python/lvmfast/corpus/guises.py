@@ -9,6 +9,7 @@ from lvmfast.corpus.failures import reading
 from lvmfast.corpus.formats import Format
 from lvmfast.stores import Source
 
+PLAIN_TEXT = "plain text"
 _BEGINNINGS = {
     "gzip data": rb"\x1f\x8b",
     "zstd data": rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18",
@@ -29,10 +30,15 @@ _BEGINNINGS = {
     "text in UTF-32": rb"\xff\xfe\0\0|\0\0\xfe\xff",
     "text in UTF-16": rb"\xff\xfe|\xfe\xff|[ -~]\0[ -~]\0|\0[ -~]\0[ -~]",
     "HTML": rb"\s*<(!doctype|html)",
-    "plain text": rb"(\xef\xbb\xbf)?[ -~\s]{8}",
+    PLAIN_TEXT: rb"(\xef\xbb\xbf)?[ -~\s]{8}",
 }
 _KINDS = {kind: re.compile(pattern, re.DOTALL | re.IGNORECASE) for kind, pattern in _BEGINNINGS.items()}
-_MOST_BYTES = 64
+MOST_BYTES = 64  #: that tell
+
+
+def begins_as(start: bytes) -> str | None:
+    """What the first bytes of a file are of, where they tell."""
+    return next((kind for kind, pattern in _KINDS.items() if pattern.match(start)), None)
 
 
 def seems(source: Source, format: Format) -> str:
@@ -42,8 +48,8 @@ def seems(source: Source, format: Format) -> str:
         DataError: it cannot be opened.
     """
     with reading(source.name), source.open() as raw:
-        start = bytes(raw.read(_MOST_BYTES))
-    kind = next((kind for kind, pattern in _KINDS.items() if pattern.match(start)), None)
+        start = bytes(raw.read(MOST_BYTES))
+    kind = begins_as(start)
     codec = codec_of(source.name)
     usual = f"{codec.name} data" if codec else format.begins
     return "" if kind in (None, usual) else f"; the file begins as {kind}, whatever its name says"

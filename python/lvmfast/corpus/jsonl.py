@@ -7,12 +7,13 @@ there are, and the shape of vectors. `Fields` finds them in the beginning of a f
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 
+from lvmfast import _core
 from lvmfast.corpus.blocks import ahead
 from lvmfast.corpus.codecs import codec_of
 from lvmfast.corpus.columns import ALIASES, NAMED, resolve
@@ -25,7 +26,7 @@ from lvmfast.corpus.looks import LackingError, SampleContradicted, by_sample
 from lvmfast.corpus.marks import Marks
 from lvmfast.corpus.npy import Refilling
 from lvmfast.corpus.shapes import HEADS, shaped
-from lvmfast.corpus.streams import decompressed, head
+from lvmfast.corpus.streams import Head, decompressed, head
 from lvmfast.corpus.table_file import TableFile
 from lvmfast.stores import Source, as_source
 
@@ -46,9 +47,9 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
     source = as_source(path)
     path = source.name
     fields = Fields(path, mapping, strict)
-    complete, guess = fields.look_at_head(source)
+    start, guess = fields.look_at_head(source)
     looked_at = fields.line
-    if not complete and not by_sample():
+    if not start.complete and not by_sample():
         fields.look_through(source)
     columns, carried, watched = fields.columns(), fields.texts_named_context(), fields.unseen()
 
@@ -86,11 +87,15 @@ def open_jsonl(path: str | Source, mapping: dict[Column, str], *, strict: bool =
             file.unreadable[column] += f", in line {line}"
     file.texts_are_checked = True
     file.first_line_of = lambda: marks.first_line
-    file.notes += tuple(filter(None, [fields.dead_end()]))
+    file.notes += tuple(filter(None, [fields.dead_end(fields.objects_of(start), whole=start.complete)]))
     late = [(name, fields.line_of(name)) for name in file.fields.values()]
     file.notes += (fields.shape,) if fields.shape else ()
     file.notes += tuple(f"{name}: first appears in line {line}" for name, line in late if line > looked_at)
     return file
+
+
+def _lines_of(path: str, start: Head) -> Iterator[Lines]:
+    return line_blocks(path, io.BytesIO(start.block), whole=start.complete)
 
 
 def _blocks(path: str, stream: Refilling) -> Generator[Lines, None, None]:
@@ -117,26 +122,46 @@ class Fields:
         self.made: dict[str, Expression] = {}  #: what is made of several fields, or of what stands inside one
         self.seen: dict[str, _Seen] = {}
         self.line = 0  #: the last one that was looked at
-        self._complete = False  # whether its beginning is all of the file
-        self._sample: list[Mapping[str, Any]] = []  # of the beginning, for paths that lead nowhere
 
-    def look_at_head(self, source: Source) -> tuple[bool, int]:
-        """Looks at the objects in the beginning of a file; whether that is all, and a guess at its rows."""
+    def look_at_head(self, source: Source) -> tuple[Head, int]:
+        """Looks at the objects in the beginning of a file; that, and a guess at the rows of the file."""
         start = head(source)
-        rows = 0
-        self._complete = start.complete
-        for lines in line_blocks(self._path, io.BytesIO(start.block), whole=start.complete):
-            for line, row in objects(self._path, lines, frozenset()):
-                self._add(line, row)
-                self._sample.append(row)
-                rows += 1
+        known = _core.KnownFields()
+        rows = sum(self._look_at(lines, known) for lines in _lines_of(self._path, start))
         if not rows and not start.complete:  # a first line of over a MiB
             with decompressed(source) as stream:
                 for lines in line_blocks(self._path, stream):
                     for line, row in objects(self._path, lines, frozenset()):
                         self._add(line, row)
-                        return False, start.scaled(1)
-        return start.complete, start.scaled(rows)
+                        return start, start.scaled(1)
+        return start, start.scaled(rows)
+
+    def _look_at(self, lines: Lines, known: _core.KnownFields) -> int:
+        """Looks at the lines that say something of fields that is not `known`; how many objects there are."""
+        rows, number = 0, lines.first
+        for part in lines.parts:
+            at = 0
+            while at < len(part):
+                passed, count, found, behind = known.lead(part[at:])
+                rows, number = rows + found, number + count
+                if found:
+                    self.line = lines.number(number - 1)
+                if passed < behind:
+                    one = lines.one(number, part[at + passed : at + behind])
+                    for line, row in objects(self._path, one, frozenset()):
+                        rows += 1
+                        self._add(line, row)
+                        for name, value in row.items():
+                            with suppress(UnicodeEncodeError):  # half of a surrogate pair
+                                known.add(name, value is not None)
+                    number += 1
+                at += behind
+        return rows
+
+    def objects_of(self, start: Head) -> Iterator[dict[str, Any]]:
+        """The objects in the beginning of a file."""
+        for lines in _lines_of(self._path, start):
+            yield from (row for _, row in objects(self._path, lines, frozenset()))
 
     def look_through(self, source: Source) -> None:
         """Looks at all objects of a file for the fields that could be columns and had no value yet."""
@@ -181,19 +206,23 @@ class Fields:
         except ValueError:
             return False
 
-    def dead_end(self) -> str | None:
-        """Why the beginning of the file has no text, where it is made of fields and has none.
+    def dead_end(self, start: Iterable[Mapping[str, Any]], *, whole: bool) -> str | None:
+        """Why there is no text in the beginning of a file, where text is made of fields.
+
+        Args:
+            start: the objects in the beginning; they are asked for only where text is made of fields.
+            whole: whether these are all.
 
         Raises:
             DataError: that is what was asked for, and the beginning is all.
         """
         text = self.mapping.get("text", "")
-        why = dead_end(self.made[text], self._sample) if text in self.made else None
+        why = dead_end(self.made[text], list(start)) if text in self.made else None
         if why is None:
             return None
-        if self._complete and text in self._given.values():
+        if whole and text in self._given.values():
             raise LackingError(f"{self._path}: {text}: {NOTHING}: {why}")
-        return f"{text}: {NOTHING}: {why}" + ("" if self._complete else " (in the first MiB)")
+        return f"{text}: {NOTHING}: {why}" + ("" if whole else " (in the first MiB)")
 
     def line_of(self, name: str) -> int:
         """The line at which a field, or all that is needed to make one, first had a value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from threading import RLock
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ class KeptRows:
     """Rows of one file by their numbers."""
 
     held = 0  #: bytes, of all files together
+    _lock = RLock()  #: of what is added, by whatever thread; it may collect what is gone
 
     def __init__(self) -> None:
         """None yet."""
@@ -28,13 +30,18 @@ class KeptRows:
 
     def __del__(self) -> None:
         """Makes room for those of other files."""
-        KeptRows.held -= self._nbytes
+        with self._lock:
+            KeptRows.held -= self._nbytes
 
     def add(self, batch: pa.RecordBatch, first: int, most: int, rows: Rows) -> None:
         """Keeps `rows` of the file, whose row `first` is the first one of `batch`.
 
         Where all files would hold more than `most` bytes, nothing of this one is kept any more.
         """
+        with self._lock:
+            self._add(batch, first, most, rows)
+
+    def _add(self, batch: pa.RecordBatch, first: int, most: int, rows: Rows) -> None:
         new = [row for row in rows.tolist() if row not in self._places]
         if self._too_many or not new:
             return

@@ -61,8 +61,16 @@ class Lines:
                 end = len(block) if end < 0 else end
                 line = block[start:end]
                 if line and not line.isspace():
-                    yield (number if self.numbers is None else self.numbers[number - self.first]), line
+                    yield self.number(number), line
                 start, number = end + 1, number + 1
+
+    def number(self, place: int) -> int:
+        """The number in its file of the line at `place`, counted from that of the first one."""
+        return place if self.numbers is None else self.numbers[place - self.first]
+
+    def one(self, place: int, line: npt.NDArray[np.uint8]) -> Lines:
+        """The line at `place`, counted likewise."""
+        return Lines([line], self.number(place))
 
 
 def line_blocks(path: str, stream: Refilling, *, whole: bool = True) -> Iterator[Lines]:

@@ -11,9 +11,7 @@ from lvmfast.corpus.codecs import is_fingerprint
 from lvmfast.corpus.columns import check_mapping, mapping_of_items, mapping_of_texts
 from lvmfast.corpus.dataset import ITEM_COLUMNS, Column, Dataset, SplitFile
 from lvmfast.corpus.formats import required_format
-from lvmfast.corpus.frames import InMemory
 from lvmfast.corpus.looks import LackingError
-from lvmfast.corpus.memory import open_memory
 from lvmfast.corpus.paths import Named, Paths, expanded, given_paths
 from lvmfast.corpus.payload import Payload, join
 from lvmfast.corpus.pointers import refuse_pointer
@@ -24,9 +22,10 @@ from lvmfast.threads import threads
 
 if TYPE_CHECKING:
     from lvmfast.corpus.fingerprint import Fingerprint
+    from lvmfast.corpus.frames import InMemory
 
 #: What a split is opened of.
-Given: TypeAlias = Paths | InMemory | Dataset
+Given: TypeAlias = "Paths | InMemory | Dataset"
 #: Objects whose footers or first blocks are fetched side by side.
 OPENED_AT_ONCE = 16
 
@@ -133,9 +132,9 @@ def _refuse_apart(files: Sequence[SplitFile]) -> None:
     if of_vectors and of_others:
         vectors, other = of_vectors[0].name, of_others[0].name
         raise DataError(
-            f"{vectors} has vectors alone, and {other} has none: files of one side stand behind each other; "
-            f"where rows belong together by position, give {vectors} alone and {other} as --train-ids, "
-            "--eval-ids, --train-texts or --eval-texts"
+            f"{vectors} has vectors alone, and {other} has none: files of one side are read one "
+            f"after the other; where rows belong together by position, give {vectors} alone and {other} as "
+            "--train-ids, --eval-ids, --train-texts or --eval-texts"
         )
 
 
@@ -150,7 +149,9 @@ def as_fingerprint(source: Any) -> Fingerprint | None:
     paths = given_paths(source)
     found = [os.fspath(path) for path in paths if is_fingerprint(path)]
     if found and len(paths) > 1:
-        raise DataError(f"{found[0]}: a fingerprint stands alone on its side; {len(paths)} paths were given")
+        raise DataError(
+            f"{found[0]}: a fingerprint must be the only path of its side; {len(paths)} paths were given"
+        )
     if not found:
         return None
     from lvmfast.corpus.fingerprint import open_fingerprint
@@ -243,6 +244,8 @@ def _opened(
                 raise
 
         return _each(opened, expansion.files), expansion.notes, leaked
+    from lvmfast.corpus.memory import open_memory
+
     file = open_memory(source, mapping, strict=strict)
     if file is None:
         what = "nothing" if isinstance(source, (list, tuple)) else type(source).__name__

@@ -24,6 +24,8 @@ from lvmfast.stores.ahead import Stage, in_lockstep
 _BUFFER_BYTES = 1 << 20
 #: Decoded at once where nothing tells how long the values are.
 _UNSEEN_ROWS = 64
+#: Of rows with texts that are decoded at a time: the memory of larger ones is fetched anew for each of them.
+_TEXTS_AT_ONCE = 4 << 20
 #: What pyarrow reads of the end of a file at first.
 _TAIL_BYTES = 64 << 10
 
@@ -118,7 +120,7 @@ class _Longest:
         rows, size = int(of_group.num_rows), int(of_group.total_byte_size)
         if not (self._fields or self._nested) or rows * size <= self._text_bytes:
             return rows or 1
-        stored = rows_of(self._text_bytes, file, group)
+        stored = rows_of(min(self._text_bytes, _TEXTS_AT_ONCE), file, group)
         if self._source.path is None:  # what was fetched ahead can be read once
             return min(stored, _UNSEEN_ROWS)
         return min([stored, *(self._of_field(field, group) for field in self._fields)])

@@ -252,8 +252,8 @@ def leaked_among(
             raise DataError(f"{path}: {why}; nothing is made of it")
         if not allow_leaked:
             raise DataError(
-                f"{path}: {why}; no score on it counts; allow_leaked=True or --allow-leaked reads it all the "
-                "same, and stamps the result LEAKED"
+                f"{path}: {why}; no score on it counts; allow_leaked=True or --allow-leaked reads it in "
+                "spite of this, and stamps the result LEAKED"
             )
         leaked.append(path)
     return tuple(leaked)

@@ -6,7 +6,7 @@ another format, is decoded once and held.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeGuard
@@ -95,17 +95,9 @@ class Sequences:
             DataError: a column is missing, there are no rows, or files come from different encoders; or
                 `dataset` is a fingerprint.
         """
-        dataset.require_rows("a fingerprint holds no vectors to train on")
-        for file in dataset.files:
-            missing = [column for column in _COLUMNS if column not in file.fields]
-            if missing:
-                raise DataError(
-                    f"{file.name}: {missing[0]}: sequences have {', '.join(_COLUMNS)} (and chunk_id); "
-                    "this file has no such field, or it needs --column"
-                )
-        check_same_encoder(dataset.provenance)
+        check_trainable(dataset, _COLUMNS, f"sequences have {', '.join(_COLUMNS)} (and chunk_id)")
         self.dataset = dataset
-        self.doc_ids, self.keys = _read_keys(dataset)
+        self.doc_ids, self.keys = read_keys(dataset)
         self.n = len(self.doc_ids)
         if not self.n:
             raise DataError(f"{dataset.files[0].name}: no rows")
@@ -134,6 +126,46 @@ class Sequences:
             DataError: a file was cut short in the meantime.
         """
         return self._gathered(rows, "targets", (self.dim,))
+
+    def inputs(self, rows: Rows) -> Vectors:
+        """What a model reads of (k,) rows: their `contexts`."""
+        return self.contexts(rows)
+
+    def before(self, rows: Rows, most: int) -> Vectors:
+        """(k, at most `most`, dim): up to so many chunks before each target; zeros in front of a document.
+
+        Where the files do not hold more than the windows, what of these is not longer than that.
+
+        Raises:
+            DataError: a file was cut short in the meantime.
+        """
+        numbers = self._chunks_before
+        if numbers is None:
+            return self.contexts(rows)[:, -most:]
+        assert self.windows is not None
+        found, row = [], self.windows[rows, -1]
+        for _ in range(most):
+            row = np.where(row < 0, -1, numbers[row])
+            if (row < 0).all():
+                break
+            found.append(row)
+        chunks = np.stack(found[::-1], 1)
+        wanted, place = np.unique(chunks, return_inverse=True)
+        vectors = self._chunks(np.maximum(wanted, 0))
+        vectors[wanted < 0] = 0
+        return vectors[place.reshape(chunks.shape)]
+
+    @cached_property
+    def _chunks_before(self) -> Rows | None:
+        """(m,) the chunk before each chunk of its document, -1 for none; None where that is not told."""
+        keys = self.chunk_keys
+        if keys is None:
+            return None
+        # A chunk that two files hold stands there once.
+        chunks, first, chunk = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        follows = (chunks[:-1, 0] == chunks[1:, 0]) & (chunks[:-1, 1] + 1 == chunks[1:, 1])
+        found = np.where(np.concatenate([[False], follows]), np.roll(first, 1), -1)
+        return found[chunk.reshape(-1)]
 
     def locate(self, row: int) -> tuple[str, int]:
         """The file of a row, and its place in there."""
@@ -188,6 +220,16 @@ class Sequences:
         """(m, dim) float32, every vector once, read when first asked for and then held."""
         return None if self.chunks is None else self.chunk_rows(0, self.chunks)
 
+    def _chunks(self, numbers: Rows) -> Vectors:
+        """(k, dim) float32: chunks by their ascending numbers."""
+        parts, first, found = self._matrices() or [], 0, []
+        for part in parts:
+            low, high = np.searchsorted(numbers, (first, first + len(part.keys)))
+            if low < high:
+                found.append(float32_rows(part.vectors.take(numbers[low:high] - first)))
+            first += len(part.keys)
+        return np.concatenate([np.empty((0, self.dim), np.float32), *found])
+
     def _matrices(self) -> list[_Windows] | None:
         parts = [part for part in self._parts if isinstance(part, _Windows)]
         return parts if len(parts) == len(self._parts) else None
@@ -230,7 +272,7 @@ def _opened(file: SplitFile) -> _Copies | _Windows:
         target, context = file.source("vector"), file.source("context")
         if isinstance(target, GatheredArray) and isinstance(context, GatheredArray):
             return _chunk_matrix(file, context)
-        if _by_row(target) and _by_row(context):
+        if by_row(target) and by_row(context):
             return _Copies(context.random_rows(), target.random_rows())
     vectors: list[Vectors] = []
     contexts: list[Vectors] = []
@@ -242,7 +284,8 @@ def _opened(file: SplitFile) -> _Copies | _Windows:
     return _Copies(HeldRows(np.concatenate(contexts)), HeldRows(np.concatenate(vectors)))
 
 
-def _by_row(source: ArraySource) -> TypeGuard[StoredArray]:
+def by_row(source: ArraySource) -> TypeGuard[StoredArray]:
+    """Whether any row of an array can be read without those before it."""
     return isinstance(source, StoredArray) and source.by_row
 
 
@@ -254,7 +297,7 @@ def _chunk_matrix(file: ArraysFile, context: GatheredArray) -> _Windows:
         assert isinstance(keys_source, GatheredArray)
         keys = _whole(keys_source.values)[:, :2].astype(np.int64)
         stored = context.values
-        vectors: RandomRows = stored.random_rows() if _by_row(stored) else HeldRows(_whole(stored))
+        vectors: RandomRows = stored.random_rows() if by_row(stored) else HeldRows(_whole(stored))
     return _Windows(vectors, keys, windows.astype(np.int64))
 
 
@@ -263,7 +306,23 @@ def _whole(source: ArraySource) -> npt.NDArray[Any]:
         return np.array(read(0, source.shape[0]))
 
 
-def _read_keys(dataset: Dataset) -> tuple[Rows, Rows]:
+def check_trainable(dataset: Dataset, columns: Sequence[Column], told: str) -> None:
+    """Holds every file to the columns that training needs, which `told` names in words, and to one encoder.
+
+    Raises:
+        DataError: a column is missing; files of different encoders; a fingerprint.
+    """
+    dataset.require_rows("a fingerprint holds no vectors to train on")
+    for file in dataset.files:
+        missing = [column for column in columns if column not in file.fields]
+        if missing:
+            raise DataError(
+                f"{file.name}: {missing[0]}: {told}; this file has no such field, or it needs --column"
+            )
+    check_same_encoder(dataset.provenance)
+
+
+def read_keys(dataset: Dataset) -> tuple[Rows, Rows]:
     """Documents numbered by first appearance (n,), a row without an id apart; and the ids (n, 2).
 
     Ids that are no integers stand as numbers by first appearance; a chunk that is not told is -1.

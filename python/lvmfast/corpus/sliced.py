@@ -60,7 +60,7 @@ def decoded_bytes(array: pa.Array) -> npt.NDArray[np.int64] | None:
             return None
         indices = np.asarray(array.indices.fill_null(0) if array.null_count else array.indices, np.int64)
         if len(indices) and not (indices.min() >= 0 and indices.max() < len(of_value)):
-            raise pa.ArrowInvalid("a value stands for an entry that its dictionary lacks")
+            raise pa.ArrowInvalid("a value points to an entry that its dictionary lacks")
         sizes = of_value[indices]
         return np.where(array.is_valid(), sizes, 0) if array.null_count else sizes
     if kind in _OFFSETS:

@@ -27,18 +27,18 @@ def decompressed(path: str | Source) -> Iterator[Refilling]:
     with (
         reading(source.name),
         source.open(in_order(source.info.size)) as raw,
-        _decoder(source.name, raw) as stream,
+        _decoder(source.name, raw, whole=True) as stream,
     ):
         yield stream
 
 
 @contextmanager
-def _decoder(path: str, raw: Any) -> Iterator[Refilling]:
+def _decoder(path: str, raw: Any, *, whole: bool) -> Iterator[Refilling]:
     codec = codec_of(path)
     if codec is None:
         yield raw
         return
-    with Decompressed(path, codec, raw) as stream:
+    with Decompressed(path, codec, raw, whole=whole) as stream:
         yield stream
 
 
@@ -62,7 +62,7 @@ def head(path: str | Source) -> Head:
         DataError: as `decompressed`.
     """
     source = as_source(path)
-    with reading(source.name), source.open() as raw, _decoder(source.name, raw) as stream:
+    with reading(source.name), source.open() as raw, _decoder(source.name, raw, whole=False) as stream:
         block = stream.read(_HEAD_BYTES)
         share = raw.tell() / raw.size() if block else 1.0
     return Head(block, len(block) < _HEAD_BYTES, min(1.0, share))

@@ -66,7 +66,7 @@ def open_webdataset(path: str | Source, mapping: dict[Column, str], *, strict: b
     source = as_source(path)
     path = source.name
     fields = _Fields(path, mapping, strict)
-    complete, guess = fields.look_at_samples(source, whole=False)
+    complete, guess, start = fields.look_at_samples(source, whole=False)
     if not complete and not by_sample():
         fields.look_at_samples(source, whole=True)
     columns, carried, watched = fields.columns(), fields.texts_named_context(), fields.unseen()
@@ -85,7 +85,7 @@ def open_webdataset(path: str | Source, mapping: dict[Column, str], *, strict: b
     file = TableFile.over(
         source, None, fields.schema(), scan, fields.mapping, strict=strict, rows_guess=guess
     )
-    file.notes += tuple(note for note in (fields.dead_end(), fields.shape) if note)
+    file.notes += tuple(note for note in (fields.dead_end(start, whole=complete), fields.shape) if note)
     return file
 
 
@@ -183,9 +183,10 @@ def _vector(where: str, content: bytes) -> Any:
 class _Fields(Fields):
     """The fields of the rows of an archive."""
 
-    def look_at_samples(self, source: Source, *, whole: bool) -> tuple[bool, int]:
-        """Looks at the first rows, or at all; whether these are all, and a guess at how many there are."""
+    def look_at_samples(self, source: Source, *, whole: bool) -> tuple[bool, int, list[dict[str, Any]]]:
+        """Looks at the first rows, or at all; whether these are all, a guess at how many, the first ones."""
         seen = rows = 0
+        start = []
         with decompressed(source) as stream, closing(samples(source.name, stream)) as found:
             for sample in found:
                 rows += 1
@@ -193,11 +194,10 @@ class _Fields(Fields):
                 row = {name: _listed(value) for name, value in sample.values.items()}
                 self._add(rows, row)
                 if not whole:
-                    self._sample.append(row)
+                    start.append(row)
                     if seen >= _HEAD_BYTES or rows == _HEAD_ROWS:
-                        return False, max(rows, rows * source.info.size // max(sample.stop, 1))
-        self._complete = not whole
-        return True, rows
+                        return False, max(rows, rows * source.info.size // max(sample.stop, 1)), start
+        return True, rows, start
 
 
 def _listed(value: Any) -> Any:

@@ -25,7 +25,7 @@ def check_near(near: str, threshold: float) -> None:
     if near not in get_args(Near):
         raise DataError(f"near: expected {' or '.join(get_args(Near))}, got {near!r}")
     if threshold != DEFAULT_THRESHOLD:
-        raise DataError(f"near: {near} stands for a threshold; leave out the threshold {threshold:g}")
+        raise DataError(f"near: {near} chooses the threshold; leave out the threshold {threshold:g}")
 
 
 def measured_threshold(near: Near, datasets: Iterable[Dataset], announce: Announce) -> float:

@@ -46,7 +46,7 @@ class Ledger:
     def begin(self, number: int) -> str:
         """Begins an item; says what is wrong with that, or nothing."""
         if self._ask("begun", number) > MOST_TRIES:
-            return f"{MOST_TRIES} workers died over one item, perhaps for want of memory: see Ray's logs"
+            return f"{MOST_TRIES} workers died over one item, perhaps because memory ran out: see Ray's logs"
         return ""
 
     def end(self, number: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lvmfast.corpus.budget import reading_within
 from lvmfast.corpus.dataset import Batch
 from lvmfast.corpus.vector_column import VectorColumn
 from lvmfast.engines.cluster import WORKER_BYTES, connected, workers
@@ -40,14 +41,14 @@ class SpanScanner:
 
     def __call__(self, item: dict[str, Any]) -> bytes:
         """The cut of a span."""
-        span, dataset = opened_span(item)
-        comparison, file = self._running.comparison, dataset.files[0]
-        self._running.turn(span.block)
-        columns = comparison.columns(self._running.streamed, span.block)
-        rows = memory.block_rows(dataset, columns, comparison.options)
-        for _ in self._running.take_span(span, file, span.batches(file, columns, rows)):
-            pass
-        return pack({}, self._running.cut())
+        comparison = self._running.comparison
+        with reading_within(None, comparison.options.threads):
+            span, dataset = opened_span(item)
+            file = dataset.files[0]
+            self._running.turn(span.block)
+            columns = comparison.columns(self._running.streamed, span.block)
+            rows = memory.block_rows(dataset, columns, comparison.options)
+            return pack({}, self._running.cut_of(span, file, span.batches(file, columns, rows)))
 
 
 class OnRay:

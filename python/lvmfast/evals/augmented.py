@@ -17,6 +17,7 @@ import numpy.typing as npt
 from lvmfast.corpus.dataset import Vectors
 from lvmfast.evals.density import WEIGHT, densities
 from lvmfast.evals.ranks import unit_rows
+from lvmfast.evals.request import Scores
 from lvmfast.evals.vectors import float_rows, usability
 from lvmfast.models.baselines import predict_baseline
 
@@ -32,11 +33,16 @@ def augmented_rows(pool: Vectors, neighbours: Sequence[int], *, threads: int = 0
     Raises:
         DataError: as `densities`.
     """
+    return with_densities(pool, densities(pool, neighbours, threads=threads), threads=threads)
+
+
+def with_densities(pool: Vectors, dense: Scores, *, threads: int = 0) -> Vectors:
+    """As `augmented_rows`, of densities (n, m) that are there already."""
     pool = float_rows("pool", pool)
     there = usability(pool, threads) == 0
-    rows = np.zeros((len(pool), pool.shape[1] + len(neighbours) + 1), np.float32)
+    rows = np.zeros((len(pool), pool.shape[1] + dense.shape[1] + 1), np.float32)
     rows[:, : pool.shape[1]] = np.where(there[:, None], unit_rows(pool), 0)
-    rows[:, pool.shape[1] : -1] = densities(pool, neighbours, threads=threads)
+    rows[:, pool.shape[1] : -1] = dense
     squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
     rows[:, -1] = np.where(there, np.sqrt(squares.max() - squares), 0)
     return rows

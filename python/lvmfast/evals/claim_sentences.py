@@ -28,10 +28,10 @@ def for_colleagues(found: Sequence[Claim], evaluations: Sequence[EvaluationFiles
     leaks = [c for c in found if c.standing == "invalid" and c.files and c.files[0].endswith(SUMMARY_FILE)]
     parts += [c.why for c in leaks[:1]]
     valid = [claim.text for claim in found if claim.standing == "valid"]
-    parts.append(f"What stands: {'; '.join(valid)}." if valid else "Nothing stands yet.")
+    parts.append(f"What can be said: {'; '.join(valid)}." if valid else "Nothing can be said yet.")
     waiting = [claim.text for claim in found if claim.standing == "pending"]
     if waiting:
-        parts.append(f"What waits: {'; '.join(waiting)}.")
+        parts.append(f"What cannot be said yet: {'; '.join(waiting)}.")
     return " ".join(parts)
 
 

@@ -30,7 +30,7 @@ from lvmfast.evals.claims_of_runs import of_history
 from lvmfast.evals.write import DETAILS_FILE, METRICS_FILE
 from lvmfast.leaks.findings import outcome_of
 from lvmfast.levels import LEVELS
-from lvmfast.models.config import BASELINES
+from lvmfast.models.config import AMN, BASELINES
 from lvmfast.parse import read_json
 from lvmfast.report.eval_sentences import figure, interval_text
 
@@ -108,14 +108,14 @@ def _absolute(evaluation: EvaluationFiles, record: Mapping[str, Any]) -> Iterato
     if untrained:
         start = evaluation.details["models"][model].get("residual")
         same = f", which repeats its baseline ({start})" if start else ""
-        text += f", of the model as it starts, untrained{same}"
-        why = f"its best epoch is 0: what is scored is the model before any training{same}"
+        text += f", of the model before any training{same}"
+        why = f"its best epoch is 0: this score is that of the model before any training{same}"
         yield Claim("invalid", f"{model} learned something from its training", why, files)
     elif not_above:
         text += "".join(f", {how} {', '.join(names)}" for how, names in not_above.items())
     if record["equals_oracle"]:
         names = ", ".join(record["equals_oracle"])
-        yield Claim("invalid", text, f"its {names} is the oracle's: it knows the answers", files)
+        yield Claim("invalid", text, f"its {names} equals that of the oracle, which knows the answers", files)
     elif status == LEAKED:
         reasons = "; ".join(evaluation.details["models"][model]["split"]["reasons"])
         yield Claim("invalid", f"{text}, as an absolute figure", f"the set leaked: {reasons}", files)
@@ -129,9 +129,9 @@ def _absolute(evaluation: EvaluationFiles, record: Mapping[str, Any]) -> Iterato
         said = f"{text}, on {unseen} that training never saw"
         yield Claim("valid", said, why, files, outside=not untrained)
     else:
-        why = {"undecided": "the fingerprint leaves rows undecided; a scan of the training set decides"}.get(
-            status, "nobody scanned the set against the training data, document by document"
-        )
+        why = {
+            "undecided": "the fingerprint leaves rows undecided; a scan of the training set would decide"
+        }.get(status, "the set was not scanned against the training data by document")
         yield Claim("pending", text, why, files)
 
 
@@ -180,7 +180,7 @@ def _between_runs(evaluation: EvaluationFiles, models: Sequence[str]) -> Iterato
                 continue
             hashes = {evaluation.details["models"][name]["train_hash"] for name in (model, other)}
             why = (
-                f"{PAIRED}; both were trained on the same data: the difference stands although no score does"
+                f"{PAIRED}; both were trained on the same data: the difference is valid, although no score is"
             )
             unequal = "they were trained on different data, and the set is not clean for both"
             doubt: tuple[Standing, str] | None = None if len(hashes) == 1 else ("pending", unequal)
@@ -203,7 +203,7 @@ def _compared(
     shown += f" {interval_text('R@5', found['interval'], signed=True)}"
     files = (evaluation.details_file,)
     if low is None or high is None or low <= 0 <= high:
-        why = "the interval holds zero: no difference is shown"
+        why = "the interval contains zero: no difference is shown"
         return Claim("pending", f"{model} and {other} differ: {shown}", why, files)
     text = f"{model} is {'better' if low > 0 else 'worse'} than {other}: {shown}"
     if doubt is not None and (low > 0 or other not in BASELINES):
@@ -250,28 +250,38 @@ def _of_scan(folder: Path) -> list[Claim]:
 
 
 def _waiting(evaluations: Sequence[EvaluationFiles]) -> Iterator[Claim]:
-    """What waits for phase 2: an evaluation on clean data."""
+    """What an evaluation asked about, and waits for phase 2: an evaluation on clean data."""
     clean = [e for e in evaluations if not e.leaked and any(r["split_status"] == CLEAN for r in e.records)]
+    with_amn = [
+        e for e in evaluations if any(stated.get("model") == AMN for stated in e.details["models"].values())
+    ]
     compared = [
         e
-        for e in clean
-        if any(stated.get("model") == "amn" for stated in e.details["models"].values())
-        and sum(stated["kind"] == "run" for stated in e.details["models"].values()) > 1
+        for e in with_amn
+        if e in clean and sum(stated["kind"] == "run" for stated in e.details["models"].values()) > 1
     ]
-    if not compared:
+    others = any(
+        stated["kind"] == "run" and stated.get("model") != AMN
+        for e in evaluations
+        for stated in e.details["models"].values()
+    )
+    asked = {e.details["gates_asked"] for e in evaluations}
+    if ((with_amn and others) or "stretch" in asked) and not compared:
         yield Claim(
             "pending",
             "how the model compares with the attention mixture network (AMN)",
             "no evaluation on clean data has both",
             tuple(e.file for e in clean),
         )
+    if "production" not in asked:
+        return
     production = [e for e in clean if e.details["gates_asked"] == "production"]
     if not production:
         why = "the production gates were not judged on clean data"
         yield Claim("pending", "the production gates", why, tuple(e.file for e in clean))
     judged = [e.details["gates"][e.details["chief"]]["production"]["verdict"] for e in production]
     if "passed" not in judged:
-        yield Claim("pending", "deployment", "it waits for the production gates, on clean data", ())
+        yield Claim("pending", "deployment", "the production gates were not passed on clean data", ())
 
 
 def _score(record: Mapping[str, Any]) -> str:

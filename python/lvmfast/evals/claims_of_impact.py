@@ -50,7 +50,7 @@ def _of_model(model: Mapping[str, Any], file: str) -> Iterator[Claim]:
     else:
         yield Claim("valid", f"{better}: a gain of {gain}", "the interval is above 0", (file,))
         if against is None:
-            why = "leaked items may be easier; a control that did not see them would tell"
+            why = "leaked items may be easier; only a control that did not see them can show that"
             yield Claim("pending", by_memory, why, (file,))
         elif against["verdict"] == "advantage":
             more = figure(model, against["leaked_minus_clean"]["difference"], signed=True)

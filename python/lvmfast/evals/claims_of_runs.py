@@ -22,18 +22,21 @@ def of_history(folder: Path) -> list[Claim]:
     rows = read_json(file)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{file}: expected a list of epochs")
-    return [*_untrained_best(folder), _early(folder, file, rows)]
+    untrained = _untrained_best(folder)
+    return [*untrained, _early(folder, file, rows, bool(untrained))]
 
 
-def _early(folder: Path, file: Path, rows: Sequence[Mapping[str, Any]]) -> Claim:
+def _early(folder: Path, file: Path, rows: Sequence[Mapping[str, Any]], untrained: bool) -> Claim:
     epochs = {row["epoch"]: row["val_cosine"] for row in rows if _has_cosine(row)}
     if 1 not in epochs or 2 not in epochs:
         why = "epochs 1 and 2 are not both in the history"
         return Claim("pending", f"{folder.name}: training improves by epoch 2", why, (str(file),))
     change = f"val_cosine {epochs[1]:.3f} to {epochs[2]:.3f}"
-    better = epochs[2] > epochs[1]
+    better = epochs[2] > epochs[1] and not untrained
     status = _status_of(folder)
     why = f"{change}, on the same validation data"
+    if untrained:
+        why += "; its best epoch is 0, the model before training"
     if status == LEAKED:
         why += "; that data was seen in training, so the figure itself counts for nothing"
     standing: Standing = "valid" if better else "invalid"
@@ -48,7 +51,8 @@ def _untrained_best(folder: Path) -> list[Claim]:
         raise DataError(f"{file}: expected a JSON object, got {type(best).__name__}")
     if best.get("epoch") != 0:
         return []
-    why = f"no epoch was better by {best.get('by', 'what it was chosen by')} than the model as it starts"
+    by = best.get("by", "figure by which epochs are compared")
+    why = f"no epoch is shown to have a better {by} than the model had before training"
     return [Claim("invalid", f"{folder.name} learned something from its training", why, (str(file),))]
 
 

@@ -1,12 +1,13 @@
-"""The models of an evaluation: the runs that are named, the AMN beside them, and every baseline."""
+"""The models of an evaluation: the runs that are named, an AMN that gates ask about, every baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from lvmfast.corpus.sequences import Sequences
@@ -15,15 +16,18 @@ from lvmfast.evals.judgement import check_phase_1
 from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.predictors import Predictor, baseline, is_baseline_name, load_run, stated_mix
 from lvmfast.evals.queries import Queries
+from lvmfast.gates import Gate
 from lvmfast.models.baselines import CANDIDATES, evenly_spaced, fit_lag_mix
 from lvmfast.models.checkpoint import BEST
-from lvmfast.models.config import LAG_MIX_DENSITY
-
-AMN = "amn"
+from lvmfast.models.config import AMN, LAG_MIX_DENSITY
 
 
-def open_runs(options: EvalOptions, queries: Queries) -> tuple[list[Predictor], list[str]]:
-    """The runs that are named and, but in phase 1, the AMN beside them; with it what there is to say.
+def open_runs(
+    options: EvalOptions, queries: Queries, sets: Mapping[str, Sequence[Gate]]
+) -> tuple[list[Predictor], list[str]]:
+    """The runs that are named, and with them what there is to say.
+
+    Where a gate of `sets` compares with an AMN, the one beside them joins, except in phase 1.
 
     Raises:
         DataError: nothing is named, a run cannot be opened, or phase 1 cannot compare the runs.
@@ -37,16 +41,22 @@ def open_runs(options: EvalOptions, queries: Queries) -> tuple[list[Predictor], 
     if options.phase == 1:
         check_phase_1(runs)
         return runs, []
+    if not any(gate.over == AMN for gates in sets.values() for gate in gates):
+        return runs, []
     amn, closed = _amn_beside(runs, queries, options)
     notes = []
     if amn is not None:
         runs = _named_apart([*runs, amn])
         notes.append(
-            f"{runs[-1].name}: not named, but found at {amn.run}: an AMN with the same training fingerprint"
+            f"{runs[-1].name}: was not named, but was found at {amn.run}: it is an AMN with the same "
+            "training fingerprint"
         )
     if closed:
         which = ", ".join(map(str, closed[:3])) + (f" and {len(closed) - 3} more" if len(closed) > 3 else "")
-        notes.append(f"{which}: beside a run, and none that opens for this set: an AMN there is not compared")
+        notes.append(
+            f"{which}: in the folder beside a run, but cannot be opened as a run for this set, so an AMN "
+            "there is not compared"
+        )
     return runs, notes
 
 
@@ -63,7 +73,13 @@ def with_baselines(
     fitted = ("lag-mix", LAG_MIX_DENSITY)
     if weights is not None:
         return [*found, *(baseline(name, weights) for name in fitted)], []
-    why = "lag-mix needs training windows to fit its weights on: --train names them"
+    why = f"lag-mix needs a weight for each of the {queries.sequences.length} vectors of a window"
+    if options.train is not None:
+        why += ", and --train has no windows to fit them to"
+    elif any(run.most is not None for run in runs):
+        why += ", which runs of --layout documents do not have: --train with a file of such windows fits them"
+    else:
+        why += ": --train with the training windows fits them"
     if any(name in options.models for name in fitted):
         raise DataError(why)
     return found, [f"no {' and no '.join(fitted)}: {why}"]
@@ -125,7 +141,7 @@ def _amn_beside(
 def _lag_mix_weights(
     train: Sequences | None, runs: Sequence[Predictor], queries: Queries
 ) -> npt.NDArray[Any] | None:
-    """The weights of the lag mix: fitted on `train`, else those that a run states; None where neither does.
+    """The weights of the lag mix: fitted on `train`, else those that a run states for windows as long.
 
     Raises:
         DataError: `train` does not fit the queries.
@@ -138,5 +154,12 @@ def _lag_mix_weights(
                 f"got {train.length} of {train.dim}"
             )
         rows = evenly_spaced(train.n, CANDIDATES)
-        return fit_lag_mix(train.contexts(rows), train.targets(rows))
-    return next((mix for run in runs if (mix := stated_mix(run)) is not None), None)
+        contexts, targets = train.contexts(rows), train.targets(rows)
+        finite = np.isfinite(contexts).all((1, 2)) & np.isfinite(targets).all(1)
+        if len(rows) and not finite.any():
+            raise DataError(
+                f"{train.dataset.files[0].name}: every window has values that are NaN or infinite"
+            )
+        return fit_lag_mix(contexts[finite], targets[finite])
+    mixes = (mix for run in runs if (mix := stated_mix(run)) is not None)
+    return next((mix for mix in mixes if len(mix) == queries.sequences.length), None)

@@ -60,6 +60,22 @@ def densities(pool: Vectors, neighbours: Sequence[int], *, threads: int = 0) -> 
     return found
 
 
+class KnownDensities:
+    """The densities of a pool's rows, each made once: they cost the square of the pool."""
+
+    def __init__(self, pool: Vectors) -> None:
+        """Of (n, d) rows; none are made yet."""
+        self._pool = pool
+        self._made: dict[int, Scores] = {}
+
+    def of(self, neighbours: Sequence[int], *, threads: int = 0) -> Scores:
+        """As `densities`; one search for all that were not asked for before."""
+        if missing := [k for k in dict.fromkeys(neighbours) if k not in self._made]:
+            made = densities(self._pool, missing, threads=threads)
+            self._made.update(zip(missing, made.T, strict=True))
+        return np.stack([self._made[k] for k in neighbours], axis=1)
+
+
 def _mean_of_all(rows: Vectors, threads: int) -> Scores:
     """(n,) the mean cosine of each row with all others: with their sum, less its own."""
     total = np.zeros(rows.shape[1])

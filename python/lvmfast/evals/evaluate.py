@@ -31,8 +31,8 @@ from lvmfast.evals.latency import SHARE, latency, median, parted_note
 from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import Pool, Space, build_pool
 from lvmfast.evals.predictors import Predictor, emit, open_train
-from lvmfast.evals.queries import DEFAULT_EVAL, Queries, open_queries
-from lvmfast.evals.reordering import open_reorderings, reordered
+from lvmfast.evals.queries import Queries, open_queries
+from lvmfast.evals.reordering import open_reorderings, reordered, with_fitted_to
 from lvmfast.evals.scanned import refuse_leaks, scan_runs
 from lvmfast.evals.scored_pools import direction, pools_as_scored
 from lvmfast.evals.scoring import Bootstrap
@@ -41,13 +41,14 @@ from lvmfast.evals.stated import eval_stated, model_stated, pool_stated
 from lvmfast.evals.table import COPY_LAST, by_document, differences, records, score_all
 from lvmfast.evals.variants import AS_IS, FITTED_ELSEWHERE, Variant
 from lvmfast.evals.ways import Index, Way, open_indexes
-from lvmfast.leaks.progress import Progress, silent
+from lvmfast.leaks.progress import Progress
 from lvmfast.models.config import LAG_MIX_DENSITY
+from lvmfast.report.progress import shown
 
 
 def evaluate(
     checkpoint: str | PathLike[str] | None,
-    eval_npz: Any = DEFAULT_EVAL,
+    eval_npz: Any,
     *,
     payload: Any = None,
     pools: Sequence[str] = ("eval",),
@@ -59,6 +60,7 @@ def evaluate(
     gate_domains: str | None = None,
     approximate: str | None = None,
     gates: str | None = None,
+    max_p95: float | None = None,
     phase: int | None = None,
     device: str = "cpu",
     form: str | None = None,
@@ -67,7 +69,7 @@ def evaluate(
     resamples: int = Bootstrap.resamples,
     seed: int = 0,
     threads: int = 0,
-    progress: Progress = silent,
+    progress: Progress | bool = False,
 ) -> Evaluation:
     """Scores models on an evaluation set, after scanning it against what they were trained on.
 
@@ -88,6 +90,7 @@ def evaluate(
         approximate: also retrieve through the FAISS index of this factory string, such as ``IVF256,Flat``
             or ``HNSW32``, and state its recall against the exact search (extra `faiss`).
         gates: a set (minimum, target, production, stretch, honest) or a file of gates that decides.
+        max_p95: milliseconds; one more gate beside `gates`: the 95th percentile of a query's time, at most.
         phase: 1 compares two runs on one split, and its verdict is about their difference alone; 2 takes
             absolute figures, on a clean split only.
         device: where checkpoints and searches run: cpu, cuda or cuda:N.
@@ -97,21 +100,24 @@ def evaluate(
         resamples: bootstrap samples.
         seed: of the bootstrap.
         threads: 0 for one per available core.
-        progress: called as (phase, rows done, rows in all or None).
+        progress: True shows how far it is; or what is called as (phase, rows done, rows in all or None).
 
     Raises:
         LeakError: the set was seen in training, and `allow_leaked` was not given.
         DataError: bad input, or a failed audit.
     """
-    return _evaluated(EvalOptions(**locals()))
+    given = locals()
+    with shown(progress) as told:
+        return _evaluated(EvalOptions(**{**given, "progress": told}))
 
 
 def _evaluated(options: EvalOptions) -> Evaluation:
     began = time.perf_counter()
-    sets = open_gates(options.gates)
+    sets = open_gates(options)
     queries = open_queries(options.eval_npz, columns=options.columns, allow_leaked=options.allow_leaked)
     reorderings = open_reorderings(options, queries)
-    runs, said = open_runs(options, queries)
+    runs, said = open_runs(options, queries, sets)
+    options = with_fitted_to(options, reorderings, runs)
     given = open_payload(options, queries)
     for info in (run.checkpoint for run in runs if run.checkpoint is not None):
         info.check_encoder({} if given.vectors is None else given.vectors.provenance)

@@ -1,4 +1,4 @@
-"""A linear model over a payload as plain vectors, for any index of inner products or of cosines."""
+"""A model that takes densities off, and a payload, as vectors for any index of products or cosines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def export_linear(
     """Writes `out`, an npz of augmented vectors (`evals/augmented.py`), and perhaps a FAISS index beside it.
 
     Args:
-        run: the folder of a run of model linear, or a checkpoint.
+        run: the folder of a run of model linear or of residual linear, or a checkpoint.
         payload: vectors by (doc_id, chunk_id), as for the pool corpus.
         out: the file; docs/models.md lists its arrays.
         queries: sequences whose windows become augmented queries in the same file.
@@ -61,12 +61,13 @@ def export_linear(
         OSError: it cannot be written; what stood there still does.
     """
     model, info = load_model(run)
-    from lvmfast.models.linear import Linear
+    from lvmfast.models.on_linear import scorer_of
 
-    if not isinstance(model, Linear):
+    scorer = scorer_of(model)
+    if scorer is None:
         raise DataError(
-            f"{info.path}: expected a run of model linear, got {info.config.model}: it predicts a vector, "
-            "and an index of the payload as it is serves it"
+            f"{info.path}: expected a run of model linear or of residual linear, got {info.config.model}: "
+            "it predicts a vector, so the vectors of the payload can be indexed as they are"
         )
     dataset = load_split(payload)
     pool = load_vector_payload(dataset)
@@ -74,7 +75,7 @@ def export_linear(
     there = np.flatnonzero(usability(pool.vectors, threads) == 0)
     vectors = augmented_rows(pool.vectors[there], model.neighbours, threads=threads)
     doc_ids, chunk_ids = _ids(dataset, pool)
-    of_places, of_densities = (weights.detach().numpy() for weights in model.weights)
+    of_places, of_densities = (weights.detach().numpy() for weights in scorer.weights)
     arrays: dict[str, npt.NDArray[Any]] = {
         "vectors": vectors,
         "doc_id": doc_ids[there],

@@ -94,8 +94,8 @@ def open_source(source: str, train: Sequences | None, *, seed: int = 0) -> Domai
         )
     if train is None:
         raise DataError(
-            f"gate by domain: {source} are fitted to training chunks: --train names the training set "
-            "(a fingerprint holds no vectors)"
+            f"gate by domain: {source} are fitted to training chunks: --train names the training set, "
+            "with its windows (a fingerprint holds no vectors)"
         )
     return clusters(fit_domains(training_chunks(train), int(given), seed=seed))
 

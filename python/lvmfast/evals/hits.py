@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lvmfast import _core
 from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
 from lvmfast.corpus.failures import reading
+from lvmfast.corpus.guises import MOST_BYTES, PLAIN_TEXT, begins_as
 from lvmfast.corpus.load import load_split
 from lvmfast.errors import DataError
 from lvmfast.evals.bootstrap import RESAMPLES, Interval
@@ -92,7 +93,7 @@ def load_hits(path: str | Path) -> Hits:
     seen: dict[int, int] = {}
     for query, number in zip(queries, lines, strict=True):
         if query in seen:
-            raise DataError(f"{name}: line {number}: query_idx {query} stands in line {seen[query]} already")
+            raise DataError(f"{name}: line {number}: query_idx {query} is already in line {seen[query]}")
         seen[query] = number
     told = [truth for truth in truths if truth is not None]
     if told and len(told) < len(truths):
@@ -126,7 +127,7 @@ def load_truth(path: str | Path, payload: str | Path | None = None, *, allow_lea
     twice = np.flatnonzero(slots != np.arange(len(slots)))
     if len(twice):
         raise DataError(
-            f"{payload}: row {twice[0]}: its (doc_id, chunk_id) stands in row {slots[twice[0]]} already"
+            f"{payload}: row {twice[0]}: its (doc_id, chunk_id) is already in row {slots[twice[0]]}"
         )
     row = table.find(keys)
     missing = np.flatnonzero(row < 0)
@@ -256,6 +257,17 @@ def _targets(dataset: Dataset) -> Vectors:
 
 
 def _records(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file of JSON lines, with their line numbers.
+
+    Raises:
+        DataError: it is none, or a line is broken.
+    """
+    with reading(name), open(name, "rb") as file:
+        seen = begins_as(file.read(MOST_BYTES))
+        if seen not in (None, PLAIN_TEXT):
+            raise DataError(
+                f"{name}: expected JSON lines (.jsonl), an object per query; the file begins as {seen}"
+            )
     with reading(name), open(name, "rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -308,7 +320,7 @@ def _score_list(where: str, record: dict[str, Any], rows: int) -> npt.NDArray[np
     if (np.diff(scores) > 0).any():
         place = int(np.flatnonzero(np.diff(scores) > 0)[0])
         raise DataError(
-            f"{where}: scores must not ascend: {scores[place]} stands before {scores[place + 1]} "
+            f"{where}: scores must not ascend: {scores[place]} comes before {scores[place + 1]} "
             "(are they distances?)"
         )
     return scores

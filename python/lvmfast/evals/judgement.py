@@ -12,7 +12,8 @@ from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.predictors import Predictor
 from lvmfast.evals.split_status import Status
 from lvmfast.evals.variants import Variant
-from lvmfast.gates import SETS, Gate, Verdicts, gate_set, judge
+from lvmfast.gates import SETS, Gate, Verdicts, gate_set, judge, latency_gate
+from lvmfast.models.config import AMN
 
 HONEST = "honest"
 #: The metrics on which phase 1 compares two runs; the first one decides.
@@ -83,21 +84,24 @@ def rivals_of(runs: Sequence[Predictor], phase: int | None) -> dict[str, str]:
     """The names under which gates ask for other models: `amn`, and in phase 1 `ar`, the first run."""
     found: dict[str, str] = {}
     for run in runs:
-        if run.checkpoint is not None and run.checkpoint.config.model == "amn":
-            found.setdefault("amn", run.name)
+        if run.checkpoint is not None and run.checkpoint.config.model == AMN:
+            found.setdefault(AMN, run.name)
     if phase == 1:
         found["ar"] = runs[0].name
     return found
 
 
-def open_gates(gates: str | None) -> Mapping[str, Sequence[Gate]]:
-    """The sets to judge: the honest one always, and what was asked for.
+def open_gates(options: EvalOptions) -> Mapping[str, Sequence[Gate]]:
+    """The sets to judge: the honest one always, and what was asked for, with the latency that was.
 
     Raises:
         DataError: there is no such set or file.
     """
-    asked = {} if gates is None else {str(gates): gate_set(gates)}
-    return {**asked, HONEST: SETS[HONEST]}
+    if options.gates is None:
+        return {HONEST: SETS[HONEST]}
+    speed = () if options.max_p95 is None else (latency_gate(options.max_p95),)
+    asked = {str(options.gates): (*gate_set(options.gates), *speed)}
+    return {**asked, HONEST: asked.get(HONEST, SETS[HONEST])}
 
 
 def judge_all(

@@ -51,7 +51,7 @@ def latency(
     known, is taken out as it is in scoring.
     """
     rows = evenly_spaced(queries.n, TIMED)
-    windows = queries.sequences.contexts(rows)
+    windows, seen = queries.sequences.contexts(rows), predictor.contexts(queries.sequences, rows)
     context = None if pool.context is None else pool.context[rows]
     taken: list[tuple[int, int]] = []
     began = time.perf_counter()
@@ -65,7 +65,7 @@ def latency(
         place = turn % len(rows)
         exclude = None if context is None else context[place : place + 1]
         start, used = time.perf_counter_ns(), time.process_time_ns()
-        predicted = predictor.predict(windows[place : place + 1])
+        predicted = predictor.predict(seen[place : place + 1])
         domain = 0 if way.domain is None else int(way.domain(predicted, rows[place : place + 1])[0])
         found = way.indexes[domain].top_k(predicted, exclude) if domain in way.indexes else None
         if way.order is not None and found is not None:
@@ -106,7 +106,8 @@ def parted_note(timed: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return []
     model, found = max(parted.items(), key=lambda item: float(item[1]["P50"]))
     return [
-        f"latency: {', '.join(parted)}: wall time is more than {PARTED:g} times processor time ({model}: "
-        f"{found['P50']:.2f} ms a query, {found['cpu_P50']:.2f} ms of processor): other work held the "
-        "processor, and P50, P95 and P99 say more of the machine than of the model"
+        f"latency: {', '.join(parted)}: all timed queries together took more than {PARTED:g} times their "
+        f"processor time (medians of {model}: {found['P50']:.2f} ms, {found['cpu_P50']:.2f} ms of processor"
+        "): other work kept the processor busy, and P50, P95 and P99 say more about the machine than about "
+        "the model"
     ]

@@ -9,7 +9,6 @@ from typing import Any
 
 from lvmfast.errors import DataError
 from lvmfast.evals.pools import POOLS, PoolName
-from lvmfast.evals.queries import DEFAULT_EVAL
 from lvmfast.evals.scoring import Bootstrap
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress, silent
@@ -20,7 +19,7 @@ class EvalOptions:
     """The arguments of `evaluate`, which says what each of them means."""
 
     checkpoint: str | PathLike[str] | None = None
-    eval_npz: Any = DEFAULT_EVAL
+    eval_npz: Any = None
     payload: Any = None
     pools: Sequence[str] = ("eval",)
     compare: Sequence[str | PathLike[str]] = ()
@@ -31,6 +30,7 @@ class EvalOptions:
     gate_domains: str | None = None
     approximate: str | None = None
     gates: str | None = None
+    max_p95: float | None = None
     phase: int | None = None
     device: str = "cpu"
     form: str | None = None
@@ -51,6 +51,10 @@ class EvalOptions:
             raise DataError(f"phase: expected 1 or 2, got {self.phase}")
         if self.phase == 2 and self.allow_leaked:
             raise DataError("phase 2: absolute figures, on a clean split only: --allow-leaked is for phase 1")
+        if self.max_p95 is not None and not self.max_p95 > 0:
+            raise DataError(f"max-p95: expected milliseconds above 0, got {self.max_p95:g}")
+        if self.max_p95 is not None and self.gates is None:
+            raise DataError("max-p95: it needs --gates: a latency alone says nothing about a model")
         asked = [name for name in VARIANTS if getattr(self, name) is not None]
         if asked and all(pool == "same-doc" for pool in self.pool_names):
             raise DataError(

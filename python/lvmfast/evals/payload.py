@@ -54,7 +54,7 @@ def load_vector_payload(dataset: Dataset) -> VectorPayload:
         twice = int(np.flatnonzero(~newly_inserted(slots, 0))[0])
         first = int(np.flatnonzero(slots == slots[twice])[0])
         raise DataError(
-            f"{name}: {len(keys) - len(table)} keys stand there more than once; the first: rows {first} and "
+            f"{name}: {len(keys) - len(table)} keys occur more than once; the first: rows {first} and "
             f"{twice} have the same (doc_id, chunk_id)"
         )
     return VectorPayload(name, keys, vectors, dataset.provenance, dataset.leaked, table)

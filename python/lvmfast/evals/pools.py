@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.finite import finite_rows
 from lvmfast.corpus.keys import Keys
 from lvmfast.errors import DataError
+from lvmfast.evals.density import KnownDensities
 from lvmfast.evals.metrics import CONTAINS
 from lvmfast.evals.payload import VectorPayload, truth_rows
 from lvmfast.evals.queries import PRECEDING, Queries
@@ -45,6 +48,11 @@ class Pool:
     documents: tuple[Rows, Rows] | None  #: of queries (q,) and candidates (n,), where one sees its own alone
     notes: tuple[str, ...] = ()
     neighbours: tuple[int, ...] = ()  #: densities that stand behind the vectors, where they are augmented
+
+    @cached_property
+    def densities(self) -> KnownDensities:
+        """Those of its rows, for all that take density off."""
+        return KnownDensities(self.vectors)
 
     @property
     def space(self) -> Space:
@@ -98,6 +106,15 @@ def build_pool(name: PoolName, queries: Queries, payload: VectorPayload | None) 
             raise DataError(f"{queries.name}: pool same-doc needs doc_id and chunk_id of every row")
         documents = _documents(queries.keys, keys)
     context, notes = _context_rows(queries, keys, vectors, truth)
+    finite = finite_rows(vectors)
+    if (odd := np.flatnonzero(~finite[truth])).size:
+        raise DataError(
+            f"pool {name}: the vector that query {odd[0]} is to find, row {truth[odd[0]]} of the pool, has "
+            f"values that are NaN or infinite (such queries: {odd.size:,} of {len(truth):,}); embed it again"
+        )
+    if lost := int(np.count_nonzero(~finite)):
+        rows = "1 row that is" if lost == 1 else f"{lost:,} rows that are"
+        notes += (f"pool {name}: {rows} NaN or infinite, which nothing finds",)
     pool = Pool(name, vectors, keys, truth, context, documents, notes)
     if name != "same-doc" and len(vectors) <= DEPTH:
         raise DataError(

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from lvmfast import _core
 from lvmfast.corpus import load_split
-from lvmfast.corpus.dataset import Vectors
+from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.load import as_fingerprint
-from lvmfast.corpus.sequences import Sequences, open_sequences
+from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError, missing_extra
 from lvmfast.evals.augmented import lag_mix_density
 from lvmfast.evals.density import NEIGHBOURS
@@ -48,6 +48,11 @@ class Predictor:
     weights: tuple[float, ...] | None = None  #: of the lag mix, oldest first
     checkpoint: CheckpointInfo | None = None  #: None for a baseline
     run: Path | None = None  #: the folder of the run, where there is one
+    most: int | None = None  #: chunks of a document that it sees; None: the windows of the queries
+
+    def contexts(self, sequences: Sequences, rows: Rows) -> Vectors:
+        """(k, length, dim): what it sees of (k,) queries."""
+        return sequences.contexts(rows) if self.most is None else sequences.before(rows, self.most)
 
     @property
     def is_baseline(self) -> bool:
@@ -85,17 +90,21 @@ def load_run(path: str | PathLike[str], queries: Queries, options: EvalOptions) 
     model, info = load_model(path, options.device, options.form)
     stated = (info.config.dim, info.config.length)
     given = (queries.sequences.dim, queries.sequences.length)
-    if stated != given:
+    of_documents = info.config.layout == "documents"
+    if stated[0] != given[0] or (stated != given and not of_documents):
         raise DataError(
             f"{info.path or path}: expected windows of {stated[1]} vectors of {stated[0]} values, "
             f"got {given[1]} of {given[0]} in {queries.name}"
         )
     info.check_encoder(queries.provenance)
 
-    each = 2 * sum(parameter.numel() for parameter in model.parameters()) * info.config.length
+    each = 2 * sum(parameter.numel() for parameter in model.parameters())
 
     def predict(contexts: Vectors) -> Vectors:
-        with torch.inference_mode(), torch_threads(options.threads or worthwhile(each * len(contexts))):
+        with (
+            torch.inference_mode(),
+            torch_threads(options.threads or worthwhile(each * contexts.shape[0] * contexts.shape[1])),
+        ):
             window = torch.from_numpy(np.ascontiguousarray(contexts)).to(options.device)  # (n, length, dim)
             predicted: Vectors = model.queries(window).float().cpu().numpy()  # (n, dim)
         return predicted
@@ -109,6 +118,7 @@ def load_run(path: str | PathLike[str], queries: Queries, options: EvalOptions) 
         form=model.form,
         checkpoint=info,
         run=folder,
+        most=info.config.length if of_documents else None,
     )
 
 
@@ -133,9 +143,10 @@ def emit(predictor: Predictor, queries: Queries, progress: Callable[[str, int, i
     """
     n, dim = queries.n, queries.sequences.dim + len(predictor.neighbours) + bool(predictor.neighbours)
     out = np.empty((n, dim), np.float32)
-    for start in range(0, n, BATCH):
-        rows = np.arange(start, min(n, start + BATCH))
-        predicted = predictor.predict(queries.sequences.contexts(rows))
+    batch = BATCH if predictor.most is None else max(1, BATCH * queries.sequences.length // predictor.most)
+    for start in range(0, n, batch):
+        rows = np.arange(start, min(n, start + batch))
+        predicted = predictor.predict(predictor.contexts(queries.sequences, rows))
         if predicted.shape != (len(rows), dim):
             raise DataError(
                 f"{predictor.name}: expected predictions of {(len(rows), dim)}, got {predicted.shape}"
@@ -153,7 +164,7 @@ def emit(predictor: Predictor, queries: Queries, progress: Callable[[str, int, i
 
 def stated_mix(run: Predictor) -> npt.NDArray[Any] | None:
     """The weights of the lag mix that a run states."""
-    weights = _run_stated(run).get("lag_mix")
+    weights = _run_stated(run.run).get("lag_mix")
     return None if weights is None else np.asarray(weights, np.float64)
 
 
@@ -162,7 +173,7 @@ def trained_on(run: Predictor, train: Any, *, alone: bool = False) -> bool:
 
     With `alone` there must be no others.
     """
-    files = _run_stated(run).get("files", {}).get("train", [])
+    files = _run_stated(run.run).get("files", {}).get("train", [])
     hashes = {file.get("blake3") for file in files}
     if not hashes:
         return False
@@ -173,29 +184,30 @@ def trained_on(run: Predictor, train: Any, *, alone: bool = False) -> bool:
     return hashes == there if alone else hashes <= there
 
 
-def training_files(run: Predictor) -> list[str] | None:
-    """The files that a run says it was trained on, where all of them are still there."""
+def training_files(run: Path | None) -> list[str] | None:
+    """The files that the run in a folder says it was trained on, where all of them are still there."""
     files = _run_stated(run).get("files", {}).get("train", [])
     paths = [file.get("path") for file in files]
     return paths if paths and all(path is not None and Path(path).is_file() for path in paths) else None
 
 
-def _run_stated(run: Predictor) -> dict[str, Any]:
+def _run_stated(run: Path | None) -> dict[str, Any]:
     """What run.json says; nothing for a checkpoint without a run."""
-    if run.run is None:
+    if run is None or not (run / RUN).is_file():
         return {}
-    stated = read_json(run.run / RUN)
+    stated = read_json(run / RUN)
     if not isinstance(stated, dict):
-        raise DataError(f"{run.run / RUN}: expected a JSON object, got {type(stated).__name__}")
+        raise DataError(f"{run / RUN}: expected a JSON object, got {type(stated).__name__}")
     return stated
 
 
 def open_train(train: Any, columns: Any = None) -> Sequences | None:
-    """The sequences of `--train`; None where it is a fingerprint, which holds no vectors.
+    """The sequences of `--train`; None where it holds no windows, as a fingerprint or a file of chunks.
 
     Raises:
         DataError: it cannot be opened.
     """
     if train is None or as_fingerprint(train) is not None:
         return None
-    return open_sequences(train, columns=columns, allow_leaked=True)
+    dataset = load_split(train, columns=columns, allow_leaked=True)
+    return Sequences(dataset) if {"vector", "context"} <= dataset.columns else None

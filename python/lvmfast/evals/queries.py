@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lvmfast.corpus.dataset import Column, Dataset, Rows, Vectors
+from lvmfast.corpus.finite import check_finite
 from lvmfast.corpus.keys import Keys, Valid, pair_keys
 from lvmfast.corpus.sequences import Sequences, open_sequences
-from lvmfast.errors import DataError
-
-#: Where a comprehensive evaluation of this kind keeps its clean set.
-DEFAULT_EVAL = "artifacts/lvm/eval_clean_disjoint.npz"
 
 #: How the keys of a window's vectors are known.
 STATED, PRECEDING = "stated", "preceding chunk ids"
@@ -67,14 +63,10 @@ def open_queries(
 
     Raises:
         DataError: it is not there, lacks doc_id, vector or context, is broken, or is quarantined and that
-            was not allowed.
+            was not allowed; or a vector of it is NaN or infinite.
     """
-    if isinstance(source, (str, os.PathLike)) and source == DEFAULT_EVAL and not os.path.exists(source):
-        raise DataError(
-            f"{source}: no such file: name the evaluation set with --eval-npz PATH "
-            "(docs/evaluation.md says how to make one that no training saw)"
-        )
     sequences = open_sequences(source, columns=columns, allow_leaked=allow_leaked)
+    check_finite(sequences, np.arange(sequences.n))
     keys, names = keys_of(sequences.dataset)
     contexts, known = None, None
     if keys is not None:

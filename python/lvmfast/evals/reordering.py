@@ -12,10 +12,11 @@ from lvmfast.corpus.dataset import Rows, Vectors
 from lvmfast.corpus.provenance import check_same_encoder
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
-from lvmfast.evals.density import density, final_ranks, rerank_by_density
+from lvmfast.evals.density import NEIGHBOURS, final_ranks, rerank_by_density
 from lvmfast.evals.fit import trained_hash
 from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.pools import DEPTH, Pool
+from lvmfast.evals.predictors import Predictor, open_train, training_files
 from lvmfast.evals.queries import Queries
 from lvmfast.evals.request import Scores, TopK
 from lvmfast.evals.rerank import load_reranker
@@ -34,6 +35,9 @@ class Reordering:
     label: str  #: behind a model's name
     order: Callable[[Pool, Scores, int], Order]  #: of a pool, its rows' densities and threads
     fitted_to: str | None = None  #: BLAKE3 of the chunks it was fitted to; None where nothing was fitted
+    neighbours: tuple[
+        int, ...
+    ] = ()  #: densities that the models take off by themselves whose lists it orders
 
 
 def by_density(weight: float) -> Reordering:
@@ -67,7 +71,7 @@ def by_reranker(path: str, queries: Queries, depth: int, *, allow_leaked: bool =
         )
     check_same_encoder({path: reranker.stated.get("provenance", {})}, queries.provenance)
     if reranker.stated.get("leak_status") != "clean" and not allow_leaked:
-        raise DataError(f"{path}: fitted to a quarantined file: --allow-leaked uses it all the same")
+        raise DataError(f"{path}: fitted to a quarantined file: --allow-leaked uses it in spite of this")
 
     def order(pool: Pool, densities: Scores, threads: int) -> Order:
         def reranked(found: TopK, windows: Vectors) -> TopK:
@@ -77,7 +81,8 @@ def by_reranker(path: str, queries: Queries, depth: int, *, allow_leaked: bool =
 
         return reranked
 
-    return Reordering("rerank", order, fitted_to=str(reranker.stated.get("train_hash")))
+    neighbours = tuple(reranker.stated.get("neighbours", ()))
+    return Reordering("rerank", order, str(reranker.stated.get("train_hash")), neighbours)
 
 
 def open_reorderings(options: EvalOptions, queries: Queries) -> list[Reordering]:
@@ -92,6 +97,24 @@ def open_reorderings(options: EvalOptions, queries: Queries) -> list[Reordering]
     return found
 
 
+def with_fitted_to(
+    options: EvalOptions, reorderings: Sequence[Reordering], runs: Sequence[Predictor]
+) -> EvalOptions:
+    """The options; as `train`, where none is named, the files of a run that a reranker was fitted to.
+
+    Raises:
+        DataError: these files are broken.
+    """
+    if options.train is not None:
+        return options
+    for fitted in (each for each in reorderings if each.fitted_to is not None):
+        for files in (found for run in runs if (found := training_files(run.run)) is not None):
+            train = open_train(files, options.columns)
+            if train is not None and not fitted_elsewhere(fitted, train, options.threads):
+                return replace(options, train=files)
+    return options
+
+
 def reordered(
     reorderings: Sequence[Reordering],
     queries: Queries,
@@ -102,14 +125,16 @@ def reordered(
     """The first candidates in another order: a variant for each, over densities that are made once."""
     threads = options.threads
     densities = {
-        pool.name: density(pool.vectors, threads=threads)
+        pool.name: pool.densities.of((NEIGHBOURS,), threads=threads)[:, 0]
         for pool in pools
         if reorderings and pool.documents is None
     }
 
+    plain_pools = {pool.name: pool for pool in pools}
+
     def variant(by: Reordering) -> Variant:
         def order(pool: Pool) -> Order:
-            return by.order(pool, densities[pool.name], threads)
+            return by.order(plain_pools[pool.name], densities[pool.name], threads)
 
         def rank(at: Retrieved) -> Ranked:
             lists = _reordered_lists(at.first, queries, order(at.pool))
@@ -120,7 +145,7 @@ def reordered(
             lambda pool, plain: replace(plain, order=order(pool)),
             by.label,
             "reranked",
-            vectors_alone=True,
+            neighbours=by.neighbours,
             elsewhere=fitted_elsewhere(by, train, threads),
         )
 

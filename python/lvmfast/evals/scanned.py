@@ -35,8 +35,8 @@ def scan_runs(
         against = run.checkpoint.fingerprint_path
         if against is None and train is None:
             raise DataError(
-                f"{run.checkpoint.path}: no train.lvfp in its run's folder, so nobody can say what it was "
-                "trained on: --train names its training set, or the fingerprint of that"
+                f"{run.checkpoint.path}: no train.lvfp in its run's folder, so it is not known what it was "
+                "trained on: name its training set, or the fingerprint of that set, with --train"
             )
         status = scanned(train if against is None else str(against))
         stated = run.checkpoint.fingerprint
@@ -46,11 +46,12 @@ def scan_runs(
                 f"{status.train_identity}"
             )
         if status.status == "undecided":
-            own = train if train is not None else training_files(run)
+            own = train if train is not None else training_files(run.run)
             if own is not None and trained_on(run, own):
                 status = scanned(own)  # decides what the fingerprint leaves open
         found[run.name] = status
-    if not runs or (train is not None and not _is_known(train, runs, found)):
+    # A reranker was fitted to all of `train`, of which a run's fingerprint lacks what the run held out.
+    if not runs or (train is not None and (options.rerank is not None or not _is_known(train, runs, found))):
         found[""] = scanned(train)
     return found
 
@@ -74,6 +75,6 @@ def refuse_leaks(queries: Queries, statuses: Mapping[str, SplitStatus], allow_le
             of = f"model {model}, " if model else ""
             raise LeakError(
                 f"{queries.name}: {'; '.join(status.reasons)} ({of}against {status.train}): a "
-                "score on it says nothing about unseen data; --allow-leaked scores it all the same, and "
-                "stamps the result LEAKED"
+                "score on it says nothing about unseen data; --allow-leaked scores it in spite of this, "
+                "and stamps the result LEAKED"
             )

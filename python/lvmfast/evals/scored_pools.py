@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lvmfast.corpus.dataset import Vectors
-from lvmfast.evals.augmented import augmented_rows
+from lvmfast.evals.augmented import with_densities
 from lvmfast.evals.pools import Pool
 from lvmfast.evals.predictors import Predictor
 
@@ -18,6 +18,9 @@ Pools = Mapping[tuple[str, str], Pool]
 def pools_as_scored(pools: Sequence[Pool], predictors: Sequence[Predictor], threads: int = 0) -> Pools:
     """Each pool as each model scores it, by (model, pool): made once for models that score alike."""
     kinds = {predictor.neighbours for predictor in predictors}
+    if all_of_them := sorted({k for kind in kinds for k in kind}):
+        for pool in pools:
+            pool.densities.of(all_of_them, threads=threads)  # in one search
     made = {pool.name: {kind: as_scored(pool, kind, threads) for kind in kinds} for pool in pools}
     return {(p.name, pool): seen[p.neighbours] for pool, seen in made.items() for p in predictors}
 
@@ -26,7 +29,8 @@ def as_scored(pool: Pool, neighbours: tuple[int, ...], threads: int = 0) -> Pool
     """The pool with augmented rows, or as it is for a model that takes no density off."""
     if not neighbours:
         return pool
-    rows = augmented_rows(pool.vectors, neighbours, threads=threads)
+    dense = pool.densities.of(neighbours, threads=threads)
+    rows = with_densities(pool.vectors, dense, threads=threads)
     return replace(pool, vectors=rows, neighbours=neighbours)
 
 

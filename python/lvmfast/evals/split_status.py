@@ -17,7 +17,7 @@ from lvmfast.evals.options import EvalOptions
 from lvmfast.evals.queries import Queries
 from lvmfast.levels import LEVELS
 from lvmfast.report.leak_report import LeakReport
-from lvmfast.report.sentences import undecided_count
+from lvmfast.report.sentences import unchecked_rows, undecided_count
 from lvmfast.shown import percent
 from lvmfast.splits.fingerprint import fingerprint_identity
 
@@ -122,6 +122,7 @@ def scan_split(
     if quarantined:
         reasons.append(f"quarantined as leaked: {', '.join(dict.fromkeys(quarantined))}")
     levels: dict[str, LevelRate] = {}
+    unchecked: list[str] = []
     name = identity = None
     if train is not None:
         name, identity = _named(train)
@@ -135,6 +136,7 @@ def scan_split(
             options=options.scan,
         )
         levels = _rates(report)
+        unchecked = [said for finding in report.levels.values() if (said := unchecked_rows(finding))]
         if identity is not None:
             levels |= _windows_against(train, queries, options)
     # A row that holds its own answer is a fault of the set (and said), but was not thereby seen in training.
@@ -147,6 +149,7 @@ def scan_split(
         reasons.append(f"the fingerprint does not decide {', '.join(open_)}")
     own = [name for name in matched if name not in seen]
     reasons += [f"{levels[name].matched:,} queries hold their own answer" for name in own]
+    reasons += unchecked
     status: Status = "unscanned" if train is None else "clean"
     if open_:
         status = "undecided"

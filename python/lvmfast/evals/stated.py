@@ -50,6 +50,8 @@ def model_stated(predictor: Predictor, status: SplitStatus) -> dict[str, Any]:
             "train_hash": info.train_hash,
             "metrics": dict(info.metrics),
         }
+        if predictor.most is not None:
+            stated["context"] = predictor.most  # chunks before a target, where the files hold so many
     return stated
 
 

@@ -34,7 +34,7 @@ class Variant:
     way: Callable[[Pool, Way], Way] | None  #: of one query, from the plain way; None: only the truth knows it
     label: str = ""  #: behind the model's name
     kind: str | None = None  #: as `metrics.json` has it; None: that of the model
-    vectors_alone: bool = False  #: whether it is for models that take no density off by themselves
+    neighbours: tuple[int, ...] | None = None  #: for models that take these densities off; None: for any
     small_pools: bool = False  #: whether it is for pools of one document, too
     elsewhere: bool = False  #: fitted to chunks that are not known to be those that were scanned
 
@@ -52,7 +52,7 @@ class Variant:
 
     def serves(self, neighbours: tuple[int, ...]) -> bool:
         """Whether it is for models that take these densities off."""
-        return not (self.vectors_alone and neighbours)
+        return self.neighbours is None or self.neighbours == neighbours
 
 
 AS_IS = Variant(lambda at: (at.ranks, None), lambda pool, plain: plain, small_pools=True)

@@ -109,7 +109,7 @@ def _check_found(source: str, selection: Selection, read: ArticlesRead) -> None:
         if stop > read.passed:
             read.notes.append(f"articles {start}:{stop} end past the last one: there are {read.passed:,}")
     if selection.random is not None and read.kept < selection.random:
-        read.notes.append(f"{selection.random:,} random articles asked for, {read.kept:,} are there")
+        read.notes.append(f"asked for {selection.random:,} random articles, found only {read.kept:,}")
     if not read.kept:
         why = ", ".join(f"{n:,} {reason}" for reason, n in read.dropped.items())
         raise DataError(f"{source}: no article left of {read.passed:,}{': ' + why if why else ''}")

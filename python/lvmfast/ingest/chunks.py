@@ -200,7 +200,7 @@ def write_chunks(
         missing = {"doc_id", "sections"} - set(file.schema_arrow.names)
         if missing:
             raise DataError(
-                f"{articles}: expected articles with doc_id and sections, no {missing.pop()} there"
+                f"{articles}: expected articles with doc_id and sections, found no {missing.pop()} there"
             )
         metadata = file.schema_arrow.metadata or {}
         total = file.metadata.num_rows
@@ -226,7 +226,7 @@ def write_chunks(
                     progress("chunks", cut.articles, total)
                 write(pa.Table.from_pylist(rows, schema=SCHEMA))
             if not cut.chunks:
-                raise DataError(f"{articles}: none of {cut.articles:,} articles is as long as a chunk")
+                raise DataError(f"{articles}: none of {cut.articles:,} articles is long enough for a chunk")
     return cut
 
 

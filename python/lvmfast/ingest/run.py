@@ -61,7 +61,7 @@ class Run:
                     self.save()
                     done = ", ".join(self.stages)
                     raise DataError(
-                        f"{error}; {done}: kept, and the corrected command goes on there"
+                        f"{error}; {done}: kept, and the corrected command continues from there"
                     ) from error
                 raise
             self.failed = False
@@ -116,9 +116,7 @@ def begin(folder: Path, asked: dict[str, Any], resume: bool) -> Run:
         return Run(folder, asked)
     earlier = _read(path)
     if not (resume or earlier.failed):
-        raise DataError(
-            f"{folder}: holds an earlier run: --resume goes on with it, another --out begins a new one"
-        )
+        raise DataError(f"{folder}: holds an earlier run: continue it with --resume, or give another --out")
     kept = {}
     for stage, needs in _NEEDS.items():
         if stage == "chunks" and asked["chunks"]["unit"] == "tokens":
@@ -150,7 +148,7 @@ def _read(path: Path) -> Run:
     for name in stages.values:
         stages.fields(name)
     if made_by != __version__:
-        raise DataError(f"{path}: was made by lvmfast {made_by}, this is {__version__}: begin anew")
+        raise DataError(f"{path}: was made by lvmfast {made_by}, this is {__version__}: start again")
     failed = record.boolean("failed", False) or not stages.values
     return Run(path.parent, asked, stages.values, failed=failed)
 

@@ -94,4 +94,4 @@ def settle(cost: Cost, options: ScanOptions, announce: Announce) -> None:
     """
     announce(str(cost))
     if options.most_seconds is not None and cost.seconds > options.most_seconds:
-        raise DataError(f"{cost}, over {duration(options.most_seconds)}; say --yes to go on")
+        raise DataError(f"{cost}, over {duration(options.most_seconds)}; confirm with --yes")

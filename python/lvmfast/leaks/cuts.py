@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -76,7 +76,7 @@ class Span:
     stop: int | None  #: None: to the end of the file, wherever that is
     block: int = 0
 
-    def batches(self, file: SplitFile, columns: Sequence[Column], rows: int) -> Iterator[Batch]:
+    def batches(self, file: SplitFile, columns: Sequence[Column], rows: int) -> Generator[Batch, None, None]:
         """Streams the rows from their file, at most `rows` at a time, ``start`` numbered by file and row.
 
         Raises:
@@ -91,7 +91,7 @@ class Span:
         read = file.batches(present, rows, wanted)  # begun here, not when the first batch is asked for
         return self._numbered(read, wanted)
 
-    def _numbered(self, read: Iterator[Batch], wanted: Rows | None) -> Iterator[Batch]:
+    def _numbered(self, read: Iterator[Batch], wanted: Rows | None) -> Generator[Batch, None, None]:
         for batch in read:
             if wanted is not None:
                 low = max(self.start - batch.file_row, 0)
@@ -137,10 +137,16 @@ def share_of(spans: Sequence[Span], dataset: Dataset, share: int, shares: int) -
 
 def spans_read(
     dataset: Dataset, spans: Sequence[Span], columns: Sequence[Column], rows: int
-) -> Iterator[tuple[Span, Iterator[Batch]]]:
-    """Each span with its batches; those of the next files are begun meanwhile."""
+) -> Iterator[tuple[Span, Generator[Batch, None, None]]]:
+    """Each span with its batches; those of the next ones are begun, and so fetched where they are objects."""
     readings = [partial(span.batches, dataset.files[span.file], columns, rows) for span in spans]
-    yield from zip(spans, in_turn(readings, beside=dataset.read_beside(columns)), strict=True)
+    yield from zip(spans, in_turn(readings, beside=False), strict=True)
+
+
+def nbytes_of(tree: Cut) -> int:
+    """Bytes of the arrays in a tree."""
+    values = tree.values()
+    return sum(nbytes_of(v) if isinstance(v, dict) else getattr(v, "nbytes", 0) for v in values)
 
 
 def pack(header: Cut, tree: Cut) -> bytes:
@@ -171,7 +177,7 @@ def unpack(name: str, data: bytes) -> tuple[Cut, Cut]:
     """
     digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if len(digest) < _DIGEST_BYTES or hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() != digest:
-        raise DataError(f"{name}: damaged: its bytes do not have the digest that stands before them")
+        raise DataError(f"{name}: damaged: its bytes do not match the digest before them")
     end = 8 + int.from_bytes(content[:8], "little")
     head = parse_json(name, content[8:end])
     with np.load(io.BytesIO(content[end:]), allow_pickle=False) as arrays:

@@ -7,8 +7,9 @@ looked up. Then they are joined (`joins.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
 from lvmfast.leaks.slots import (
     DistinctKeys,
+    KeysBeside,
     KeySource,
     documents_of,
     relocated_documents,
@@ -100,10 +102,23 @@ class KeyedLevel:
         self._documents = {side: DistinctKeys(4, options, kept=True) for side in files if counts_documents}
         self._key_count = 0  #: of an indexed side that was restored
         self._index_slots: list[Rows] = []
+        self._begin_to_stream()
+
+    def _begin_to_stream(self) -> None:
         self._stream_rows: list[Rows] = []
         self._stream_slots: list[Rows] = []
         #: Streamed rows held that matched.
         self.matched = 0
+
+    def beside(self) -> KeyedLevel:
+        """As `Beside.beside`."""
+        twin, streamed = copy(self), self._streamed
+        twin._source = cast(KeysBeside, self._source).beside()
+        twin._tally = {**self._tally, streamed: SideTally(self._tally[streamed].files)}
+        if self._documents:
+            twin._documents = {**self._documents, streamed: DistinctKeys(4, self._options, kept=True)}
+        twin._begin_to_stream()
+        return twin
 
     @property
     def nbytes(self) -> int:
@@ -174,7 +189,7 @@ class KeyedLevel:
             None if documents is None else documents.keys(),
         )
         self._tally[self._streamed].forget()
-        self._stream_rows, self._stream_slots, self.matched = [], [], 0
+        self._begin_to_stream()
         for distinct in (streamed, documents):
             if distinct is not None:
                 distinct.forget()

@@ -146,7 +146,10 @@ def rows_alone(train: Rows, items: Rows) -> LevelResult:
 
 
 def rows_by_rule(finding: LevelFinding) -> Mapping[str, Rows]:
-    """By rule, the evaluation rows that it calls leaked, ascending; nothing where none was asked."""
+    """By rule, the evaluation rows that it calls leaked, ascending; nothing where none was asked.
+
+    Rows that a review set aside are not among them.
+    """
     if not any(rule in finding.beside for rule in RULES):
         return {}
-    return {rule: finding.beside.get(rule, finding).sides["eval"].matched_rows for rule in RULES}
+    return {rule: finding.beside.get(rule, finding).sides["eval"].counted_rows for rule in RULES}

@@ -79,6 +79,17 @@ class Running(Protocol):
         ...
 
 
+class Beside(Running, Protocol):
+    """A level whose index several threads may look into at once: one that compares no vectors."""
+
+    def beside(self) -> Beside:
+        """A level with the same index, as it is now, that has streamed nothing.
+
+        Another thread streams to it; what it found is cut out and folded into the one level that is asked.
+        """
+        ...
+
+
 class InBlocks(Running, Protocol):
     """A level whose index can be that of a block of the indexed rows: the other side goes by each in turn.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Protocol
 
 import numpy as np
@@ -117,6 +118,14 @@ class KeySource(Protocol):
         ...
 
 
+class KeysBeside(KeySource, Protocol):
+    """A source in which several threads may look for keys at once."""
+
+    def beside(self) -> KeySource:
+        """One with the same keys, that found nothing yet."""
+        ...
+
+
 class HashedRows:
     """Slots of the keys of rows."""
 
@@ -142,6 +151,13 @@ class HashedRows:
             keys, codes = found
             self.streamed.add(keys[codes >= 0])
         return _where_valid(*found, self._table.find)
+
+    def beside(self) -> HashedRows:
+        """As `KeysBeside.beside`."""
+        twin = copy(self)
+        if self.streamed is not None:
+            twin.streamed = DistinctKeys(self._keys.words, self._options, kept=True)
+        return twin
 
     def __len__(self) -> int:
         """Distinct keys that were added."""
@@ -177,6 +193,10 @@ class TextRows:
     def find(self, batch: Batch) -> Rows | None:
         """The slot of each row among the texts that were added, -1 for none."""
         return self._slots(batch, self._index.find)
+
+    def beside(self) -> TextRows:
+        """As `KeysBeside.beside`: nothing is kept of what is found."""
+        return self
 
     def _slots(self, batch: Batch, slots_of: Callable[..., Rows]) -> Rows | None:
         if batch.text is None:

@@ -160,7 +160,11 @@ class SideTally:
 
     def __init__(self, files: int) -> None:
         """Nothing seen yet of a dataset of `files` files."""
-        self._forget(files)
+        self._file_rows = np.zeros(files, np.int64)
+        self._faulty: dict[str, Rows] = {}
+        #: Files that rows came from: there may be a million others, which a cut is not to look at.
+        self._seen: set[int] = set()
+        self.forget()
 
     @classmethod
     def of(cls, part: Tally) -> SideTally:
@@ -169,24 +173,38 @@ class SideTally:
         tally.add(part)
         return tally
 
-    def _forget(self, files: int) -> None:
-        self._file_rows = np.zeros(files, np.int64)
-        self._faulty: dict[str, Rows] = {}
+    @property
+    def files(self) -> int:
+        """Files of the dataset."""
+        return len(self._file_rows)
+
+    def forget(self) -> None:
+        """Begins anew."""
+        files = self._files_seen()
+        for by_file in (self._file_rows, *self._faulty.values()):
+            by_file[files] = 0
+        self._seen.clear()
         self._doubtful: dict[str, list[Rows]] = {}
         self._matched: list[Rows] = []
         self._best: list[Scores] = []
 
+    def _files_seen(self) -> Rows:
+        return np.array(sorted(self._seen), np.int64)
+
     def see(self, batch: Batch) -> None:
         """Counts the rows of `batch`."""
+        self._seen.add(batch.file)
         self._file_rows[batch.file] += batch.rows
 
     def uncheck(self, batch: Batch, codes: npt.NDArray[np.integer], reasons: Mapping[int, str]) -> None:
         """Counts the rows of `batch` whose code has a reason."""
+        self._seen.add(batch.file)
         for code, reason in reasons.items():
             self._reason(reason)[batch.file] += np.count_nonzero(codes == code)
 
     def uncheck_all(self, batch: Batch, reason: str) -> None:
         """Counts every row of `batch` as unchecked."""
+        self._seen.add(batch.file)
         self._reason(reason)[batch.file] += batch.rows
 
     def uncheck_rows(self, rows: Rows, reason: str) -> None:
@@ -208,9 +226,10 @@ class SideTally:
 
     def part(self) -> Tally:
         """What was gathered; it stays."""
-        files = np.flatnonzero(self._file_rows)
+        files = self._files_seen()
+        files = files[self._file_rows[files] > 0]
         return Tally(
-            len(self._file_rows),
+            self.files,
             files,
             self._file_rows[files],
             {reason: by_file[files] for reason, by_file in self._faulty.items()},
@@ -218,12 +237,9 @@ class SideTally:
             *self._matches(),
         )
 
-    def forget(self) -> None:
-        """Begins anew."""
-        self._forget(len(self._file_rows))
-
     def add(self, part: Tally) -> None:
         """Adds what was gathered elsewhere, by rows of the dataset."""
+        self._seen.update(part.files.tolist())
         self._file_rows[part.files] += part.rows
         for reason, counts in part.faulty.items():
             self._reason(reason)[part.files] += counts
@@ -255,4 +271,6 @@ class SideTally:
         return rows[starts], np.maximum.reduceat(best, starts)
 
     def _reason(self, reason: str) -> Rows:
-        return self._faulty.setdefault(reason, np.zeros_like(self._file_rows))
+        if reason not in self._faulty:
+            self._faulty[reason] = np.zeros_like(self._file_rows)
+        return self._faulty[reason]

@@ -16,7 +16,7 @@ def begin(beginning: Beginning) -> Running:
 ORACLE = Level(
     name="oracle",
     needs=("vector", "context"),
-    what="an evaluation row whose target stands in its own context: the query holds the answer",
+    what="an evaluation row whose own context contains its target: the query holds the answer",
     sought="targets inside their own windows",
     cannot_see="targets that only nearly repeat their context",
     by_fingerprint="as ever; it needs the evaluation set alone",

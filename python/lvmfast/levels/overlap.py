@@ -7,8 +7,9 @@ Items of equal tokens are compared once, as the first of them; the others come b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,7 @@ class OverlapLevel:
         self._continued = 0  #: rows that were joined, by the first block alone
         self._grams: published.Grams | None = None  #: of a part
         self._grams_seen = published.union([])
+        self._seen_by: Literal["this", "all", "others"] = "this"  #: whose rows have n-grams that it takes
 
     @property
     def nbytes(self) -> int:
@@ -148,6 +150,20 @@ class OverlapLevel:
         shown = self._scan(self._chunks.add(batch, texts) if joined else [Documents(batch.start, texts)])
         shown -= batch.start
         batch.keep(shown[(shown >= 0) & (shown < batch.rows)])
+
+    def beside(self) -> OverlapLevel:
+        """As `Beside.beside`.
+
+        What documents have of n-grams is noted in the index that all share. So this one alone takes it, and
+        every cut of it has all, whichever of them was looking: one may be lost, and others folded.
+        """
+        self._seen_by = "all"
+        twin = copy(self)
+        twin._seen_by = "others"
+        twin._tally = {**self._tally, "train": SideTally(self._tally["train"].files)}
+        twin._found, twin._chunks = Merging(self._options), ChunkJoin(self._options)
+        twin._continued, twin._grams_seen = 0, published.union([])
+        return twin
 
     def begin(self, before: Batch | None) -> None:
         """As `Joining.begin`."""
@@ -296,7 +312,7 @@ class OverlapLevel:
         part = DocumentsPart(
             self._tally["train"].part(), self._found.result(), self._joined, self._take_seen()
         )
-        self._grams_seen = published.union([])
+        self._grams_seen = self._grams_seen if self._seen_by == "all" else published.union([])
         self._tally["train"].forget()
         self._found, self._continued, self._chunks.continued = Merging(self._options), 0, 0
         return to_arrays(part)
@@ -311,7 +327,8 @@ class OverlapLevel:
         self._grams_seen = published.union([self._grams_seen, part.seen])
 
     def _take_seen(self) -> Mapping[str, published.Places]:
-        self._grams_seen = published.union([self._grams_seen, published.taken(self._index)])
+        if self._seen_by != "others":
+            self._grams_seen = published.union([self._grams_seen, published.taken(self._index)])
         return self._grams_seen
 
     def named(self) -> Named:
@@ -427,7 +444,7 @@ def begin(beginning: Beginning) -> Running:
 def not_in_fingerprint(fingerprint: Fingerprint) -> str:
     """Why a fingerprint cannot say whether a document holds an item; empty where it can."""
     if fingerprint.grams is None:
-        return "a fingerprint holds no texts, and this one no filter of their runs of words (--overlap)"
+        return "a fingerprint holds no texts, and this one has no overlap filter (--overlap)"
     made, own = fingerprint.grams.unicode, _core.overlap_unicode()
     return "" if made == own else f"its filter was made by Unicode {made}, this lvmfast has {own}"
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from lvmfast.models.config import ModelConfig
 from lvmfast.models.layers import ResidualMLP
+from lvmfast.models.packed import visible
 from lvmfast.models.windows import leading_padding
 
 
@@ -40,9 +41,31 @@ class AttentionMixture(nn.Module):
         rows = self.embed(context)  # (batch, length, width)
         weight = real.to(rows.dtype) / real.sum(1, keepdim=True).to(rows.dtype)
         mean = torch.einsum("bl,bld->bd", weight, rows)
-        keys = self.key(rows + self.lag)
+        lag = self.lag[-length:]  # a window shorter than the longest one is its end
+        keys = self.key(rows + lag)
         scores = torch.einsum("bd,bld->bl", self.query(mean), keys) / keys.shape[-1] ** 0.5
         share = scores.masked_fill(~real, -torch.inf).softmax(-1)
-        mixture = torch.einsum("bl,bld->bd", share, self.value(rows + self.lag))
+        mixture = torch.einsum("bl,bld->bd", share, self.value(rows + lag))
+        out: torch.Tensor = self.norm(self.mlp(mean + mixture))
+        return out
+
+    def every(self, rows: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+        """(batch, length, dim), (batch, length) -> (batch, length, d_model) of packed documents.
+
+        What `forward` says of the window that ends at each row, the last `length` rows of its document: keys
+        and values of rows and of lags are added after the products, which are the same for all windows.
+        """
+        most, place = len(self.lag), torch.arange(rows.shape[1], device=rows.device)
+        lag = place[:, None] - place  # (length, length)
+        seen = visible(since) & (lag < most)  # (batch, length, length)
+        embedded = self.embed(rows)
+        weight = seen.to(embedded.dtype) / seen.sum(-1, keepdim=True).to(embedded.dtype)
+        mean = weight @ embedded
+        query, back = self.query(mean), lag.clamp(0, most - 1).expand_as(seen)
+        of_lags = (query @ self.key(self.lag).flip(0).T).gather(2, back)  # the nearest row first
+        scores = (query @ self.key(embedded).transpose(1, 2) + of_lags) / query.shape[-1] ** 0.5
+        share = scores.masked_fill(~seen, -torch.inf).softmax(-1)
+        by_lag = share.new_zeros(*share.shape[:2], most).scatter_add(2, back, share)
+        mixture = share @ self.value(embedded) + by_lag @ self.value(self.lag).flip(0)
         out: torch.Tensor = self.norm(self.mlp(mean + mixture))
         return out

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lvmfast.errors import DataError
 from lvmfast.models.config import MIXES
+from lvmfast.models.logit import conditional_logit
 
 Vectors = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float64]
@@ -18,8 +19,6 @@ QUERIES, CANDIDATES = 1024, 4096
 #: Cosine from which a candidate counts as one that the window or the truth holds already.
 SAME = 1 - 1e-5
 RIDGE = 1e-3
-#: Newton's method ends where the next step promises less in mean log-likelihood, or after so many steps.
-LEAST_GAIN, MOST_STEPS = 1e-7, 50
 
 
 def lag_weights(name: str, length: int, weights: npt.ArrayLike | None = None) -> Weights:
@@ -72,9 +71,8 @@ def normalized(rows: Vectors) -> Vectors:
 def fit_lag_mix(contexts: Vectors, targets: Vectors) -> Weights:
     """The weights under which mixes of windows pick their own targets out of the others: (length,) float64.
 
-    A conditional logit (McFadden, 1974): the score of a candidate is the weighted sum of its cosines with
-    the window's vectors, and the likelihood of the true targets is concave in the weights, so Newton's method
-    finds its one maximum. Candidates that the window holds, and copies of the truth, are left out. At most
+    A conditional logit (`logit.py`): the score of a candidate is the weighted sum of its cosines with the
+    window's vectors. Candidates that the window holds, and copies of the truth, are left out. At most
     `QUERIES` windows and `CANDIDATES` targets are used, evenly spaced. The weights' absolute values sum to 1:
     their scale is lost in normalising.
 
@@ -103,32 +101,7 @@ def fit_lag_mix(contexts: Vectors, targets: Vectors) -> Weights:
     held = (cosines >= SAME).any(0) | (truths @ pool.T >= SAME)
     right = np.einsum("lqd,qd->ql", unit, truths)
     lead: npt.NDArray[Any] = cosines.transpose(1, 2, 0) - right[:, None]  # (queries, candidates, length)
-
-    def loss(weights: Weights) -> tuple[float, Weights, Weights]:
-        """Mean of -log p(truth) and its ridge, gradient and Hessian."""
-        scores = np.where(held, -np.inf, lead @ weights.astype(np.float32)).astype(np.float64)
-        top = np.maximum(scores.max(1, initial=0.0), 0.0)  # the truth itself leads by 0
-        odds = np.exp(scores - top[:, None])
-        total = odds.sum(1) + np.exp(-top)
-        share = (odds / total[:, None]).astype(np.float32)
-        first = np.einsum("qc,qcl->ql", share, lead).astype(np.float64)
-        second = np.einsum("qcl,qcm->lm", share[..., None] * lead, lead, optimize=True) - first.T @ first
-        value = float(np.mean(top + np.log(total))) + RIDGE * float(weights @ weights) / 2
-        return value, first.mean(0) + RIDGE * weights, second / len(rows) + RIDGE * np.eye(length)
-
-    weights = lag_weights("copy-last", length)
-    value, gradient, curvature = loss(weights)
-    for _ in range(MOST_STEPS):
-        step = np.linalg.solve(curvature, gradient)
-        if float(gradient @ step) < LEAST_GAIN:
-            break
-        scale = 1.0
-        while (tried := loss(weights - scale * step))[0] >= value and scale > 0.1:
-            scale /= 2
-        if tried[0] >= value:  # what is left to gain is less than float32 products can tell
-            break
-        weights = weights - scale * step
-        value, gradient, curvature = tried
+    weights = conditional_logit(lead, held, lag_weights("copy-last", length), RIDGE)
     return np.asarray(weights / np.abs(weights).sum())
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from lvmfast.leaks.devices import device_name
-from lvmfast.models.config import ModelConfig
+from lvmfast.models.config import ON_LINEAR, ModelConfig
 from lvmfast.models.next_vector import Network, NextVectorModel
 from lvmfast.models.registry import MODELS
 
@@ -21,7 +21,7 @@ def build(
     Args:
         config: what to build.
         device: where it will run. The form of a Mamba block is settled for this device.
-        mix: (length,) weights that a lag-mix residual or the linear model starts from
+        mix: (length,) weights that a lag-mix residual or the linear scorer starts from
             (`baselines.fit_lag_mix`); without them, the last row alone.
 
     Raises:
@@ -38,6 +38,10 @@ def build(
     model: NextVectorModel
     if architecture.whole:
         model = architecture.load()(settled, mix)
+    elif config.residual == ON_LINEAR:
+        from lvmfast.models.on_linear import OnLinear
+
+        model = OnLinear(config, architecture.load()(settled), mix)
     else:
         model = Network(config, architecture.load()(settled), mix)
     model.to(device)

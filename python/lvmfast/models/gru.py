@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lvmfast.models.config import ModelConfig
+from lvmfast.models.packed import apart
 from lvmfast.models.windows import at_last_real, leading_padding, padding_last
 
 
@@ -26,3 +27,13 @@ class GRU(nn.Module):
         states, _ = self.gru(self.embed(padding_last(context, padding)))
         last: torch.Tensor = self.dropout(at_last_real(states, padding))
         return last
+
+    def every(self, rows: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+        """(batch, length, dim), (batch, length) -> (batch, length, d_model) of packed documents.
+
+        torch's recurrence has no mask, so that every document goes through it in a row of its own.
+        """
+        alone, places = apart(self.embed(rows), since)
+        states, _ = self.gru(alone)
+        out: torch.Tensor = self.dropout(states[places])
+        return out

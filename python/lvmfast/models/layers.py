@@ -21,3 +21,8 @@ class ResidualMLP(nn.Module):
         """(batch, width) -> (batch, width)."""
         inner: torch.Tensor = self.down(nn.functional.gelu(self.up(self.norm(x))))
         return x + self.dropout(inner)
+
+
+def wide(x: torch.Tensor) -> torch.dtype:
+    """float32, or float64 for what is float64: what steps, decays, norms and predictions are computed in."""
+    return torch.promote_types(x.dtype, torch.float32)

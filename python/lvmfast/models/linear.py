@@ -48,6 +48,13 @@ class Linear(NextVectorModel):
         """a, (length,), and b, (m,)."""
         return UNIT * self.lags, UNIT * self.crowding
 
+    def take(self, weights: torch.Tensor) -> None:
+        """Sets a and b, (length + m,) one after the other."""
+        with torch.no_grad():
+            length = len(self.lags)
+            self.lags.copy_(weights[:length] / UNIT)
+            self.crowding.copy_(weights[length:] / UNIT)
+
     def mixed(self, context: torch.Tensor) -> torch.Tensor:
         """(batch, length, dim) -> (batch, dim): sum_l a_l x_l of unit rows; rows of zeros add nothing."""
         return torch.einsum("l,bld->bd", self.weights[0], nn.functional.normalize(context.float(), dim=-1))

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lvmfast.models.mamba2 import causal_convolution, initial_dt_bias, wide
+from lvmfast.models.layers import wide
+from lvmfast.models.mamba2 import causal_convolution, initial_dt_bias
 
 
 class Mamba(nn.Module):
@@ -37,21 +38,26 @@ class Mamba(nn.Module):
             parameter._no_weight_decay = True  # the mark that mamba-ssm sets
         self.out_proj = nn.Linear(inner, d_model, bias=False)
 
-    def forward(self, u: torch.Tensor) -> torch.Tensor:
-        """As the class says."""
+    def forward(self, u: torch.Tensor, since: torch.Tensor | None = None) -> torch.Tensor:
+        """As the class says; `since`, (batch, length), of packed documents (`models/packed.py`)."""
         x, z = self.in_proj(u).chunk(2, -1)  # (batch, length, inner) each
-        x = F.silu(causal_convolution(x, self.conv1d.weight, self.conv1d.bias))
+        x = F.silu(causal_convolution(x, self.conv1d.weight, self.conv1d.bias, since))
         dt, b, c = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], -1)
         dt = F.linear(dt, self.dt_proj.weight.to(dt.dtype)).to(wide(dt))
         step = F.softplus(dt + self.dt_proj.bias.to(wide(dt)))  # (batch, length, inner)
-        y = selective_scan(x, step, -self.A_log.to(wide(x)).exp(), b, c)
+        y = selective_scan(x, step, -self.A_log.to(wide(x)).exp(), b, c, since)
         y = y + self.D.to(wide(x)) * x.to(wide(x))
         out: torch.Tensor = self.out_proj((y * F.silu(z.to(wide(x)))).to(x.dtype))
         return out
 
 
 def selective_scan(
-    x: torch.Tensor, step: torch.Tensor, decay_rate: torch.Tensor, b: torch.Tensor, c: torch.Tensor
+    x: torch.Tensor,
+    step: torch.Tensor,
+    decay_rate: torch.Tensor,
+    b: torch.Tensor,
+    c: torch.Tensor,
+    since: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """h_t = exp(step_t rate) h_{t-1} + step_t x_t b_t; y_t = h_t . c_t, row after row.
 
@@ -61,6 +67,7 @@ def selective_scan(
         decay_rate: (inner, d_state), negative.
         b: (batch, length, d_state).
         c: (batch, length, d_state).
+        since: (batch, length) of packed documents: the state starts anew with each. None: one a row.
 
     Returns:
         (batch, length, inner) in step's dtype.
@@ -70,6 +77,8 @@ def selective_scan(
     state = given[:, 0, :, None] * b[:, 0, None, :]  # (batch, inner, d_state)
     out = [torch.einsum("bdn,bn->bd", state, c[:, 0])]
     for row in range(1, x.shape[1]):
+        if since is not None:
+            state = state * (since[:, row, None, None] > 0)
         kept = torch.exp(step[:, row, :, None] * decay_rate) * state
         state = torch.addcmul(kept, given[:, row, :, None], b[:, row, None, :])
         out.append(torch.einsum("bdn,bn->bd", state, c[:, row]))

@@ -13,6 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lvmfast.models.layers import wide
+from lvmfast.models.packed import visible
+
 #: Rows up to which every pair of rows is scored at once; longer windows go chunk by chunk of this many.
 CHUNK = 64
 
@@ -53,23 +56,18 @@ class Mamba2(nn.Module):
         self.norm = GatedRMSNorm(self.inner)
         self.out_proj = nn.Linear(self.inner, d_model, bias=False)
 
-    def forward(self, u: torch.Tensor) -> torch.Tensor:
-        """As the class says."""
+    def forward(self, u: torch.Tensor, since: torch.Tensor | None = None) -> torch.Tensor:
+        """As the class says; `since`, (batch, length), of packed documents (`models/packed.py`)."""
         batch, length, _ = u.shape
         z, xbc, dt = self.in_proj(u).split([self.inner, self.inner + 2 * self.d_state, self.heads], -1)
-        xbc = F.silu(causal_convolution(xbc, self.conv1d.weight, self.conv1d.bias))
+        xbc = F.silu(causal_convolution(xbc, self.conv1d.weight, self.conv1d.bias, since))
         x, b, c = xbc.split([self.inner, self.d_state, self.d_state], -1)
         x = x.unflatten(-1, (self.heads, self.headdim))  # (batch, length, heads, headdim)
         step = F.softplus(dt.to(wide(dt)) + self.dt_bias.to(wide(dt)))  # (batch, length, heads)
         log_decay = -step * self.A_log.to(wide(dt)).exp()
-        y = state_space_dual(x, step, log_decay, b, c, self.D)
+        y = state_space_dual(x, step, log_decay, b, c, self.D, since)
         out: torch.Tensor = self.out_proj(self.norm(y.reshape(batch, length, self.inner), z))
         return out
-
-
-def wide(x: torch.Tensor) -> torch.dtype:
-    """float32, or float64 for what is float64: what steps, decays and norms are computed in."""
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 def initial_dt_bias(n: int, least: float = 0.001, most: float = 0.1, floor: float = 1e-4) -> torch.Tensor:
@@ -82,24 +80,32 @@ class CausalConvolution(torch.autograd.Function):
     """What `causal_convolution` computes; autograd would write the gradient of each slice whole."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, since: torch.Tensor | None
+    ) -> torch.Tensor:
         """(batch, length, channels), (channels, taps), (channels,) -> (batch, length, channels)."""
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x, weight, since)
         out = torch.addcmul(bias, x, weight[:, -1])
         for lag in lags(x, weight):
-            out[:, lag:].addcmul_(x[:, :-lag], weight[:, -1 - lag])
+            out[:, lag:].addcmul_(within(x[:, :-lag], since, lag), weight[:, -1 - lag])
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The gradients of the three inputs."""
-        (x, weight), (out,) = ctx.saved_tensors, gradients
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """The gradients of x, weight and bias."""
+        (x, weight, since), (out,) = ctx.saved_tensors, gradients
         of_x, of_weight = out * weight[:, -1], torch.zeros_like(weight)
         of_weight[:, -1] = (out * x).sum((0, 1))
         for lag in lags(x, weight):
-            of_x[:, :-lag].addcmul_(out[:, lag:], weight[:, -1 - lag])
-            of_weight[:, -1 - lag] = (out[:, lag:] * x[:, :-lag]).sum((0, 1))
-        return of_x, of_weight, out.sum((0, 1))
+            given = within(out[:, lag:], since, lag)
+            of_x[:, :-lag].addcmul_(given, weight[:, -1 - lag])
+            of_weight[:, -1 - lag] = (given * x[:, :-lag]).sum((0, 1))
+        return of_x, of_weight, out.sum((0, 1)), None
+
+
+def within(x: torch.Tensor, since: torch.Tensor | None, lag: int) -> torch.Tensor:
+    """(batch, length - lag, channels), zero where that many rows back is another document."""
+    return x if since is None else x * (since[:, lag:, None] >= lag)
 
 
 def lags(x: torch.Tensor, weight: torch.Tensor) -> range:
@@ -107,7 +113,9 @@ def lags(x: torch.Tensor, weight: torch.Tensor) -> range:
     return range(1, min(weight.shape[-1], x.shape[1]))
 
 
-def causal_convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def causal_convolution(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, since: torch.Tensor | None = None
+) -> torch.Tensor:
     """A convolution of each channel with its own taps over rows so far, those before the first being zero.
 
     For a few taps the sum of shifted products is faster than a grouped convolution, and needs no transpose.
@@ -116,20 +124,23 @@ def causal_convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
         x: (batch, length, channels).
         weight: (channels, 1, taps), as `nn.Conv1d` holds it.
         bias: (channels,).
+        since: (batch, length) of packed documents (`models/packed.py`); None: each row is one window.
     """
-    out: torch.Tensor = CausalConvolution.apply(x, weight[:, 0].to(x.dtype), bias.to(x.dtype))
+    out: torch.Tensor = CausalConvolution.apply(x, weight[:, 0].to(x.dtype), bias.to(x.dtype), since)
     return out
 
 
-def decays(log_decay: torch.Tensor) -> torch.Tensor:
+def decays(log_decay: torch.Tensor, since: torch.Tensor | None = None) -> torch.Tensor:
     """(batch, heads, length) -> (batch, heads, length, length): what is left at row t of what row s gave.
 
-    The exponent is summed for each pair: a difference of two running sums would cancel.
+    Nothing, where s is later or, with `since`, (batch, length), of another document. The exponent is summed
+    for each pair: a difference of two running sums would cancel.
     """
     length = log_decay.shape[-1]
     ones = torch.ones(length, length, dtype=torch.bool, device=log_decay.device)
     summands = log_decay[..., :, None].expand(*log_decay.shape, length).masked_fill(~ones.tril(-1), 0)
-    return summands.cumsum(-2).masked_fill(~ones.tril(), -torch.inf).exp()
+    seen = ones.tril() if since is None else visible(since)[:, None]
+    return summands.cumsum(-2).masked_fill(~seen, -torch.inf).exp()
 
 
 def state_space_dual(
@@ -139,6 +150,7 @@ def state_space_dual(
     b: torch.Tensor,
     c: torch.Tensor,
     skip: torch.Tensor,
+    since: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """y_t = skip x_t + sum over s <= t of (c_t . b_s) exp(sum of log_decay over (s, t]) step_s x_s.
 
@@ -153,6 +165,7 @@ def state_space_dual(
         b: (batch, length, d_state).
         c: (batch, length, d_state).
         skip: (heads,).
+        since: (batch, length) of packed documents: the state starts anew with each. None: one a row.
 
     Returns:
         (batch, length, heads, headdim) in x's dtype.
@@ -165,17 +178,21 @@ def state_space_dual(
         rows = slice(start, start + CHUNK)
         keys, queries, values = b[:, rows], c[:, rows], x[:, :, rows]
         steps, logs = step[:, :, rows], log_decay[:, :, rows]
-        left = decays(logs) * steps[:, :, None]
+        # How far back the document of each row reaches, counted from the chunk's first row.
+        back = None if since is None else since[:, rows] - torch.arange(logs.shape[-1], device=x.device)
+        left = decays(logs, None if since is None else since[:, rows]) * steps[:, :, None]
         scores = (queries @ keys.transpose(1, 2))[:, None] * left  # (batch, heads, chunk, chunk)
         scores = scores + torch.diag_embed(skip.to(scores.dtype)[:, None].expand(-1, scores.shape[-1]))
         y = scores.to(dtype) @ values
-        since = logs.cumsum(-1)  # from the chunk's start up to each row
+        kept_of = logs.cumsum(-1)  # of the state at the chunk's start, up to each row: the logarithm
+        if back is not None:
+            kept_of = kept_of.masked_fill((back <= 0)[:, None], -torch.inf)
         if state is not None:
-            carried = (queries[:, None] @ state.to(dtype)) * since.exp()[..., None]
+            carried = (queries[:, None] @ state.to(dtype)) * kept_of.exp()[..., None]
             y = y + carried.to(dtype)
         parts.append(y)
         if start + CHUNK < length:
             kept = (values * left[:, :, -1, :, None]).to(dtype)  # what is left at the chunk's end
             given = (keys.transpose(1, 2)[:, None] @ kept).to(logs.dtype)
-            state = given if state is None else given + state * since[:, :, -1, None, None].exp()
+            state = given if state is None else given + state * kept_of[:, :, -1, None, None].exp()
     return torch.cat(parts, 2).transpose(1, 2)

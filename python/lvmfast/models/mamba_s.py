@@ -7,6 +7,7 @@ from torch import nn
 
 from lvmfast.models.config import ModelConfig
 from lvmfast.models.forms import make_block
+from lvmfast.models.packed import apart
 from lvmfast.models.windows import at_last_real, leading_padding, padding_last
 
 
@@ -20,9 +21,10 @@ class Layer(nn.Module):
         self.block = make_block(config, config.form)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, length, d_model) -> the same."""
-        inner: torch.Tensor = self.dropout(self.block(self.norm(x)))
+    def forward(self, x: torch.Tensor, since: torch.Tensor | None = None) -> torch.Tensor:
+        """(batch, length, d_model) -> the same; `since` of packed documents, which no kernel takes."""
+        packed = () if since is None else (since,)
+        inner: torch.Tensor = self.dropout(self.block(self.norm(x), *packed))
         return x + inner
 
 
@@ -49,3 +51,20 @@ class MambaS(nn.Module):
             hidden = layer(hidden)
         last: torch.Tensor = self.norm(at_last_real(hidden, padding))
         return last
+
+    def every(self, rows: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+        """(batch, length, dim), (batch, length) -> (batch, length, d_model) of packed documents.
+
+        The reference masks in the scan. The kernels have every document in a row of its own.
+        """
+        hidden = self.embed(rows)
+        if self.form == "kernels":
+            hidden, places = apart(hidden, since)
+            for layer in self.layers:
+                hidden = layer(hidden)
+            hidden = hidden[places]
+        else:
+            for layer in self.layers:
+                hidden = layer(hidden, since)
+        out: torch.Tensor = self.norm(hidden)
+        return out

@@ -8,7 +8,8 @@ from torch import nn
 
 from lvmfast.models.baselines import lag_weights
 from lvmfast.models.config import RESIDUALS, ModelConfig
-from lvmfast.models.registry import MODELS
+from lvmfast.models.layers import wide
+from lvmfast.models.packed import mixed
 
 
 class NextVectorModel(nn.Module):
@@ -29,12 +30,23 @@ class NextVectorModel(nn.Module):
     @property
     def form(self) -> str | None:
         """``kernels`` or ``reference``; None for a model that has one form only."""
-        return None
+        form: str | None = getattr(getattr(self, "body", None), "form", None)
+        return form
 
     @property
     def neighbours(self) -> tuple[int, ...]:
         """The densities that it takes off: by how many nearest others of a candidate."""
-        return MODELS[self.config.model].neighbours
+        return self.config.neighbours
+
+    def every(self, rows: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+        """(batch, length, dim) of length 1: what follows each row of packed documents, in one pass.
+
+        Args:
+            rows: (batch, length, dim).
+            since: (batch, length) int64: how many rows of its document stand before each
+                (`models/packed.py`).
+        """
+        raise NotImplementedError(f"{self.config.model} is for windows")
 
     def queries(self, context: torch.Tensor) -> torch.Tensor:
         """(batch, length, dim) -> what (augmented) rows of candidates are multiplied with."""
@@ -77,16 +89,22 @@ class Network(NextVectorModel):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    @property
-    def form(self) -> str | None:
-        """``kernels`` or ``reference``; None for a model that has one form only."""
-        form: str | None = getattr(self.body, "form", None)
-        return form
-
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """(batch, length, dim) -> (batch, dim) float32 of length 1."""
-        predicted = self.head(self.body(context)).float()
+        predicted = self.head(self.body(context))
+        predicted = predicted.to(wide(predicted))
         if self.config.residual is not None:
             with torch.autocast(context.device.type, enabled=False):
-                predicted = predicted + torch.einsum("l,bld->bd", self.mix.float(), context.float())
+                mix = self.mix[-context.shape[1] :].to(predicted.dtype)
+                predicted = predicted + torch.einsum("l,bld->bd", mix, context.to(predicted.dtype))
+        return nn.functional.normalize(predicted, dim=-1)
+
+    def every(self, rows: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+        """As `NextVectorModel.every`."""
+        predicted = self.head(self.body.every(rows, since))
+        predicted = predicted.to(wide(predicted))
+        if self.config.residual is not None:
+            with torch.autocast(rows.device.type, enabled=False):
+                dtype = predicted.dtype
+                predicted = predicted + mixed(rows.to(dtype), since, self.mix.to(dtype))
         return nn.functional.normalize(predicted, dim=-1)

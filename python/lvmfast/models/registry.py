@@ -23,10 +23,11 @@ class Architecture:
     body: str  #: module:class, imported when a model is built: it is a `Body`
     layers: int  #: where a config asks for none
     meaning: str  #: what it is, in a phrase of Markdown
+    documents: bool = False  #: can predict at every place of a document in one pass: its body has `every`
     forms: bool = False  #: made of Mamba blocks, which run as kernels or in PyTorch
     whole: bool = False  #: its class is the whole model, made from a config and the lag mix; it has no widths
     neighbours: tuple[int, ...] = ()  #: densities of candidates that it takes off; `ALL`: over all others
-    preset: str | None = None  #: the one that trains it, and nothing else; None: any of the others
+    recipe: str | None = None  #: the one that trains it, and nothing else; None: any of the others
 
     def load(self) -> Body:
         """The maker of its body, or of the whole model."""
@@ -58,6 +59,7 @@ register(
         layers=8,
         meaning="projection in, 8 pre-norm layers `x + dropout(block(rmsnorm(x)))`, RMSNorm, the last row, "
         'projection out; the block is Mamba2 (`block="mamba2"`) or Mamba',
+        documents=True,
         forms=True,
     ),
     Architecture(
@@ -66,12 +68,14 @@ register(
         layers=1,
         meaning="attention mixture network: the mean of the embedded window, plus what one head of attention "
         "mixes out of it (the mean asks, rows and their places answer), residual MLP",
+        documents=True,
     ),
     Architecture(
         "gru",
         "lvmfast.models.gru:GRU",
         layers=1,
         meaning="a GRU over the embedded window, its state after the last row",
+        documents=True,
     ),
     Architecture(
         "mlp",
@@ -87,6 +91,6 @@ register(
         "a scorer, one inner product with augmented vectors",
         whole=True,
         neighbours=(1, 2, 3, 5, 10, 30, ALL),
-        preset="linear",
+        recipe="linear",
     ),
 )

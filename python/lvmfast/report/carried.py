@@ -82,6 +82,7 @@ def carried(
     if decided is not None and len(decided):
         columns["decision"] = decisions_on(rows, decided)
     config = {
+        "one_set": "eval" not in summary["inputs"],
         "source": "block",
         "decided": "decision" in columns,
         "carried": len(places),
@@ -96,7 +97,13 @@ def carried(
 def described(level: str) -> dict[str, Any]:
     """What the script has to know of a level."""
     of = LEVELS[level]
-    return {"name": level, "cosine": of.cosine, "excerpts": of.excerpts, "alike": of.names_texts}
+    return {
+        "name": level,
+        "cosine": of.cosine,
+        "excerpts": of.excerpts,
+        "alike": of.names_texts,
+        "keyed": of.keys is not None,
+    }
 
 
 def benchmark_of(path: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from lvmfast.corpus.plain import arrow_scalar
 from lvmfast.levels import LEVELS
+from lvmfast.report.decisions import match_ids
 from lvmfast.report.lines import Lines
 from lvmfast.report.reviewed import without_boilerplate
 from lvmfast.report.sentences import leaked_sentence
@@ -39,6 +40,7 @@ class Place:
     line: int | None  #: from 1; None where rows do not stand one a line
     says: str  #: what was found there, as a sentence
     score: float
+    match: str | None = None  #: what the match is known by in every scan; None of arrays in memory
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def checks_of_scan(summary: Mapping[str, Any], matches: pa.Table, decided: pa.Ta
         if outcome == "skipped":
             checks.append(Check(name, outcome, f"Not checked: {level['reason']}.", about))
             continue
-        placed = _placed(name, matches, lines)
+        placed = _placed(name, matches, lines, summary)
         for file in summary["files"]:
             counts = file["levels"].get(name) if file["side"] == judged else None
             if counts is None:
@@ -112,22 +114,27 @@ def _together(checks: Sequence[Check], exit_code: int) -> Outcome:
     return "failed" if any(check.outcome == "failed" for check in checks) else "undecided"
 
 
-def _placed(level: str, matches: pa.Table, lines: Lines) -> dict[str, list[Place]]:
+def _placed(
+    level: str, matches: pa.Table, lines: Lines, summary: Mapping[str, Any]
+) -> dict[str, list[Place]]:
     """The rows of the judged side that match at a level, by file and row, each with its best match."""
     import pyarrow.compute as pc
 
     found = matches.filter(pc.equal(matches["level"], arrow_scalar(level)))
     worst = found.sort_by([("score", "descending"), ("eval_file", "ascending"), ("eval_row", "ascending")])
-    best: dict[tuple[str, int], Place] = {}
-    for match in _rows(worst):
+    best: dict[tuple[str, int], tuple[int, Place]] = {}
+    for number, match in enumerate(_rows(worst)):
         place = match["eval_file"], match["eval_row"]
         if place not in best:
             line = lines.of(match, "eval")
-            best[place] = Place(*place, line, _sentence(level, match, lines), match["score"])
+            best[place] = number, Place(*place, line, _sentence(level, match, lines), match["score"])
         if len(best) == MOST_PLACES:
             break
+    chosen = worst.take(pa.array([number for number, _ in best.values()], pa.int64()))
+    known = match_ids(chosen, summary["inputs"], summary["options"]["normalize"]).to_pylist()
+    places = [replace(one, match=match) for (_, one), match in zip(best.values(), known, strict=True)]
     by_file: dict[str, list[Place]] = {}
-    for _, found_there in sorted(best.items()):
+    for found_there in sorted(places, key=lambda one: (one.file, one.row)):
         by_file.setdefault(found_there.file, []).append(found_there)
     return by_file
 

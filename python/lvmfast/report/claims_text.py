@@ -7,7 +7,11 @@ from typing import Any
 
 from lvmfast.shown import visible
 
-HEADINGS = {"valid": "What can be said", "invalid": "What cannot be said", "pending": "What waits"}
+HEADINGS = {
+    "valid": "What can be said",
+    "invalid": "What cannot be said",
+    "pending": "What cannot be said yet",
+}
 
 
 def claims_text(stated: Mapping[str, Any]) -> str:
@@ -20,5 +24,5 @@ def claims_text(stated: Mapping[str, Any]) -> str:
             lines += [f"  ({', '.join(claim['files'])})"] if claim["files"] else []
         lines += ([] if stated[standing] else ["- nothing"]) + [""]
     lines += ["## For colleagues", "", stated["for_colleagues"], ""]
-    lines += ["## For the outside", "", stated["for_outside"], ""]
+    lines += ["## For the public", "", stated["for_outside"], ""]
     return visible("\n".join(lines), keep="\n")

@@ -19,7 +19,6 @@ from lvmfast.leaks.options import LevelName, ScanOptions
 from lvmfast.levels import LEVELS
 from lvmfast.report.documents import MatchedDocuments
 from lvmfast.report.files import items_table
-from lvmfast.report.reviewed import set_aside_table
 from lvmfast.report.sentences import closing_line, leaked_sentence, verdict_sentence
 from lvmfast.report.summary import RunRecord, summarize
 from lvmfast.report.summary_types import Summary
@@ -137,7 +136,11 @@ class LeakReport:
     @property
     def set_aside(self) -> pa.Table | None:
         """The matched rows that a review set aside: level, side, file, row. None without decisions."""
-        return None if self.decided is None else set_aside_table(self.findings)
+        if self.decided is None:
+            return None
+        from lvmfast.report.reviewed import set_aside_table
+
+        return set_aside_table(self.findings)
 
     @property
     def nearest(self) -> pa.Table | None:

@@ -33,10 +33,18 @@ class Pair:
     comparison: Comparison | None  #: None where a side has no text, or theirs need not be alike
     marked: Marked | None = None  #: of a match by a stretch of a text, instead
 
-    @property
-    def row_pairs(self) -> int:
-        """Row pairs that it stands for."""
-        return (self.match["train_count"] or 1) * (self.match["eval_count"] or 1)
+    def rows_behind(self, *, one_set: bool) -> str:
+        """What it stands for beside its two rows, in words; empty where nothing.
+
+        Inside one set the rows of a key are both sides of its match, and so are those of equal vectors, whose
+        score is 1; which score vectors of another length can have, too.
+        """
+        train, eval = (self.match[f"{side}_count"] or 1 for side in SIDES)
+        level = LEVELS[self.match["level"]]
+        if one_set and level.cosine and self.match["score"] == 1.0 and train == eval:
+            return f"{train:,} equal rows" if train > 2 else ""
+        pairs = train * (train - 1) // 2 if one_set and level.keys is not None else train * eval
+        return f"{pairs:,} row pairs" if pairs > 1 else ""
 
 
 def worst_pairs(matches: pa.Table, overlaps: pa.Table | None = None) -> list[Pair]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar, cast
 
+from lvmfast.errors import DataError
 from lvmfast.leaks.cost import Announce, say_nothing
 from lvmfast.leaks.progress import Progress, silent
 from lvmfast.levels import LEVELS
@@ -50,11 +51,21 @@ def progress_display(quiet: bool, units: Mapping[str, str] | None = None) -> Ite
 
 
 @contextmanager
-def shown(progress: Progress | bool) -> Iterator[Progress]:
-    """What a call of the API tells its progress: what was given to it, or for True the display that fits."""
+def shown(progress: Progress | bool, units: Mapping[str, str] | None = None) -> Iterator[Progress]:
+    """What a call of the API tells its progress: what was given to it, or for True the display that fits.
+
+    `units` are those of `progress_display`.
+
+    Raises:
+        DataError: it is neither True or False nor something to call.
+    """
     if isinstance(progress, bool):
-        with progress_display(quiet=not progress) as display:
+        with progress_display(not progress, units) as display:
             yield display
+    elif not callable(progress):
+        raise DataError(
+            f"progress: expected True, False or a function of (phase, done, total), got {progress!r:.60}"
+        )
     else:
         yield progress
 

@@ -46,8 +46,8 @@ class Inputs:
         self.splits = splits
         files = [file for split in splits.values() for file in (*split.dataset.inputs, *split.texts)]
         files = [file for file in files if file.name not in others]
-        local = {file.path for file in files if file.path is not None and os.path.isfile(file.path)}
-        self._stamps = {path: _stamp(path) for path in local}
+        local = [file.path for file in files if file.path is not None and os.path.isfile(file.path)]
+        self._stamps = {path: _stamp(path) for path in dict.fromkeys(local)}
         self._hashing = _core.FileHashes(list(self._stamps), threads)
         #: Whether something is read that has no file or object behind it.
         self.in_memory = any(file.path is None and file.origin is None for file in files)

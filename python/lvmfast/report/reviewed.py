@@ -120,7 +120,7 @@ def why_all_stay(level: str, boilerplate: Mask, found: int, rule: str | None) ->
             "a higher --max-pairs"
         )
     if not of.stands_once:
-        return "a row stands behind many matches there, and none is set aside before all of them are decided"
+        return "a row has many matches there, and is set aside only when all of them are decided"
     return None
 
 

@@ -98,7 +98,7 @@ class SavedScan:
         if summary["verdict"] == "part":
             raise DataError(f"{path}: one part of a scan; `lvmfast merge` of all parts makes the report")
         if outcome_of(summary["verdict"]) == "incomplete" and place.names(PARTIAL + RUN):
-            raise DataError(f"{path}: the scan is not at its end; the same command with --resume goes on")
+            raise DataError(f"{path}: the scan is not at its end; the same command with --resume continues")
         scan = SavedScan(place, summary)
         try:
             _ = [scan.files(side) for side in SIDES]

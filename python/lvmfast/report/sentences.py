@@ -44,8 +44,8 @@ def review_sentences(findings: Findings) -> list[str]:
         return []
     if not findings.decided:
         if not findings.strange:
-            return ["No decision was given: the file of decisions has none that stands."]
-        return [f"{no_match_sentence(findings.strange)} Is the file that of another scan?"]
+            return ["No decision applies: the file of decisions has none, or all were withdrawn."]
+        return [*_of_no_match(findings), *([] if _cut(findings) else ["Is the file that of another scan?"])]
     reviews = [f for f in findings.levels.values() if f.review is not None]
     counts = {name: sum(f.review.counts[name] for f in reviews if f.review) for name in DECISIONS}
     found = sum(len(f.matches) for f in reviews)
@@ -62,14 +62,24 @@ def review_sentences(findings: Findings) -> list[str]:
         for f in reviews
         if f.review is not None and f.review.stays
     ]
-    if findings.strange:
-        sentences.append(no_match_sentence(findings.strange))
-    return sentences
+    return [*sentences, *_of_no_match(findings)]
+
+
+def _of_no_match(findings: Findings) -> list[str]:
+    if not findings.strange:
+        return []
+    maybe = "Evidence was cut (--max-pairs): they may be of matches that were left out."
+    return [no_match_sentence(findings.strange), *([maybe] if _cut(findings) else [])]
+
+
+def _cut(findings: Findings) -> bool:
+    return any(finding.cut for finding in findings.levels.values())
 
 
 def no_match_sentence(decisions: int) -> str:
     """What is said of decisions that are of another scan, or of matches that are no longer found."""
-    return f"{decisions:,} {'decision is' if decisions == 1 else 'decisions are'} of no match of this scan."
+    belong = "decision is" if decisions == 1 else "decisions are"
+    return f"{decisions:,} {belong} of no match in the evidence of this scan."
 
 
 def not_checked(findings: Findings, *, left_out: bool) -> dict[str, list[LevelName]]:
@@ -102,6 +112,16 @@ def undecided_count(finding: LevelFinding) -> int:
     return 0 if finding.undecided is None else len(finding.undecided.rows)
 
 
+def unchecked_rows(finding: LevelFinding) -> str:
+    """How many rows of each side could not be checked, and why; empty where all were."""
+    sides = "; ".join(
+        f"{side} " + ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in count.unchecked.items())
+        for side, count in finding.sides.items()
+        if count.unchecked
+    )
+    return f"{finding.level}: rows not checked: {sides}" if sides else ""
+
+
 def beside_sentences(finding: LevelFinding) -> list[str]:
     """What is said of training rows that were joined, and of evaluation rows that do not decide."""
     rows = {name: beside.sides["eval"].matched for name, beside in finding.beside.items()}
@@ -110,7 +130,7 @@ def beside_sentences(finding: LevelFinding) -> list[str]:
         were = "training row was" if joined == 1 else "training rows were"
         said.append(f"{joined:,} {were} joined to the one before, as chunks of one document")
     elif joined == 0:
-        said.append("no training row was joined: none goes on with the document of the one before it")
+        said.append("no training row was joined: no row continues the document of the one before it")
     if finding.rule is not None:
         rule = RULES[finding.rule]
         said.append(
@@ -118,9 +138,13 @@ def beside_sentences(finding: LevelFinding) -> list[str]:
             f"Pairs and evidence are those of the rule {OWN}"
         )
     by_rule = {rule: len(of_rule) for rule, of_rule in rows_by_rule(finding).items()}
-    if "answered" in rows and (matched := by_rule[OWN]):
-        stand = "1 stands with its" if rows["answered"] == 1 else f"{rows['answered']:,} stand with their"
-        said.append(f"{stand} answer nearby, of {matched:,} evaluation rows that match")
+    matched = len(finding.sides["eval"].matched_rows) if by_rule else 0
+    if "answered" in rows and matched:
+        beside = "has its answer" if rows["answered"] == 1 else "have their answers"
+        said.append(
+            f"of {matched:,} matching evaluation rows, {rows['answered']:,} {beside} near the match in "
+            "training"
+        )
     no_leak = "which is no leak by itself"
     if short := rows.get("short"):
         stand = "text of under 8 words stands" if short == 1 else "texts of under 8 words stand"
@@ -133,13 +157,17 @@ def beside_sentences(finding: LevelFinding) -> list[str]:
             said.append(f"the {stand} in training texts without {whose}, {why} (overlaps.parquet)")
     if any(by_rule.values()):
         counted = ", ".join(f"{RULES[rule].name} {n:,}" for rule, n in by_rule.items())
-        said.append(f"evaluation rows by each rule: {counted}")
+        aside = set_aside_count(finding)
+        less = f" (rule {OWN}: without the {aside:,} that review set aside)" if aside else ""
+        said.append(f"evaluation rows by each rule: {counted}{less}")
     return [f"{finding.level}: {sentence}" for sentence in said]
 
 
 def leaked_sentence(leaked: Sequence[str]) -> str:
     """What the stamp on a report says."""
-    return f"LEAKED: quarantined files were read all the same: {', '.join(leaked)}. No score on them counts."
+    return (
+        f"LEAKED: quarantined files were read in spite of that: {', '.join(leaked)}. No score on them counts."
+    )
 
 
 def verdict_sentence(findings: Findings) -> str:
@@ -150,7 +178,7 @@ def verdict_sentence(findings: Findings) -> str:
 def _found(findings: Findings) -> str:
     ran = [f for f in findings.levels.values() if f.status != "not_checkable"]
     if findings.part is not None:
-        return f"This is part {findings.part}, no answer: `lvmfast merge` of all parts gives it."
+        return f"This is part {findings.part} and no verdict yet: `lvmfast merge` makes it from all parts."
     unfinished = [f.reason for f in ran if f.status == "incomplete" and f.reason]
     if unfinished:
         return f"Not decided: {unfinished[0]}."

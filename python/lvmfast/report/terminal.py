@@ -22,6 +22,7 @@ from lvmfast.report.sentences import (
     level_name,
     not_checked,
     set_aside_count,
+    unchecked_rows,
     undecided_count,
 )
 from lvmfast.shown import line, percent, say, tell
@@ -103,8 +104,8 @@ def show(findings: Findings, *, on_stderr: bool = False) -> None:
     for finding in findings.levels.values():
         if finding.reason and not finding.lacks:
             out(f"{finding.level}: not checkable: {finding.reason}")
-        elif unchecked := _unchecked(finding):
-            out(f"{finding.level}: rows not checked: {unchecked}")
+        elif unchecked := unchecked_rows(finding):
+            out(unchecked)
         if finding.nearest is not None and finding.status != "not_checkable":
             out(nearest_sentence(finding, finding.nearest))
         if undecided := undecided_count(finding):
@@ -160,14 +161,6 @@ def _set_aside(finding: LevelFinding) -> str:
     """Matched rows that do not count, of the side that decides."""
     count = set_aside_count(finding)
     return f"{count:,} rows" if count != 1 else "1 row"
-
-
-def _unchecked(finding: LevelFinding) -> str:
-    return "; ".join(
-        f"{side} " + ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in count.unchecked.items())
-        for side, count in finding.sides.items()
-        if count.unchecked
-    )
 
 
 def _by_file(findings: Findings, side: Side) -> Table:

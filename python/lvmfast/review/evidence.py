@@ -19,6 +19,7 @@ from lvmfast.leaks.findings import DECISIONS
 from lvmfast.levels import LEVELS
 from lvmfast.report.carried import Carried, benchmark_of, described
 from lvmfast.report.decisions import Decision, DecisionLog, match_ids, scan_digest
+from lvmfast.report.lines import Lines
 from lvmfast.report.marked import Alike, alike
 from lvmfast.report.saved import SavedScan
 from lvmfast.report.tables import MATCH
@@ -118,7 +119,6 @@ class _File:
     side: str
     name: str
     number: int  #: in the order of the scan
-    first_line: int | None
     benchmark: str | None
 
 
@@ -144,7 +144,8 @@ class Evidence:
         self._saved, self._log = saved, log
         inputs, options = saved.summary["inputs"], saved.summary["options"]
         self.scan = scan_digest(inputs, options)
-        self._files = _files(inputs)
+        self._files, self._lines = _files(inputs), Lines(saved.summary)
+        self._one_set = "eval" not in inputs
         self._lock = threading.Lock()
         self._known: Mapping[str, Decision] | None = None
         self.decided_here = 0  #: decisions that were kept since it was opened
@@ -197,7 +198,7 @@ class Evidence:
         )
         excerpts = ", ".join(f"'{name}'" for name, level in LEVELS.items() if level.excerpts)
         rows = "read_parquet($path, file_row_number = true)"
-        within = "train" if "eval" not in inputs else "eval"
+        within = "train" if self._one_set else "eval"
         self._base.execute(
             "CREATE TABLE matches AS SELECT k.id, k.place, m.* EXCLUDE (file_row_number), t.fields, "
             "t.n AS told, coalesce(m.train_count, 1)::DOUBLE * coalesce(m.eval_count, 1)::DOUBLE "
@@ -221,11 +222,16 @@ class Evidence:
         named = cursor.execute("SELECT DISTINCT array_to_string(fields, ', ') FROM matches").fetchall()
         config = {
             "source": "server",
+            "one_set": self._one_set,
             "carried": self.total,
             "levels": [described(name) for name in LEVELS if name in there],
             "fields": sorted(name for (name,) in named if name),
             "files": [
-                {"name": file.name, "first_line": file.first_line, "benchmark": file.benchmark}
+                {
+                    "name": file.name,
+                    "first_line": self._lines.first(file.side, file.name),
+                    "benchmark": file.benchmark,
+                }
                 for file in self._files.values()
             ],
         }
@@ -337,9 +343,7 @@ class Evidence:
             text = text[begin : begin + MOST_CHARS]
         names = ("file", "row", "doc_id", "chunk_id", "position")
         told = {name: row[f"{side}_{name}"] for name in names}
-        file = self._files.get((side, told["file"])) or self._files.get(("train", told["file"]))
-        line = None if file is None or file.first_line is None else told["row"] + file.first_line
-        return {**told, "line": line, "text": text, "begin": begin, "length": length}
+        return {**told, "line": self._lines.of(row, side), "text": text, "begin": begin, "length": length}
 
     def _alike(self, row: Mapping[str, Any]) -> Alike:
         """Both texts of a match, and where they are alike."""
@@ -370,7 +374,7 @@ def _files(inputs: Mapping[str, Any]) -> dict[tuple[str, str], _File]:
         for file in of_side["files"]:
             name = file["path"]
             benchmark = benchmark_of(name) if side == "eval" else None
-            found.setdefault((side, name), _File(side, name, len(found), file.get("first_line"), benchmark))
+            found.setdefault((side, name), _File(side, name, len(found), benchmark))
     return found
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from getpass import getuser
 from os import PathLike, fspath
 from pathlib import Path
+from types import FrameType
 
 from lvmfast.durable import scratch_folder
 from lvmfast.errors import DataError, missing_extra
@@ -62,7 +66,11 @@ def review(
     path = Path(fspath(report)) / DECISIONS if decisions is None else Path(decisions)
     if not path.absolute().parent.is_dir():
         raise DataError(f"{path}: no such folder: {path.parent}")
-    with bound(port) as listening, scratch_folder(Path(tempfile.gettempdir())) as scratch:
+    with (
+        _sigterm_as_interrupt(),
+        bound(port) as listening,
+        scratch_folder(Path(tempfile.gettempdir())) as scratch,
+    ):
         address = f"{LOOPBACK}:{listening.getsockname()[1]}"
         evidence = Evidence(saved, DecisionLog(path), scratch)
         token = secrets.token_urlsafe(24)
@@ -100,6 +108,23 @@ def review(
             finally:
                 server.should_exit = True
                 evidence.close()
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that nothing is left behind."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # which alone can have handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _user() -> str | None:

@@ -73,13 +73,13 @@ class ScanContext:
             yield
         except KeyboardInterrupt:
             if self._kept:
-                told = "what was done is kept; the same command with --resume goes on"
+                told = "what was done is kept; the same command with --resume continues"
                 raise KeyboardInterrupt(told) from None
             raise
         except DataError as error:
             if self._kept:
                 told = (
-                    "what was done is kept; the same command with --resume goes on, without it it begins anew"
+                    "what was done is kept; the same command with --resume continues, without it starts again"
                 )
                 raise DataError(f"{error}; {told}") from error
             raise

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from itertools import groupby, pairwise
 
 from lvmfast.leaks import memory
-from lvmfast.leaks.cuts import Span, spans_read
+from lvmfast.leaks.cuts import Span
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.results import LevelResult
 from lvmfast.scan.context import ScanContext
+from lvmfast.scan.on_threads import Asked, taken
 from lvmfast.scan.plan import Plan, Sides
 from lvmfast.scan.running import RunningLevels, block_phase
 
@@ -33,20 +35,24 @@ class Local:
             for block, of_block in groupby(todo, lambda span: span.block):
                 running.turn(block)
                 columns = running.comparison.columns(side, block)
-                rows = memory.block_rows(dataset, columns, context.options)
+                asked = Asked(
+                    dataset, columns, memory.block_rows(dataset, columns, context.options), planned.room
+                )
                 phase, done = block_phase(side, block, running.blocks), done if block == 0 else 0
                 context.progress(phase, done, total)
-                for span, batches in spans_read(dataset, list(of_block), columns, rows):
-                    for batch in running.take_span(span, dataset.files[span.file], batches):
+                with closing(taken(running, list(of_block), asked)) as going:
+                    for rows, span in going:
                         if running.nbytes > planned.room:
                             return False
-                        done += batch.rows
+                        done += rows
                         context.progress(phase, done, total)
-                    pending.append(span)
-                    following = followed.get(span)
-                    if following is None or journal.due(span, following):
-                        journal.add(pending, running.cut(), last=following is None)
-                        pending = []
+                        if span is None:
+                            continue
+                        pending.append(span)
+                        following = followed.get(span)
+                        if following is None or journal.due(span, following):
+                            journal.add(pending, running.cut(), last=following is None)
+                            pending = []
         return True
 
     def shuffle(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,7 @@ from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
 from lvmfast.leaks.options import LevelName as Level
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.results import LevelResult
-from lvmfast.leaks.running import Beginning, InBlocks, Joining, Running
+from lvmfast.leaks.running import Beginning, Beside, InBlocks, Joining, Running
 from lvmfast.leaks.tally import Rows, SideTally, Tally
 from lvmfast.leaks.trees import from_arrays, to_arrays
 from lvmfast.levels import LEVELS, columns_of, joined
@@ -137,8 +138,8 @@ class RunningLevels:
             name for name in comparison.levels if LEVELS[name].in_blocks and fingerprint is None
         ]
         self._block: int | None = None
-        names = joined(comparison.levels, comparison.options)
-        self._joining = [cast(Joining, self._levels[name]) for name in names]
+        self._joined = joined(comparison.levels, comparison.options)
+        self._joining = [cast(Joining, self._levels[name]) for name in self._joined]
 
     def take(self, side: Side, batch: Batch) -> None:
         """Gives a batch to every level that reads the side."""
@@ -148,6 +149,24 @@ class RunningLevels:
             self._content.see(batch)
         for level in self._reading(side).values():
             (level.index if side == self._indexed else level.stream)(batch)
+
+    def beside(self) -> RunningLevels:
+        """Levels with the same index and block that have streamed nothing: another thread streams to them.
+
+        For levels that compare no vectors; the index stays as it is meanwhile.
+        """
+        twin = copy(self)
+        twin.seen = {**self.seen, self.streamed: SideTally(self.seen[self.streamed].files)}
+        those = {name: cast(Beside, level).beside() for name, level in self._reading(self.streamed).items()}
+        twin._levels = {**self._levels, **those}
+        twin._joining = [cast(Joining, twin._levels[name]) for name in self._joined]
+        return twin
+
+    def cut_of(self, span: Span, file: SplitFile, batches: Iterable[Batch]) -> Cut:
+        """What a span of the streamed side comes to by itself."""
+        for _ in self.take_span(span, file, batches):
+            pass
+        return self.cut()
 
     def take_span(self, span: Span, file: SplitFile, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Gives the rows of a span of the streamed side to the levels that read it; yields them, taken.

@@ -80,6 +80,8 @@ def clean(
             (docs/overlap.md). None drops it.
         decisions: of `lvmfast review`: rows that match by boilerplate alone stay, the closing scan does not
             count them, and the certificate says that it was reviewed. A copy is kept as `_decisions.jsonl`.
+            Without it, rows that `report` set aside are dropped like all others that matched, and
+            `review_not_applied` in the certificate counts them.
         payload: texts for both sides, where they were moved since the scan.
         train_payload: texts for `train` alone, likewise.
         eval_payload: texts for `eval` alone, likewise.
@@ -127,7 +129,7 @@ def clean(
         if cut is not None and options_of(options).join_chunks:
             why = "is a scan with --join-chunks, whose matches lie across rows"
             raise DataError(f"--cut: {saved.name} {why}")
-        given: Mapping[Side, Any] = {"train": train, "eval": eval}
+        given: Mapping[Side, Paths] = {"train": train, "eval": eval}
         _check_not_named(given[drop])
         try:
             splits = {
@@ -152,7 +154,7 @@ def clean(
         for side in SIDES:
             _check_same(side, [Identity.stated(file) for file in described[side]["files"]], saved)
             _check_columns(described[side], saved.summary["inputs"][side])
-        own: Mapping[Side, Any] = {"train": train_payload, "eval": eval_payload}
+        own: Mapping[Side, Paths | None] = {"train": train_payload, "eval": eval_payload}
         payloads = {side: _payload(side, moved, payload, saved, threads) for side, moved in own.items()}
     files = saved.files(drop)
     leaked = leaked_rows(
@@ -163,6 +165,11 @@ def clean(
         saved.name,
     )
     _check_side(leaked, saved)
+    ignored = {
+        level: rows
+        for level in LEVELS
+        if (rows := sum(f.levels.get(level, {}).get("set_aside", 0) for f in files))
+    }
     closing_options = replace(options_of(options), threads=threads, memory_limit=memory_limit)
     review: SavedReview | None = None
     if decided is not None:
@@ -226,7 +233,7 @@ def clean(
                 inputs.check_unchanged()
                 stage.flush()
             with clock.phase("scan"):
-                sides: dict[Side, Any] = {
+                sides: dict[Side, Paths] = {
                     drop: [str(stage.folder / name) for name in written.values() if name],
                     other_side(drop): _again(given[other_side(drop)], files_of[other_side(drop)]),
                 }
@@ -253,6 +260,7 @@ def clean(
                 },
                 "cut": None if cut is None else stated_cuts(cuts, cut),
                 **({} if review is None else {"review": review.to_dict()}),
+                **({"review_not_applied": ignored} if review is None and ignored else {}),
             }
             certificate = certificate_of("clean", scans, stage.folder, [LEDGER, *beside], details, threads)
             write_certificate(stage.folder, certificate)
@@ -288,7 +296,7 @@ def _check_columns(here: Mapping[str, Any], scanned: Mapping[str, Any]) -> None:
                 )
 
 
-def _check_not_named(source: Any) -> None:
+def _check_not_named(source: Paths) -> None:
     """Refuses to write benchmarks of a cache: in a folder nobody would know how to read them."""
     if isinstance(source, Expansion) and source.named:
         name = next(iter(source.named.values())).name
@@ -297,7 +305,7 @@ def _check_not_named(source: Any) -> None:
         )
 
 
-def _again(source: Any, files: list[str]) -> Any:
+def _again(source: Paths, files: list[str]) -> Paths:
     """The side whose files were opened, to be opened once more: by name where they have one."""
     return source if isinstance(source, Expansion) else files
 
@@ -321,7 +329,7 @@ def _check_same(side: Side, found: Sequence[Identity], saved: SavedScan) -> None
         _check_content(here, there.identity, saved)
 
 
-def _check_files(side: Side, source: Any, saved: SavedScan, threads: int) -> None:
+def _check_files(side: Side, source: Paths, saved: SavedScan, threads: int) -> None:
     """As `_check_same`, of files that need not open."""
     expansion = expanded(source)
     if expansion is not None and all(is_uri(path) or os.path.isfile(path) for path in expansion.files):
@@ -332,8 +340,8 @@ def _check_content(found: Identity, stated: Identity, saved: SavedScan) -> None:
     same = found.same_as(stated)
     if same is None and stated.blake3 is stated.etag is None:
         raise DataError(
-            f"{saved.name}: {stated.path} was neither a local file nor an object with an ETag, so nobody can "
-            "say what it held"
+            f"{saved.name}: {stated.path} was neither a local file nor an object with an ETag, so it is not "
+            "known what it contained"
         )
     if same is None:
         raise DataError(
@@ -347,7 +355,9 @@ def _check_content(found: Identity, stated: Identity, saved: SavedScan) -> None:
         )
 
 
-def _payload(side: Side, own: Any, common: Any, saved: SavedScan, threads: int) -> list[str] | None:
+def _payload(
+    side: Side, own: Paths | None, common: Paths | None, saved: SavedScan, threads: int
+) -> list[str] | None:
     """The payload of a side, where the report or the user says it is; None where the scan had none."""
     stated = saved.summary["inputs"][side]["payload"]
     if stated is None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lvmfast.api import leakscan
 from lvmfast.corpus.columns import ColumnsOfSides
+from lvmfast.corpus.load import Given
 from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress
 from lvmfast.report.leak_report import LeakReport
@@ -17,7 +18,7 @@ OVERRIDDEN: Mapping[str, Any] = {"allow": {}, "nearest": False}
 
 
 def closing_scan(
-    sides: tuple[Any, Any],
+    sides: tuple[Given, Given],
     payloads: tuple[Sequence[str] | None, Sequence[str] | None],
     options: ScanOptions,
     columns: ColumnsOfSides,

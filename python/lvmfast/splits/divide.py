@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lvmfast.errors import DataError
 from lvmfast.leaks.tally import Rows
+from lvmfast.shown import counted
 from lvmfast.splits.documents import Documents, Lots
 
 Part = Literal["train", "eval", "val"]
@@ -196,16 +197,18 @@ def _described(documents: Documents, root: Rows, component: int, size: Rows, row
 def _check(division: Division, shares: Shares) -> None:
     large = sum(component.documents for component in division.too_large)
     kept = [
-        (division.too_small, f"have fewer than {shares.min_chunks_per_doc} rows or no id"),
-        (division.with_answer, "hold their own answer"),
-        (large, "are in components too large to hold out, sets that share texts or vectors"),
+        (division.too_small, f"with fewer than {shares.min_chunks_per_doc} rows or no id"),
+        (division.with_answer, "with a row that holds its own answer"),
+        (large, "in groups too large to hold out"),
     ]
-    why = ", ".join(f"{n:,} {reason}" for n, reason in kept if n)
-    why = f"{why} (or are joined to such)" if why else "the lots left none; another --seed draws others"
+    why = ", ".join(f"{counted(n, 'document')} {reason}" for n, reason in kept if n)
+    joined = "and what shares texts or vectors with these"
+    why = f"training keeps {why}, {joined}" if why else "the lots left none; another --seed draws others"
     for part in shares.held_out:
         got, wanted = division.documents[part], shares.docs.get(part)
         if wanted is not None and got < wanted:
-            raise DataError(f"--{part}-docs: expected {wanted} documents, only {got} can be held out: {why}")
+            asked = f"{counted(wanted, 'document')} asked for"
+            raise DataError(f"--{part}-docs: {asked}, {got:,} can be held out: {why}")
         if got == 0:
             raise DataError(f"--{part}-fraction: no document is left to hold out: {why}")
     if division.documents["train"] == 0:

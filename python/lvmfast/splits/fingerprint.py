@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lvmfast import _core
 from lvmfast.corpus import Dataset, Payload, load_payload, load_split
 from lvmfast.corpus.codecs import FINGERPRINT
+from lvmfast.corpus.dataset import SplitFile
 from lvmfast.corpus.fingerprint import (
     KEYED,
     Fingerprint,
@@ -179,7 +180,7 @@ def _check_place(path: Path) -> None:
         raise DataError(f"{path}: cannot write there: {path.parent} is read-only")
 
 
-def _stamps(dataset: Dataset, texts: Any) -> dict[str, tuple[int, int] | None]:
+def _stamps(dataset: Dataset, texts: Sequence[SplitFile]) -> dict[str, tuple[int, int] | None]:
     """Size and time of every local file, None for one that is gone."""
     stamps: dict[str, tuple[int, int] | None] = {}
     for file in (*dataset.files, *texts):

@@ -67,5 +67,6 @@ def hold_out(dataset: Dataset, docs: float, seed: int, options: ScanOptions, pro
             documents, found.components.roots(), answers, draw_lots(documents.ids, seed), shares
         )
     except DataError as error:
-        raise DataError(str(error).replace("--eval-docs", "--val-docs")) from error
+        said = str(error).replace("--eval-docs:", f"--val-docs {docs:g}:")
+        raise DataError(f"{said}; hold out fewer, or name a validation file with --val") from error
     return HeldOut(documents, division)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from lvmfast import _core
@@ -120,7 +121,7 @@ class Kept:
             else:
                 kept.add(*self._keys_of(column, values))
 
-    def _keys_of(self, column: Column, values: Any) -> tuple[Keys, Index]:
+    def _keys_of(self, column: Column, values: pa.Array) -> tuple[Keys, Index]:
         if column == "text":
             data, offsets = text_bytes(pc.fill_null(values, ""))
             asked = self._options

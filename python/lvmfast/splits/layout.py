@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lvmfast import _core
 from lvmfast.corpus import SplitFile
@@ -38,7 +37,7 @@ def stored_files(files: Sequence[SplitFile]) -> list[str]:
 
 
 def check_destination(
-    out: str, files: Sequence[SplitFile], given: Sequence[Any], *, together: bool = False
+    out: str, files: Sequence[SplitFile], given: Sequence[object], *, together: bool = False
 ) -> str:
     """Where `out` really is, once it is known that what is made of `files` may be put there.
 
@@ -64,7 +63,7 @@ def check_destination(
     return real
 
 
-def _on_disk(out: str, given: Sequence[Any]) -> str:
+def _on_disk(out: str, given: Sequence[object]) -> str:
     real = Path(os.path.realpath(out))
     if real.exists() and not real.is_dir():
         raise DataError(f"{out}: expected a folder, or nothing, to write to; this is a file")
@@ -79,7 +78,7 @@ def _on_disk(out: str, given: Sequence[Any]) -> str:
     return str(real)
 
 
-def _in_store(out: str, given: Sequence[Any]) -> str:
+def _in_store(out: str, given: Sequence[object]) -> str:
     out = out.rstrip("/")
     for source in given:
         if isinstance(source, str) and is_uri(source):

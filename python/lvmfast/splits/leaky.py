@@ -23,7 +23,7 @@ def check_leaky(file: str, named: bool, scan: SavedScan, scanned: ScannedFile, f
         return
     if named and not leaked_levels(scan, scanned):
         raise DataError(
-            f"{file}: {scan.name} found it {_not_leaky(scanned)}; --force quarantines it all the same"
+            f"{file}: {scan.name} found it {_not_leaky(scanned)}; --force quarantines it in spite of this"
         )
     same = (train.name for train in scan.files("train") if train.identity.same_as(scanned.identity))
     if (twin := next(same, None)) is not None:

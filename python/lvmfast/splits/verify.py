@@ -125,7 +125,7 @@ def verify(
 class _Side:
     """Where the files of one side are, and what is wrong with them."""
 
-    source: Any  #: its files, as a scan takes them
+    source: Paths  #: its files, as a scan takes them
     payload: list[str] | None
     failures: list[str]
     missing: list[str]
@@ -149,9 +149,9 @@ def _find_side(
     folder: Folder,
     name: str,
     side: Mapping[str, Any],
-    moved: Any,
-    own_payload: Any,
-    common_payload: Any,
+    moved: Paths | None,
+    own_payload: Paths | None,
+    common_payload: Paths | None,
     threads: int,
 ) -> _Side:
     if _inside(side):
@@ -168,7 +168,7 @@ def _find_side(
     return found
 
 
-def _paths(moved: Any, stated: list[str]) -> list[str]:
+def _paths(moved: Paths | None, stated: list[str]) -> list[str]:
     if moved is None:
         return stated
     found = expanded(moved)
@@ -194,7 +194,7 @@ def _compare(
             if file.get("file") is not None:
                 found.failures.append(str(error))
             else:
-                found.missing.append(f"{what} is not at hand: {error}; {option} says where it is")
+                found.missing.append(f"{what} cannot be found: {error}; say where it is with {option}")
             return
         same = here.same_as(stated)
         if same is None:

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.documents import Packs
 from lvmfast.models.next_vector import NextVectorModel
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.device import Place
 from lvmfast.training.loss import Negatives, Objective, RowLosses
 from lvmfast.training.steps import Micro, Step, StepReader
+from lvmfast.training.validation import Pool, make_pool
 
 
 class Compute:
@@ -27,9 +29,28 @@ class Compute:
         self.model, self.objective, self.place = model, objective, place
         self._batch = config.batch
         self._compiled: nn.Module = torch.compile(model) if place.compiled else model
+        self._pool: Pool | None = None
 
-    def predict(self, contexts: Vectors) -> Tensor:
-        """(k, d) float32 of (k, length, d) windows. A last, smaller microbatch is not worth compiling for."""
+    def start(self, reader: StepReader) -> None:
+        """Puts the model where training begins, before the first step of a run."""
+
+    def pool(self, val: StepReader) -> Pool:
+        """The distinct targets of the side that does not train, made once."""
+        if self._pool is None:
+            assert val.identities is not None
+            targets = val.targets(np.arange(len(val.side)))
+            self._pool = make_pool(self.tensor(targets), val.identities)
+        return self._pool
+
+    def predict(self, contexts: Vectors | Packs) -> Tensor:
+        """(k, d) float32 of (k, length, d) windows, or of the k places of documents that are asked for.
+
+        Neither a last, smaller microbatch is worth compiling for nor documents, whose shapes change.
+        """
+        if isinstance(contexts, Packs):
+            with self.place.autocast():
+                every = self.model.every(self.tensor(contexts.vectors), self.tensor(contexts.since))
+            return every.flatten(0, 1)[self.tensor(contexts.place)].float()
         forward = self._compiled if len(contexts) == self._batch else self.model
         with self.place.autocast():
             prediction = forward(self.tensor(contexts))
@@ -40,13 +61,13 @@ class Compute:
         """The array on the device."""
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.place.device, non_blocking=True)
 
-    def bank(self, reader: StepReader, places: Rows) -> Tensor | None:
+    def bank(self, reader: StepReader, places: Rows) -> Any:
         """(b, d) unit vectors: the targets of `places`; None of none."""
         if not len(places):
             return None
         return nn.functional.normalize(self.tensor(reader.targets(places)), dim=-1)
 
-    def candidates(self, step: Step, bank: Tensor | None) -> Any:
+    def candidates(self, step: Step, bank: Any) -> Any:
         """What every sequence of a step is scored against."""
         return self.objective.candidates(self.tensor(step.targets), bank)
 

@@ -13,10 +13,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 from lvmfast.errors import DataError
-from lvmfast.models.config import BLOCKS, FORMS, RESIDUALS
+from lvmfast.models.config import BLOCKS, FORMS, LAYOUTS, ON_LINEAR, RESIDUALS
 from lvmfast.models.registry import MODELS
+from lvmfast.training.loggers import LOGGERS
 
 Figure = bool | int | float | str | tuple[str, ...]
+#: What figures were called before, in the configuration files of older runs.
+FORMER_NAMES = {"preset": "recipe"}
+#: What figures were by default then, in the files of models that have no such figure.
+FORMER_DEFAULTS = {"d_model": 768}
 Check = tuple[Callable[[Any], bool], object]  #: whether a value will do, and what is expected: its str
 
 #: What an epoch may be better by.
@@ -55,6 +60,11 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
+def shown(value: Any) -> str:
+    """A value in a message: several words as they are given, one by one."""
+    return ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)
+
+
 def figure(default: Any, group: str, meaning: str, check: Check | None = None) -> Any:
     """A field of `TrainConfig`."""
     return field(default=default, metadata={"group": group, "meaning": meaning, "check": check})
@@ -62,123 +72,158 @@ def figure(default: Any, group: str, meaning: str, check: Check | None = None) -
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What a run is asked to do; `presets.py` has the sets of figures that have a name.
+    """What a run is asked to do; `recipes.py` has the sets of figures that have a name.
 
     Raises:
         DataError: on construction, when a figure is outside its domain.
     """
 
-    preset: str = figure("bank", "recipe", "The recipe whose figures hold where no other is given.")
+    recipe: str = figure(
+        "residual", "recipe", "Figures that go together, by name: residual, bank, seed, ar or linear."
+    )
 
     train: tuple[str, ...] = figure((), "data", "Training file, folder or quoted glob. Repeat for many.")
+    layout: str = figure(
+        "windows",
+        "data",
+        "windows: each with the chunk that follows; or documents: whole ones, every next chunk predicted.",
+        one_of(LAYOUTS),
+    )
+    context: int = figure(
+        0, "data", "Chunks of a document that a prediction sees at most (documents: 100).", AT_LEAST_0
+    )
     val: tuple[str, ...] = figure(
-        (), "data", "Validation file. Without it, documents of --train are held out."
+        (), "data", "Validation file. Without it, some documents of --train are held out."
     )
     val_docs: float = figure(
-        0.1, "data", "Documents held out for validation: below 1 a share of them, else how many.", ABOVE_0
+        0.1,
+        "data",
+        "Documents held out for validation: a share of them if below 1, otherwise a number.",
+        ABOVE_0,
     )
-    payload: str = figure("", "data", "Texts by (doc_id, chunk_id), so that shared texts are found, too.")
-    ignore: tuple[str, ...] = figure(
-        (), "data", "Pass over files and folders of such names. Repeat for many."
-    )
-    columns: tuple[str, ...] = figure((), "data", "NAME=FIELD: read column NAME (doc_id, ...) from FIELD.")
-    threshold: float = figure(0.995, "data", "Cosine from which two vectors are the same leak.", COSINE)
-    allow_leaked: bool = figure(
-        False, "data", "Train in spite of a leak, and stamp all that is written LEAKED."
-    )
+    payload: str = figure("", "data", "Texts by (doc_id, chunk_id), so that shared texts are found as well.")
+    ignore: tuple[str, ...] = figure((), "data", "Skip files and folders with such names. Repeat for many.")
+    columns: tuple[str, ...] = figure((), "data", "Read column NAME (doc_id, ...) from FIELD.")
+    threshold: float = figure(0.995, "data", "Two vectors match from this cosine on.", COSINE)
+    allow_leaked: bool = figure(False, "data", "Train in spite of a leak, and stamp every file LEAKED.")
 
-    model: str = figure("mamba_s", "model", f"{listed(MODELS)}.", one_of(MODELS))
-    d_model: int = figure(768, "model", "Width of the model.", AT_LEAST_1)
+    model: str = figure("mamba_s", "model", f"What is trained: {listed(MODELS)}.", one_of(MODELS))
+    d_model: int = figure(
+        0,
+        "model",
+        "Width of the model; 0: that of the vectors, rounded up to a multiple of --headdim.",
+        AT_LEAST_0,
+    )
     n_layers: int = figure(
         0,
         "model",
-        f"Layers; 0: as many as suit the model (mamba_s: {MODELS['mamba_s'].layers}).",
+        f"Number of layers; 0: the usual number for the model (mamba_s: {MODELS['mamba_s'].layers}).",
         AT_LEAST_0,
     )
-    d_state: int = figure(128, "model", "State of a Mamba block.", AT_LEAST_1)
-    d_conv: int = figure(4, "model", "Width of its convolution.", AT_LEAST_1)
-    expand: int = figure(2, "model", "Its inner width over d_model.", AT_LEAST_1)
-    headdim: int = figure(64, "model", "Width of a Mamba2 head.", AT_LEAST_1)
-    dropout: float = figure(0.1, "model", "Dropout.", FRACTION)
-    block: str = figure("mamba2", "model", "mamba2 or mamba.", one_of(BLOCKS))
+    d_state: int = figure(128, "model", "Size of the state of a Mamba block.", AT_LEAST_1)
+    d_conv: int = figure(4, "model", "Width of the convolution of a Mamba block.", AT_LEAST_1)
+    expand: int = figure(2, "model", "Inner width of a Mamba block, as a multiple of --d-model.", AT_LEAST_1)
+    headdim: int = figure(64, "model", "Width of a head of a Mamba2 block.", AT_LEAST_1)
+    dropout: float = figure(0.1, "model", "Share of activations that dropout removes.", FRACTION)
+    block: str = figure("mamba2", "model", "Kind of Mamba block: mamba2 or mamba.", one_of(BLOCKS))
     form: str = figure(
         "auto",
         "model",
-        "auto, kernels (the package mamba-ssm) or reference.",
+        "How a Mamba block is computed: kernels (the package mamba-ssm), reference, or auto.",
         one_of(FORMS),
     )
     residual: str = figure(
         "none",
         "model",
-        "Start from a baseline and learn what is missing: last, mean or lag-mix.",
-        one_of(("none", *RESIDUALS)),
+        "Start from a baseline and learn what is missing: last, mean, lag-mix or linear, the scorer.",
+        one_of(("none", *RESIDUALS, ON_LINEAR)),
     )
 
     infonce: float = figure(1.0, "objective", "Weight of InfoNCE.", AT_LEAST_0)
-    cosine: float = figure(0.0, "objective", "Weight of 1 - cosine.", AT_LEAST_0)
+    cosine: float = figure(0.0, "objective", "Weight of the term 1 - cosine.", AT_LEAST_0)
     tau: float = figure(0.07, "objective", "Temperature of InfoNCE.", ABOVE_0)
-    head: bool = figure(False, "objective", "InfoNCE in the space of a projection head.")
-    head_hidden: int = figure(512, "objective", "Width inside the head.", AT_LEAST_1)
-    head_dim: int = figure(256, "objective", "Width of the head's space.", AT_LEAST_1)
+    head: bool = figure(False, "objective", "Compute InfoNCE behind a projection head.")
+    head_hidden: int = figure(512, "objective", "Hidden width of the projection head.", AT_LEAST_1)
+    head_dim: int = figure(256, "objective", "Output width of the projection head.", AT_LEAST_1)
     bank: int = figure(
         0,
         "objective",
-        "Frozen targets that every sequence is scored against, drawn anew each epoch.",
+        "Number of frozen targets against which every sequence is scored; drawn anew each epoch.",
         AT_LEAST_0,
     )
-    mask_context: bool = figure(False, "objective", "A sequence's own context is no negative of it.")
+    mask_context: bool = figure(False, "objective", "Do not use a sequence's own context as negatives.")
     mask_same_document: bool = figure(
-        False, "objective", "Targets of its own document are no negatives of it."
+        False, "objective", "Do not use targets of the same document as negatives."
     )
     mask_near: float = figure(
-        0.0, "objective", "Targets at this cosine to its own or above are no negatives; 0: all are.", COSINE
+        0.0,
+        "objective",
+        "Do not use targets as negatives from this cosine to the own target on; 0: use all.",
+        COSINE,
     )
 
     article_dropout: float = figure(
-        0.0, "corruption", "Share of sequences whose window loses its last vectors.", FRACTION
+        0.0,
+        "corruption",
+        "Share of sequences in which the last vectors of the window are set to zero.",
+        FRACTION,
     )
-    article_dropout_positions: int = figure(3, "corruption", "At most so many of them.", AT_LEAST_1)
+    article_dropout_positions: int = figure(
+        3, "corruption", "How many vectors --article-dropout sets to zero at most.", AT_LEAST_1
+    )
     span_corruption: float = figure(
-        0.0, "corruption", "Share of sequences that lose a span of up to half their window.", FRACTION
+        0.0,
+        "corruption",
+        "Share of sequences in which a span of up to half the window is set to zero.",
+        FRACTION,
     )
 
-    batch: int = figure(256, "batches", "Sequences that go through the model at once.", AT_LEAST_1)
+    batch: int = figure(256, "batches", "Sequences that the model processes at once.", AT_LEAST_1)
     accumulate: int = figure(
         1,
         "batches",
-        "Batches per step, on all GPUs together; negatives are those of all of them.",
+        "Batches per step, on all GPUs together; all of them share their negatives.",
         AT_LEAST_1,
     )
     max_per_document: int = figure(
-        0, "batches", "Sequences of one document per step at most; 0: as many as chance has it.", AT_LEAST_0
+        0, "batches", "Most sequences of one document in a step; 0: no limit.", AT_LEAST_0
     )
 
     lr: float = figure(1e-3, "optimiser", "Peak learning rate of AdamW.", ABOVE_0)
-    weight_decay: float = figure(0.02, "optimiser", "Its weight decay, on matrices.", AT_LEAST_0)
-    beta1: float = figure(0.9, "optimiser", "Its first decay.", FRACTION)
-    beta2: float = figure(0.999, "optimiser", "Its second decay.", FRACTION)
+    weight_decay: float = figure(0.02, "optimiser", "Weight decay of AdamW, applied to matrices.", AT_LEAST_0)
+    beta1: float = figure(0.9, "optimiser", "First decay rate (beta 1) of AdamW.", FRACTION)
+    beta2: float = figure(0.999, "optimiser", "Second decay rate (beta 2) of AdamW.", FRACTION)
     warmup: float = figure(
-        1000.0, "optimiser", "Steps up to the peak; below 1, a share of all steps.", AT_LEAST_0
+        1000.0, "optimiser", "Steps until the peak is reached: a share of all steps if below 1.", AT_LEAST_0
     )
-    final_lr: float = figure(0.01, "optimiser", "Where the cosine ends, over the peak.", FRACTION)
-    clip: float = figure(1.0, "optimiser", "Largest norm of the gradient; 0: any.", AT_LEAST_0)
-    epochs: int = figure(20, "optimiser", "Epochs at most.", AT_LEAST_1)
+    final_lr: float = figure(0.01, "optimiser", "Final learning rate, as a fraction of the peak.", FRACTION)
+    clip: float = figure(
+        1.0, "optimiser", "Clip the norm of the gradient at this value; 0: no clipping.", AT_LEAST_0
+    )
+    epochs: int = figure(20, "optimiser", "Largest number of epochs.", AT_LEAST_1)
     patience: int = figure(
-        3, "optimiser", "Epochs without a better one before the end; 0: never.", AT_LEAST_0
+        3, "optimiser", "Stop after this many epochs without a better one; 0: never.", AT_LEAST_0
     )
     best_by: str = figure(
         "val_loss",
         "optimiser",
-        "What makes an epoch better.",
+        "The figure by which epochs are compared.",
         one_of(HIGHER_IS_BETTER),
     )
 
     gate_epoch: int = figure(0, "gates", "Judge the run by its gates after this epoch; 0: never.", AT_LEAST_0)
-    gates: str = figure("", "gates", "The gates, TOML or JSON; else those of `lvmfast gate`.")
-    on_fail: str = figure("warn", "gates", "stop, triage or warn.", one_of(("stop", "triage", "warn")))
+    gates: str = figure(
+        "", "gates", "The gates: a TOML or JSON file, or the name of a set. Default: those of `lvmfast gate`."
+    )
+    on_fail: str = figure(
+        "warn",
+        "gates",
+        "When a gate fails: stop the run, print what to try next (triage), or warn.",
+        one_of(("stop", "triage", "warn")),
+    )
 
-    seed: int = figure(0, "run", "Another seed, other weights, batches and corruption.", AT_LEAST_0)
-    device: str = figure("auto", "run", "cpu, cuda, cuda:N; auto: a GPU where there is one.", DEVICE)
+    seed: int = figure(0, "run", "Seed of the weights, the order of batches and the corruption.", AT_LEAST_0)
+    device: str = figure("auto", "run", "cpu, cuda or cuda:N; auto: a GPU if there is one.", DEVICE)
     precision: str = figure(
         "auto", "run", "float32 or bf16; auto: bf16 on a GPU.", one_of(("auto", "float32", "bf16"))
     )
@@ -188,10 +233,16 @@ class TrainConfig:
     threads: int = figure(
         0,
         "run",
-        "Threads of scans and of torch; 0: one per core, for torch as many as a step is worth.",
+        "Threads of scans and of torch; 0: one per core, and for torch as many as a step can use.",
         AT_LEAST_0,
     )
-    save_every: float = figure(300.0, "run", "Seconds between saved states inside an epoch.", ABOVE_0)
+    save_every: float = figure(300.0, "run", "Seconds between two saved states within an epoch.", ABOVE_0)
+    log: tuple[str, ...] = figure(
+        (),
+        "run",
+        f"Log the run to {listed(LOGGERS)} as well. Repeat for many.",
+        (lambda names: set(names) <= set(LOGGERS), Words(LOGGERS)),
+    )
 
     def __post_init__(self) -> None:
         """Holds every figure to its type and its domain."""
@@ -201,17 +252,39 @@ class TrainConfig:
             if isinstance(value, float) and not math.isfinite(value):
                 raise DataError(f"{spec.name}: expected a finite number, got {value}")
             if check is not None and not check[0](value):
-                raise DataError(f"{spec.name}: expected {check[1]}, got {value!r}")
+                raise DataError(f"{spec.name}: expected {check[1]}, got {shown(value)}")
         if self.infonce == 0 and self.cosine == 0:
             raise DataError("infonce, cosine: expected a weight above 0, both are 0")
         if self.head and self.infonce == 0:
-            raise DataError("head: a projection head is there for InfoNCE, whose weight is 0")
+            raise DataError("head: a projection head needs InfoNCE, whose weight is 0")
         if self.bank and self.infonce == 0:
-            raise DataError("bank: a bank is there for InfoNCE, whose weight is 0")
+            raise DataError("bank: a bank needs InfoNCE, whose weight is 0")
+        if self.layout == "windows" and self.context:
+            raise DataError(
+                "context: only for --layout documents; windows have the length that their file gives them"
+            )
+        if self.layout == "documents":
+            self._check_documents()
         if self.val_docs >= 1 and self.val_docs != int(self.val_docs):
             raise DataError(f"val_docs: expected a share below 1 or a whole number, got {self.val_docs}")
         if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise DataError(f"warmup: expected a share below 1 or a whole number, got {self.warmup}")
+
+    def _check_documents(self) -> None:
+        able = [name for name, model in MODELS.items() if model.documents]
+        if self.model not in able:
+            raise DataError(f"model: expected {listed(able)} with --layout documents, got {self.model}")
+        if not self.context:
+            raise DataError("context: expected at least 1 chunk with --layout documents")
+        if self.residual == ON_LINEAR:
+            raise DataError(f"residual: {ON_LINEAR} is for windows, not for --layout documents")
+        for name in OF_WINDOWS:
+            if getattr(self, name):
+                raise DataError(f"{name}: it is for windows, and --layout documents has none: leave it out")
+
+    def of_outcome(self) -> dict[str, Figure]:
+        """The figures that change what comes out, by name."""
+        return {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name not in FREE}
 
     @property
     def step_rows(self) -> int:
@@ -222,8 +295,11 @@ class TrainConfig:
 TYPES: Mapping[str, Any] = get_type_hints(TrainConfig)
 GROUPS: Mapping[str, str] = {spec.name: spec.metadata["group"] for spec in fields(TrainConfig)}
 
+#: Figures that say something of windows alone.
+OF_WINDOWS = ("article_dropout", "span_corruption", "max_per_document")
+
 #: Figures that do not change what comes out, so that a run may go on with others.
-FREE = ("save_every", "threads", "device")
+FREE = ("save_every", "threads", "device", "log")
 
 
 def typed(where: str, name: str, value: Any) -> Figure:
@@ -235,7 +311,7 @@ def typed(where: str, name: str, value: Any) -> Figure:
     if name not in TYPES:
         close = [known for known in TYPES if known.replace("_", "") == name.replace("_", "").replace("-", "")]
         hint = f"; {close[0]}?" if close else ""
-        raise DataError(f"{where}: {name}: no such figure{hint}")
+        raise DataError(f"{where}: {name}: there is no such setting{hint}")
     wanted = TYPES[name]
     if wanted is bool and isinstance(value, bool):
         return value

@@ -14,6 +14,8 @@ from lvmfast import _core
 from lvmfast.api import leakscan
 from lvmfast.corpus import Dataset, load_payload, load_split
 from lvmfast.corpus.dataset import Rows
+from lvmfast.corpus.documents import Documents, chunks_of
+from lvmfast.corpus.finite import check_finite
 from lvmfast.corpus.selection import select_rows
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.errors import DataError
@@ -21,6 +23,7 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.leaks.progress import Progress
 from lvmfast.levels import LEVELS
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.shown import counted
 from lvmfast.splits.hold_out import HeldOut, hold_out
 from lvmfast.training.config import TrainConfig
 
@@ -29,14 +32,20 @@ CLEAN, LEAKED = "clean", "LEAKED"
 
 @dataclass(frozen=True)
 class Side:
-    """Rows of a sequence set."""
+    """Rows of a sequence set: windows, or the targets of documents."""
 
-    sequences: Sequences
+    sequences: Sequences | Documents
     rows: Rows  #: ascending
 
     def __len__(self) -> int:
         """Sequences on this side."""
         return len(self.rows)
+
+    @property
+    def pieces(self) -> Rows | None:
+        """(n,) the piece of a document that each row belongs to, ascending; None of windows."""
+        whole = self.sequences
+        return whole.pieces[self.rows] if isinstance(whole, Documents) else None
 
 
 @dataclass(frozen=True)
@@ -73,20 +82,22 @@ def open_sides(config: TrainConfig, documents: pa.Table | None, progress: Progre
                     f"{config.val[0]}: {name}: expected {mine} as in {config.train[0]}, got {other}"
                 )
         sides = Side(train, np.arange(train.n)), Side(val, np.arange(val.n))
-        return Sides(*sides, train_split, val_split, None, ())
+        return Sides(*sides, train_split, val_split, None, tuple(_notes_of(train, val)))
     notes: tuple[str, ...] = ()
     if documents is None:
         held_out = hold_out(train_split, config.val_docs, config.seed, _scan_options(config), progress)
         documents, notes = _table(held_out), _notes(held_out)
     held = _held(train, documents)
-    return Sides(
-        Side(train, np.flatnonzero(~held)),
-        Side(train, np.flatnonzero(held)),
-        select_rows(train_split, ~held),
-        select_rows(train_split, held),
-        documents,
-        notes,
-    )
+    parts = []
+    for keep in (~held, held):
+        rows = np.flatnonzero(keep[train.at] if isinstance(train, Documents) else keep)
+        if not len(rows):
+            raise DataError(
+                f"{config.train[0]}: one side has no document of two chunks that follow each other"
+            )
+        parts.append((Side(train, rows), select_rows(train_split, keep)))
+    (side, split), (val_side, val_split) = parts
+    return Sides(side, val_side, split, val_split, documents, (*notes, *_notes_of(train)))
 
 
 def scan_sides(config: TrainConfig, sides: Sides, progress: Progress) -> LeakReport:
@@ -101,6 +112,19 @@ def scan_sides(config: TrainConfig, sides: Sides, progress: Progress) -> LeakRep
     options = replace(_scan_options(config), levels=levels)
     splits = sides.train_split, sides.val_split
     return leakscan(*splits, options, allow_leaked=config.allow_leaked, progress=progress)
+
+
+def check_vectors(sides: Sides, report: LeakReport) -> None:
+    """Refuses vectors that are no numbers, where the scan could not check some row.
+
+    Raises:
+        DataError: a row of either side has one.
+    """
+    found = [level["unchecked"].values() for level in report.summary["levels"].values()]
+    unchecked = any(reasons for of_level in found for reasons in of_level)  # for this reason or another first
+    if unchecked or not report.passed:  # a row that matches by what is left of it is not counted as unchecked
+        for side in (sides.train, sides.val):
+            check_finite(side.sequences, side.rows)
 
 
 def _scan_options(config: TrainConfig) -> ScanOptions:
@@ -135,24 +159,33 @@ def content_hash(files: list[dict[str, Any]]) -> str:
     return found[0] if len(found) == 1 else _core.blake3_bytes("\n".join(found).encode(), 1)
 
 
-def _opened(paths: tuple[str, ...], config: TrainConfig) -> tuple[Sequences, Dataset]:
+def _opened(paths: tuple[str, ...], config: TrainConfig) -> tuple[Sequences | Documents, Dataset]:
     columns = dict(_assignment(item) for item in config.columns)
     plain = load_split(list(paths), columns=columns, allow_leaked=config.allow_leaked, ignore=config.ignore)
+    if config.layout == "documents":
+        plain = chunks_of(plain)
+    opened = Documents(plain, config.context) if config.layout == "documents" else Sequences(plain)
     if not config.payload:
-        return Sequences(plain), plain
+        return opened, plain
     texts = load_payload(
         config.payload, columns=columns, allow_leaked=config.allow_leaked, ignore=config.ignore
     )
-    return Sequences(plain), load_split(plain, columns=columns, payload=texts)
+    return opened, load_split(plain, columns=columns, payload=texts)
 
 
-def _held(sequences: Sequences, documents: pa.Table) -> npt.NDArray[np.bool_]:
-    """(n,) whether a row is held out. Documents count by first appearance; those without an id follow."""
-    held = np.zeros(int(sequences.doc_ids.max()) + 1, np.bool_)
+def _notes_of(*opened: Sequences | Documents) -> list[str]:
+    """What the documents of a run gave cause to say."""
+    return [note for each in opened if isinstance(each, Documents) for note in each.notes]
+
+
+def _held(sequences: Sequences | Documents, documents: pa.Table) -> npt.NDArray[np.bool_]:
+    """Whether a row of a split is held out. Documents count by first appearance; those without id follow."""
+    of_rows = sequences.chunk_doc_ids if isinstance(sequences, Documents) else sequences.doc_ids
+    held = np.zeros(int(of_rows.max()) + 1, np.bool_)
     if len(documents) > len(held):
         raise DataError(f"{sequences.dataset.files[0].name}: not the documents that the run's split names")
     held[: len(documents)] = documents["part"].to_numpy() == "val"
-    rows: npt.NDArray[np.bool_] = held[sequences.doc_ids]
+    rows: npt.NDArray[np.bool_] = held[of_rows]
     return rows
 
 
@@ -171,14 +204,14 @@ def _notes(held_out: HeldOut) -> tuple[str, ...]:
     division = held_out.division
     found = []
     if division.joined:
-        found.append(f"{division.joined:,} groups of documents share text or vectors and stay on one side")
+        groups = counted(division.joined, "group")
+        found.append(f"{groups} of documents with shared text or vectors: each on one side only")
     if division.with_answer:
-        found.append(
-            f"{division.with_answer:,} documents hold a row's own answer, or are joined to one: trained on"
-        )
+        documents = counted(division.with_answer, "document")
+        found.append(f"{documents} with a row's own answer, or joined to such a one: trained on")
     if division.too_large:
-        documents = sum(part.documents for part in division.too_large)
-        found.append(f"{documents:,} documents in groups too large to hold out: trained on")
+        documents = counted(sum(part.documents for part in division.too_large), "document")
+        found.append(f"{documents} in groups too large to hold out: trained on")
     return tuple(found)
 
 

@@ -53,7 +53,9 @@ def find_place(config: TrainConfig) -> Place:
         device, name = torch.device("cpu"), "cpu"
     on_gpu = device.type == "cuda"
     precision = ("bf16" if on_gpu else "float32") if config.precision == "auto" else config.precision
-    compiled = on_gpu if config.compile == "auto" else config.compile == "on"
+    # Batches of documents have another shape each time: compiling them anew would take longer than it saves.
+    worth = on_gpu and config.layout == "windows"
+    compiled = worth if config.compile == "auto" else config.compile == "on"
     return Place(device, name, precision, compiled)
 
 

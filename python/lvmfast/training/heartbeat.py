@@ -82,7 +82,7 @@ def state(run: str | Path, stall_after: float = SECONDS_TO_STALL) -> State:
     """
     path = Path(run) / HEARTBEAT
     if not path.exists():
-        return State("unknown", f"no {HEARTBEAT}: whether its trainer is at work cannot be told")
+        return State("unknown", f"no {HEARTBEAT}: so it is not known whether its trainer is running")
     beat = _read(path)
     pid, host, phase = beat["pid"], beat["host"], beat["phase"]
     where = f"epoch {beat['epoch']}, step {beat['step']}"
@@ -99,7 +99,7 @@ def state(run: str | Path, stall_after: float = SECONDS_TO_STALL) -> State:
     known = (pid, beat["pid_started"]) if here else (None, None)
     if age > stall_after:
         return State("stalled", f"its trainer (process {pid} on {host}) is stalled; {seen}", *known)
-    return State("running", f"its trainer (process {pid} on {host}) is at work; {seen}", *known)
+    return State("running", f"its trainer (process {pid} on {host}) is running; {seen}", *known)
 
 
 def _read(path: Path) -> dict[str, Any]:

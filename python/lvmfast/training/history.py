@@ -162,7 +162,7 @@ def read_history(path: str | Path) -> History:
         if epoch in epochs and not _equal(epochs[epoch], row):
             raise DataError(f"{where}: epoch {epoch}: two rows that differ; expected one, of one run")
         if epoch in epochs:
-            notes.append(f"epoch {epoch} stands there twice")
+            notes.append(f"epoch {epoch} occurs twice")
         epochs[epoch] = row
     return History(where, dict(sorted(epochs.items())), (*notes, *_notes(epochs)), ambiguous)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Rows, Vectors
+from lvmfast.corpus.documents import Documents
 from lvmfast.corpus.sequences import Sequences
 from lvmfast.leaks.progress import Progress
 
@@ -22,7 +23,7 @@ class Identities:
     context: Rows  #: (n, length)
 
 
-def identify(sequences: Sequences, rows: Rows, threads: int, progress: Progress) -> Identities:
+def identify(sequences: Sequences | Documents, rows: Rows, threads: int, progress: Progress) -> Identities:
     """Numbers the targets and the windows' vectors of (k,) ascending `rows`, each read once.
 
     Equality is that of the bytes, by their 128-bit hash: what one file copies into many windows is the same.
@@ -31,7 +32,8 @@ def identify(sequences: Sequences, rows: Rows, threads: int, progress: Progress)
     windows, chunks = sequences.windows, sequences.chunks
     if windows is not None and chunks is not None:
         blocks = (sequences.chunk_rows(i, min(i + _BLOCK, chunks)) for i in range(0, chunks, _BLOCK))
-        named = np.concatenate([naming.name(block) for block in blocks])[windows[rows]]
+        names = [naming.name(block) for block in blocks]
+        named = np.concatenate([*names, [-1]])[windows[rows]]  # -1, where a document has not begun
         return Identities(named[:, -1], named[:, :-1])
     targets, contexts = np.empty(len(rows), np.int64), np.empty((len(rows), sequences.length), np.int64)
     for start in range(0, len(rows), _BLOCK):

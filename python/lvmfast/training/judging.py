@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,16 +13,18 @@ from torch import Tensor
 
 from lvmfast.corpus.dataset import Rows
 from lvmfast.evals.augmented import augmented_queries
+from lvmfast.evals.bootstrap import cluster_interval
 from lvmfast.evals.density import NEIGHBOURS, WEIGHT
+from lvmfast.evals.scoring import plain
 from lvmfast.gates import TRAINING, Verdicts, at_epoch, gate_set, judge
 from lvmfast.models.baselines import predict_baseline
 from lvmfast.models.config import LAG_MIX_DENSITY, MIXES
 from lvmfast.training.batches import SAMPLE, generator
 from lvmfast.training.compute import Compute
-from lvmfast.training.config import TrainConfig
+from lvmfast.training.config import HIGHER_IS_BETTER, TrainConfig
 from lvmfast.training.data import CLEAN, Side
 from lvmfast.training.identities import Identities, identify
-from lvmfast.training.state import Position
+from lvmfast.training.state import Position, told_of_baseline
 from lvmfast.training.steps import StepReader
 from lvmfast.training.validation import (
     Pool,
@@ -37,6 +39,14 @@ from lvmfast.training.validation import (
 _BLOCK = 4096
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The model as it was after an epoch."""
+
+    figures: dict[str, float | None]  #: for a row of history.json
+    sums: list[float]  #: of `best_by`, over the sequences of each document
+
+
 class Judge:
     """Scores the model as it is, the same sequences among the same candidates after every epoch."""
 
@@ -44,14 +54,16 @@ class Judge:
         """Reads targets; predicts nothing yet. `mix`: the weights of the lag-mix baseline."""
         self._compute, self._val, self._mix = compute, val, mix
         self._neighbours = compute.model.neighbours
-        assert val.identities is not None
-        everyone = np.arange(len(val.side))
-        self._pool = self._open(val.side, everyone, val.identities)
+        self._pool = compute.pool(val)
         candidates = len(self._pool.vectors)
         self._places, names = comparable(train, candidates, train.config.threads)
         self._train, self._train_pool = train, self._open(train.side, self._places, names)
         pools = (self._pool, self._train_pool)
-        self._augmented = [augmented_pool(pool, self._neighbours) for pool in pools if self._neighbours]
+        threads = train.config.threads
+        self._augmented = [
+            augmented_pool(pool, self._neighbours, threads) for pool in pools if self._neighbours
+        ]
+        self._of_document = np.bincount(val.document)  #: sequences
 
     @property
     def sample(self) -> dict[str, int]:
@@ -68,9 +80,9 @@ class Judge:
         judged = {name: quality(self._mixed(name), self._pool) for name in MIXES}
         mixed = self._mixed("lag-mix").cpu().numpy()
         augmented = self._compute.tensor(augmented_queries(mixed, (WEIGHT,)))
-        judged[LAG_MIX_DENSITY] = scored(augmented, self._pool, augmented_pool(self._pool, (NEIGHBOURS,)))
-        told = ("val_cosine", "val_r5", "val_mrr", "val_margin")
-        return {name: {key: _named(found)[key] for key in told} for name, found in judged.items()}
+        dense = augmented_pool(self._pool, (NEIGHBOURS,), self._train.config.threads)
+        judged[LAG_MIX_DENSITY] = scored(augmented, self._pool, dense)
+        return {name: told_of_baseline(_named(found)) for name, found in judged.items()}
 
     def _mixed(self, name: str) -> Tensor:
         """(n, d) of a mix, for every validation sequence."""
@@ -81,33 +93,57 @@ class Judge:
         ]
         return self._compute.tensor(np.concatenate(blocks))
 
-    def figures(self) -> dict[str, float | None]:
+    def figures(self) -> Judged:
         """Those of the model for a row of history.json."""
         self._compute.model.eval()
         with torch.no_grad():
             return self._figures()
 
-    def _figures(self) -> dict[str, float | None]:
+    def over_start(self, sums: Sequence[float], start: Sequence[float]) -> dict[str, Any]:
+        """How far the model is above the start by `best_by`, from the sums of both over each document.
+
+        The interval is over documents (`evals/bootstrap.py`); of one document there is none.
+        """
+        by = self._train.config.best_by
+        gain = np.asarray(sums) - np.asarray(start)
+        counts = self._of_document.astype(np.float64)
+        low, high = cluster_interval(gain, np.arange(len(gain)), over=counts)
+        better = low > 0 if HIGHER_IS_BETTER[by] else high < 0
+        return {
+            "by": by,
+            "difference": float(gain.sum() / counts.sum()),
+            "interval": plain(low, high),
+            "documents": len(gain),
+            "above": bool(better),
+        }
+
+    def _figures(self) -> Judged:
         places = self._val.bank(0)
         bank = self._compute.bank(self._val, places)
         predictions = self._room(len(self._val.side))
         sums = torch.zeros(4, dtype=torch.float64)
+        total = np.zeros(len(self._val.side))
         for step in self._val.steps(0, 0, places):
             candidates = self._compute.candidates(step, bank)
             for micro in step.micros:
                 prediction, losses = self._compute.losses(micro, candidates)
                 predictions[self._compute.tensor(step.rows[micro.place])] = prediction
+                total[step.rows[micro.place]] = losses.total.double().cpu().numpy()
                 sums += losses.sums().cpu()[[0, 1, 4, 5]]
         loss, infonce, met, chance = (sums / len(self._val.side)).tolist()
         contrastive = len(places) > 0
-        return {
+        found = self._quality(predictions, 0)
+        each = {"val_loss": total, **{f"val_{name}": row.cpu().numpy() for name, row in found.each.items()}}
+        figures = {
             "val_loss": loss,
             "val_infonce": infonce if contrastive else None,
             "val_candidates": met if contrastive else None,
             "val_below_chance": chance - infonce if contrastive else None,
             "train_r5": self._quality(self._sample(), 1).r5,
-            **_named(self._quality(predictions, 0)),
+            **_named(found),
         }
+        by = each[self._train.config.best_by]
+        return Judged(figures, np.bincount(self._val.document, by).tolist())
 
     def row(
         self, position: Position, figures: Mapping[str, Any], rate: float, leak_status: str
@@ -124,7 +160,7 @@ class Judge:
             **figures,
             "lr": rate,
             "negatives_same_document": sums.same_document if contrastive else None,
-            "baselines": self.baselines,
+            "baselines": {**self.baselines, **position.beside(self._train.config)},
             **({} if leak_status == CLEAN else {"leak_status": leak_status}),
         }
 
@@ -134,7 +170,7 @@ class Judge:
         predictions = self._room(len(places))
         for start in range(0, len(places), _BLOCK):
             rows = side.rows[places[start : start + _BLOCK]]
-            predictions[start : start + len(rows)] = self._compute.predict(side.sequences.contexts(rows))
+            predictions[start : start + len(rows)] = self._compute.predict(side.sequences.inputs(rows))
         return predictions
 
     def _quality(self, predictions: Tensor, place: int) -> Quality:
@@ -192,4 +228,4 @@ def comparable(train: StepReader, candidates: int, threads: int) -> tuple[Rows, 
 
 
 def _named(found: Quality) -> dict[str, float]:
-    return {f"val_{name}": value for name, value in asdict(found).items()}
+    return {f"val_{spec.name}": getattr(found, spec.name) for spec in fields(Quality) if spec.name != "each"}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from lvmfast.models.checkpoint import CheckpointInfo, save_checkpoint
+from lvmfast.training.conclusion import concluded
 from lvmfast.training.learner import Learner
 from lvmfast.training.run_folder import RunFolder
 from lvmfast.training.state import Position, load_state, save_state
-from lvmfast.training.toml import identity_of
+from lvmfast.training.toml import check_same_run
 
 
 class Keeper:
@@ -22,7 +23,6 @@ class Keeper:
         """Nothing is written yet; `complete` gives what every checkpoint states, when the first is due."""
         self.folder, self._learner, self._complete = folder, learner, complete
         self._config, self._first = learner.config, learner.ranks.first
-        self._identity = identity_of(learner.config)
         self._saved = time.monotonic()
         self.seconds: dict[int, float] = {}  #: by epoch
 
@@ -41,8 +41,9 @@ class Keeper:
         self.seconds = self.folder.read_times()
         if not self.folder.state.is_file():
             return Position()
-        learner = self._learner
-        return load_state(self.folder.state, learner.modules, learner.optimiser, self._identity)
+        learner, place = self._learner, self.folder.state
+        check = partial(check_same_run, self.folder.config, self._config, place)
+        return load_state(place, learner.modules, learner.optimiser, check)
 
     def timed(self, position: Position) -> list[dict[str, Any]]:
         """The rows of history.json: those of the state, with the seconds that each epoch took."""
@@ -61,7 +62,7 @@ class Keeper:
         if self._first:
             learner = self._learner
             with self.folder.writing():
-                save_state(self.folder.state, learner.modules, learner.optimiser, position, self._identity)
+                save_state(self.folder.state, learner.modules, learner.optimiser, position, self._config)
             times = {str(epoch): seconds for epoch, seconds in self.seconds.items()}
             self.folder.write_json(self.folder.times, times)
         self._saved = time.monotonic()
@@ -80,6 +81,8 @@ class Keeper:
                 self._config.best_by: position.best_value,
                 "leak_status": self.info.leak_status,
             }
+            if (over := position.over_start) is not None:
+                best |= {"over_start": over, "conclusion": concluded(position, self._config.residual)}
             self.folder.write_json(self.folder.best, best)
 
     def last_good(self, epoch: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +29,8 @@ def _compute(config: TrainConfig, model: NextVectorModel, objective: Objective, 
     """How a model goes from windows to losses: by its own vectors, or by figures of candidates."""
     if not model.neighbours:
         return Compute(config, model, objective, place)
-    from lvmfast.models.linear import Linear
     from lvmfast.training.lists import ListCompute
 
-    assert isinstance(model, Linear)
     return ListCompute(config, model, objective, place)
 
 
@@ -47,14 +46,14 @@ class Learner:
         named = [(name, p) for module in self.modules.values() for name, p in module.named_parameters()]
         self._parameters = [parameter for _, parameter in named]
         self.optimiser = make_optimiser(self.config, named)
-        self.steps_per_epoch = reader.batching.steps(reader.document)
+        self.steps_per_epoch = reader.steps_per_epoch
 
     @property
     def rate(self) -> float:
         """The learning rate of the last step."""
         return float(self.optimiser.param_groups[0]["lr"])
 
-    def step(self, step: Step, bank: Tensor | None, position: Position, stop: StopFlag) -> bool:
+    def step(self, step: Step, bank: Any, position: Position, stop: StopFlag) -> bool:
         """One step of the optimiser, added to the sums of `position`; whether any process is to stop.
 
         Raises:
@@ -65,6 +64,10 @@ class Learner:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=False)
         sums, bad = self._forward_backward(step, bank, position)
+        if not step.micros:  # fewer pieces than processes: this one adds nothing, in as many numbers
+            for parameter in self._parameters:
+                if parameter.grad is None and parameter.requires_grad:
+                    parameter.grad = torch.zeros_like(parameter)
         sums[-1] = stop.raised
         self.ranks.add_up([*(p.grad for p in self._parameters if p.grad is not None), sums])
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self.config.clip or float("inf")))
@@ -75,7 +78,7 @@ class Learner:
         position.sums.add(len(step.rows), losses)
         return bool(stopping > 0)
 
-    def _forward_backward(self, step: Step, bank: Tensor | None, position: Position) -> tuple[Tensor, int]:
+    def _forward_backward(self, step: Step, bank: Any, position: Position) -> tuple[Tensor, int]:
         """Gradients of this process's share; (7,) its `RowLosses.sums` and a 0, and the first bad place."""
         candidates = self.compute.candidates(step, bank)
         sums = torch.zeros(7, dtype=torch.float64, device=self.compute.place.device)
@@ -96,8 +99,11 @@ class Learner:
         what = "the loss is" if not math.isfinite(loss) else "the loss is a number but its gradient is not:"
         if place >= len(step.rows):
             return Diverged(f"{what} {loss}")
-        sequences, row = self.reader.side.sequences, int(self.reader.side.rows[step.rows[place]])
+        return Diverged(f"{what} {loss}; its first such sequence is {self._named(int(step.rows[place]))}")
+
+    def _named(self, place: int) -> str:
+        """The sequence at a place in the side."""
+        sequences, row = self.reader.side.sequences, int(self.reader.side.rows[place])
         file, in_file = sequences.locate(row)
         doc, chunk = sequences.keys[row].tolist()
-        where = f"row {in_file} of {file} (doc_id {doc}, chunk_id {chunk})"
-        return Diverged(f"{what} {loss}; its first such sequence is {where}")
+        return f"row {in_file} of {file} (doc_id {doc}, chunk_id {chunk})"

@@ -140,8 +140,8 @@ def _talking() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise DataError(
-            f"another process of the run has ended ({one_line(error)}); --resume goes on from the last state "
-            "that was saved"
+            f"another process of the run has ended ({one_line(error)}); --resume continues from the last "
+            "state that was saved"
         ) from error
 
 

@@ -24,9 +24,10 @@ CONFIG, RUN, HISTORY, FINGERPRINT = "config.toml", "run.json", "history.json", "
 TIMES = "times.json"
 SPLIT, DOCUMENTS, LEAKSCAN = "split", "documents.parquet", "leakscan"
 STATE = f"last{SUFFIX}"
+LOGS = "logs"
 
 #: What a run writes before it saves its first state.
-_FIRST = (CONFIG, RUN, FINGERPRINT, HEARTBEAT, SPLIT, CHECKPOINTS)
+_FIRST = (CONFIG, RUN, FINGERPRINT, HEARTBEAT, SPLIT, CHECKPOINTS, LOGS)
 
 
 def _staged(path: Path) -> bool:
@@ -50,6 +51,7 @@ class RunFolder:
         self.split = path / SPLIT
         self.documents, self.leakscan = self.split / DOCUMENTS, self.split / LEAKSCAN
         self.checkpoints = path / CHECKPOINTS
+        self.logs = path / LOGS
         self.state = self.checkpoints / STATE
 
     def checkpoint(self, epoch: int) -> Path:
@@ -98,7 +100,7 @@ class RunFolder:
         if resume or not there:
             return
         if self.saved and self.config.is_file():
-            raise DataError(f"{self.path}: not empty; --resume goes on with this run")
+            raise DataError(f"{self.path}: not empty; continue this run with --resume")
         if self.saved or not all(_ours(name) for name in there):
             raise DataError(f"{self.path}: not empty; expected an empty or new folder")
 
@@ -123,8 +125,8 @@ class RunFolder:
             yield
         except OSError as error:
             raise DataError(
-                f"{self.path}: cannot write there: {error.strerror or error}; what stood there still "
-                "does, and --resume goes on from the last state that was saved"
+                f"{self.path}: cannot write there: {error.strerror or error}; the earlier files are "
+                "unchanged, and --resume continues from the last state that was saved"
             ) from error
 
     def write_json(self, place: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -155,6 +157,20 @@ class RunFolder:
             raise DataError(f"{self.times}: expected seconds by epoch")
         return {int(epoch): float(value) for epoch, value in times.items()}
 
+    def read_logs(self) -> dict[str, Any]:
+        """By logger, what it is to know again of the run, and the last epoch that it logged."""
+        return self._object(self.logs / "logs.json") or {}
+
+    def write_logs(self, known: Mapping[str, Any]) -> None:
+        """Keeps that.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        with self.writing():
+            self.logs.mkdir(exist_ok=True)
+        self.write_json(self.logs / "logs.json", known)
+
     def _object(self, path: Path) -> dict[str, Any] | None:
         if not path.is_file():
             return None
@@ -176,6 +192,7 @@ class TrainedRun:
     stopped: str | None  #: why it ended before its last epoch
     run: Mapping[str, Any]  #: what run.json says
     verdicts: Verdicts | None = None  #: of the gates, if this call came past their epoch
+    conclusion: str | None = None  #: whether training made it better than the baseline that it began as
 
     @property
     def trained(self) -> bool:

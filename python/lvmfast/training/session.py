@@ -25,12 +25,15 @@ from lvmfast.models.config import ModelConfig
 from lvmfast.models.registry import MODELS
 from lvmfast.models.threads import worthwhile
 from lvmfast.report.leak_report import LeakReport
+from lvmfast.report.sentences import unchecked_rows
 from lvmfast.splits.fingerprint import fingerprint, fingerprint_identity
+from lvmfast.training.conclusion import concluded
 from lvmfast.training.config import TrainConfig
 from lvmfast.training.data import (
     LEAKED,
     Side,
     Sides,
+    check_vectors,
     content_hash,
     file_stamps,
     input_files,
@@ -44,6 +47,7 @@ from lvmfast.training.interrupts import stop_flag
 from lvmfast.training.judging import Judge
 from lvmfast.training.keeper import Keeper
 from lvmfast.training.learner import Learner
+from lvmfast.training.logged import Logs, logging
 from lvmfast.training.optimiser import warmup_steps
 from lvmfast.training.ranks import Ranks, joined_ranks
 from lvmfast.training.run_folder import RunFolder, TrainedRun
@@ -87,14 +91,17 @@ def _run(
     train, val = _readers(config, sides, ranks, progress)
     torch.manual_seed(config.seed)
     mix = _lag_mix(sides.train)
-    model = build(_model_config(config, sides.train), device=place.device, mix=mix)
+    settled = _model_config(config, sides.train)
+    unseen = settled.length - len(mix)  # chunks of a document that the baseline does not mix
+    model = build(settled, device=place.device, mix=np.pad(mix, (unseen, 0)))
 
     def state() -> dict[str, Any]:
         before = folder.read_run()
         stated = _surroundings(place, ranks) | _statement(config, folder, sides, report, model, train)
         if before and before["files"] != stated["files"]:
             raise DataError(f"{folder.run}: files: the run began with other data: its hashes differ")
-        return stated | {"threads": _threads(config, place, model, len(sides.train), before or {})}
+        rows = min(config.batch, round(stated["rows_per_step"]))
+        return stated | {"threads": _threads(config, place, model, rows, len(sides.train), before or {})}
 
     run = ranks.told(state)
     torch.set_num_threads(run["threads"])
@@ -133,9 +140,15 @@ def _run(
         }
         folder.write_json(folder.run, run)
     position, trainer = keeper.resumed(), Trainer(learner, judge, keeper)
-    started(run)
-    with stop_flag() as stop:
-        trainer.fit(position, stop, progress, epoch_done)
+    logs = Logs(replace(config, log=config.log if ranks.first else ()), folder, run)
+
+    def done(row: Mapping[str, Any]) -> None:
+        logs.epochs(keeper.timed(position))
+        epoch_done(row)
+
+    with stop_flag() as stop, logging(logs, lambda: keeper.timed(position)):
+        started(run)
+        trainer.fit(position, stop, progress, done)
     return TrainedRun(
         folder.path,
         keeper.timed(position),
@@ -145,6 +158,7 @@ def _run(
         position.stopped,
         run,
         trainer.verdicts,
+        concluded(position, config.residual),
     )
 
 
@@ -173,7 +187,10 @@ def _proven_sides(
         if sides.documents is not None and documents is None:
             with folder.writing(), appearing(folder.documents) as staged:
                 pq.write_table(sides.documents, staged)
-        return None if report.passed or config.allow_leaked else str(report)
+        if not (report.passed or config.allow_leaked):
+            return str(report)
+        check_vectors(sides, report)
+        return None
 
     leak: str | None = ranks.told(prove)
     if sides is None:
@@ -186,7 +203,8 @@ def _check_size(config: TrainConfig, sides: Sides) -> None:
     if len(sides.train) < config.batch:
         name = sides.train.sequences.dataset.files[0].name
         raise DataError(
-            f"{name}: {len(sides.train)} sequences to train on, fewer than a batch of {config.batch}"
+            f"{name}: {len(sides.train)} sequences to train on, fewer than a batch of {config.batch}: "
+            "choose a smaller batch"
         )
 
 
@@ -227,23 +245,30 @@ def _model_config(config: TrainConfig, side: Side) -> ModelConfig:
     named = {spec.name for spec in fields(ModelConfig)}
     shared = {name: value for name, value in vars(config).items() if name in named}
     shared["residual"] = None if config.residual == "none" else config.residual
-    return ModelConfig(dim=side.sequences.dim, length=side.sequences.length, **shared)
+    length = config.context or side.sequences.length
+    return ModelConfig(dim=side.sequences.dim, length=length, **shared)
 
 
 def _threads(
-    config: TrainConfig, place: Place, model: torch.nn.Module, targets: int, before: Mapping[str, Any]
+    config: TrainConfig,
+    place: Place,
+    model: torch.nn.Module,
+    rows: int,
+    targets: int,
+    before: Mapping[str, Any],
 ) -> int:
     """Threads of torch's: those asked for; those that the run had, for another number rounds otherwise; else
-    as many as a microbatch is worth.
+    as many as a microbatch of so many rows is worth.
     """
     if config.threads or place.device.type != "cpu":
         return config.threads or torch.get_num_threads()
     if isinstance(had := before.get("threads"), int) and before.get("device") == place.name:
         return max(1, min(had, cores()))
     settled: ModelConfig = model.config
-    through = sum(parameter.numel() for parameter in model.parameters()) * settled.length
+    passed = 1 if config.layout == "documents" else settled.length  # vectors for a prediction
+    through = sum(parameter.numel() for parameter in model.parameters()) * passed
     candidates = (config.step_rows + min(config.bank, targets)) * (config.infonce > 0)
-    return worthwhile(6 * config.batch * (through + candidates * settled.dim))
+    return worthwhile(6 * rows * (through + candidates * settled.dim))
 
 
 def _surroundings(place: Place, ranks: Ranks) -> dict[str, Any]:
@@ -271,10 +296,11 @@ def _statement(
     """What run.json says, but for where it runs and what only the trainer knows."""
     assert report is not None
     files = input_files(report)
-    steps = reader.batching.steps(reader.document)
-    notes = [*sides.notes, *_read_notes(sides), *_batch_notes(config, sides, reader, steps)]
+    steps = reader.steps_per_epoch
+    unchecked = [said for finding in report.levels.values() if (said := unchecked_rows(finding))]
+    notes = [*sides.notes, *_read_notes(sides), *unchecked, *_batch_notes(config, sides, reader, steps)]
     return {
-        "preset": config.preset,
+        "recipe": config.recipe,
         "seed": config.seed,
         "model": model.config.to_dict(),
         "form": model.form,
@@ -308,12 +334,19 @@ def _batch_notes(config: TrainConfig, sides: Sides, reader: StepReader, steps: i
     if len(reader.side) < len(sides.train):
         found.append(
             f"the weights are learned from {len(reader.side):,} of {len(sides.train):,} sequences, in "
-            f"{int(reader.document.max()) + 1:,} documents drawn by the seed: more change so few no further"
+            f"{int(reader.document.max()) + 1:,} documents drawn by the seed: more would hardly change so "
+            "few weights"
         )
     plain = -(-len(reader.side) // config.step_rows)
-    if steps > plain:
+    limit = reader.limit
+    if limit > config.max_per_document:
         found.append(
-            f"at most {config.max_per_document} sequences of a document per step: {steps:,} steps of about "
+            f"up to {limit:,} sequences of a document per step, not {config.max_per_document}: one document "
+            f"is so large a part of the {len(reader.side):,} that steps would be of a few sequences"
+        )
+    if steps > plain and config.max_per_document:
+        found.append(
+            f"at most {limit:,} sequences of a document per step: {steps:,} steps of about "
             f"{len(reader.side) / steps:.0f} sequences an epoch, not {plain:,} of {config.step_rows:,}"
         )
     total = steps * config.epochs

@@ -5,8 +5,8 @@ Random numbers need no place in it: each is drawn from the seed, its purpose, th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lvmfast.corpus.failures import one_line
 from lvmfast.errors import DataError
 from lvmfast.models.checkpoint import VERSION, read_tensors, write_tensors
+from lvmfast.models.config import ON_LINEAR
 from lvmfast.training.config import HIGHER_IS_BETTER, TrainConfig
 
 KIND = "lvmfast training state"
@@ -56,7 +57,11 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)  #: rows of finished epochs
     best_epoch: int | None = None
     best_value: float | None = None  #: of `best_by`
-    waited: int = 0  #: epochs since the best one
+    waited: int = 0  #: epochs since the highest one
+    #: `figures` of the untrained model and `sums` of `best_by` over each document's sequences, where it is
+    #: a baseline that is to be surpassed
+    start: dict[str, Any] | None = None
+    peak_epoch: int | None = None  #: that of the highest value, which need not be shown to be above the start
     stopped: str | None = None  #: why the run ended before its last epoch, if it did
 
     def ended(self, config: TrainConfig) -> bool:
@@ -64,19 +69,62 @@ class Position:
         return self.epoch > config.epochs or self.stopped is not None
 
     def take(self, row: dict[str, Any], config: TrainConfig) -> None:
-        """Keeps the row of the epoch that is done, and ends the run where its patience is."""
-        value, best = row[config.best_by], self.best_value
-        if best is None or (value > best if HIGHER_IS_BETTER[config.best_by] else value < best):
-            self.best_epoch, self.best_value, self.waited = self.epoch, value, 0
+        """Keeps the row of the epoch that is done, and ends the run where its patience is.
+
+        The best epoch is the highest of those that are shown to be above the start, where there is one.
+        """
+        value, sign = row[config.best_by], 1 if HIGHER_IS_BETTER[config.best_by] else -1
+        peak = self._value(self.peak_epoch, config)
+        if peak is None or sign * value > sign * peak:
+            self.peak_epoch, self.waited = self.epoch, 0
         else:
             self.waited += 1
-        if config.patience and self.waited >= config.patience:
-            self.stopped = f"no epoch was better by {config.best_by} than epoch {self.best_epoch}"
+        shown = self.start is None or row["over_start"]["above"]
+        if shown and (self.best_value is None or sign * value > sign * self.best_value):
+            self.best_epoch, self.best_value = self.epoch, value
+        if config.patience and self.waited >= config.patience and self.epoch < config.epochs:
+            self.stopped = f"no epoch had a better {config.best_by} than epoch {self.peak_epoch}"
         self.history.append(row)
+
+    def begin(self, figures: dict[str, Any], sums: list[float], config: TrainConfig) -> None:
+        """Takes the untrained model as epoch 0, and as what the others are to surpass."""
+        self.start = {"figures": figures, "sums": sums}
+        self.best_epoch = self.peak_epoch = 0
+        self.best_value = figures[config.best_by]
+
+    def beside(self, config: TrainConfig) -> dict[str, dict[str, float]]:
+        """The start as one more baseline of the history, where it is none of the others."""
+        if self.start is None or config.residual != ON_LINEAR:
+            return {}
+        return {ON_LINEAR: told_of_baseline(self.start["figures"])}
+
+    @property
+    def over_start(self) -> dict[str, Any] | None:
+        """The best epoch against the start; where that is the start itself, the highest of the others."""
+        rows = [row for row in self.history if "over_start" in row]
+        if not rows:
+            return None
+        by = rows[0]["over_start"]["by"]
+        sign = 1 if HIGHER_IS_BETTER[by] else -1
+        shown = [row for row in rows if row["epoch"] == self.best_epoch]
+        row = max(shown or rows, key=lambda row: sign * row[by])
+        return {"epoch": row["epoch"], **row["over_start"]}
+
+    def _value(self, epoch: int | None, config: TrainConfig) -> float | None:
+        """`best_by` of an epoch that is done."""
+        if epoch == self.best_epoch:
+            return self.best_value
+        found = [row[config.best_by] for row in self.history if row["epoch"] == epoch]
+        return found[0] if found else None
 
     def next_epoch(self) -> None:
         """To the beginning of the next one."""
         self.epoch, self.step, self.sums = self.epoch + 1, 0, Sums()
+
+
+def told_of_baseline(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What the history says of a baseline, of all validation figures."""
+    return {key: figures[key] for key in ("val_cosine", "val_r5", "val_mrr", "val_margin")}
 
 
 def save_state(
@@ -84,7 +132,7 @@ def save_state(
     modules: dict[str, nn.Module],
     optimiser: torch.optim.Optimizer,
     position: Position,
-    config: str,
+    config: TrainConfig,
 ) -> None:
     """Writes weights, moments and position, whole or not at all.
 
@@ -97,24 +145,29 @@ def save_state(
     state = optimiser.state_dict()["state"]
     for number, moments in state.items():
         tensors |= {f"optimiser.{number}.{name}": value for name, value in moments.items()}
-    stated = {"kind": KIND, "version": VERSION, "position": asdict(position), "config": config}
+    figures = config.of_outcome()
+    stated = {"kind": KIND, "version": VERSION, "position": asdict(position), "figures": figures}
     write_tensors(path, tensors, stated)
 
 
 def load_state(
-    path: Path, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer, config: str
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimiser: torch.optim.Optimizer,
+    check: Callable[[Mapping[str, Any]], None],
 ) -> Position:
-    """Brings modules and optimiser to where `save_state` left them.
+    """Brings modules and optimiser to where `save_state` left them, if `check` passes what the file states.
 
     Raises:
         DataError: the file is broken, or is the state of another run.
     """
     tensors, stated = read_tensors(path, KIND)
-    if stated.get("config") != config:
-        raise DataError(f"{path}: the state of a run with other figures")
     try:
+        check(stated)
         found = dict(stated["position"])
-        sums = {name: value for name, value in found["sums"].items() if name != "seconds"}  # of older files
+        found = {"peak_epoch": found.get("best_epoch"), **found}  # of older files
+        # older files have other sums, which matter inside an epoch
+        sums = {spec.name: found["sums"][spec.name] for spec in fields(Sums)} if found["step"] else {}
         position = Position(**{**found, "sums": Sums(**sums)})
         for prefix, module in modules.items():
             own = {n.removeprefix(f"{prefix}."): t for n, t in tensors.items() if n.startswith(f"{prefix}.")}
@@ -126,6 +179,8 @@ def load_state(
                 moments.setdefault(int(number), {})[moment] = tensor
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    except DataError:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: does not fit this run: {one_line(error)}") from error
     return position

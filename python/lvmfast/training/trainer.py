@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -66,11 +67,19 @@ class Trainer:
         self._beat(position, FINISHED)
 
     def _judge_untrained(self, position: Position) -> None:
-        """The residual as it starts, which is its baseline: checkpoint 0."""
+        """The residual as it starts, which is its baseline: checkpoint 0.
+
+        Raises:
+            DataError: its loss is no number: no run could stand on it.
+        """
+        self.learner.compute.start(self.learner.reader)
         found = self.judge.figures()
-        judged = self._ranks.told(lambda: found)
-        self.keeper.checkpoint(0, {"epoch": 0, **judged, "baselines": self.judge.baselines})
-        position.best_epoch, position.best_value = 0, judged[self.config.best_by]
+        loss = found.figures["val_loss"]
+        if loss is None or not math.isfinite(loss):
+            raise DataError(f"{self.keeper.folder.path}: before the first epoch: the loss is {loss}")
+        figures, sums = self._ranks.told(lambda: (found.figures, found.sums))
+        self.keeper.checkpoint(0, {"epoch": 0, **figures, "baselines": self.judge.baselines})
+        position.begin(figures, sums, self.config)
 
     def _train_epoch(self, position: Position, stop: StopFlag, progress: Progress) -> None:
         learner, keeper, epoch, n = self.learner, self.keeper, position.epoch, len(self.learner.reader.side)
@@ -104,10 +113,16 @@ class Trainer:
 
     def _judged(self, position: Position) -> dict[str, Any]:
         """The epoch's row of history.json without its time, as the first process has it."""
-        started, figures = time.monotonic(), self.judge.figures()
-        row: dict[str, Any] = self._ranks.told(
-            lambda: self.judge.row(position, figures, self.learner.rate, self.keeper.info.leak_status)
-        )
+        started, found = time.monotonic(), self.judge.figures()
+
+        def told() -> dict[str, Any]:
+            start: Any = position.start
+            figures: dict[str, Any] = dict(found.figures)
+            if start is not None:
+                figures["over_start"] = self.judge.over_start(found.sums, start["sums"])
+            return self.judge.row(position, figures, self.learner.rate, self.keeper.info.leak_status)
+
+        row: dict[str, Any] = self._ranks.told(told)
         self.keeper.seconds[position.epoch] += time.monotonic() - started
         return row
 

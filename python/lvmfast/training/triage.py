@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lvmfast.training.history import CONFIG, Run
+from lvmfast.training.recipes import ON_LISTS
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,11 @@ def triage(run: Run) -> Triage:
     """The steps for a run, each with its evidence and the next command.
 
     The customary order is the public project's; docs/triage.md has the reasons of the measured one. Without a
-    config.toml the commands begin with the customary preset, and TRAIN stands for the training files.
+    config.toml the commands begin with the recipe of that project, and TRAIN stands for the training files. A
+    run that is trained on lists of candidates has no steps: they change objectives that it has not.
     """
+    if run.config.get("recipe", run.config.get("preset")) in ON_LISTS:
+        return Triage(tuple(_symptoms(run)), ())
     control = {"infonce": 0.0, "cosine": 1.0, "head": False, "bank": 0}
     customary = [
         _step(run, "tau 0.05", "customary", {"tau": 0.05}, _margin(run)),
@@ -43,8 +47,10 @@ def triage(run: Run) -> Triage:
         _step(run, "lambda 0.85/0.15", "customary", {"infonce": 0.85, "cosine": 0.15}, _losses(run)),
         _step(run, "batch 512", "customary", {"batch": 512}, _negatives(run)),
         _step(run, "head check", "customary", control, _control(run)),
-        _step(run, "2 per document", "customary", {"max_per_document": 2}, _same_document(run)),
     ]
+    if run.config.get("layout") != "documents":  # whose steps are of whole documents
+        limit = {"max_per_document": 2}
+        customary.append(_step(run, "2 per document", "customary", limit, _same_document(run)))
     bank = {"infonce": 1.0, "cosine": 0.0, "head": False, "bank": 65_536, "mask_context": True}
     measured = [
         _step(run, "drop the head", "measured", {"head": False}, _head(run)),
@@ -67,7 +73,7 @@ def _step(
 
 def _command(run: Run, name: str, figures: Mapping[str, Any]) -> str:
     own = [*("--config", str(run.folder / CONFIG))] if run.folder and run.config else []
-    own = own or ["--train", "TRAIN", "--preset", "seed"]
+    own = own or ["--train", "TRAIN", "--recipe", "seed"]
     options = [word for key, value in figures.items() for word in _option(key, value)]
     base = run.folder.resolve().name if run.folder else run.path.stem
     folder = run.folder.parent if run.folder else run.path.parent
@@ -86,7 +92,7 @@ def _option(key: str, value: Any) -> list[str]:
 def _symptoms(run: Run) -> list[str]:
     found = []
     if run.leak_status == "LEAKED":
-        found.append("LEAKED: validation was seen in training; mend the split before anything below")
+        found.append("LEAKED: validation was seen in training; repair the split before anything below")
     for epoch, row in run.history.epochs.items():
         if any(
             isinstance(row.get(k), float) and not math.isfinite(row[k]) for k in ("train_loss", "val_loss")
@@ -106,13 +112,13 @@ def _symptoms(run: Run) -> list[str]:
         if losses[-1][0] - best[0] >= 2 and losses[-1][1] > best[1]:
             found.append(
                 f"val_loss was lowest at epoch {best[0]} ({best[1]:.3f}) and is {losses[-1][1]:.3f} now: "
-                "it learns its training set by heart"
+                "it memorises its training set"
             )
     seen, unseen = _last(run, "train_r5"), _last(run, "val_r5")
     if seen is not None and unseen is not None and seen > 2 * max(unseen, 1.0):
         found.append(
             f"R@5 is {seen:.1f}% on documents it was trained on and {unseen:.1f}% on others, among as many "
-            "candidates: it learns its training set by heart"
+            "candidates: it memorises its training set"
         )
     cosines = run.history.curve("val_cosine")
     if len(cosines) > 2 and abs(cosines[-1][1] - cosines[-2][1]) < 0.005:
@@ -180,7 +186,7 @@ def _head(run: Run) -> str:
     head = "InfoNCE acts in a projection head's space" if run.config else "whether it has a head is not known"
     loss, cosine = run.history.curve("train_infonce"), run.history.curve("val_cosine")
     if not loss or not cosine:
-        return f"{head}; without train_infonce and val_cosine more cannot be said"
+        return f"{head}; without train_infonce and val_cosine nothing more can be said"
     return (
         f"{head}: train_infonce went {loss[0][1]:.2f} -> {loss[-1][1]:.2f} while val_cosine, in the output "
         f"space, went {cosine[0][1]:.3f} -> {cosine[-1][1]:.3f}"

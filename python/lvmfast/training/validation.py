@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lvmfast.corpus.dataset import Rows
-from lvmfast.evals.augmented import augmented_rows
+from lvmfast.evals.augmented import with_densities
+from lvmfast.evals.density import KnownDensities
 from lvmfast.training.identities import Identities
 from lvmfast.training.negatives import Lookup
 
@@ -25,6 +27,12 @@ class Pool:
     vectors: Tensor  #: (m, d), unit length
     truth: Tensor  #: (n,) the place of each sequence's own target
     excluded: Tensor  #: (2, e) (sequence, place): vectors of its own context, which are no candidates
+    rows: Tensor  #: (m,) a sequence that has the target
+
+    @cached_property
+    def densities(self) -> KnownDensities:
+        """Those of its rows, for all that take density off."""
+        return KnownDensities(self.vectors.cpu().numpy())
 
 
 def make_pool(targets: Tensor, identities: Identities) -> Pool:
@@ -40,6 +48,7 @@ def make_pool(targets: Tensor, identities: Identities) -> Pool:
         F.normalize(targets[torch.from_numpy(first).to(device)], dim=-1),
         torch.from_numpy(truth.astype(np.int64)).to(device),
         torch.from_numpy(excluded.astype(np.int64)).to(device),
+        torch.from_numpy(first).to(device),
     )
 
 
@@ -61,6 +70,8 @@ class Quality:
     margin: float  #: mean cosine with the target less that with the other candidates
     std: float  #: mean standard deviation of a dimension, times sqrt(d): 1 where directions are spread evenly
     pairwise_cosine: float  #: mean cosine of two predictions: 1 where all are the same
+    #: (n,) float64 what each sequence adds to the means `cosine`, `r5` and `mrr`
+    each: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def quality(prediction: Tensor, pool: Pool) -> Quality:
@@ -88,27 +99,32 @@ def quality(prediction: Tensor, pool: Pool) -> Quality:
         margin=float(positive.double().mean()) - float(negative) / max(1, candidates),
         std=float(spread),
         pairwise_cosine=pairwise,
+        each={"cosine": positive.double(), "r5": 100 * (rank <= 5).double(), "mrr": 1 / rank},
     )
 
 
-def augmented_pool(pool: Pool, neighbours: Sequence[int]) -> Pool:
-    """The pool with the densities of its rows behind them (`evals.augmented`), for what takes them off.
+def dense_columns(pool: Pool, neighbours: Sequence[int], threads: int = 0) -> Tensor:
+    """(m, k) densities of the pool's rows; 0 where no two rows have a direction."""
+    if int(pool.vectors.any(dim=1).sum()) < 2:
+        return pool.vectors.new_zeros(len(pool.vectors), len(neighbours))
+    found = pool.densities.of(neighbours, threads=threads).astype(np.float32)
+    return torch.from_numpy(found).to(pool.vectors.device)
 
-    Of a pool whose rows have no two directions all densities are 0.
-    """
-    rows = pool.vectors.cpu().numpy()
-    if np.count_nonzero(rows.any(axis=1)) < 2:
-        made = np.pad(rows, ((0, 0), (0, len(neighbours) + 1)))
-    else:
-        made = augmented_rows(rows, neighbours)
-    return replace(pool, vectors=torch.from_numpy(made).to(pool.vectors.device))
+
+def augmented_pool(pool: Pool, neighbours: Sequence[int], threads: int = 0) -> Pool:
+    """The pool with the densities of its rows behind them (`evals.augmented`), for what takes them off."""
+    dense = dense_columns(pool, neighbours, threads).cpu().numpy()
+    rows = with_densities(pool.vectors.cpu().numpy(), dense, threads=threads)
+    return replace(pool, vectors=torch.from_numpy(rows).to(pool.vectors.device))
 
 
 def scored(queries: Tensor, pool: Pool, augmented: Pool) -> Quality:
     """The figures of (n, d + m + 1) augmented queries: ranks by their scores, all others by directions."""
     directions = F.normalize(queries[:, : pool.vectors.shape[1]], dim=-1)
     ranked = quality(queries, augmented)
-    return replace(quality(directions, pool), r5=ranked.r5, mrr=ranked.mrr)
+    plain = quality(directions, pool)
+    each = {**ranked.each, "cosine": plain.each["cosine"]}
+    return replace(plain, r5=ranked.r5, mrr=ranked.mrr, each=each)
 
 
 def _scores(prediction: Tensor, pool: Pool) -> Iterator[tuple[int, Tensor]]:

@@ -11,6 +11,7 @@
 
 mod columns;
 mod cursor;
+mod known;
 mod numbers;
 mod paths;
 
@@ -19,6 +20,7 @@ use hashbrown::HashMap;
 use self::columns::Column;
 pub use self::columns::{Buffer, Kind};
 use self::cursor::{Cursor, Read, Unusual};
+pub use self::known::Known;
 use self::paths::Found;
 pub use self::paths::{Made, Path, Step};
 

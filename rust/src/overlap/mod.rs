@@ -316,8 +316,8 @@ impl OverlapIndex {
 
     /// Of n-grams of 8, 11 and 13 tokens: the first places in the block, among the tokens of all distinct items, of
     /// those that documents had since they were last taken.
-    pub fn take_seen(&mut self) -> [Vec<u32>; 3] {
-        self.published.as_mut().map_or_else(Default::default, Published::take)
+    pub fn take_seen(&self) -> [Vec<u32>; 3] {
+        self.published.as_ref().map_or_else(Default::default, Published::take)
     }
 
     /// The places, among the tokens of all distinct items, of n-grams that stand at an earlier one as well, ascending,

@@ -89,12 +89,12 @@ impl Published {
     }
 
     /// Takes what was seen since it was last taken: the first places of grams, of each length by itself.
-    pub(super) fn take(&mut self) -> [Vec<u32>; 3] {
+    pub(super) fn take(&self) -> [Vec<u32>; 3] {
         let first = self.tokens.start as u32;
-        let of = |words: &mut Vec<AtomicU64>| {
+        let of = |words: &Vec<AtomicU64>| {
             let mut places = Vec::new();
-            for (word, start) in words.iter_mut().zip((first..).step_by(64)) {
-                let mut bits = std::mem::take(word.get_mut());
+            for (word, start) in words.iter().zip((first..).step_by(64)) {
+                let mut bits = word.swap(0, Ordering::Relaxed);
                 while bits != 0 {
                     places.push(start + bits.trailing_zeros());
                     bits &= bits - 1;
@@ -102,7 +102,7 @@ impl Published {
             }
             places
         };
-        self.seen.each_mut().map(of)
+        self.seen.each_ref().map(of)
     }
 
     /// The first place of the gram that `tokens` begin with.

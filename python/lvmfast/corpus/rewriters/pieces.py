@@ -147,9 +147,9 @@ def rows_in_pieces(batch: pa.RecordBatch, kept: Places, first: int, pieces: InPi
         text = text_from_arrow(column.slice(row, 1), pieces.text, first + row)[0].as_py()
         found = [text[a:b] for a, b in cut[row]]
         texts += [piece.encode() for piece in found] if field.type in _BYTES else found
-    made = others.add_column(at, field, pa.array(texts, field.type)).replace_schema_metadata(
-        batch.schema.metadata
-    )
+    columns = others.columns  # as a list: a batch of no columns has no rows, and takes none
+    columns.insert(at, pa.array(texts, field.type))
+    made = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
     if pieces.chunk_id is None:
         return made
     place = made.schema.get_field_index(pieces.chunk_id)

@@ -11,6 +11,8 @@ from lvmfast.report.formats.places import relative, uri
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 ROOT = "%SRCROOT%"
+#: Under which a result has what its match is known by, so that a reader knows it again in a later scan.
+FINGERPRINT = "lvmfast/match/v1"
 
 #: What is a result: code hosts show each as a finding, whatever its `kind`, so what passed is none.
 KINDS: Mapping[Outcome, tuple[str, str]] = {"failed": ("fail", "error"), "undecided": ("open", "none")}
@@ -67,7 +69,8 @@ def _results(check: Check) -> Iterator[dict[str, Any]]:
     kind, level = KINDS[check.outcome]
     outcome = {"kind": kind, "level": level}
     for place in check.places:
-        yield {**outcome, "message": {"text": place.says}, "locations": [_location(place)]}
+        known = {} if place.match is None else {"partialFingerprints": {FINGERPRINT: place.match}}
+        yield {**outcome, "message": {"text": place.says}, "locations": [_location(place)], **known}
     if len(check.places) < check.found or not check.places:
         says = check.says
         if check.places:

@@ -17,6 +17,14 @@ function percent(share) {
   return `${(100 * share).toFixed(decimals)}%`;
 }
 
+/** What a match stands for beside its two rows (lvmfast/report/pairs.py). */
+function rowsBehind(row, level, oneSet) {
+  const [train, evaluation] = [row.train_count ?? 1, row.eval_count ?? 1];
+  if (oneSet && level.cosine && row.score === 1 && train === evaluation) return train > 2 ? `${number(train)} equal rows` : "";
+  const pairs = oneSet && level.keyed ? (train * (train - 1)) / 2 : train * evaluation;
+  return pairs > 1 ? counted(pairs, "row pair") : "";
+}
+
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -185,12 +193,12 @@ class Review {
   #badges(row, level) {
     const badge = (words, kind = "") => element("span", { class: `badge ${kind}` }, words);
     const score = level.excerpts ? `${percent(row.score)} covered` : level.cosine ? row.score.toFixed(6) : "";
-    const pairs = (row.train_count ?? 1) * (row.eval_count ?? 1);
+    const behind = rowsBehind(row, level, this.config.one_set);
     return [
       element("span", { class: "badge" }, element("b", {}, row.level), score ? ` ${score}` : ""),
       row.benchmark && this.benchmarks > 1 ? badge(visible(row.benchmark)) : null,
       row.field ? badge(row.field, row.field.includes("answer") ? "serious" : "") : null,
-      pairs > 1 ? badge(counted(pairs, "row pair")) : null,
+      behind ? badge(behind) : null,
       row.decision ? badge(`reviewed: ${row.decision}`, "decided") : null,
     ].filter(Boolean);
   }
