@@ -19,9 +19,9 @@ from lvmfast.corpus.plain import (
     arrow_scalar,
     arrow_texts,
     distinct_numbers,
-    large_texts,
     null_rows,
     numpy_numbers,
+    of_type,
     without_nulls,
 )
 
@@ -96,7 +96,7 @@ def test_a_scan_of_vectors_loads_neither_pandas_nor_the_compute_functions(tmp_pa
 
 #: What a scan of texts has no need of, whatever it finds, and what is for those that match.
 IDLE = {
-    *("pandas", "drawsvg", "xml.sax", "http.client", "tomllib", "lvmfast.corpus.fingerprint"),
+    *("pandas", "drawsvg", "xml.sax", "http.client", "numpy.ma", "tomllib", "lvmfast.corpus.fingerprint"),
     *("pydantic", "tarfile", "lvmfast.corpus.npz", "lvmfast.corpus.parquet", "lvmfast.corpus.webdataset"),
     *("lvmfast.corpus.frames", "lvmfast.corpus.rewriters.rows", "lvmfast.corpus.csv", "lvmfast.corpus.arrow"),
     *("lvmfast.report.checks", "lvmfast.report.reviewed"),
@@ -108,23 +108,26 @@ OF_MATCHES = {
 }
 
 
+@pytest.mark.parametrize("levels", [(), ("--levels", "text")])
 @pytest.mark.parametrize(("matched", "unloaded"), [(0, IDLE | OF_MATCHES), (3, IDLE)])
-def test_a_scan_of_texts_loads_what_it_uses_and_starts_no_process(tmp_path, matched, unloaded):
+def test_a_scan_of_texts_loads_what_it_uses_and_starts_no_process(tmp_path, matched, unloaded, levels):
     pytest.importorskip("pandas")
     train = [f"a text of the training side that is long enough, number {row}" for row in range(50)]
-    asked = train[:matched] + [f"another text, as long as those there, number {row}" for row in range(9)]
+    asked = train[:matched] + [
+        f"nothing that is written over there is said here, item {row}" for row in range(9)
+    ]
     for name, texts in (("train", train), ("eval", asked)):
-        lines = [json.dumps({"doc_id": f"d{row % 7}", "text": text}) for row, text in enumerate(texts)]
+        lines = [json.dumps({"doc_id": f"{name}-{row % 7}", "text": text}) for row, text in enumerate(texts)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     loaded = modules_of(
         "import sys; told = {'subprocess.Popen', 'os.fork', 'os.posix_spawn'};"
         "sys.addaudithook(lambda event, _: event in told and print('process', file=sys.stderr));"
         "from lvmfast.cli import app; app(standalone_mode=False)",
         *("leakscan", "--train", str(tmp_path / "train.jsonl"), "--eval", str(tmp_path / "eval.jsonl")),
-        *("--levels", "text", "--out", str(tmp_path / "report")),
+        *(*levels, "--out", str(tmp_path / "report")),
     )
     assert "lvmfast.report.page" in loaded
-    assert not loaded & (unloaded | {"process"})
+    assert sorted(loaded & (unloaded | {"process"})) == []
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     assert summary["levels"]["text"]["eval_rows_matched"] == matched
 
@@ -191,8 +194,8 @@ def test_nulls_are_those_of_pyarrow(values, start):
         assert null_rows(array).tolist() == array.is_null().to_pylist()
     assert without_nulls(texts.slice(start)).to_pylist() == [value or "" for value in values[start:]]
     assert (without_nulls(texts) is texts) == (None not in values)
-    assert large_texts(texts) is texts
-    assert large_texts(pa.array(values, pa.string())).equals(texts)
+    assert of_type(texts, texts.type) is texts
+    assert of_type(pa.array(values, pa.string()), texts.type).equals(texts)
     assert all(arrow_scalar(value) == pa.scalar(value) for value in values if value is not None)
 
 

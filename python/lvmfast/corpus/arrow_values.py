@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from lvmfast.corpus.arrow_types import extension_name, leaf_of, meant_type, plain
-from lvmfast.corpus.plain import large_texts
+from lvmfast.corpus.plain import of_type
 from lvmfast.corpus.values import item_text, spelt_ids, text_from_values
 from lvmfast.errors import DataError
 
@@ -89,7 +89,7 @@ def id_note(field: str, arrow_type: pa.DataType) -> str | None:
 
 def _texts(array: pa.Array, where: str, first_row: int) -> pa.Array:
     try:
-        text = large_texts(array)
+        text = of_type(array, _TEXT)
         text.validate(full=True)  # files can hold strings that are not UTF-8
     except pa.ArrowInvalid as error:
         row = first_row + _first_not_utf8(array.cast(pa.large_binary()))
@@ -171,7 +171,7 @@ def _json_value(value: str | None) -> str | None:
 
 
 def _integers(array: pa.Array, where: str, first_row: int) -> pa.Array:
-    return array.cast(pa.int64())
+    return of_type(array, pa.int64())
 
 
 def _decimal_digits(array: pa.Array, where: str, first_row: int) -> pa.Array:

@@ -18,11 +18,11 @@ from lvmfast.errors import DataError
 Number = TypeVar("Number", bound=np.integer[Any])
 
 _MOST_TEXT = 2**31 - 1
-_TYPES = {np.dtype(np.int64): pa.int64(), np.dtype(np.float64): pa.float64()}
+_TYPES = {np.dtype(np.int32): pa.int32(), np.dtype(np.int64): pa.int64(), np.dtype(np.float64): pa.float64()}
 
 
 def arrow_numbers(values: npt.NDArray[Any], absent: npt.NDArray[np.bool_] | None = None) -> pa.Array:
-    """The array of int64 or float64 `values`, (n,), null where `absent`. What is contiguous is not copied.
+    """The array of int32, int64 or float64 `values`, (n,), null where `absent`; not copied if contiguous.
 
     Raises:
         KeyError: the values are of another type.
@@ -57,6 +57,16 @@ def arrow_texts(
     return pa.Array.from_buffers(pa.string(), len(places), [valid, offsets, pa.py_buffer(data)])
 
 
+def arrow_large_texts(values: Sequence[str | None]) -> pa.Array:
+    """The large_string array of `values`, (n,), null where one is None."""
+    encoded = [(value or "").encode() for value in values]
+    absent = np.array([value is None for value in values], np.bool_)
+    valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    data = pa.py_buffer(b"".join(encoded))
+    return pa.Array.from_buffers(pa.large_string(), len(encoded), [valid, pa.py_buffer(ends), data])
+
+
 def arrow_scalar(value: str | int) -> pa.Scalar:
     """A string or an int64 for a compute function, which makes one of a plain value by way of pandas."""
     if isinstance(value, str):
@@ -76,12 +86,18 @@ def null_rows(array: pa.Array) -> npt.NDArray[np.bool_]:
 
 def without_nulls(texts: pa.Array) -> pa.Array:
     """The texts of an array of large_string, empty where it is null: itself if it has no null."""
-    return texts.fill_null(arrow_scalar("").cast(texts.type)) if texts.null_count else texts
+    if not texts.null_count:
+        return texts
+    _, ends, data = texts.buffers()
+    lengths = np.diff(np.frombuffer(ends, np.int64)[texts.offset : texts.offset + len(texts) + 1])
+    if lengths[null_rows(texts)].any():
+        return texts.fill_null(arrow_scalar("").cast(texts.type))
+    return pa.Array.from_buffers(texts.type, len(texts), [None, ends, data], offset=texts.offset)
 
 
-def large_texts(array: pa.Array) -> pa.Array:
-    """A string array as large_string: itself if it is one."""
-    return array if pa.types.is_large_string(array.type) else array.cast(pa.large_string())
+def of_type(array: pa.Array, arrow_type: pa.DataType) -> pa.Array:
+    """The values of an array in a type, itself if it has that: `cast` loads the compute functions."""
+    return array if array.type == arrow_type else array.cast(arrow_type)
 
 
 def distinct_numbers(parts: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:

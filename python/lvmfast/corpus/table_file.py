@@ -31,6 +31,7 @@ from lvmfast.corpus.failures import FieldError, reading
 from lvmfast.corpus.joined import joined
 from lvmfast.corpus.kept import KeptRows
 from lvmfast.corpus.looks import LackingError
+from lvmfast.corpus.plain import of_type
 from lvmfast.corpus.shapes import shaped
 from lvmfast.corpus.side_by_side import ReadBeside
 from lvmfast.corpus.sliced import spans
@@ -308,4 +309,4 @@ class TableFile(ReadBeside):
             return text_from_arrow(array, where, first_row)
         if column in ITEM_COLUMNS:
             return item_from_arrow(array, where, first_row)
-        return ids_from_arrow(array, where, first_row).cast(self.id_types[column])
+        return of_type(ids_from_arrow(array, where, first_row), self.id_types[column])

@@ -49,11 +49,11 @@ class FieldAlone:
 
     def index(self, batch: Batch) -> None:
         """Takes the field of the next items."""
-        import pyarrow.compute as pc
-
         values = cast("pa.Array | None", getattr(batch, self.column))
         if values is None or values.null_count == batch.rows:
             return
+        import pyarrow.compute as pc  # which takes a while to load, for a set that has the field
+
         lists = pc.split_pattern(values, SEPARATOR)
         row = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
         self.items.add(*text_bytes(lists.flatten().cast(pa.large_string())), self._options.threads)

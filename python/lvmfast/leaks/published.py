@@ -68,7 +68,7 @@ class Grams:
         begins = {length: self._begins(length, seen[str(length)]) for length in LENGTHS}
         ends = np.cumsum(self.tokens)
         cuts = np.searchsorted(ends, np.arange(TOGETHER, self.tokens.sum(), TOGETHER), side="right")
-        for items in np.split(np.arange(len(ends)), np.unique(cuts)):
+        for items in np.split(np.arange(len(ends)), distinct(cuts)):
             tokens = self.tokens[items]
             low = 0 if not len(items) else ends[items[0]] - tokens[0]
             there = {length: np.zeros(tokens.sum(), np.bool_) for length in LENGTHS}

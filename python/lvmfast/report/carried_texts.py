@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lvmfast.corpus.plain import arrow_numbers, numpy_numbers
+from lvmfast.corpus.plain import arrow_numbers, arrow_texts, numpy_numbers
 from lvmfast.corpus.sides import SIDES
 from lvmfast.levels import LEVELS
 from lvmfast.report.marked import ROWS, Alike, Run, alike
@@ -38,7 +38,8 @@ def texts_of(matches: pa.Table, overlaps: pa.Table | None, places: npt.NDArray[n
     """
     is_told = np.zeros(len(matches), np.bool_)
     if overlaps is not None:
-        excerpts = pa.array([name for name, level in LEVELS.items() if level.excerpts], pa.string())
+        names = [name for name, level in LEVELS.items() if level.excerpts]
+        excerpts = arrow_texts(names, np.arange(len(names)))
         is_told[numpy_numbers(pc.indices_nonzero(pc.is_in(matches["level"], excerpts)))] = True
     of_place = is_told[places]
     # They stand together, and in the same order first in `overlaps`.

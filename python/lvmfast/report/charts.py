@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import drawsvg
 from markupsafe import Markup
 
-from lvmfast.report.shares import LEAST_VISIBLE, rounded
-
-TENTHS = (120.0, 28.0)
+from lvmfast.report.shares import rounded
 
 WIDTH, HEIGHT = 720.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 26.0, 38.0
 NARROWEST_VIEW = 0.1  #: in cosine
 TEXT = 12.0
-
-
-def tenths(counts: Sequence[int]) -> Markup:
-    """Rows by tenths of a share, for a cell of a table: the first bar is of those below one tenth."""
-    width, height = TENTHS
-    label = f"rows by tenths: {', '.join(f'{count:,}' for count in counts)}"
-    drawing = drawsvg.Drawing(width, height, class_="tenths", role="img", aria_label=label)
-    most, step = max(counts), width / len(counts)
-    for place, count in enumerate(counts):
-        if not count:
-            continue
-        size = max(LEAST_VISIBLE, height * count / most)
-        bar = drawsvg.Rectangle(
-            rounded(step * place), rounded(height - size), rounded(step - 1), rounded(size), class_="matched"
-        )
-        low, high = (f"{100 * edge // len(counts)}%" for edge in (place, place + 1))
-        bar.append_title(f"{low} to {high}: {count:,} rows")
-        drawing.append(bar)
-    drawing.append(drawsvg.Line(0, height, width, height, class_="axis"))
-    return inline(drawing)
 
 
 def nearest_histogram(nearest: Mapping[str, Any], threshold: float) -> Markup:

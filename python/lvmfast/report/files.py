@@ -117,7 +117,7 @@ def items_table(findings: Findings) -> pa.Table | None:
         arrow_texts(["", "short", MATCH], strength, strength == 0),
         arrow_numbers(coverage, strength == 0),
         arrow_numbers(held),
-        pa.ListArray.from_arrays(pa.array(ends), arrow_texts(list(RULES), np.nonzero(by_rule)[1])),
+        pa.ListArray.from_arrays(arrow_numbers(ends), arrow_texts(list(RULES), np.nonzero(by_rule)[1])),
         arrow_numbers(items.covered / np.maximum(items.tokens, 1), few),
         arrow_numbers(items.longest, few),
     )

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lvmfast import _core
 from lvmfast.corpus.dataset import Column
-from lvmfast.corpus.plain import arrow_numbers, distinct
+from lvmfast.corpus.plain import arrow_large_texts, arrow_numbers, arrow_texts, distinct, numpy_numbers
 from lvmfast.corpus.sides import SIDES, Side
 from lvmfast.corpus.values import SEPARATOR
 from lvmfast.leaks.evidence import NO_ROW, Evidence
@@ -105,7 +105,7 @@ def _told(
 ) -> pa.Table:
     matches = finding.matches
     train, eval_ = (locate(getattr(matches, f"{side}_row"), findings.sides[side]) for side in SIDES)
-    told = _stretches(matches, train[1].to_numpy(), datasets, kind.column)
+    told = _stretches(matches, numpy_numbers(train[1]), datasets, kind.column)
     assert finding.holders is not None
     held = finding.holders.train_rows[np.searchsorted(finding.holders.eval_row, matches.eval_row)]
     counts = {
@@ -113,7 +113,7 @@ def _told(
         for name in ("tokens_covered", "words_covered", "longest", "in_8", "in_13", "numbers_differ")
     }
     columns = {
-        "strength": pa.array([kind.strength] * len(matches)),
+        "strength": arrow_texts([kind.strength], np.zeros(len(matches), np.int64)),
         "coverage": arrow_numbers(matches.score),
         "train_file": train[0],
         "train_row": train[1],
@@ -121,22 +121,29 @@ def _told(
         "eval_row": eval_[1],
         "train_rows": arrow_numbers(held),
         **counts,
-        "fields": pa.array(_fields(kind, matches)),
+        "fields": _fields(kind, matches),
         **told,
     }
     return pa.table([columns[name] for name in OVERLAPS.names], schema=OVERLAPS)
 
 
-def _fields(kind: Kind, matches: Evidence) -> list[list[str]]:
-    """What of the item stands at each match."""
-    if kind.column != "text":
-        return [[kind.column]] * len(matches)
-    answered = (matches.details["answer"] != NO_ROW).tolist()
-    passages = matches.details.get("passage", np.zeros(len(matches))).tolist()
-    return [
-        ["question", *["passage"] * bool(passage), *["answer"] * answer]
-        for passage, answer in zip(passages, answered, strict=True)
-    ]
+def _fields(kind: Kind, matches: Evidence) -> pa.Array:
+    """What of the item stands at each match, in a list."""
+    if kind.column == "text":
+        stands = {
+            "question": np.ones(len(matches), np.bool_),
+            "passage": matches.details.get("passage", np.zeros(len(matches))) != 0,
+            "answer": matches.details["answer"] != NO_ROW,
+        }
+    else:
+        stands = {kind.column: np.ones(len(matches), np.bool_)}
+    by_match = np.stack(list(stands.values()), axis=1)
+    return _lists(by_match.sum(axis=1), arrow_texts(list(stands), np.nonzero(by_match)[1]))
+
+
+def _lists(lengths: Numbers, values: pa.Array) -> pa.Array:
+    """Lists of so many of the values each."""
+    return pa.ListArray.from_arrays(arrow_numbers(np.cumsum([0, *lengths], dtype=np.int32)), values)
 
 
 def _stretches(
@@ -175,7 +182,7 @@ def _stretches(
             texts["train_after"].append(document[end : end + AROUND])
             texts["eval_text"].append(item)
         runs += found
-    told = {name: pa.array(of_matches, OVERLAPS.field(name).type) for name, of_matches in texts.items()}
+    told = {name: arrow_large_texts(of_matches) for name, of_matches in texts.items()}
     return {**told, **_places(documents, runs, near)}
 
 
@@ -211,9 +218,9 @@ def _places(documents: _Joined, runs: Sequence[Numbers], near: Numbers) -> dict[
         "train_start": arrow_numbers(train_start),
         "train_end": arrow_numbers(train_end),
         "train_end_row": arrow_numbers(train_end_row),
-        **{name: pa.array(values, pa.int64(), mask=none) for name, values in answer},
-        "runs": pa.ListArray.from_arrays(
-            pa.array(ends, pa.int32()),
+        **{name: arrow_numbers(values, none) for name, values in answer},
+        "runs": _lists(
+            counts,
             pa.StructArray.from_arrays(
                 [arrow_numbers(of_runs[field.name]) for field in RUN], fields=list(RUN)
             ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, reduce
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 from lvmfast.leaks.rules import RULES
 from lvmfast.levels import LEVELS
 from lvmfast.report.lines import Lines
-from lvmfast.report.shares import share_bar, side_bar
+from lvmfast.report.shares import share_bar, side_bar, tenths
 from lvmfast.report.template import template
 from lvmfast.shown import percent
 
@@ -68,11 +68,6 @@ def draw_page(
         )
 
     # Few pages have a chart, and what draws it takes as long to load as a small scan takes to run.
-    def tenths(counts: Sequence[int]) -> Markup:
-        from lvmfast.report import charts
-
-        return charts.tenths(counts)
-
     def nearest_histogram(nearest: Mapping[str, Any], threshold: float) -> Markup:
         from lvmfast.report import charts
 

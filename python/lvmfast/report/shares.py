@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 WIDTH = 300.0
+TENTHS = 28.0
 LEAST_VISIBLE = 2.0  #: a single row of millions is still seen
 
 Bar = tuple[str, float, float]  #: what it shows, where it starts, how wide it is
@@ -24,6 +25,17 @@ def share_bar(part: int, whole: int) -> Iterator[Bar]:
     """`part` of `whole`, for a cell of a table that says both."""
     yield "track", 0.0, WIDTH
     yield "matched", 0.0, rounded(max(LEAST_VISIBLE, WIDTH * part / whole) if part else 0.0)
+
+
+def tenths(counts: Sequence[int]) -> Iterator[tuple[float, float, str]]:
+    """A bar for the rows of each tenth of a share, from below one tenth on: its top, its height, its title.
+
+    The bar of the largest count is as high as the drawing; that of no row has no height.
+    """
+    for place, count in enumerate(counts):
+        height = max(LEAST_VISIBLE, TENTHS * count / max(counts)) if count else 0.0
+        low, high = (f"{100 * edge // len(counts)}%" for edge in (place, place + 1))
+        yield rounded(TENTHS - height), rounded(height), f"{low} to {high}: {count:,} rows"
 
 
 def spans(counts: list[int], width: float) -> list[float]:

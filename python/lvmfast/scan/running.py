@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from lvmfast.corpus.dataset import COLUMNS, Batch, Column, Dataset, SplitFile
 from lvmfast.corpus.keys import text_bytes
-from lvmfast.corpus.plain import large_texts, null_rows, without_nulls
+from lvmfast.corpus.plain import null_rows, of_type, without_nulls
 from lvmfast.corpus.sides import SIDES, Side, other_side
 from lvmfast.errors import DataError
 from lvmfast.leaks import memory
@@ -51,7 +52,7 @@ class IndexedContent:
             if isinstance(values, np.ndarray):
                 self._take(column, values)
             elif values is not None:
-                data, offsets = text_bytes(without_nulls(text := large_texts(values)))
+                data, offsets = text_bytes(without_nulls(text := of_type(values, pa.large_string())))
                 self._take(f"{column} lengths", np.where(null_rows(text), -1, np.diff(offsets)))
                 self._take(column, data[offsets[0] : offsets[-1]])
 
