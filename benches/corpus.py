@@ -4,11 +4,12 @@ Documentation that packages of the Python index carry in their source archives, 
 of gensim's wheel, become sequences by `lvmfast ingest` with the MiniLM encoder of its wheel. Documents that
 share a text or a near-duplicate vector are in one of five folds. The first fold is asked about, and nothing
 else is done with it; shares of the other four, each within the next, are learned from, and a run chooses its
-epoch on documents that it holds out of its own share. All on one thread. What was made is kept in
-`.bench/corpus/` and not made twice.
+epoch on documents that it holds out of its own share. With `--folds` each fold is asked about in turn, and
+all others are learned from. All on one thread. What was made is kept in `.bench/corpus/` and not made twice.
 
     python benches/corpus.py --minutes 60          # embed for so long at most, then the curve
     python benches/corpus.py --models linear gru   # some models
+    python benches/corpus.py --folds --models linear amn-residual
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from lvmfast.ingest.selection import Selection
 from lvmfast.ingest.wikitext import is_boilerplate
 from lvmfast.models.baselines import fit_lag_mix, predict_baseline
 from lvmfast.models.config import BASELINES, LAG_MIX_DENSITY
-from quality import DUMP, Corpus, judge, keep, package
+from quality import DUMP, FOLDS, Corpus, judge, keep, package
 
 OUT = Path(__file__).resolve().parent.parent / ".bench" / "corpus"
 #: Source archives, and the folder of each in which its documentation stands.
@@ -68,7 +69,7 @@ LEAST_WORDS = 500
 CHUNKS = ("--target", "50", "--minimum", "20", "--maximum", "100")
 #: Documents that are embedded together; what was not reached in `--minutes` is left out.
 PART = 40
-SEED, FOLD = 0, 0
+SEED = 0
 SHARES = {"an eighth": 1 / 8, "a quarter": 1 / 4, "half": 1 / 2, "all": 1.0}
 SHOWN = ("copy-last", LAG_MIX_DENSITY)
 #: What every neural model has here, and what each has of its own.
@@ -256,7 +257,7 @@ def shares(corpus: Corpus, rows: Any) -> dict[str, Any]:
 
 def scored(corpus: Corpus, name: str, learned: Any, asked: Any, figures: dict[str, Any]) -> dict[str, Any]:
     """The ranks of the asked windows' truths among the chunks of their fold, by a model that learned."""
-    pools = {"eval": np.flatnonzero(corpus.fold == FOLD)}
+    pools = {"eval": np.flatnonzero(corpus.fold == corpus.fold[corpus.truth[asked[0]]])}
     start = time.perf_counter()
     if name in BASELINES:
         mix = fit_lag_mix(corpus.contexts(learned), corpus.vectors[corpus.truth[learned]])
@@ -293,18 +294,67 @@ def part(corpus: Corpus, name: str, learned: Any, asked: Any, given: dict[str, A
     return dict(np.load(path))
 
 
-def row(found: dict[str, Any], linear: dict[str, Any]) -> str:
-    """R@5 and MRR with their intervals, and what they are above the linear model of the same share."""
-    ours, theirs = query_values(found["eval"]), query_values(linear["eval"])
-    cells = []
+def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was found in several folds, as of one."""
+    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
+
+
+def row(found: dict[str, Any], peers: list[dict[str, Any]]) -> str:
+    """R@5 and MRR with their intervals, what they are above other models that learned the same, seconds."""
+    ours, cells = query_values(found["eval"]), []
     for metric, digits in (("R@5", 1), ("MRR", 3)):
         low, high = cluster_interval(ours[metric], found["article"])
         cells.append(f"{ours[metric].mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
-    for metric, digits in (("R@5", 1), ("MRR", 3)):
-        low, high = paired_interval(ours[metric], theirs[metric], found["article"])
-        gain = ours[metric].mean() - theirs[metric].mean()
-        cells.append(f"{gain:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
-    return " | ".join([*cells, f"{float(found['seconds']):.0f}"])
+    for peer in peers:
+        theirs = query_values(peer["eval"])
+        for metric, digits in (("R@5", 1), ("MRR", 3)):
+            low, high = paired_interval(ours[metric], theirs[metric], found["article"])
+            gain = ours[metric].mean() - theirs[metric].mean()
+            cells.append(f"{gain:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+    return " | ".join([*cells, f"{found['seconds'].sum():.0f}"])
+
+
+def split(corpus: Corpus, folds: int) -> list[tuple[Any, Any]]:
+    """For each of the first folds the windows that are learned from and those that are asked about."""
+    of = corpus.fold[corpus.truth]
+    found = []
+    for fold in range(folds):
+        learned = np.flatnonzero(of != fold)
+        found.append((learned, proven(corpus, learned, np.flatnonzero(of == fold))))
+    everyone = np.unique(corpus.article[corpus.truth])
+    asked = np.concatenate([asked for _, asked in found])
+    strangers = np.unique(corpus.article[corpus.truth[asked]])
+    print(
+        f"{machine()}; {len(corpus.vectors):,} chunks, {len(corpus.windows):,} windows of {len(everyone)} "
+        f"documents; asked about {len(asked):,} windows of {len(strangers)} of them\n"
+    )
+    return found
+
+
+def curve(corpus: Corpus, models: tuple[str, ...], given: dict[str, Any]) -> None:
+    """The table of models that learned from more and more, asked about the first fold."""
+    ((all_learned, asked),) = split(corpus, 1)
+    print(f"{given or 'as it is'}\n\n| | windows | R@5 | MRR | R@5 above linear | MRR above linear | s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for share, learned in shares(corpus, all_learned).items():
+        linear = part(corpus, "linear", learned, asked, {})
+        for name in models:
+            found = part(corpus, name, learned, asked, given)
+            print(f"| {name}, {share} | {len(learned):,} | {row(found, [linear])} |", flush=True)
+
+
+def five_folds(corpus: Corpus, models: tuple[str, ...], given: dict[str, Any]) -> None:
+    """The table of models that were asked about each fold and learned from the others."""
+    folds = split(corpus, FOLDS)
+    above = ("copy-last", LAG_MIX_DENSITY, "linear")
+    found = {
+        name: together([part(corpus, name, *rows, given) for rows in folds])
+        for name in dict.fromkeys([*above, *models])
+    }
+    gains = " | ".join(f"R@5 above {peer} | MRR above {peer}" for peer in above)
+    print(f"{given or 'as it is'}\n\n| | R@5 | MRR | {gains} | s |\n{'| --- ' * (4 + 2 * len(above))}|")
+    for name in models:
+        print(f"| {name} | {row(found[name], [found[peer] for peer in above])} |", flush=True)
 
 
 def main() -> None:
@@ -313,25 +363,16 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=60, help="of embedding at most (default 60)")
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), help="all")
+    parser.add_argument("--folds", action="store_true", help="five folds of all, each asked about once")
     parser.add_argument("--figure", nargs="*", default=[], metavar="NAME=VALUE", help="of every neural model")
     options = parser.parse_args()
     given = {name: json.loads(value) for name, value in (figure.split("=", 1) for figure in options.figure)}
     corpus = Corpus(ingest(options.minutes) / "sequences.npz")
-    test = corpus.fold[corpus.truth] == FOLD
-    all_learned = np.flatnonzero(~test)
-    asked = proven(corpus, all_learned, np.flatnonzero(test))
-    everyone, strangers = (np.unique(corpus.article[corpus.truth[rows]]) for rows in (slice(None), asked))
-    print(
-        f"{machine()}; {len(corpus.vectors):,} chunks, {len(corpus.windows):,} windows of {len(everyone)} "
-        f"documents; asked about {len(asked):,} windows of {len(strangers)} of them; {given or 'as it is'}\n"
-    )
-    print("| | windows | R@5 | MRR | R@5 above linear | MRR above linear | s |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for share, learned in shares(corpus, all_learned).items():
-        linear = part(corpus, "linear", learned, asked, {})
-        for name in (*SHOWN, *options.models):
-            found = part(corpus, name, learned, asked, given)
-            print(f"| {name}, {share} | {len(learned):,} | {row(found, linear)} |", flush=True)
+    models = (*SHOWN, *options.models)
+    if options.folds:
+        five_folds(corpus, models, given)
+    else:
+        curve(corpus, models, given)
 
 
 if __name__ == "__main__":
