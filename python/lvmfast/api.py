@@ -268,7 +268,7 @@ def _on_ray(datasets: Mapping[Side, Dataset], context: ScanContext, address: str
     if context.journal is not None:
         return _findings(datasets, context)
     with TemporaryDirectory(prefix="lvmfast-cuts-") as scratch:
-        return _findings(datasets, replace(context, journal=Journal(folder(scratch))))
+        return _findings(datasets, replace(context, journal=Journal(folder(scratch), recorded=False)))
 
 
 def _journal(

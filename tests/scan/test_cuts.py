@@ -18,7 +18,8 @@ from lvmfast.leaks.options import ScanOptions
 from lvmfast.scan.context import ScanContext
 from lvmfast.scan.executors import LOCAL
 from lvmfast.scan.run import scan
-from tests.support.cuts import Memory, said
+from lvmfast.stores.folders import MemoryFolder
+from tests.support.cuts import said
 
 TEXTS = [None, "", "short", *(f"a text that is long enough, number {n}" for n in range(6))]
 
@@ -90,7 +91,7 @@ def test_a_scan_in_pieces_is_the_scan_in_one(
     except DataError:  # by chance no row can be checked
         assume(False)
     monkeypatch.setattr(journals, "SECONDS", 0.0 if often else 60.0)
-    place = Memory()
+    place = MemoryFolder()
     first = Journal(place, span_bytes=256)
     first.open({})
     pieces = scan(sides["train"], sides["eval"], ScanContext(options, LOCAL, journal=first))

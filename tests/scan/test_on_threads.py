@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,8 @@ from lvmfast.scan.context import ScanContext
 from lvmfast.scan.executors import LOCAL
 from lvmfast.scan.run import scan
 from lvmfast.scan.running import Comparison, RunningLevels
-from tests.support.cuts import Memory, said
+from lvmfast.stores.folders import MemoryFolder
+from tests.support.cuts import said
 
 WORDS = [f"word{n}" for n in range(40)]
 LEVELS = ("doc", "chunk", "text", "overlap")
@@ -120,8 +122,9 @@ def test_threads_find_what_one_finds(
     except DataError:  # by chance no row can be checked
         assume(False)
     monkeypatch.setattr(journals, "SECONDS", 0.0 if often else 60.0)
-    place = Memory()
+    place = MemoryFolder()
     assert scanned(train, evals, options(threads), begun(place, span_bytes=200)) == whole
+    assert scanned(train, evals, options(threads)) == whole
     for name in place.names()[1::3]:  # what is lost is scanned again
         place.remove(name)
     again = begun(place, resume=True, span_bytes=200)
@@ -141,9 +144,24 @@ def files(tmp_path):
 OPTIONS = ScanOptions(levels=("text", "overlap"), threads=3)
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_threads_scan_whether_or_not_cuts_are_kept(files, monkeypatch, recorded):
+    whole, names = scanned(*files, replace(OPTIONS, threads=1)), set()
+    cut_of = RunningLevels.cut_of
+
+    def by(self, *of):
+        names.add(threading.current_thread().name)
+        return cut_of(self, *of)
+
+    monkeypatch.setattr(RunningLevels, "cut_of", by)
+    assert scanned(*files, OPTIONS, begun(MemoryFolder()) if recorded else None) == whole
+    assert names
+    assert all(name.startswith("lvmfast-spans") for name in names)
+
+
 def test_what_was_interrupted_goes_on(files, monkeypatch):
     monkeypatch.setattr(journals, "SECONDS", 0.0)
-    before, place = threading.active_count(), Memory()
+    before, place = threading.active_count(), MemoryFolder()
 
     def interrupting(phase, done, total):
         if phase == "scan train" and done > 1500:
@@ -181,7 +199,7 @@ def test_a_record_has_all_that_its_rows_showed_though_later_ones_were_at_an_end_
             second.set()
         return cut
 
-    added, add, place = [], Journal.add, Memory()
+    added, add, place = [], Journal.add, MemoryFolder()
 
     def stopping(journal, *given, **more):
         if added:
@@ -218,7 +236,7 @@ def test_the_first_bad_file_is_told_and_what_was_before_it_kept(tmp_path, monkey
     files = train, [write(tmp_path, "eval", rows[:5], "jsonl")]
     before, kept = threading.active_count(), {}
     for threads in (1, 3):
-        place = Memory()
+        place = MemoryFolder()
         told = fault(files, threads, place)
         assert told.startswith(f"{train[3]}: line 3900, column ")
         assert "--resume" in told
@@ -241,7 +259,7 @@ def test_a_fault_of_a_thread_is_of_no_account_where_the_span_can_be_read(files, 
 
     monkeypatch.setattr(RunningLevels, "cut_of", failing)
     done: list[int] = []
-    found = scanned(*files, OPTIONS, begun(Memory()), lambda phase, rows, total: done.append(rows))
+    found = scanned(*files, OPTIONS, begun(MemoryFolder()), lambda phase, rows, total: done.append(rows))
     assert found == whole
     assert done[-1] == 8 * 400
     assert 2 in scanned_by_thread
@@ -260,7 +278,7 @@ def test_where_no_more_threads_can_start_those_that_did_scan_or_the_asker(files,
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", bounded)
-    assert scanned(*files, OPTIONS, begun(Memory())) == whole
+    assert scanned(*files, OPTIONS, begun(MemoryFolder())) == whole
     assert len(started) == can_start
 
 
@@ -274,7 +292,7 @@ def test_an_interrupt_ends_it_where_no_thread_scans(files, monkeypatch):
 
     monkeypatch.setattr(RunningLevels, "cut_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        scanned(*files, OPTIONS, begun(Memory()))
+        scanned(*files, OPTIONS, begun(MemoryFolder()))
     assert len(calls) == 1
 
 
@@ -298,7 +316,7 @@ def test_few_files_wait_for_a_long_one_before_them(tmp_path, monkeypatch):
     monkeypatch.setattr(RunningLevels, "cut_of", long)
     monkeypatch.setattr(RunningLevels, "beside", lambda levels: made.append(1) or beside(levels))
     options = ScanOptions(levels=("doc",), threads=3)
-    found = scanned(*files, options, begun(Memory()))
+    found = scanned(*files, options, begun(MemoryFolder()))
     assert 4 <= waited[-1] <= 8
     assert len(done) == 60
     assert len(made) <= 8

@@ -10,32 +10,6 @@ from lvmfast.report.summary import _level
 from lvmfast.report.tables import matched_rows, matches, nearest_rows
 
 
-class Memory:
-    """A folder that is no disk."""
-
-    path = "memory"
-
-    def __init__(self) -> None:
-        self._files: dict[str, bytes] = {}
-
-    def ensure(self) -> None: ...
-
-    def write(self, name: str, data: bytes) -> None:
-        self._files[name] = data
-
-    def read(self, name: str) -> bytes:
-        return self._files[name]
-
-    def exists(self, name: str) -> bool:
-        return name in self._files
-
-    def names(self, prefix: str = "") -> list[str]:
-        return sorted(name for name in self._files if name.startswith(prefix))
-
-    def remove(self, name: str) -> None:
-        self._files.pop(name, None)
-
-
 def said(findings: Findings, sides: dict[str, Dataset]) -> list[Any]:
     """Everything that a report is made of."""
     nearest = nearest_rows(findings)

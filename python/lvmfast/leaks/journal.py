@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -102,6 +103,7 @@ class Journal:
         share: tuple[int, int] | None = None,
         span_bytes: int = SPAN_BYTES,
         told: Callable[[str], None] = lambda how_far: None,
+        recorded: bool = True,
     ) -> None:
         """Nothing read or written yet.
 
@@ -114,6 +116,8 @@ class Journal:
                 last cut, too, is a part for a merge.
             span_bytes: bytes of a file after which a cut is possible.
             told: called after each record with how far the scan is, in words.
+            recorded: whether what was done is to be found there if the scan ends before its time; else as
+                little as possible is written.
         """
         self._folder, self._prefix, self._resume, self._told = folder, prefix, resume, told
         self.part, self.share, self._span_bytes = share is not None, share or (1, 1), span_bytes
@@ -124,7 +128,8 @@ class Journal:
         self._recorded: dict[str, Cut] = {}  #: headers by name
         self._last: list[Cut] = []
         self._places: dict[Span, int] = {}
-        self._young_until = self._due = time.monotonic() + SECONDS
+        self._seconds = SECONDS if recorded else math.inf
+        self._young_until = self._due = time.monotonic() + self._seconds
         self._stated = False
 
     def open(self, found_out: Cut) -> None:
@@ -175,7 +180,7 @@ class Journal:
                 done.update(of)
             else:
                 self._folder.remove(name)
-        self._due = time.monotonic() + SECONDS
+        self._due = time.monotonic() + self._seconds
         return [span for span in spans if span not in done]
 
     @property
@@ -223,7 +228,7 @@ class Journal:
         name = f"{self._prefix}{first}-{self._id}-{self._by}{CUT}"
         self._folder.write(name, pack(header, cut))
         self._recorded[name] = header
-        self._due = time.monotonic() + SECONDS
+        self._due = time.monotonic() + self._seconds
         done = sum(len(header["spans"]) for header in self._recorded.values())
         self._told(f"{done} of {len(self._places)} pieces are scanned")
 
@@ -280,7 +285,7 @@ class Journal:
         self._begin_folder()
         self._folder.write(self._state_name(name), pack(self._own, state))
         self._stated = True
-        self._due = time.monotonic() + SECONDS
+        self._due = time.monotonic() + self._seconds
         self._told(how_far)
 
     @property
@@ -312,8 +317,8 @@ class Journal:
 
     @property
     def kept(self) -> bool:
-        """Whether anything stands in the folder."""
-        return any(self._recorded) or self._stated
+        """Whether there is anything to go on from."""
+        return self._seconds < math.inf and (any(self._recorded) or self._stated)
 
 
 def starts_of_files(headers: Sequence[Cut], files: int) -> Rows:

@@ -15,6 +15,7 @@ from lvmfast.errors import DataError
 from lvmfast.leaks import cost, memory
 from lvmfast.leaks.cuts import numbers_of
 from lvmfast.leaks.findings import Findings, LevelFinding, SideInfo
+from lvmfast.leaks.journal import Journal
 from lvmfast.leaks.keyed import KeyedLevel
 from lvmfast.leaks.named import named_values
 from lvmfast.leaks.options import LevelName as Level
@@ -24,16 +25,17 @@ from lvmfast.leaks.tally import SideTally
 from lvmfast.levels import LEVELS
 from lvmfast.scan.checkable import checkable
 from lvmfast.scan.context import ScanContext
+from lvmfast.scan.executors import LOCAL
 from lvmfast.scan.judged import judged_findings
 from lvmfast.scan.plan import Given, Plan, Sides, Way, plan
 from lvmfast.scan.running import (
     Comparison,
     RunningLevels,
-    block_phase,
     columns_read,
     findings_of,
     side_info,
 )
+from lvmfast.stores.folders import MemoryFolder
 
 if TYPE_CHECKING:
     from lvmfast.leaks.cells import Cells
@@ -110,29 +112,20 @@ def carried_out(planned: Plan, sides: Sides, context: ScanContext) -> Findings |
 
 def _streamed(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanContext) -> Findings | None:
     """The findings of `levels`; None where the index turns out to be larger than the plan's room."""
-    streamed, journal = planned.sides[-1], context.journal
+    streamed = planned.sides[-1]
+    journal = context.journal or Journal(MemoryFolder(), recorded=False)
+    context = replace(context, journal=journal)
     running = _running(levels, sides, planned, context)
     if running is None:
         return None
     with context.clock.phase("scan"):
-        if journal is not None:
-            todo = journal.begin(running.indexed(), sides[streamed], running.blocks)
-            if not context.executor.stream(running, sides, todo, planned, context):
-                return None
-            starts = journal.starts()
-            for cut in journal.cuts():
-                running.fold(cut, starts)
-                memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
-        else:
-            for block in range(running.blocks):
-                running.turn(block)
-                columns = running.comparison.columns(streamed, block)
-                phase = block_phase(streamed, block, running.blocks)
-                for batch in context.read(sides[streamed], columns, phase):
-                    running.take(streamed, batch)
-                    if running.nbytes > planned.room:
-                        return None
-                    memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
+        todo = journal.begin(running.indexed(), sides[streamed], running.blocks)
+        if not context.executor.stream(running, sides, todo, planned, context):
+            return None
+        starts = journal.starts()
+        for cut in journal.cuts():
+            running.fold(cut, starts)
+            memory.check_matched(running.matched, running.nbytes, context.options, running.evidence)
     with context.clock.phase("count"):
         info = {side: side_info(sides[side], running.seen[side]) for side in SIDES}
         return Findings(running.findings(), info)
@@ -142,7 +135,7 @@ def _held(levels: Sequence[Level], sides: Sides, planned: Plan, context: ScanCon
     """As `_streamed`, beside levels that find another way."""
     if context.executor.on_cluster:
         context.announce(f"{', '.join(levels)}: on this machine alone")
-        context = replace(context, journal=None)
+        context = replace(context, journal=None, executor=LOCAL)
     return _streamed(levels, sides, planned, context)
 
 
@@ -151,7 +144,7 @@ def _running(
 ) -> RunningLevels | None:
     """The levels with their indexed side; None where it is larger than the plan's room."""
     comparison = Comparison.of(sides, levels, context.options)
-    running = RunningLevels(comparison, cuts=context.journal is not None)
+    running = RunningLevels(comparison, cuts=True)
     indexed = comparison.indexed
     with context.clock.phase("index"):
         for batch in context.read(sides[indexed], comparison.columns(indexed), f"index {indexed}"):

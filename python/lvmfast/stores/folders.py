@@ -119,6 +119,44 @@ class LocalFolder:
                 place.parent.rmdir()
 
 
+class MemoryFolder:
+    """A `Folder` that ends with the process."""
+
+    path = "memory"
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._files: dict[str, bytes] = {}
+
+    @property
+    def alone(self) -> bool:
+        """As `Folder.alone`."""
+        return True
+
+    def check(self) -> None:
+        """As `Folder.check`."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """As `Folder.write`."""
+        self._files[name] = data
+
+    def read(self, name: str) -> bytes:
+        """As `Folder.read`."""
+        return self._files[name]
+
+    def exists(self, name: str) -> bool:
+        """As `Folder.exists`."""
+        return name in self._files
+
+    def names(self, prefix: str = "") -> list[str]:
+        """As `Folder.names`."""
+        return sorted(name for name in self._files if name.startswith(prefix))
+
+    def remove(self, name: str) -> None:
+        """As `Folder.remove`."""
+        self._files.pop(name, None)
+
+
 class StoreFolder:
     """A `Folder` in a store: the objects under a common beginning of their keys."""
 
