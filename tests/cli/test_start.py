@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import lvmfast
 from lvmfast.cli.app import COMMANDS, GROUPS, app
 from lvmfast.corpus.plain import (
+    arrow_large_texts,
     arrow_numbers,
     arrow_scalar,
     arrow_texts,
@@ -194,6 +195,7 @@ def test_nulls_are_those_of_pyarrow(values, start):
         assert null_rows(array).tolist() == array.is_null().to_pylist()
     assert without_nulls(texts.slice(start)).to_pylist() == [value or "" for value in values[start:]]
     assert (without_nulls(texts) is texts) == (None not in values)
+    assert arrow_large_texts(values).equals(texts)
     assert of_type(texts, texts.type) is texts
     assert of_type(pa.array(values, pa.string()), texts.type).equals(texts)
     assert all(arrow_scalar(value) == pa.scalar(value) for value in values if value is not None)
