@@ -290,7 +290,7 @@ def test_bars_fill_their_width_and_hide_no_row(counts):
 def test_tenths_are_bars_in_proportion_and_a_single_row_is_seen():
     bars = list(tenths([1400, 1, 0, 700, 0, 0, 0, 0, 0, 0]))
     assert bars[0] == (0.0, 28.0, "0% to 10%: 1,400 rows")
-    assert bars[1] == (26.0, 2.0, "10% to 20%: 1 rows")
+    assert bars[1] == (26.0, 2.0, "10% to 20%: 1 row")
     assert bars[3] == (14.0, 14.0, "30% to 40%: 700 rows")
     assert [height for _, height, _ in bars if not height] == [0.0] * 7
     assert {height for _, height, _ in tenths([0] * 10)} == {0.0}

@@ -35,7 +35,7 @@ def tenths(counts: Sequence[int]) -> Iterator[tuple[float, float, str]]:
     for place, count in enumerate(counts):
         height = max(LEAST_VISIBLE, TENTHS * count / max(counts)) if count else 0.0
         low, high = (f"{100 * edge // len(counts)}%" for edge in (place, place + 1))
-        yield rounded(TENTHS - height), rounded(height), f"{low} to {high}: {count:,} rows"
+        yield rounded(TENTHS - height), rounded(height), f"{low} to {high}: {count:,} row{'s' * (count != 1)}"
 
 
 def spans(counts: list[int], width: float) -> list[float]:
