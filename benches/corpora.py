@@ -348,6 +348,7 @@ def main() -> None:
     two = [FOLDER / f"{name}.jsonl" for name in ("few", "unmatched")]
     imports = command(sys.executable, "-c", "import numpy, pyarrow")
     small = {"scan of two small files": scan(two[0], eval=two[1]), "import numpy, pyarrow": imports}
+    small["the scan at overlap, too"] = scan(two[0], "text,overlap", two[1])
     show("Start", sum(path.stat().st_size for path in two), small, args.rounds)
     reading = {"lvmfast": ours(plain), "orjson in a loop": lambda: by_orjson(plain)}
     reading |= {"polars": lambda: by_polars(plain), "duckdb": lambda: by_duckdb(plain)}
