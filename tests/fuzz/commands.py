@@ -124,8 +124,8 @@ def build(world: Path) -> None:
         ("leakscan --train train.jsonl --eval held/bad.jsonl --out scan", {1}),
         ("quarantine held/bad.jsonl --report scan", {0}),
         (
-            "train --train train.npz --out run --model mlp --d-model 8 --epochs 2 --val-docs 2 --bank 8 "
-            "--batch 4 --threads 1 --quiet",
+            "train --train train.npz --out run --recipe bank --model mlp --d-model 8 --epochs 2 --val-docs 2 "
+            "--bank 8 --batch 4 --threads 1 --quiet",
             {0},
         ),
     ):
