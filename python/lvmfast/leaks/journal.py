@@ -128,7 +128,7 @@ class Journal:
         self._recorded: dict[str, Cut] = {}  #: headers by name
         self._last: list[Cut] = []
         self._places: dict[Span, int] = {}
-        self._seconds = SECONDS if recorded else math.inf
+        self.recorded, self._seconds = recorded, SECONDS if recorded else math.inf
         self._young_until = self._due = time.monotonic() + self._seconds
         self._stated = False
 
@@ -318,7 +318,7 @@ class Journal:
     @property
     def kept(self) -> bool:
         """Whether there is anything to go on from."""
-        return self._seconds < math.inf and (any(self._recorded) or self._stated)
+        return self.recorded and (any(self._recorded) or self._stated)
 
 
 def starts_of_files(headers: Sequence[Cut], files: int) -> Rows:

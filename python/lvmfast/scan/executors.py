@@ -44,9 +44,10 @@ class Local:
                     for rows, span in going:
                         if running.nbytes > planned.room:
                             return False
-                        memory.check_matched(
-                            running.matched, running.nbytes, context.options, running.evidence
-                        )
+                        if not journal.recorded:  # all of it stays in memory
+                            memory.check_matched(
+                                running.matched, running.nbytes, context.options, running.evidence
+                            )
                         done += rows
                         context.progress(phase, done, total)
                         if span is None:
