@@ -112,7 +112,7 @@ def merge(parts: Sequence[str | PathLike[str]]) -> LeakReport:
     options = options_of(run["options"])
     starts = starts_of_files(headers, len(run["names"]["train"]))
     files: dict[Side, int] = {side: len(run["names"][side]) for side in ("train", "eval")}
-    running = RunningLevels(Comparison(tuple(run["levels"]), "eval", 1, files, options), cuts=True)
+    running = RunningLevels(Comparison(tuple(run["levels"]), "eval", 1, files, options))
     running.restore(first.index)
     for part, name, _ in cuts:
         running.fold(part.cut(name), starts)

@@ -327,7 +327,7 @@ def running_of(files, threads, room):
     """Levels whose keys of the streamed side are held, and what is told while it goes by."""
     train, evals = load_split(files[0]), load_split(files[1])
     options = ScanOptions(levels=("doc",), threads=threads)
-    running = RunningLevels(Comparison.of({"eval": evals, "train": train}, ("doc",), options), cuts=True)
+    running = RunningLevels(Comparison.of({"eval": evals, "train": train}, ("doc",), options))
     for batch in evals.batches(("doc_id",)):
         running.take("eval", batch)
     running.close_index()

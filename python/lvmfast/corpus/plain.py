@@ -27,11 +27,8 @@ def arrow_numbers(values: npt.NDArray[Any], absent: npt.NDArray[np.bool_] | None
     Raises:
         KeyError: the values are of another type.
     """
-    valid = None
-    if absent is not None and absent.any():
-        valid = pa.py_buffer(np.packbits(~absent, bitorder="little"))
     data = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(_TYPES[values.dtype], len(values), [valid, data])
+    return pa.Array.from_buffers(_TYPES[values.dtype], len(values), [_validity(absent), data])
 
 
 def arrow_texts(
@@ -43,9 +40,7 @@ def arrow_texts(
         DataError: it would take 2 GiB.
     """
     encoded = [*(value.encode() for value in values), b""]
-    valid = None
-    if absent is not None and absent.any():
-        valid = pa.py_buffer(np.packbits(~absent, bitorder="little"))
+    if absent is not None:
         places = np.where(absent, len(values), places)
     ends = np.cumsum(np.r_[0, np.array([len(value) for value in encoded])[places]])
     if ends[-1] > _MOST_TEXT:
@@ -54,17 +49,22 @@ def arrow_texts(
     runs = np.diff(starts, append=len(places))
     data = b"".join(encoded[i] * n for i, n in zip(places[starts].tolist(), runs.tolist(), strict=True))
     offsets = pa.py_buffer(ends.astype(np.int32))
-    return pa.Array.from_buffers(pa.string(), len(places), [valid, offsets, pa.py_buffer(data)])
+    return pa.Array.from_buffers(pa.string(), len(places), [_validity(absent), offsets, pa.py_buffer(data)])
 
 
 def arrow_large_texts(values: Sequence[str | None]) -> pa.Array:
     """The large_string array of `values`, (n,), null where one is None."""
     encoded = [(value or "").encode() for value in values]
-    absent = np.array([value is None for value in values], np.bool_)
-    valid = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
+    valid = _validity(np.array([value is None for value in values], np.bool_))
     ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     data = pa.py_buffer(b"".join(encoded))
     return pa.Array.from_buffers(pa.large_string(), len(encoded), [valid, pa.py_buffer(ends), data])
+
+
+def _validity(absent: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    if absent is None or not absent.any():
+        return None
+    return pa.py_buffer(np.packbits(~absent, bitorder="little"))
 
 
 def arrow_scalar(value: str | int) -> pa.Scalar:

@@ -34,7 +34,7 @@ class SpanScanner:
         """`indexed` refers to the batches of the indexed side in Ray's object store."""
         import ray
 
-        self._running = RunningLevels(comparison, cuts=True)
+        self._running = RunningLevels(comparison)
         for batch in ray.get(indexed):
             self._running.take(comparison.indexed, batch)
         self._running.close_index()

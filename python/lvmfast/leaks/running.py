@@ -135,8 +135,12 @@ class Beginning:
     files: Mapping[Side, int]  #: how many each side has
     options: ScanOptions
     dim: int = 1  #: of the vectors
-    cuts: bool = False  #: whether what is found can be cut out
     fingerprint: Fingerprint | None = None  #: what train is known by, if that is all
+
+    @property
+    def cuts(self) -> bool:
+        """Whether what is found can be cut out: not of a fingerprint, which has no rows."""
+        return self.fingerprint is None
 
     @cached_property
     def vectors(self) -> VectorPool:

@@ -144,7 +144,7 @@ def _running(
 ) -> RunningLevels | None:
     """The levels with their indexed side; None where it is larger than the plan's room."""
     comparison = Comparison.of(sides, levels, context.options)
-    running = RunningLevels(comparison, cuts=True)
+    running = RunningLevels(comparison)
     indexed = comparison.indexed
     with context.clock.phase("index"):
         for batch in context.read(sides[indexed], comparison.columns(indexed), f"index {indexed}"):

@@ -114,14 +114,11 @@ class Comparison:
 class RunningLevels:
     """The running levels of a two-sided scan, and the vectors that some of them share."""
 
-    def __init__(
-        self, comparison: Comparison, *, cuts: bool = False, fingerprint: Fingerprint | None = None
-    ) -> None:
+    def __init__(self, comparison: Comparison, *, fingerprint: Fingerprint | None = None) -> None:
         """Nothing read yet.
 
         Args:
             comparison: of what.
-            cuts: whether what is found can be cut out.
             fingerprint: what train is known by, if that is all.
         """
         self.comparison = comparison
@@ -129,12 +126,12 @@ class RunningLevels:
         self.streamed: Side = other_side(comparison.indexed)
         self.seen = {side: SideTally(n) for side, n in comparison.files.items()}
         beginning = Beginning(
-            comparison.indexed, comparison.files, comparison.options, comparison.dim, cuts, fingerprint
+            comparison.indexed, comparison.files, comparison.options, comparison.dim, fingerprint
         )
         self._levels = {name: LEVELS[name].begin(beginning) for name in comparison.levels}
         compares = any(LEVELS[name].compares_vectors for name in comparison.levels)
         self._vectors = beginning.vectors if compares and fingerprint is None else None
-        self._content = IndexedContent() if cuts else None
+        self._content = IndexedContent() if beginning.cuts else None
         self._in_blocks = [
             name for name in comparison.levels if LEVELS[name].in_blocks and fingerprint is None
         ]
